@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * DMA: what a device model calls. (device, PASID or none, address, length), nothing else.
+ *
+ * All calls are thread-safe and may be made from any thread; none takes a lock or allocates on a hit. Data has moved, or it is
+ * known which byte did not: a call that meets a fault reports how much was done before it and one fault record, which also goes to
+ * the fault queue of the HWPT. When unmap, detach or unbind has returned, no call that began before it still has an effect.
+ */
+#ifndef UIOMMU_DMA_H
+#define UIOMMU_DMA_H
+
+#include <sys/uio.h>
+#include <uiommu/device.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * struct uiommu_dma_result - how far an access came.
+ * @done: bytes done, from the first one on
+ * @fault: what stopped it; @fault.reason is 0 if nothing did
+ */
+struct uiommu_dma_result {
+	uint64_t done;
+	struct uiommu_fault fault;
+};
+
+/**
+ * uiommu_dma_read() - the device reads memory.
+ * @device: from uiommu_device_get()
+ * @pasid: PASID, or %UIOMMU_NO_PASID
+ * @address: input address
+ * @buffer: where the bytes go; beyond result.done it is undefined
+ * @length: bytes; 0 does nothing and succeeds
+ * @result: may be NULL
+ *
+ * Return: 0, -EFAULT (see @result).
+ */
+UIOMMU_API int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer, size_t length,
+			       struct uiommu_dma_result *result);
+
+/**
+ * uiommu_dma_write() - the device writes memory.
+ * @device: from uiommu_device_get()
+ * @pasid: PASID, or %UIOMMU_NO_PASID
+ * @address: input address
+ * @buffer: the bytes
+ * @length: bytes; 0 does nothing and succeeds
+ * @result: may be NULL
+ *
+ * Return: 0, -EFAULT (see @result).
+ */
+UIOMMU_API int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, uint64_t address, const void *buffer, size_t length,
+				struct uiommu_dma_result *result);
+
+/**
+ * struct uiommu_dma_op - one of several accesses of one call.
+ * @address: input address
+ * @buffer: data
+ * @length: bytes
+ * @pasid: PASID, or %UIOMMU_NO_PASID
+ * @reserved: 0
+ * @result: out
+ */
+struct uiommu_dma_op {
+	uint64_t address;
+	void *buffer;
+	size_t length;
+	uint32_t pasid;
+	uint32_t reserved;
+	struct uiommu_dma_result result;
+};
+
+/**
+ * uiommu_dma_readv() - many reads in one call; those of one process become one system call.
+ * @device: from uiommu_device_get()
+ * @ops: each gets its own result; a fault of one does not stop the others
+ * @count: number of @ops
+ *
+ * There is no order among the reads.
+ *
+ * Return: 0, -EFAULT (at least one met a fault).
+ */
+UIOMMU_API int uiommu_dma_readv(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count);
+
+/**
+ * uiommu_dma_writev() - many writes in one call, in the order of @ops.
+ * @device: from uiommu_device_get()
+ * @ops: each gets its own result; a fault of one does not stop the others
+ * @count: number of @ops
+ *
+ * Return: 0, -EFAULT (at least one met a fault).
+ */
+UIOMMU_API int uiommu_dma_writev(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count);
+
+/** struct uiommu_dma_place - one end of a copy: @pasid (or %UIOMMU_NO_PASID) and @address. */
+struct uiommu_dma_place {
+	uint64_t address;
+	uint32_t pasid;
+	uint32_t reserved;
+};
+
+/**
+ * uiommu_dma_copy() - the device moves bytes from one place to another.
+ * @device: from uiommu_device_get()
+ * @dst: destination
+ * @src: source; may overlap the destination only if both have the same PASID, and is then moved as memmove() does
+ * @length: bytes
+ * @result: may be NULL; @result->fault.access tells which end failed
+ *
+ * Bytes go straight from one to the other where both are mapped in this process, otherwise through a private buffer.
+ *
+ * Return: 0, -EFAULT (see @result).
+ */
+UIOMMU_API int uiommu_dma_copy(struct uiommu_device *device, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
+			       size_t length, struct uiommu_dma_result *result);
+
+/** enum uiommu_dma_atomic_type - AtomicOps of PCIe 6.0, 6.15. */
+enum uiommu_dma_atomic_type {
+	UIOMMU_ATOMIC_FETCH_ADD,
+	UIOMMU_ATOMIC_SWAP,
+	UIOMMU_ATOMIC_COMPARE_SWAP,
+};
+
+/**
+ * struct uiommu_dma_atomic - one atomic operation.
+ * @address: input address, a multiple of @length
+ * @pasid: PASID, or %UIOMMU_NO_PASID
+ * @type: &enum uiommu_dma_atomic_type
+ * @length: 4 or 8
+ * @reserved: 0
+ * @operand: value to add, or to store
+ * @compare: COMPARE_SWAP: expected value
+ * @old: out: value before
+ */
+struct uiommu_dma_atomic {
+	uint64_t address;
+	uint32_t pasid;
+	uint16_t type;
+	uint16_t length;
+	uint64_t reserved;
+	uint64_t operand;
+	uint64_t compare;
+	uint64_t old;
+};
+
+/**
+ * uiommu_dma_atomic() - an atomic read-modify-write on memory mapped in this process.
+ * @device: from uiommu_device_get()
+ * @atomic: request and result
+ * @result: may be NULL
+ *
+ * Needs read and write permission. Memory of another process that is not registered ends with %UIOMMU_FAULT_ATOMIC.
+ *
+ * Return: 0, -EINVAL (type, length, misaligned), -EFAULT (see @result).
+ */
+UIOMMU_API int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result);
+
+struct uiommu_pin;
+
+/**
+ * struct uiommu_dma_pin - request and result of uiommu_dma_pin().
+ * @address: input address
+ * @length: bytes
+ * @pasid: PASID, or %UIOMMU_NO_PASID
+ * @access: READ, WRITE or both
+ * @iov: array for the pieces
+ * @iov_count: in: its size; out: pieces used
+ * @unmap: called, with no lock held, when the memory is to go away: stop using the pieces and call uiommu_dma_unpin(), there or
+ *         soon; may be NULL. If the pin is still there when it returns, the unmap fails with EDEADLOCK
+ * @opaque: first argument of @unmap
+ * @pin: out
+ */
+struct uiommu_dma_pin {
+	uint64_t address;
+	uint64_t length;
+	uint32_t pasid;
+	uint32_t access;
+	struct iovec *iov;
+	uint32_t iov_count;
+	uint32_t reserved;
+	void (*unmap)(void *opaque, struct uiommu_pin *pin);
+	void *opaque;
+	struct uiommu_pin *pin;
+};
+
+/**
+ * uiommu_dma_pin() - translate to pointers, and hold the mapping.
+ * @device: from uiommu_device_get()
+ * @request: request and result
+ * @result: may be NULL
+ *
+ * All or nothing. Only for memory mapped in this process (own, file, RAM, registered); otherwise %UIOMMU_FAULT_NOT_DIRECT. Of own
+ * memory the mapping is held, not the pages: a munmap() of it is not prevented.
+ *
+ * Return: 0, -EINVAL (length 0, access), -ENOBUFS (more pieces than @iov_count; the number needed is written), -ENOMEM, -EFAULT
+ * (see
+ * @result).
+ */
+UIOMMU_API int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request, struct uiommu_dma_result *result);
+
+/**
+ * uiommu_dma_unpin() - put a pin; its pointers must not be used any more.
+ * @pin: from uiommu_dma_pin()
+ *
+ * May be called from @unmap. Thread-safe.
+ */
+UIOMMU_API void uiommu_dma_unpin(struct uiommu_pin *pin);
+
+/**
+ * uiommu_dma_page_request() - ask for a page that an access did not find (PRI).
+ * @device: from uiommu_device_get()
+ * @fault: the record of the failed access
+ * @done: called once with the response (&enum uiommu_response), with no lock held, from the thread that responds; never before this
+ *        returns
+ * @opaque: first argument of @done
+ *
+ * A device parks the access meanwhile, holding no translation, and does it again after SUCCESS. When the attachment ends first,
+ * @done gets INVALID.
+ *
+ * Return: 0 (@done will be called), -ENOENT (the attachment has no fault queue: nobody could answer), -ENOMEM.
+ */
+UIOMMU_API int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
+				       void (*done)(void *opaque, unsigned int response), void *opaque);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

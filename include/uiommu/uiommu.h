@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Everything. */
+#ifndef UIOMMU_UIOMMU_H
+#define UIOMMU_UIOMMU_H
+
+#include <uiommu/accel.h>
+#include <uiommu/bind.h>
+#include <uiommu/client.h>
+#include <uiommu/context.h>
+#include <uiommu/device.h>
+#include <uiommu/dma.h>
+#include <uiommu/fault.h>
+#include <uiommu/ioas.h>
+#include <uiommu/types.h>
+
+#endif

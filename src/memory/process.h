@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Another process's memory, through a handle bundle.
+ *
+ * Everything here may sleep, for ever in the worst case. Only the data layer calls it, outside of RCU sections, with the
+ * attachment entered. docs/security.md says which call is permitted for what; process.c carries the reasons.
+ */
+#ifndef MEMORY_PROCESS_H
+#define MEMORY_PROCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uiommu/bind.h>
+
+struct process;
+
+/* One mapping of a process, as the kernel describes it. */
+struct process_vma {
+	uint64_t start;
+	uint64_t end;
+	unsigned int access; /* enum uiommu_access */
+	char name[80]; /* file or kind, shortened in front; only filled by process_describe() */
+};
+
+/* One piece of a vectored read. */
+struct process_piece {
+	uint64_t address;
+	void *buffer; /* private to the caller: a late read has no effect */
+	size_t length;
+	size_t done; /* out */
+	unsigned int reason; /* out: enum uiommu_fault_reason if done < length */
+};
+
+/*
+ * Verify and duplicate a bundle; record the identity (process, address space, AT_RANDOM bytes). @without: enum uiommu_fallback.
+ * Errors as uiommu_bind().
+ */
+int process_open(const struct uiommu_process *bundle, unsigned int access, unsigned int without, struct process **out);
+
+/* The calling process. Uses direct access where the fault handler is installed (see copy.h), else system calls on itself. */
+int process_open_self(unsigned int access, struct process **out);
+
+void process_close(struct process *process);
+
+/* Same process, same address space, same access, same mode: may be one bind. */
+bool process_equal(const struct process *a, const struct process *b);
+
+/* The calling process with direct access: addresses are pointers, and memory/copy.h may touch them. */
+bool process_is_direct(const struct process *process);
+
+unsigned int process_access(const struct process *process);
+pid_t process_pid(const struct process *process);
+
+/* True while the process exists and still has the address space it was bound with, as far as can be told. */
+bool process_alive(struct process *process);
+
+/* Read pieces; those in a row become one system call. Every piece gets its own result. */
+void process_readv(struct process *process, struct process_piece *pieces, size_t count);
+
+/* Write. Returns bytes done; @reason is set if that is less than @length, and then the byte at address + done is what failed. */
+size_t process_write(struct process *process, uint64_t address, const void *data, size_t length, unsigned int *reason);
+
+/* What is at @address: 0 and the mapping that contains it, or -ENOENT and the next one above (start 0 and end 0 if there is none),
+ * or -ESRCH. */
+int process_describe(struct process *process, uint64_t address, struct process_vma *out);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * In flight: how an unmap waits for exactly the accesses that use what it takes away.
+ *
+ * Resident memory is touched inside an RCU read section, and a grace period waits for it. Whatever may sleep must not hold up
+ * grace periods. Such an access *enters* the object it depends on, a drainable (an area or an attachment), while it is still inside
+ * the read section in which it found the object; then it leaves the section, sleeps as long as it must, and *leaves* the object.
+ *
+ * Entering is one plain store to a slot of the calling thread (a hazard pointer): no lock, no shared cache line, no fence. The
+ * writer
+ * 1. makes the object unreachable, 2. waits for a grace period: every reader that found it has now entered it or is done, 3. looks
+ * through all threads' slots. The grace period orders 1. before every later lookup and every slot store before 3. Slots that hold
+ * the object get a mark by compare-and-swap; whoever leaves a marked slot reports to the drain. So a drain costs the accesses
+ * nothing until there is one.
+ *
+ * Lock order: inflight_lock (in inflight.c) is a leaf. Completions are called without it.
+ */
+#ifndef TRANSLATE_INFLIGHT_H
+#define TRANSLATE_INFLIGHT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <urcu/list.h>
+
+struct drainable {
+	unsigned int pending; /* marked slots, under inflight_lock */
+	void (*done)(struct drainable *); /* set while a drain runs */
+};
+
+enum { INFLIGHT_SLOTS = 4 };
+
+struct inflight_slot {
+	uintptr_t word; /* struct drainable *, bit 0: marked. Written by its thread, marked by writers. */
+};
+
+/* What the data layer keeps per thread: made on the first access, ends with the thread. */
+struct thread_state {
+	struct inflight_slot slots[INFLIGHT_SLOTS];
+	unsigned int depth; /* accesses and callbacks this thread is inside of */
+	unsigned int index; /* small number, for sharded counters */
+	struct cds_list_head link;
+};
+
+/* The calling thread's state, registered as RCU reader. Never NULL; the first call of a thread may allocate and aborts when it
+ * can't. */
+struct thread_state *thread_self(void);
+
+/* True if the calling thread is inside an access or a callback: then nothing that drains may be called (EDEADLK). */
+bool thread_inside(void);
+
+/* Inside an RCU read section that found @object: it stays valid after the section, until inflight_leave(). */
+struct inflight_slot *inflight_enter(struct thread_state *self, struct drainable *object);
+void inflight_leave(struct inflight_slot *slot);
+
+/*
+ * @object is unreachable and a grace period has passed. Call @done when the last access has left it: from here if there is none,
+ * otherwise from the thread that leaves last.
+ */
+void drain_start(struct drainable *object, void (*done)(struct drainable *));
+
+/* The same, and wait. */
+void drain_wait(struct drainable *object);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the data layer sees of control: spaces, attachments, and a device's table of them.
+ *
+ * A *space* is what stands behind an attachment: areas (memory mapped in this process, by input address) over at most one process,
+ * to which everything outside of the areas goes. An IOAS is a space without a process; an SVA bind is a space with one, whose areas
+ * are the registered memory. Control (iommu/, sva/) owns the spaces and serialises their writers with @lock.
+ *
+ * An *attachment* is (device, PASID) -> space. The table is a two-level radix tree by PASID, read inside RCU read sections, written
+ * under the device's lock.
+ */
+#ifndef TRANSLATE_SPACE_H
+#define TRANSLATE_SPACE_H
+
+#include <pthread.h>
+#include <uiommu/dma.h>
+
+#include "memory/areas.h"
+
+struct process;
+struct fault_sink;
+
+struct space {
+	pthread_mutex_t lock; /* writers: areas, pins */
+	struct areas areas;
+	struct process *process; /* NULL for an IOAS; never changes */
+};
+
+enum { COUNTER_SHARDS = 8 };
+
+/* Written by one thread each (index modulo COUNTER_SHARDS, relaxed atomics), so that a hit shares no cache line. */
+struct attach_counters {
+	uint64_t bytes_read;
+	uint64_t bytes_written;
+	uint64_t faults;
+	uint64_t discarded;
+} __attribute__((aligned(64)));
+
+struct attachment {
+	struct space *space;
+	struct fault_sink *sink; /* where its faults go; NULL: log only */
+	uint32_t device_id;
+	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
+	uint8_t access; /* what the attachment permits */
+	bool draining; /* atomic: accesses fail without a record */
+	uint32_t generation;
+	struct drainable drain;
+	struct cds_list_head pins; /* struct uiommu_pin made through it, under the space's lock */
+	void *owner; /* control's own record (HWPT) */
+	struct attach_counters counters[COUNTER_SHARDS];
+};
+
+enum { TABLE_FANOUT_LG2 = 10 };
+
+struct attach_table {
+	struct attachment *rid; /* without PASID; RCU */
+	struct attachment ***by_pasid; /* [pasid >> 10][pasid & 1023]; each level RCU, made on demand, freed with the table */
+};
+
+/* What the DMA calls see of a device. Control embeds it. */
+struct uiommu_device {
+	uint32_t id;
+	uint32_t pasid_bits;
+	struct attach_table table;
+	/* Where a fault goes that no attachment owns (not attached): control's log. */
+	void (*report)(struct uiommu_device *device, const struct uiommu_fault *fault);
+};
+
+/* Go up: deliver one record, or queue a page request. Called without a lock and outside of RCU sections. */
+struct fault_sink {
+	void (*event)(struct fault_sink *sink, const struct uiommu_fault *fault);
+	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
+			    void (*done)(void *opaque, unsigned int response), void *opaque);
+};
+
+int attach_table_init(struct attach_table *table);
+void attach_table_fini(struct attach_table *table);
+
+/* In an RCU read section, or under the device's lock. */
+struct attachment *attach_table_find(const struct attach_table *table, uint32_t pasid);
+
+/* Make room for @pasid, so that attach_table_set() cannot fail. -ENOMEM. */
+int attach_table_prepare(struct attach_table *table, uint32_t pasid);
+
+/* Publish @attachment (or NULL) for @pasid; returns what was there. */
+struct attachment *attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment);
+
+/*
+ * Pins (uiommu_dma_pin). Ask the holders of all pins of @area (or, if NULL, of @attachment) to put them: the callbacks run without
+ * @space->lock, which the caller does not hold. Returns -EDEADLOCK if one is left.
+ */
+int pins_revoke(struct space *space, struct area *area, struct attachment *attachment);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * RCU: liburcu's "memb" flavour, and the annotations that ThreadSanitizer needs.
+ *
+ * The sanitizer does not see liburcu's grace periods. The wrappers tell it the two edges there are: what a writer published before
+ * synchronize is seen by later readers (publish/dereference do that), and what readers did before they unlocked happens before
+ * synchronize returns. Nothing else is hidden from it: a removed grace period is still reported.
+ *
+ * With no registered reader a grace period is a look at an empty list, which is what makes maps cheap before the first DMA.
+ */
+#ifndef UTIL_RCU_H
+#define UTIL_RCU_H
+
+#include <urcu/pointer.h>
+#include <urcu/urcu-memb.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define RCU_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RCU_TSAN 1
+#endif
+#endif
+
+#ifdef RCU_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+extern char rcu_tsan_readers; /* stands for "every reader that has unlocked" */
+#define RCU_RELEASE() __tsan_release(&rcu_tsan_readers)
+#define RCU_ACQUIRE() __tsan_acquire(&rcu_tsan_readers)
+#else
+#define RCU_RELEASE() ((void)0)
+#define RCU_ACQUIRE() ((void)0)
+#endif
+
+static inline void rcu_enter(void)
+{
+	urcu_memb_read_lock();
+}
+
+static inline void rcu_leave(void)
+{
+	RCU_RELEASE();
+	urcu_memb_read_unlock();
+}
+
+/* Wait for every read section that began before. Not inside one. */
+static inline void rcu_wait(void)
+{
+	urcu_memb_synchronize_rcu();
+	RCU_ACQUIRE();
+}
+
+#define rcu_publish(pointer, value) __atomic_store_n(&(pointer), (value), __ATOMIC_RELEASE)
+/* Consume order, which every compiler makes acquire: free on x86-64, one ldar on arm64. */
+#define rcu_read(pointer) __atomic_load_n(&(pointer), __ATOMIC_ACQUIRE)
+
+#endif

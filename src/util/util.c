@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "util/util.h"
+
+#include <errno.h>
+#include <string.h>
+#include <uiommu/types.h>
+#include <unistd.h>
+
+#include "util/rcu.h"
+
+#ifdef RCU_TSAN
+char rcu_tsan_readers;
+#endif
+
+uint64_t page_size(void)
+{
+	static uint64_t cached;
+	uint64_t size = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+
+	if (!size) {
+		size = (uint64_t)sysconf(_SC_PAGESIZE);
+		__atomic_store_n(&cached, size, __ATOMIC_RELAXED);
+	}
+	return size;
+}
+
+int copy_struct(void *out, size_t known, size_t least, const void *in, size_t size)
+{
+	const uint8_t *bytes = in;
+
+	if (size < least)
+		return -EINVAL;
+	for (size_t i = known; i < size; i++)
+		if (bytes[i])
+			return -E2BIG;
+	memset(out, 0, known);
+	memcpy(out, in, size < known ? size : known);
+	return 0;
+}
+
+const char *uiommu_version(void)
+{
+	return UIOMMU_VERSION;
+}
+
+const char *uiommu_fault_reason_name(unsigned int reason)
+{
+	static const char *const names[UIOMMU_FAULT_REASONS] = {
+		[UIOMMU_FAULT_NONE] = "none",
+		[UIOMMU_FAULT_NOT_ATTACHED] = "not attached",
+		[UIOMMU_FAULT_DRAINING] = "draining",
+		[UIOMMU_FAULT_UNMAPPED] = "unmapped",
+		[UIOMMU_FAULT_PERMISSION] = "permission",
+		[UIOMMU_FAULT_ATTACHMENT] = "attachment does not permit it",
+		[UIOMMU_FAULT_GONE] = "process gone",
+		[UIOMMU_FAULT_MEMORY] = "memory error",
+		[UIOMMU_FAULT_ATOMIC] = "atomic not supported",
+		[UIOMMU_FAULT_NOT_DIRECT] = "not directly accessible",
+		[UIOMMU_FAULT_RANGE] = "address out of range",
+	};
+
+	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Small things that every file may use. */
+#ifndef UTIL_UTIL_H
+#define UTIL_UTIL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* From sysconf, once. */
+uint64_t page_size(void);
+
+/*
+ * Size-extensible structs of the public API: copy what the caller knows into @out (of @known bytes, zero-filled beyond).
+ * -EINVAL if @size < @least, -E2BIG if the caller's unknown tail is not zero.
+ */
+int copy_struct(void *out, size_t known, size_t least, const void *in, size_t size);
+
+#endif
