@@ -124,6 +124,7 @@ struct uiommu_accel_record {
 
 /**
  * enum uiommu_accel_error_code - software errors: what cannot be told in a record, because there is no address for one.
+ * @UIOMMU_ACCEL_ERROR_NONE: none
  * @UIOMMU_ACCEL_ERROR_PASID: the PASID is not in the submitter's set, or nothing is bound to it; nothing was touched
  * @UIOMMU_ACCEL_ERROR_RECORD: the record could not be written
  * @UIOMMU_ACCEL_ERROR_HANDLE: a handle was not granted to the submitter; nothing was touched but the record

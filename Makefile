@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A front door: meson does the work, in build/. Every target first makes sure that what it needs is installed (scripts/deps).
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+export DESTDIR
+
+BUILD := build
+PYTHON := /usr/bin/python3
+
+.DEFAULT_GOAL := all
+.PHONY: all build help demo check check-long bench install uninstall fuzz format clean
+
+all: build
+
+help:
+	@echo 'make             build into $(BUILD)/'
+	@echo 'make demo        see what it does, in a minute'
+	@echo 'make check       every test and check (check-long: the same with more work per test)'
+	@echo 'make bench       the benchmarks; writes $(BUILD)/bench.json'
+	@echo 'make fuzz        fuzz each parser for a minute (SECONDS=60)'
+	@echo 'make install     to PREFIX=$(PREFIX), below DESTDIR; make uninstall removes it again'
+	@echo 'make format      lay out the sources with clang-format'
+	@echo 'make clean       remove what was built'
+
+# A compiler of the user's choice counts when the directory is made.
+$(BUILD)/build.ninja:
+	@scripts/deps build
+	meson setup $(BUILD) --prefix '$(PREFIX)'
+
+build: $(BUILD)/build.ninja
+	@scripts/deps build
+	@ninja -C $(BUILD)
+
+demo: build
+	@scripts/deps build demo
+	@$(PYTHON) scripts/demo $(BUILD)
+
+check:
+	@scripts/deps build demo fuzz check
+	@$(PYTHON) scripts/check
+
+check-long:
+	@scripts/deps build demo fuzz check
+	@$(PYTHON) scripts/check --long
+
+bench: build
+	@scripts/bench $(BUILD)
+
+fuzz:
+	@scripts/deps build fuzz
+	@scripts/fuzz $(or $(SECONDS),60)
+
+install: build
+	@meson configure $(BUILD) --prefix '$(PREFIX)'
+	@meson install -C $(BUILD)
+
+uninstall: build
+	@meson configure $(BUILD) --prefix '$(PREFIX)'
+	@scripts/uninstall $(BUILD)
+
+format:
+	@scripts/deps format
+	find src include tests examples bench -name '*.[ch]' -exec clang-format -i {} +
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-*

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Build in several ways and run the test suites of a build."""
+
+import json
+import os
+import re
+import shutil
+import sys
+import xml.etree.ElementTree as ElementTree
+
+from checks.report import TOP, run
+
+OUT = os.path.join(TOP, "build-check")
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+def build_dir(name):
+    return os.path.join(OUT, name)
+
+
+def build(report, name, compiler, options=()):
+    """Configure and build; the warnings of both compilers are errors."""
+    path = build_dir(name)
+    env = {"CC": compiler}
+    options = ["-Dwerror=true", *options]
+    if os.path.exists(os.path.join(path, "build.ninja")):
+        setup = run(["meson", "configure", path, *options])
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+        setup = run(["meson", "setup", path, *options], env=env)
+    if setup.status != 0:
+        report.fail(f"{name}: configure", setup.output)
+        return False
+    return report.command(f"{name}: build", ["ninja", "-C", path])
+
+
+def without_randomisation():
+    """Sanitizers of 2022 do not know today's address-space layouts: run them with a fixed one where that is permitted."""
+    wrapper = ["setarch", "-R"]
+    return wrapper if run([*wrapper, "true"]).status == 0 else []
+
+
+def comments_before(stdout, number):
+    """The reason of a skip: the comment lines that the test printed before its result."""
+    comments = []
+    for line in (stdout or "").splitlines():
+        if line.startswith("#"):
+            comments.append(line.lstrip("# "))
+        elif re.match(rf"(not )?ok {number}\b", line):
+            return "; ".join(comments)
+        else:
+            comments = []
+    return ""
+
+
+def count_meson(report, label, path):
+    """Every case of every program, from meson's own records."""
+    logs = os.path.join(path, "meson-logs")
+    with open(os.path.join(logs, "testlog.json"), encoding="utf-8") as lines:
+        programs = [json.loads(line) for line in lines]
+    cases = {}
+    for suite in ElementTree.parse(os.path.join(logs, "testlog.junit.xml")).getroot().iter("testsuite"):
+        for case in suite.findall("testcase"):
+            key = suite.get("name").split(".", 1)[-1] if "." in suite.get("name") else case.get("name")
+            cases.setdefault(key, []).append(case)
+    for program in programs:
+        name = program["name"].split(" / ")[-1].split(":")[-1]
+        if program["result"] == "SKIP":
+            reason = (program.get("stdout") or program.get("stderr") or "").strip().splitlines()
+            report.skip(f"{label}: {name}", reason[-1] if reason else "no reason given")
+            continue
+        failed = False
+        for case in cases.get(name, []):
+            title = f"{label}: {name}: {case.get('name')}"
+            if case.find("skipped") is not None:
+                number = case.get("name").split(" ")[0]
+                report.skip(title, comments_before(program.get("stdout"), number) or "no reason given")
+            elif case.find("failure") is not None or case.find("error") is not None:
+                failed = True
+                report.fail(title)
+            else:
+                report.ok()
+        if program["result"] not in ("OK", "EXPECTEDFAIL"):
+            if not failed:
+                report.fail(f"{label}: {name} ({program['result'].lower()})")
+            print_log(program)
+
+
+def print_log(program):
+    text = (program.get("stdout") or "") + (program.get("stderr") or "")
+    for line in text.rstrip().splitlines()[-200:]:
+        print("    " + line)
+    sys.stdout.flush()
+
+
+def meson_suite(report, label, name, env=None, wrapper=(), slow=1):
+    path = build_dir(name)
+    for log in ("testlog.json", "testlog.junit.xml"):
+        if os.path.exists(os.path.join(path, "meson-logs", log)):
+            os.unlink(os.path.join(path, "meson-logs", log))
+    done = run([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow)], env={**SANITIZERS, **(env or {})})
+    try:
+        before = len(report.failures)
+        count_meson(report, label, path)
+        if done.status != 0 and len(report.failures) == before:
+            report.fail(f"{label}: meson test", done.output)
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        report.fail(f"{label}: meson test: {error}", done.output)
+
+
+def pytest_suite(report, label, name, folders, env=None, wrapper=()):
+    """The suites in Python; they find the build to test in UIOMMU_BUILD."""
+    folders = [folder for folder in folders if any(entry.startswith("test_") for entry in list_dir(os.path.join(TOP, folder)))]
+    if not folders:
+        return
+    results = os.path.join(build_dir(name), "pytest.xml")
+    if os.path.exists(results):
+        os.unlink(results)
+    done = run([*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", results, *folders],
+               env={**SANITIZERS, "UIOMMU_BUILD": build_dir(name), **(env or {})})
+    try:
+        root = ElementTree.parse(results).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        report.fail(f"{label}: pytest: {error}", done.output)
+        return
+    before = len(report.failures)
+    for case in root.iter("testcase"):
+        title = f"{label}: {case.get('classname')}.{case.get('name')}"
+        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+        if bad is not None:
+            report.fail(title, "\n".join(text for text in (bad.text, case.findtext("system-out"), case.findtext("system-err")) if text))
+        elif case.find("skipped") is not None:
+            report.skip(title, case.find("skipped").get("message") or "no reason given")
+        else:
+            report.ok()
+    if done.status != 0 and len(report.failures) == before:
+        report.fail(f"{label}: pytest (exit status {done.status})", done.output)
+
+
+def list_dir(path):
+    return sorted(os.listdir(path)) if os.path.isdir(path) else []
+
+
+def fuzz_targets():
+    path = os.path.join(build_dir("fuzz"), "tests", "fuzz")
+    return [os.path.join(path, name) for name in list_dir(path) if name.startswith("fuzz-") and os.access(os.path.join(path, name), os.X_OK)
+            and os.path.isfile(os.path.join(path, name))]
+
+
+def corpus(target):
+    """Inputs kept in the repository; the target works on a copy."""
+    return os.path.join(TOP, "tests", "fuzz", "corpus", os.path.basename(target).removeprefix("fuzz-"))
+
+
+def fuzz(report, runs):
+    for target in fuzz_targets():
+        work = target + ".corpus"
+        shutil.rmtree(work, ignore_errors=True)
+        os.mkdir(work)
+        kept = [corpus(target)] if os.path.isdir(corpus(target)) else []
+        report.command(f"fuzz: {os.path.basename(target)}, {runs} runs",
+                       [*without_randomisation(), target, f"-runs={runs}", "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/",
+                        work, *kept], env=SANITIZERS)
