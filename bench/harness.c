@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "harness.h"
 
-#include <errno.h>
-#include <grp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { REPEATS_MAX = 64, ORDINARY_USER = 65534 };
+#include "support/support.h"
 
-void bench_die(const char *what)
-{
-	fprintf(stderr, "bench: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
+enum { REPEATS_MAX = 64 };
 
 void bench_pin(pid_t pid, unsigned int cpu)
 {
@@ -26,7 +19,7 @@ void bench_pin(pid_t pid, unsigned int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu % (unsigned int)sysconf(_SC_NPROCESSORS_ONLN), &set);
 	if (sched_setaffinity(pid, sizeof(set), &set))
-		bench_die("sched_setaffinity");
+		support_die("sched_setaffinity");
 }
 
 double bench_now_ns(void)
@@ -89,7 +82,7 @@ static void report(const char *name, const char *unit, const double *value, cons
 		return;
 	out = fopen(path, "a");
 	if (!out)
-		bench_die(path);
+		support_die(path);
 	fprintf(out, "{\"name\": \"%s\", ", name);
 	json_number(out, "value", value);
 	fprintf(out, "\"unit\": \"%s\", ", unit);
@@ -97,7 +90,7 @@ static void report(const char *name, const char *unit, const double *value, cons
 	json_number(out, "ratio", value && floor ? &ratio : NULL);
 	fprintf(out, "\"note\": \"%s\"}\n", note);
 	if (fclose(out))
-		bench_die(path);
+		support_die(path);
 }
 
 void bench_report_pair(const char *name, const char *unit, const struct bench_pair *pair, double limit, const char *note)
@@ -133,14 +126,4 @@ void bench_report_skip(const char *name, const char *why)
 	snprintf(note, sizeof(note), "skipped: %s", why);
 	printf("%-28s %s\n", name, note);
 	report(name, "ns", NULL, NULL, note);
-}
-
-void bench_drop_privileges(void)
-{
-	if (geteuid() == 0) {
-		if (setgroups(0, NULL) || setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER) ||
-		    setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER))
-			bench_die("become an ordinary user");
-	}
-	prctl(PR_SET_DUMPABLE, 1);
 }

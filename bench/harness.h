@@ -25,16 +25,6 @@ struct bench_pair {
 	struct bench_sample floor;
 };
 
-/* In a spin loop. */
-static inline void bench_relax(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
-
 void bench_pin(pid_t pid, unsigned int cpu);
 double bench_now_ns(void);
 
@@ -47,16 +37,5 @@ struct bench_pair bench_measure_pair(bench_fn value, bench_fn floor, void *opaqu
 void bench_report_pair(const char *name, const char *unit, const struct bench_pair *pair, double limit, const char *note);
 void bench_report_value(const char *name, const char *unit, double value, double limit, const char *note);
 void bench_report_skip(const char *name, const char *why);
-
-/* Prints like perror() and ends the program. */
-void bench_die(const char *what) __attribute__((noreturn));
-#define bench_check(condition)                                                                                                     \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			bench_die(#condition);                                                                                     \
-	} while (0)
-
-/* Root becomes the ordinary user 65534, and stays readable for its own kind (dumpable). */
-void bench_drop_privileges(void);
 
 #endif
