@@ -4,20 +4,23 @@
  *
  * Writers are serialised by the caller (the space's lock). Readers take no lock and write nothing: they call areas_find() inside an
  * RCU read section. An area found there stays valid until the section ends, or longer if the reader entered it (inflight.h).
- * Nodes that a writer takes out are freed by areas_reclaim(), after a grace period that the writer waits for anyway.
+ * Nodes that a writer replaces are retired; whoever takes the retired ones waits for a grace period before he gives them back.
+ * Only the functions marked "readers" may run beside a writer.
  */
 #ifndef MEMORY_AREAS_H
 #define MEMORY_AREAS_H
 
 #include <stdint.h>
+#include <urcu/hlist.h>
 
 #include "translate/inflight.h"
+#include "util/pool.h"
 
 struct region;
 struct pin;
 
 /*
- * One mapped range. @start, @last, @host, @access and @resident never change while it is in a map.
+ * One mapped range, one cache line. @start to @region never change while it is in a map, except @revoking.
  * @host is where the byte at @start is mapped in this process. @resident: touching it never sleeps for long (shared memory or guest
  * RAM of our own mapping), so it may be touched inside an RCU read section; otherwise the area has to be entered first.
  */
@@ -25,35 +28,47 @@ struct area {
 	uint64_t start;
 	uint64_t last;
 	uint8_t *host;
-	uint8_t access;
+	uint8_t access; /* what this mapping permits */
+	uint8_t limit; /* what another mapping of the same memory may permit */
 	bool resident;
-	struct region *region; /* holds a reference */
-	uint64_t region_offset; /* of @start in the region */
+	bool revoking; /* somebody asks its pins to be put, without the lock: it must stay */
+	struct region *region; /* holds a reference; NULL for memory of this process, which nobody can hold */
 	struct drainable drain; /* accesses that sleep in it */
-	struct cds_list_head pins; /* struct uiommu_pin, under the space's lock */
-};
+	union {
+		struct cds_hlist_head pins; /* struct uiommu_pin, under the space's lock; added only to what is found under it */
+		struct area *next; /* taken out: for the writer */
+	};
+} __attribute__((aligned(64)));
 
 struct areas_node;
 
 struct areas {
 	struct areas_node *root; /* RCU */
-	struct areas_node *limbo; /* taken out, waiting for a grace period */
+	struct areas_node *retired; /* replaced, waiting for somebody to wait for a grace period */
+	unsigned int retired_count;
 	uint64_t count;
+	struct pool nodes;
+	struct pool pool; /* of struct area */
 };
 
 void areas_init(struct areas *areas);
 
-/* Free all nodes (not the areas); no reader is left. */
+/* Free all memory, that of every area from areas_alloc() too; no reader is left. */
 void areas_fini(struct areas *areas);
 
-/* Put @area in. -EEXIST if it overlaps, -ENOMEM; nothing has changed then. Writers only. */
+/* An area filled with 0, or NULL. */
+struct area *areas_alloc(struct areas *areas);
+void areas_free(struct areas *areas, struct area *area);
+
+/* Put @area in. -EEXIST if it overlaps, -ENOMEM; no reader sees a difference then. */
 int areas_insert(struct areas *areas, struct area *area);
 
-/* Take out exactly @area, which is in. Cannot fail. Writers only. Readers may still use it until a grace period has passed. */
+/* Take out exactly @area, which is in. Cannot fail. Readers may still use it until a grace period has passed. */
 void areas_remove(struct areas *areas, struct area *area);
 
-/* Free what was taken out; the caller has waited for a grace period since. */
-void areas_reclaim(struct areas *areas);
+/* Take what is retired; after a grace period give it back (under the lock again). */
+struct areas_node *areas_retired(struct areas *areas);
+void areas_reclaim(struct areas *areas, struct areas_node *retired);
 
 /* The area that contains @address, or NULL. Readers (RCU) and writers. */
 struct area *areas_find(const struct areas *areas, uint64_t address);

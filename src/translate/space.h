@@ -42,7 +42,7 @@ struct attachment {
 	uint32_t device_id;
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
 	uint8_t access; /* what the attachment permits */
-	bool draining; /* atomic: accesses fail without a record */
+	bool draining; /* atomic, set under the space's lock: accesses fail without a record, and no pin is added */
 	uint32_t generation;
 	struct drainable drain;
 	struct cds_list_head pins; /* struct uiommu_pin made through it, under the space's lock */
@@ -86,8 +86,11 @@ int attach_table_prepare(struct attach_table *table, uint32_t pasid);
 struct attachment *attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment);
 
 /*
- * Pins (uiommu_dma_pin). Ask the holders of all pins of @area (or, if NULL, of @attachment) to put them: the callbacks run without
- * @space->lock, which the caller does not hold. Returns -EDEADLOCK if one is left.
+ * Pins (uiommu_dma_pin). A pin is added under @space->lock, to areas that are found again under it, and only if the attachment is
+ * not draining: so whoever finds no pin under the lock and then takes the area out, or sets @draining, is not overtaken by one.
+ *
+ * Ask the holders of all pins of @area (or, if NULL, of @attachment) to put them: the callbacks run without @space->lock, which the
+ * caller does not hold. The caller sees to it that @area or @attachment stays meanwhile. Returns -EDEADLOCK if one is left.
  */
 int pins_revoke(struct space *space, struct area *area, struct attachment *attachment);
 
