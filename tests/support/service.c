@@ -98,6 +98,13 @@ static size_t processes(const struct service *service, pid_t *pids)
 	return count;
 }
 
+size_t service_processes(const struct service *service)
+{
+	pid_t pids[CHILDREN_MAX];
+
+	return processes(service, pids);
+}
+
 void service_pin(const struct service *service, unsigned int cpu)
 {
 	pid_t pids[CHILDREN_MAX];

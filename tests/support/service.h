@@ -19,6 +19,9 @@ void service_stop(struct service *service);
 /* Pin the broker and every executor. */
 void service_pin(const struct service *service, unsigned int cpu);
 
+/* Processes of the daemon: the broker and its executors. */
+size_t service_processes(const struct service *service);
+
 /* CPU time in ms of the broker and its executors, and their resident memory in MiB. */
 double service_cpu_ms(const struct service *service);
 double service_rss_mib(const struct service *service);

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clients whose accesses never come back. While they are blocked another client does 100,000 descriptors, and SIGTERM ends the
+ * daemon. What is blocked is known by events (the fault has arrived where nobody answers) and by records that stay empty.
+ */
+#include "unit/test.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/service.h"
+#include "support/stuck.h"
+#include "support/support.h"
+#include "support/user.h"
+
+enum { OTHERS_WORK = 100000 };
+
+/* A client that reads the page of a stuck process and is blocked there when this returns. */
+static struct uiommu_accel_record *block(struct user *user, struct stuck *stuck, const struct service *service)
+{
+	struct uiommu_accel_desc desc = {.source = (uintptr_t)stuck->page, .transfer_size = 64};
+
+	user_start(user, service);
+	desc.handles = user_bind(user, &stuck->process, UIOMMU_READ, NULL);
+	user_submit(user, &desc, UIOMMU_ACCEL_CRC, 0, user->records);
+	if (stuck->kind != STUCK_UFFD_USER)
+		stuck_wait(stuck);
+	return user->records;
+}
+
+/* Copies in our own memory, each checked. */
+static void work(struct user *user)
+{
+	static uint64_t from[USER_DEPTH], to[USER_DEPTH];
+
+	for (unsigned int i = 0; i < OTHERS_WORK + USER_DEPTH; i++) {
+		unsigned int slot = i % USER_DEPTH;
+		struct uiommu_accel_record *record = &user->records[slot];
+		struct uiommu_accel_desc desc = {
+			.source = (uintptr_t)&from[slot],
+			.destination = (uintptr_t)&to[slot],
+			.transfer_size = sizeof(from[0]),
+		};
+
+		if (i >= USER_DEPTH) {
+			assert_int_equal(uiommu_queue_wait(user->queue, record), 0);
+			assert_int_equal(record->status, UIOMMU_ACCEL_SUCCESS);
+			assert_true(to[slot] == from[slot]);
+		}
+		if (i < OTHERS_WORK) {
+			from[slot] = i * 0x9e3779b97f4a7c15u + 1;
+			user_submit(user, &desc, UIOMMU_ACCEL_MEMMOVE, 0, record);
+		}
+	}
+}
+
+static void others_go_on(enum stuck_kind kind)
+{
+	const char *missing = stuck_missing(kind);
+	struct uiommu_accel_record *record;
+	struct user blocked, other;
+	struct service service;
+	struct stuck stuck;
+	int status;
+
+	if (missing) {
+		print_message("skipped: %s\n", missing);
+		skip();
+	}
+	service_start(&service, NULL);
+	stuck_start(&stuck, kind);
+	record = block(&blocked, &stuck, &service);
+	if (kind == STUCK_UFFD_HELD)
+		stuck_kill(&stuck);
+	user_start(&other, &service);
+	work(&other);
+
+	if (kind == STUCK_UFFD_USER) {
+		/* The kernel does not wait here; the access fails. */
+		assert_int_equal(uiommu_queue_wait(blocked.queue, record), 0);
+		assert_int_equal(record->status & UIOMMU_ACCEL_STATUS_MASK, UIOMMU_ACCEL_PAGE_FAULT);
+		assert_int_equal(record->bytes_completed, 0);
+	} else {
+		assert_int_equal(__atomic_load_n(&record->status, __ATOMIC_ACQUIRE), UIOMMU_ACCEL_PENDING);
+	}
+	user_stop(&other);
+
+	/* SIGTERM ends the daemon, although the access is still blocked. */
+	assert_int_equal(kill(service.pid, SIGTERM), 0);
+	assert_int_equal(waitpid(service.pid, &status, 0), service.pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(access(service.socket, F_OK), -1);
+	user_stop(&blocked);
+	rmdir(service.directory);
+	stuck_stop(&stuck);
+}
+
+static void full_userfaultfd(void **state)
+{
+	(void)state;
+	others_go_on(STUCK_UFFD);
+}
+
+static void user_mode_userfaultfd(void **state)
+{
+	(void)state;
+	others_go_on(STUCK_UFFD_USER);
+}
+
+static void killed_target_whose_userfaultfd_is_held(void **state)
+{
+	(void)state;
+	others_go_on(STUCK_UFFD_HELD);
+}
+
+static void fuse_page(void **state)
+{
+	(void)state;
+	others_go_on(STUCK_FUSE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(full_userfaultfd),
+		cmocka_unit_test(user_mode_userfaultfd),
+		cmocka_unit_test(killed_target_whose_userfaultfd_is_held),
+		cmocka_unit_test(fuse_page),
+	};
+	int failed;
+
+	stuck_prepare();
+	support_drop_privileges();
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	stuck_finish();
+	return failed;
+}
