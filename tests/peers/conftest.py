@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import peer  # noqa: E402
+
+
+def program(name):
+    build = os.environ.get("UIOMMU_BUILD", "build")
+    path = pathlib.Path(build) / name
+    if not path.exists():
+        pytest.fail(f"{path} is not built")
+    return path
+
+
+@pytest.fixture(scope="session")
+def daemon():
+    running = peer.Daemon(program("uiommud"))
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def target():
+    process = subprocess.Popen(["/bin/sleep", "100000"], stdin=subprocess.DEVNULL, **peer.as_ordinary_user())
+    made = peer.Target(process)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def good(daemon):
+    """A well-behaved client that is connected before a case and must still be served after it."""
+    client = peer.Peer(daemon.path)
+    yield client
+    reply = client.call(peer.LIST, bytes(8))
+    assert reply.error == 0
+    client.close()
+
+
+@pytest.fixture
+def bad(daemon):
+    client = peer.Peer(daemon.path)
+    yield client
+    client.close()
