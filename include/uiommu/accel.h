@@ -64,6 +64,7 @@ enum uiommu_accel_status {
 	UIOMMU_ACCEL_RECORD_ALIGN = 0x1b,
 	UIOMMU_ACCEL_ADDRESS_ALIGN = 0x1c,
 	UIOMMU_ACCEL_PRIVILEGE = 0x1d,
+	UIOMMU_ACCEL_TRANSLATION = 0x22, /* a handle was not granted, or its attachment has ended */
 	UIOMMU_ACCEL_STATUS_MASK = 0x7f,
 	UIOMMU_ACCEL_FAULT_WRITE = 0x80,
 };
@@ -75,7 +76,8 @@ enum uiommu_accel_status {
 
 /**
  * struct uiommu_accel_desc - one descriptor, little-endian, 64 bytes, aligned to 64.
- * @pasid_priv: bits 0-19 PASID (shared queues and their batches; ignored on a dedicated queue), bit 31 privileged: must be 0
+ * @pasid_priv: bits 0-19 PASID (on shared queues; ignored on a dedicated one, and in a batch, which has the PASID of its batch
+ *              descriptor), bit 31 privileged: must be 0
  * @flags_opcode: bits 0-23 &enum uiommu_accel_flags, bits 24-31 &enum uiommu_accel_opcode
  * @completion_address: of the record, a multiple of 32
  * @source: source address; FILL and COMPARE_PATTERN: pattern; BATCH: list address
@@ -105,7 +107,8 @@ struct uiommu_accel_desc {
 /**
  * struct uiommu_accel_record - completion record, little-endian, 32 bytes, aligned to 32. The status byte is written last.
  * @status: &enum uiommu_accel_status
- * @result: COMPARE: 0 equal, 1 different
+ * @result: COMPARE, COMPARE_PATTERN: 0 equal, 1 different; MEMMOVE: 1 if bytes_completed counts from the end (overlapping, moved
+ *          upwards); BATCH with BATCH_PAGE_FAULT: 1 if a descriptor before the fault had no success
  * @reserved: 0
  * @bytes_completed: bytes done; BATCH: descriptors done
  * @fault_address: of a page fault
@@ -128,12 +131,14 @@ struct uiommu_accel_record {
  * @UIOMMU_ACCEL_ERROR_PASID: the PASID is not in the submitter's set, or nothing is bound to it; nothing was touched
  * @UIOMMU_ACCEL_ERROR_RECORD: the record could not be written
  * @UIOMMU_ACCEL_ERROR_HANDLE: a handle was not granted to the submitter; nothing was touched but the record
+ * @UIOMMU_ACCEL_ERROR_DESCRIPTOR: a descriptor without RECORD_VALID failed; @status of the error says how
  */
 enum uiommu_accel_error_code {
 	UIOMMU_ACCEL_ERROR_NONE,
 	UIOMMU_ACCEL_ERROR_PASID,
 	UIOMMU_ACCEL_ERROR_RECORD,
 	UIOMMU_ACCEL_ERROR_HANDLE,
+	UIOMMU_ACCEL_ERROR_DESCRIPTOR,
 };
 
 /**
@@ -141,6 +146,8 @@ enum uiommu_accel_error_code {
  * @count: errors so far
  * @code: &enum uiommu_accel_error_code
  * @opcode: of the descriptor
+ * @status: what its record says or would have said; 0 if the descriptor was not looked at further
+ * @reserved: 0
  * @pasid: of the descriptor
  * @address: what could not be accessed
  */
@@ -148,7 +155,8 @@ struct uiommu_accel_error {
 	uint64_t count;
 	uint8_t code;
 	uint8_t opcode;
-	uint16_t reserved;
+	uint8_t status;
+	uint8_t reserved;
 	uint32_t pasid;
 	uint64_t address;
 };
