@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How a task ends: completion records, software errors, interrupts. */
+#include <string.h>
+
+#include "devices/accel/task.h"
+
+static void error_post(struct engine_queue *queue, unsigned int code, unsigned int opcode, unsigned int status, uint32_t pasid,
+		       uint64_t address)
+{
+	struct uiommu_accel_error error = {
+		.code = (uint8_t)code, .opcode = (uint8_t)opcode, .status = (uint8_t)status, .pasid = pasid, .address = address};
+
+	ring_error_post(queue->ring.header, &error);
+}
+
+static void task_error(struct task *task, unsigned int code, unsigned int status, uint64_t address)
+{
+	error_post(task->queue, code, task_opcode(task), status, task->places[PLACE_OWN].pasid, address);
+}
+
+static bool task_is_member(const struct task *task)
+{
+	return task->batch && task->batch->parent != task;
+}
+
+static void task_finish(struct task *task, bool success)
+{
+	struct engine_queue *queue = task->queue;
+	struct batch *batch = task->batch;
+
+	__atomic_store_n(&queue->completed, queue->completed + 1, __ATOMIC_RELAXED);
+	if (task_is_member(task)) {
+		batch->failed |= !success;
+		batch->outstanding--;
+		task->next = batch->free;
+		batch->free = task;
+		return;
+	}
+	cds_list_del(&task->inflight);
+	queue->used--;
+	task->next = queue->free;
+	queue->free = task;
+}
+
+/* The record has to wait for its data, which record_flush() comes after. */
+static void record_add(struct uiommu_accel *accel, struct task *task, unsigned int status)
+{
+	struct records *records = &accel->records;
+	struct uiommu_accel_record *data;
+	struct uiommu_dma_op *ops;
+	unsigned int i;
+
+	if (records->count == WINDOW_TASKS)
+		record_flush(accel);
+	i = records->count++;
+	records->owner[i].queue = task->queue;
+	records->owner[i].batch = task_is_member(task) ? task->batch : NULL;
+	records->owner[i].place = task->places[PLACE_OWN];
+	records->owner[i].opcode = (uint8_t)task_opcode(task);
+	data = &records->data[i];
+	*data = (struct uiommu_accel_record){
+		.status = (uint8_t)status,
+		.result = task->result,
+		.bytes_completed = (uint32_t)task->done,
+		.fault_address = task->fault.address,
+		.value = task->value,
+	};
+	ops = &records->ops[2 * i];
+	ops[0].address = task->desc.completion_address + 1;
+	ops[0].buffer = (uint8_t *)data + 1;
+	ops[0].length = RECORD_SIZE - 1;
+	ops[0].pasid = task->places[PLACE_OWN].pasid;
+	ops[1].address = task->desc.completion_address;
+	ops[1].buffer = &data->status;
+	ops[1].length = 1;
+	ops[1].pasid = ops[0].pasid;
+}
+
+void task_complete(struct uiommu_accel *accel, struct task *task, unsigned int status)
+{
+	uint32_t flags = desc_flags(&task->desc);
+
+	if (flags & UIOMMU_ACCEL_RECORD_VALID) {
+		if (flags & UIOMMU_ACCEL_REQUEST_RECORD || status != UIOMMU_ACCEL_SUCCESS)
+			record_add(accel, task, status);
+	} else if (status != UIOMMU_ACCEL_SUCCESS) {
+		task_error(task, UIOMMU_ACCEL_ERROR_DESCRIPTOR, status, task->fault.address);
+	}
+	if (flags & UIOMMU_ACCEL_REQUEST_INTERRUPT)
+		task->queue->interrupt = true;
+	task_finish(task, status == UIOMMU_ACCEL_SUCCESS);
+}
+
+void task_lost(struct uiommu_accel *accel, struct task *task, enum uiommu_accel_error_code code)
+{
+	/* A batch has a slot to give back, and perhaps members: it ends as others do, and its record is not written. */
+	if (task_opcode(task) == UIOMMU_ACCEL_BATCH && task->batch) {
+		batch_read_done(task, UIOMMU_ACCEL_TRANSLATION);
+		return;
+	}
+	task_error(task, code, code == UIOMMU_ACCEL_ERROR_HANDLE ? UIOMMU_ACCEL_TRANSLATION : 0, task->desc.completion_address);
+	if (code == UIOMMU_ACCEL_ERROR_HANDLE)
+		task_complete(accel, task, UIOMMU_ACCEL_TRANSLATION);
+	else
+		task_finish(task, false);
+}
+
+void task_misaligned_record(struct task *task)
+{
+	task_error(task, UIOMMU_ACCEL_ERROR_RECORD, UIOMMU_ACCEL_RECORD_ALIGN, task->desc.completion_address);
+	task_finish(task, false);
+}
+
+static void fault_tell(const struct uiommu_accel *accel, const struct uiommu_fault *fault)
+{
+	if (accel->fault)
+		accel->fault(accel->fault_opaque, fault);
+}
+
+static bool fault_is_lost(const struct uiommu_fault *fault)
+{
+	return fault->reason == UIOMMU_FAULT_NOT_ATTACHED || fault->reason == UIOMMU_FAULT_DRAINING;
+}
+
+static void fault_complete(struct uiommu_accel *accel, struct task *task, unsigned int status)
+{
+	fault_tell(accel, &task->fault);
+	if (task->fault.access == UIOMMU_WRITE)
+		status |= UIOMMU_ACCEL_FAULT_WRITE;
+	if (task_opcode(task) == UIOMMU_ACCEL_BATCH)
+		batch_read_done(task, status == UIOMMU_ACCEL_PAGE_FAULT ? UIOMMU_ACCEL_BATCH_PAGE_FAULT : status);
+	else
+		task_complete(accel, task, status);
+}
+
+void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
+{
+	bool block = task->desc.flags_opcode & UIOMMU_ACCEL_BLOCK_ON_FAULT;
+
+	if (fault_is_lost(fault)) {
+		bool own = fault->pasid == task->places[PLACE_OWN].pasid;
+
+		task_lost(accel, task, own ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_HANDLE);
+		return;
+	}
+	task->fault = *fault;
+	if (!block)
+		fault_complete(accel, task, UIOMMU_ACCEL_PAGE_FAULT);
+	else if (!task_park(accel, task, fault))
+		task_refuse(accel, task);
+}
+
+void task_refuse(struct uiommu_accel *accel, struct task *task)
+{
+	fault_complete(accel, task, UIOMMU_ACCEL_PAGE_FAULT_INVALID);
+}
+
+static void record_lost(struct uiommu_accel *accel, unsigned int i, const struct uiommu_fault *fault)
+{
+	struct records *records = &accel->records;
+	bool lost = !fault || fault_is_lost(fault);
+
+	error_post(records->owner[i].queue, lost ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD, records->owner[i].opcode,
+		   lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].place.pasid, records->ops[2 * i + 1].address);
+	if (records->owner[i].batch)
+		records->owner[i].batch->failed = true;
+	if (!lost)
+		fault_tell(accel, fault);
+}
+
+/* The data may have taken long: the PASID of a record can belong to something else by now. */
+static void records_verify(struct uiommu_accel *accel)
+{
+	struct records *records = &accel->records;
+
+	accel_forget(accel);
+	for (unsigned int i = 0; i < records->count; i++) {
+		if (likely(place_valid(accel, &records->owner[i].place, 0)))
+			continue;
+		record_lost(accel, i, NULL);
+		records->ops[2 * i].length = 0;
+		records->ops[2 * i + 1].length = 0;
+	}
+}
+
+void record_flush(struct uiommu_accel *accel)
+{
+	struct records *records = &accel->records;
+
+	if (!records->count)
+		return;
+	records_verify(accel);
+	/* The data before the records, and within each record the status last: writes are done in the order of the ops. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	if (unlikely(uiommu_dma_writev(accel->device, records->ops, 2 * records->count))) {
+		for (unsigned int i = 0; i < records->count; i++) {
+			const struct uiommu_dma_op *ops = &records->ops[2 * i];
+
+			if (ops[0].result.fault.reason)
+				record_lost(accel, i, &ops[0].result.fault);
+			else if (ops[1].result.fault.reason)
+				record_lost(accel, i, &ops[1].result.fault);
+		}
+	}
+	accel_forget(accel);
+	records->count = 0;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Engines, their queues, and the turns that the queues take. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "devices/accel/queue.h"
+#include "devices/accel/task.h"
+#include "util/fork.h"
+
+enum { ACCEL_SCRATCH = 3 * SCRATCH_BYTES + 4096 };
+
+static struct task *task_alloc(struct engine_queue *queue)
+{
+	struct task *task = queue->free;
+
+	if (task)
+		queue->free = task->next;
+	else
+		task = &queue->tasks[queue->fresh++];
+	queue->used++;
+	return task;
+}
+
+static void task_init(struct engine_queue *queue, struct task *task, uint32_t index)
+{
+	*task = (struct task){.queue = queue};
+	ring_copy(&queue->ring, index, &task->desc);
+	task->places[PLACE_OWN].pasid = queue->flags & UIOMMU_QUEUE_SHARED ? task->desc.pasid_priv & DESC_PASID : queue->pasid;
+	cds_list_add_tail(&task->inflight, &queue->inflight);
+}
+
+/* Take descriptors from the ring and start them. */
+static unsigned int fresh_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
+{
+	struct task *tasks[WINDOW_TASKS];
+	uint32_t count = ring_pending(&queue->ring);
+
+	count = (uint32_t)min_u64(count, min_u64(min_u64(limit, WINDOW_TASKS), queue->ring.entries - queue->used));
+	if (!count)
+		return 0;
+	for (uint32_t i = 0; i < count; i++) {
+		tasks[i] = task_alloc(queue);
+		task_init(queue, tasks[i], i);
+	}
+	ring_release(&queue->ring, count);
+	for (uint32_t i = 0; i < count; i++)
+		window_start(accel, tasks[i]);
+	window_flush(accel);
+	return count;
+}
+
+static void interrupt_flush(struct engine_queue *queue)
+{
+	if (likely(!queue->interrupt))
+		return;
+	queue->interrupt = false;
+	event_signal(queue->interrupt_fd);
+}
+
+static unsigned int active_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
+{
+	unsigned int count = 0;
+
+	while (queue->active.first && count < limit && accel->turn_bytes < STEP_BYTES) {
+		/* What completed before must not wait for an access that sleeps. */
+		record_flush(accel);
+		interrupt_flush(queue);
+		task_step(accel, task_pop(&queue->active));
+		count++;
+	}
+	return count;
+}
+
+/* A drain is complete when everything submitted before it is. */
+static void drain_turn(struct uiommu_accel *accel, struct engine_queue *queue)
+{
+	while (!cds_list_empty(&queue->inflight)) {
+		struct task *oldest = cds_list_first_entry(&queue->inflight, struct task, inflight);
+
+		if (task_opcode(oldest) != UIOMMU_ACCEL_DRAIN)
+			return;
+		task_complete(accel, oldest, UIOMMU_ACCEL_SUCCESS);
+	}
+}
+
+static bool queue_quiet(const struct engine_queue *queue)
+{
+	return !ring_pending(&queue->ring) && !queue->active.first && !park_answered(queue);
+}
+
+static unsigned int queue_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
+{
+	unsigned int count = 0;
+
+	if (unlikely(queue->ring.armed))
+		ring_disarm(&queue->ring);
+	if (queue_quiet(queue) && !queue->batches_used)
+		return 0;
+	accel->turn_bytes = 0;
+	accel_forget(accel);
+	if (unlikely(park_answered(queue)))
+		park_collect(queue);
+	count += fresh_turn(accel, queue, limit);
+	count += active_turn(accel, queue, limit - count);
+	if (queue->batches_used)
+		count += batch_turn(accel, queue, limit - count);
+	drain_turn(accel, queue);
+	record_flush(accel);
+	interrupt_flush(queue);
+	return count;
+}
+
+unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget)
+{
+	unsigned int done = 0, quiet = 0;
+
+	if (unlikely(accel->armed))
+		accel_disarm(accel);
+	while (quiet < accel->queue_count && done < budget) {
+		struct engine_queue *queue = cds_list_first_entry(&accel->queues, struct engine_queue, link);
+		unsigned int count;
+
+		if (accel->queue_count > 1) {
+			cds_list_del(&queue->link);
+			cds_list_add_tail(&queue->link, &accel->queues);
+		}
+		count = queue_turn(accel, queue, (unsigned int)min_u64(budget - done, WINDOW_TASKS));
+		done += count;
+		quiet = count ? 0 : quiet + 1;
+	}
+	return done;
+}
+
+unsigned int uiommu_accel_poll(struct uiommu_accel *accel, unsigned int budget)
+{
+	unsigned int done;
+
+	accel_run_lock(accel);
+	done = accel_run(accel, budget);
+	pthread_mutex_unlock(&accel->lock);
+	return done;
+}
+
+static bool accel_quiet(struct uiommu_accel *accel)
+{
+	struct engine_queue *queue;
+
+	cds_list_for_each_entry (queue, &accel->queues, link) {
+		if (!queue_quiet(queue))
+			return false;
+		/* Members that could be started; the others of a batch are active or wait for pages. */
+		for (unsigned int i = 0; i < BATCH_SLOTS && queue->batches_used; i++) {
+			const struct batch *batch = &queue->batches[i];
+
+			if (batch->parent && batch->readable && batch->next < batch->available && batch->free)
+				return false;
+		}
+	}
+	return true;
+}
+
+bool engine_idle(struct uiommu_accel *accel)
+{
+	bool quiet;
+
+	accel_lock(accel);
+	quiet = accel_quiet(accel);
+	accel_unlock(accel);
+	return quiet;
+}
+
+bool accel_arm(struct uiommu_accel *accel)
+{
+	struct engine_queue *queue;
+
+	accel->armed = true;
+	__atomic_store_n(&accel->asleep, true, __ATOMIC_RELAXED);
+	cds_list_for_each_entry (queue, &accel->queues, link)
+		if (!ring_arm(&queue->ring))
+			return false;
+	/* Dekker with page_answered(): asleep before the look at the ready lists. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return accel_quiet(accel);
+}
+
+void accel_disarm(struct uiommu_accel *accel)
+{
+	uint64_t count;
+
+	accel->armed = false;
+	__atomic_store_n(&accel->asleep, false, __ATOMIC_RELAXED);
+	/* Nothing to read is as good. */
+	if (read(accel->wake_fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+bool engine_arm(struct uiommu_accel *accel)
+{
+	bool armed;
+
+	accel_lock(accel);
+	armed = accel_arm(accel);
+	accel_unlock(accel);
+	return armed;
+}
+
+int engine_wakeup_fd(const struct uiommu_accel *accel)
+{
+	return accel->wake_fd;
+}
+
+void engine_on_fault(struct uiommu_accel *accel, void (*fault)(void *opaque, const struct uiommu_fault *fault), void *opaque)
+{
+	accel->fault = fault;
+	accel->fault_opaque = opaque;
+}
+
+uint64_t engine_queue_completed(const struct engine_queue *queue)
+{
+	return __atomic_load_n(&queue->completed, __ATOMIC_RELAXED);
+}
+
+static int config_check(const struct engine_queue_config *config)
+{
+	if (config->flags & ~(uint32_t)(UIOMMU_QUEUE_SHARED | UIOMMU_QUEUE_HANDLES))
+		return -EOPNOTSUPP;
+	if (!ring_entries_valid(config->entries))
+		return -EINVAL;
+	if (!(config->flags & UIOMMU_QUEUE_SHARED) && (!config->pasid || config->pasid > UIOMMU_PASID_LAST))
+		return -EINVAL;
+	return 0;
+}
+
+/*
+ * One block: the queue, a task for each entry, and for each batch slot a list and members. Most of it is never touched, and then
+ * it is no memory.
+ */
+static struct engine_queue *queue_alloc(uint32_t entries)
+{
+	size_t list = UIOMMU_ACCEL_BATCH_MAX * sizeof(struct uiommu_accel_desc), members = BATCH_TASKS * sizeof(struct task);
+	size_t size = sizeof(struct engine_queue) + entries * sizeof(struct task) + BATCH_SLOTS * (list + members);
+	struct engine_queue *queue = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *at;
+
+	if (queue == MAP_FAILED)
+		return NULL;
+	queue->bytes = size;
+	at = (char *)&queue->tasks[entries];
+	for (unsigned int i = 0; i < BATCH_SLOTS; i++) {
+		queue->batches[i].members = (struct task *)at;
+		queue->batches[i].list = (struct uiommu_accel_desc *)(at + members);
+		at += members + list;
+	}
+	return queue;
+}
+
+int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
+{
+	struct engine_queue *queue;
+	int rc = config_check(config);
+
+	if (rc)
+		return rc;
+	queue = queue_alloc(config->entries);
+	if (!queue)
+		return -ENOMEM;
+	queue->accel = accel;
+	ring_engine_init(&queue->ring, config->ring, config->entries);
+	queue->flags = config->flags;
+	queue->pasid = config->pasid;
+	queue->interrupt_fd = config->interrupt_fd;
+	task_list_init(&queue->active);
+	task_list_init(&queue->waiting);
+	CDS_INIT_LIST_HEAD(&queue->inflight);
+	pthread_mutex_init(&queue->park_lock, NULL);
+	queue->alive = true;
+	queue->references = 1;
+	accel_lock(accel);
+	cds_list_add_tail(&queue->link, &accel->queues);
+	accel->queue_count++;
+	accel_unlock(accel);
+	*out = queue;
+	return 0;
+}
+
+void engine_queue_detach(struct engine_queue *queue)
+{
+	struct uiommu_accel *accel = queue->accel;
+
+	accel_lock(accel);
+	cds_list_del(&queue->link);
+	accel->queue_count--;
+	accel_unlock(accel);
+	pthread_mutex_lock(&queue->park_lock);
+	queue->alive = false;
+	pthread_mutex_unlock(&queue->park_lock);
+	ring_end(queue->ring.header);
+	event_signal(queue->interrupt_fd);
+	engine_queue_put(queue);
+}
+
+void engine_queue_put(struct engine_queue *queue)
+{
+	unsigned int left;
+
+	pthread_mutex_lock(&queue->park_lock);
+	left = --queue->references;
+	pthread_mutex_unlock(&queue->park_lock);
+	if (left)
+		return;
+	pthread_mutex_destroy(&queue->park_lock);
+	munmap(queue, queue->bytes);
+}
+
+static int accel_init(struct uiommu_accel *accel)
+{
+	int rc = fork_token(&accel->owner);
+
+	if (rc)
+		return rc;
+	accel->scratch = mmap(NULL, ACCEL_SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (accel->scratch == MAP_FAILED)
+		return -ENOMEM;
+	accel->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (accel->wake_fd < 0) {
+		rc = errno == ENFILE ? -EMFILE : -errno;
+		munmap(accel->scratch, ACCEL_SCRATCH);
+		return rc;
+	}
+	pthread_mutex_init(&accel->gate, NULL);
+	pthread_mutex_init(&accel->lock, NULL);
+	CDS_INIT_LIST_HEAD(&accel->queues);
+	CDS_INIT_LIST_HEAD(&accel->embedded);
+	return 0;
+}
+
+int uiommu_accel_create(struct uiommu_context *context, uint32_t device_id, struct uiommu_accel **out)
+{
+	struct uiommu_device *device = uiommu_device_get(context, device_id);
+	struct uiommu_accel *accel;
+	int rc;
+
+	if (!device)
+		return -ENOENT;
+	accel = calloc(1, sizeof(*accel));
+	rc = accel ? accel_init(accel) : -ENOMEM;
+	if (rc) {
+		free(accel);
+		uiommu_device_put(device);
+		return rc;
+	}
+	accel->device = device;
+	*out = accel;
+	return 0;
+}
+
+void uiommu_accel_destroy(struct uiommu_accel *accel)
+{
+	struct engine_queue *queue, *next;
+
+	/* In a fork child the thread, the rings and the device's users are the parent's. */
+	if (!accel || !fork_is_owner(accel->owner))
+		return;
+	accel_stop(accel);
+	queue_destroy_all(accel);
+	cds_list_for_each_entry_safe (queue, next, &accel->queues, link)
+		engine_queue_detach(queue);
+	uiommu_device_put(accel->device);
+	pthread_mutex_destroy(&accel->gate);
+	pthread_mutex_destroy(&accel->lock);
+	close(accel->wake_fd);
+	munmap(accel->scratch, ACCEL_SCRATCH);
+	free(accel->handles);
+	free(accel);
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Inside the engine.
+ *
+ * A descriptor becomes a task: copied once from the ring or from a batch's list, then checked, then done in steps of at most 1 MiB,
+ * then completed. The life of a task:
+ *
+ *	ring or list -> window_start() -> group (small moves, together) ------------> complete
+ *	                               -> active (everything else) -> step, step, ... -> complete
+ *	                               -> waiting (a batch without a free slot)   |
+ *	                                                      park() <- fault ----+
+ *	                                                      ready  <- response, from any thread
+ *
+ * All of it belongs to the thread that holds accel->lock, which is the one that runs the engine; only the ready list is shared with
+ * the threads that answer page requests (queue->park_lock). Records are collected and written by record_flush() after their data.
+ *
+ * Between two accesses an attachment can end and its PASID can be given to something else. So a task remembers the generation of
+ * each attachment that it uses (struct place), and looks at it again before every further access.
+ *
+ * Lock order: accel->gate, accel->lock, queue->park_lock. None is held in a callback of the DMA layer's but accel->lock.
+ */
+#ifndef ACCEL_TASK_H
+#define ACCEL_TASK_H
+
+#include <pthread.h>
+#include <uiommu/dma.h>
+#include <urcu/list.h>
+
+#include "devices/accel/desc.h"
+#include "devices/accel/engine.h"
+#include "devices/accel/ring.h"
+
+enum {
+	WINDOW_TASKS = 64, /* descriptors of a queue per turn */
+	SMALL_BYTES = 16 << 10, /* a move up to this size goes into a group */
+	GROUP_BYTES = 256 << 10,
+	STEP_BYTES = 1 << 20, /* of one descriptor per step, and of steps per turn */
+	SCRATCH_BYTES = 256 << 10,
+	BATCH_SLOTS = 4, /* batches of a queue at the same time */
+	BATCH_TASKS = 64, /* members of a batch at the same time */
+	SEEN = 4,
+};
+
+struct batch;
+
+/* One attachment, as a task found it when it began. */
+struct place {
+	uint32_t pasid;
+	uint32_t generation;
+};
+
+struct task {
+	struct uiommu_accel_desc desc;
+	struct engine_queue *queue;
+	struct batch *batch; /* it is a member of, or (opcode BATCH) that it is; otherwise NULL */
+	struct task *next; /* in one of: free, active, waiting, ready */
+	struct cds_list_head inflight; /* from the ring: in order of submission */
+	uint64_t done; /* bytes; BATCH: of its list, in the end its descriptors */
+	uint64_t value;
+	struct uiommu_fault fault;
+	struct place places[PLACES];
+	uint32_t crc;
+	uint8_t result;
+	bool started; /* CRC: the seed is known */
+	bool refused; /* the page request was not answered with success */
+};
+
+struct task_list {
+	struct task *first;
+	struct task **last;
+};
+
+struct batch {
+	struct task *parent; /* NULL: the slot is free */
+	struct uiommu_accel_desc *list; /* room for UIOMMU_ACCEL_BATCH_MAX */
+	struct task *members; /* BATCH_TASKS */
+	struct task *free;
+	uint32_t available; /* descriptors that were read */
+	uint32_t next;
+	uint32_t outstanding;
+	bool readable; /* the list has been read as far as it goes */
+	bool failed; /* a member had no success */
+	uint8_t status; /* of the list: 0, or a page fault */
+};
+
+struct engine_queue {
+	struct uiommu_accel *accel;
+	struct cds_list_head link;
+	struct ring_engine ring;
+	uint32_t flags;
+	uint32_t pasid;
+	int interrupt_fd;
+	bool interrupt; /* one is due */
+	uint64_t completed; /* atomic: written by the runner */
+	size_t bytes; /* of this block of memory */
+
+	struct task *free;
+	uint32_t fresh; /* tasks never used so far, from here on */
+	uint32_t used;
+	struct task_list active;
+	struct task_list waiting;
+	struct cds_list_head inflight;
+	unsigned int batches_used;
+
+	pthread_mutex_t park_lock;
+	bool alive;
+	unsigned int references; /* one, and one for each page request without a response */
+	struct task *ready; /* atomic to look at */
+
+	struct batch batches[BATCH_SLOTS];
+	struct task tasks[];
+};
+
+struct records {
+	unsigned int count;
+	struct {
+		struct engine_queue *queue;
+		struct batch *batch;
+		struct place place;
+		uint8_t opcode;
+	} owner[WINDOW_TASKS];
+	struct uiommu_accel_record data[WINDOW_TASKS];
+	struct uiommu_dma_op ops[2 * WINDOW_TASKS]; /* two for each: everything but the status, the status */
+};
+
+struct group {
+	unsigned int count;
+	size_t bytes;
+	struct task *tasks[WINDOW_TASKS];
+	struct uiommu_dma_op ops[WINDOW_TASKS];
+};
+
+struct uiommu_accel {
+	struct uiommu_device *device;
+	uint32_t owner; /* fork_token() of the maker */
+
+	/* Who wants the lock from a busy runner sets wanted and goes through the gate, where the runner waits for its turn. */
+	pthread_mutex_t gate;
+	pthread_mutex_t lock;
+	unsigned int wanted;
+
+	struct cds_list_head embedded; /* struct uiommu_queue, made by uiommu_accel_queue() */
+	struct cds_list_head queues; /* the next one to have a turn first */
+	unsigned int queue_count;
+	bool armed;
+	bool asleep; /* atomic: page responses have to write wake_fd */
+	int wake_fd;
+
+	pthread_t thread;
+	bool started;
+	bool stop; /* atomic */
+	uint32_t spin_us;
+
+	void (*fault)(void *opaque, const struct uiommu_fault *fault);
+	void *fault_opaque;
+
+	uint64_t *handles; /* generation << 32 | PASID, by handle; NULL: none granted yet */
+	uint32_t handles_end; /* greatest handle in use, and one */
+
+	/* attach_generation() of the PASIDs looked up last; forgotten after everything that may have slept. */
+	struct place seen[SEEN];
+
+	uint8_t *scratch; /* two of SCRATCH_BYTES, and the pattern */
+	uint64_t pattern;
+	size_t pattern_length; /* bytes filled with it */
+	uint64_t turn_bytes;
+
+	struct group group;
+	struct records records;
+};
+
+static inline uint8_t *accel_buffer(struct uiommu_accel *accel, unsigned int index)
+{
+	return accel->scratch + (size_t)index * SCRATCH_BYTES;
+}
+
+static inline void task_list_init(struct task_list *list)
+{
+	list->first = NULL;
+	list->last = &list->first;
+}
+
+static inline void task_push(struct task_list *list, struct task *task)
+{
+	task->next = NULL;
+	*list->last = task;
+	list->last = &task->next;
+}
+
+static inline struct task *task_pop(struct task_list *list)
+{
+	struct task *task = list->first;
+
+	if (task) {
+		list->first = task->next;
+		if (!list->first)
+			list->last = &list->first;
+	}
+	return task;
+}
+
+static inline unsigned int task_opcode(const struct task *task)
+{
+	return desc_opcode(&task->desc);
+}
+
+static inline const struct place *task_place(const struct task *task, enum place_name name)
+{
+	return &task->places[desc_handle(&task->desc, name) ? name : PLACE_OWN];
+}
+
+static inline uint32_t task_pasid(const struct task *task, enum place_name name)
+{
+	return task_place(task, name)->pasid;
+}
+
+/* --- handle.c --- */
+
+/* As attach_generation(), remembering the last answers until accel_forget(). */
+uint32_t accel_generation(struct uiommu_accel *accel, uint32_t pasid);
+
+static inline void accel_forget(struct uiommu_accel *accel)
+{
+	for (unsigned int i = 0; i < SEEN; i++)
+		accel->seen[i].generation = 0;
+}
+
+/* Fill in task->places: 0, or the software error. */
+enum uiommu_accel_error_code task_resolve(struct uiommu_accel *accel, struct task *task);
+
+/* Are they all still what they were? 0, or the software error. */
+enum uiommu_accel_error_code task_verify(struct uiommu_accel *accel, const struct task *task);
+
+/* The same for one place. @handle: 0 for the descriptor's own PASID. */
+bool place_valid(struct uiommu_accel *accel, const struct place *place, uint16_t handle);
+
+/* --- window.c --- */
+
+/* Start a task whose descriptor has just been copied. It may be complete when this returns. */
+void window_start(struct uiommu_accel *accel, struct task *task);
+
+/* Do the moves that window_start() collected. */
+void window_flush(struct uiommu_accel *accel);
+
+/* --- step.c --- */
+
+/* Do at most STEP_BYTES of an active task, which is then complete, parked, or active again. */
+void task_step(struct uiommu_accel *accel, struct task *task);
+
+/* The move has to go from the end to the start. */
+bool move_is_backward(const struct task *task);
+
+/* --- complete.c --- */
+
+/* The task is gone afterwards. */
+void task_complete(struct uiommu_accel *accel, struct task *task, unsigned int status);
+
+/* It met a fault: park it, or complete it with what was done. */
+void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault);
+
+/* The page that it waited for will not come. */
+void task_refuse(struct uiommu_accel *accel, struct task *task);
+
+/* One of its places has ended: complete it with a software error, and with a record if there is a place for it. */
+void task_lost(struct uiommu_accel *accel, struct task *task, enum uiommu_accel_error_code code);
+
+/* There is no place for its record: a software error, and nothing is done. */
+void task_misaligned_record(struct task *task);
+
+/* Write the records of all completed tasks. */
+void record_flush(struct uiommu_accel *accel);
+
+/* --- park.c --- */
+
+/* Ask for a page: true if the task now waits for the response. */
+bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault);
+
+/* Move answered tasks to the active list. Those that were refused are completed by their next step. */
+void park_collect(struct engine_queue *queue);
+
+static inline bool park_answered(const struct engine_queue *queue)
+{
+	return __atomic_load_n(&queue->ready, __ATOMIC_RELAXED);
+}
+
+/* --- batch.c --- */
+
+/* Begin to read the list, or wait for a free slot. */
+void batch_start(struct task *parent);
+
+/* The list is read as far as it goes; @status is 0 or the page fault that ended it. */
+void batch_read_done(struct task *parent, unsigned int status);
+
+/* Start members and finish batches: how many members were started, at most @limit. */
+unsigned int batch_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit);
+
+/* --- thread.c --- */
+
+/* Take and release the lock from outside of the runner. */
+void accel_lock(struct uiommu_accel *accel);
+void accel_unlock(struct uiommu_accel *accel);
+
+/* Take the lock as the runner; release it with pthread_mutex_unlock(). */
+void accel_run_lock(struct uiommu_accel *accel);
+
+void accel_stop(struct uiommu_accel *accel);
+
+void event_signal(int fd);
+
+/* --- engine.c --- */
+
+/* With the lock. */
+unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget);
+bool accel_arm(struct uiommu_accel *accel);
+void accel_disarm(struct uiommu_accel *accel);
+
+void engine_queue_put(struct engine_queue *queue);
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* An engine's own thread, and how others get between its turns. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "devices/accel/task.h"
+#include "util/cpu.h"
+
+enum {
+	TURN_BUDGET = 256,
+	SPINS_PER_LOOK = 128, /* empty turns between two looks at the clock */
+};
+
+void event_signal(int fd)
+{
+	uint64_t one = 1;
+
+	/* Full, and so signalled already, is as good. */
+	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+void accel_lock(struct uiommu_accel *accel)
+{
+	__atomic_fetch_add(&accel->wanted, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&accel->gate);
+	pthread_mutex_lock(&accel->lock);
+	__atomic_fetch_sub(&accel->wanted, 1, __ATOMIC_RELAXED);
+}
+
+void accel_unlock(struct uiommu_accel *accel)
+{
+	pthread_mutex_unlock(&accel->lock);
+	pthread_mutex_unlock(&accel->gate);
+}
+
+/* Somebody stands in the gate: a busy runner would take the lock again before they wake up, so it waits there until they are done.
+ */
+static void gate_pass(struct uiommu_accel *accel)
+{
+	pthread_mutex_lock(&accel->gate);
+	pthread_mutex_unlock(&accel->gate);
+}
+
+void accel_run_lock(struct uiommu_accel *accel)
+{
+	if (unlikely(__atomic_load_n(&accel->wanted, __ATOMIC_RELAXED)))
+		gate_pass(accel);
+	pthread_mutex_lock(&accel->lock);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* With the lock, which is released meanwhile. */
+static void thread_sleep(struct uiommu_accel *accel)
+{
+	struct pollfd fd = {.fd = accel->wake_fd, .events = POLLIN};
+
+	if (!accel_arm(accel))
+		return;
+	pthread_mutex_unlock(&accel->lock);
+	/* Whatever the reason to return, the next turn looks at everything. */
+	ppoll(&fd, 1, NULL, NULL);
+	accel_run_lock(accel);
+}
+
+/* True if the thread has polled without finding work for long enough. */
+static bool thread_bored(const struct uiommu_accel *accel, unsigned int spins, uint64_t *since)
+{
+	if (!accel->spin_us)
+		return true;
+	if (spins % SPINS_PER_LOOK)
+		return false;
+	if (spins == SPINS_PER_LOOK)
+		*since = now_ns();
+	return now_ns() - *since >= (uint64_t)accel->spin_us * 1000;
+}
+
+static void *thread_main(void *opaque)
+{
+	struct uiommu_accel *accel = opaque;
+	unsigned int spins = 0;
+	uint64_t since = 0;
+
+	accel_run_lock(accel);
+	while (!__atomic_load_n(&accel->stop, __ATOMIC_ACQUIRE)) {
+		if (unlikely(__atomic_load_n(&accel->wanted, __ATOMIC_RELAXED))) {
+			pthread_mutex_unlock(&accel->lock);
+			accel_run_lock(accel);
+		}
+		if (accel_run(accel, TURN_BUDGET)) {
+			spins = 0;
+		} else if (thread_bored(accel, ++spins, &since)) {
+			thread_sleep(accel);
+			spins = 0;
+		} else {
+			cpu_relax();
+		}
+	}
+	pthread_mutex_unlock(&accel->lock);
+	return NULL;
+}
+
+int uiommu_accel_start(struct uiommu_accel *accel, uint32_t spin_us)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	accel_lock(accel);
+	if (accel->started) {
+		accel_unlock(accel);
+		return -EBUSY;
+	}
+	accel->spin_us = spin_us;
+	/* The program's signals are not for this thread. SIGSEGV and SIGBUS come to whoever caused them. */
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = pthread_create(&accel->thread, NULL, thread_main, accel);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	accel->started = !rc;
+	accel_unlock(accel);
+	return -rc;
+}
+
+void accel_stop(struct uiommu_accel *accel)
+{
+	if (!accel->started)
+		return;
+	__atomic_store_n(&accel->stop, true, __ATOMIC_RELEASE);
+	event_signal(accel->wake_fd);
+	pthread_join(accel->thread, NULL);
+	accel->started = false;
+}
