@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "translate/inflight.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "util/rcu.h"
+#include "util/util.h"
+
+static pthread_mutex_t inflight_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t inflight_left = PTHREAD_COND_INITIALIZER;
+static CDS_LIST_HEAD(threads); /* every struct thread_state that is registered, under inflight_lock */
+static unsigned int threads_seen;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t thread_end;
+
+static __thread struct thread_state thread;
+static __thread bool registered;
+
+/* Runs when a thread ends; it is inside of nothing then. A later destructor that does DMA registers the thread once more. */
+static void unregister_thread(void *opaque)
+{
+	struct thread_state *self = opaque;
+
+	pthread_mutex_lock(&inflight_lock);
+	cds_list_del(&self->link);
+	pthread_mutex_unlock(&inflight_lock);
+	urcu_memb_unregister_thread();
+	registered = false;
+}
+
+/* A fork child has one thread. What the others were inside of does not exist here. */
+static void fork_child(void)
+{
+	pthread_mutex_init(&inflight_lock, NULL);
+	pthread_cond_init(&inflight_left, NULL);
+	CDS_INIT_LIST_HEAD(&threads);
+	if (registered)
+		cds_list_add_tail(&thread.link, &threads);
+}
+
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&inflight_lock);
+}
+
+static void fork_parent(void)
+{
+	pthread_mutex_unlock(&inflight_lock);
+}
+
+static void prepare(void)
+{
+	if (pthread_key_create(&thread_end, unregister_thread) || pthread_atfork(fork_prepare, fork_parent, fork_child))
+		abort();
+}
+
+static struct thread_state *register_thread(void)
+{
+	pthread_once(&once, prepare);
+	if (pthread_setspecific(thread_end, &thread))
+		abort();
+	urcu_memb_register_thread();
+	pthread_mutex_lock(&inflight_lock);
+	thread.index = threads_seen++;
+	cds_list_add_tail(&thread.link, &threads);
+	pthread_mutex_unlock(&inflight_lock);
+	registered = true;
+	return &thread;
+}
+
+struct thread_state *thread_self(void)
+{
+	return likely(registered) ? &thread : register_thread();
+}
+
+bool thread_inside(void)
+{
+	return thread.depth != 0;
+}
+
+struct inflight_slot *inflight_enter(struct thread_state *self, struct drainable *object)
+{
+	struct inflight_slot *slot = self->slots;
+
+	while (__atomic_load_n(&slot->word, __ATOMIC_RELAXED))
+		if (++slot == self->slots + INFLIGHT_SLOTS)
+			abort(); /* an access holds two places of two objects at most */
+	/* Seen by drain_start(): its grace period ends after the read section that this store is in. */
+	__atomic_store_n(&slot->word, (uintptr_t)object, __ATOMIC_RELEASE);
+	return slot;
+}
+
+/* One access fewer, under inflight_lock. Returns what is to be called without it. */
+static void (*one_less(struct drainable *object))(struct drainable *)
+{
+	if (--object->pending)
+		return NULL;
+	if (object->done)
+		return object->done;
+	pthread_cond_broadcast(&inflight_left);
+	return NULL;
+}
+
+void inflight_leave(struct inflight_slot *slot)
+{
+	/* Pairs with the compare-and-swap in mark(): what the access did comes before whatever follows the drain. */
+	uintptr_t word = __atomic_exchange_n(&slot->word, 0, __ATOMIC_ACQ_REL);
+	struct drainable *object = (struct drainable *)(word & ~(uintptr_t)1);
+	void (*done)(struct drainable *);
+
+	if (likely(!(word & 1)))
+		return;
+	pthread_mutex_lock(&inflight_lock);
+	done = one_less(object);
+	pthread_mutex_unlock(&inflight_lock);
+	if (done)
+		done(object);
+}
+
+/* Mark every slot that holds @object. Under inflight_lock, so no marked slot reports before all are counted. */
+static void mark(struct drainable *object)
+{
+	struct thread_state *state;
+
+	cds_list_for_each_entry (state, &threads, link) {
+		for (unsigned int i = 0; i < INFLIGHT_SLOTS; i++) {
+			uintptr_t word = (uintptr_t)object;
+
+			if (__atomic_compare_exchange_n(&state->slots[i].word, &word, word | 1, false, __ATOMIC_ACQ_REL,
+							__ATOMIC_ACQUIRE))
+				object->pending++;
+		}
+	}
+}
+
+void drain_start(struct drainable *object, void (*done)(struct drainable *))
+{
+	pthread_mutex_lock(&inflight_lock);
+	object->done = done;
+	object->pending = 1;
+	mark(object);
+	done = one_less(object);
+	pthread_mutex_unlock(&inflight_lock);
+	if (done)
+		done(object);
+}
+
+void drain_wait(struct drainable *object)
+{
+	pthread_mutex_lock(&inflight_lock);
+	object->done = NULL;
+	object->pending = 0;
+	mark(object);
+	while (object->pending)
+		pthread_cond_wait(&inflight_left, &inflight_lock);
+	pthread_mutex_unlock(&inflight_lock);
+}

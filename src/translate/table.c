@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A device's attachments by PASID: two levels of 1024 pointers, made when a PASID of theirs is attached first. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "translate/space.h"
+#include "util/rcu.h"
+
+enum { FANOUT = 1 << TABLE_FANOUT_LG2 };
+
+_Static_assert(FANOUT *FANOUT == UIOMMU_PASID_LAST + 1, "two levels are all PASIDs");
+
+int attach_table_init(struct attach_table *table)
+{
+	*table = (struct attach_table){0};
+	return 0;
+}
+
+void attach_table_fini(struct attach_table *table)
+{
+	if (table->by_pasid)
+		for (unsigned int i = 0; i < FANOUT; i++)
+			free(table->by_pasid[i]);
+	free(table->by_pasid);
+	*table = (struct attach_table){0};
+}
+
+/* Where @pasid's pointer is, or NULL if its level has not been made. */
+static struct attachment **place(const struct attach_table *table, uint32_t pasid)
+{
+	struct attachment ***top = rcu_read(table->by_pasid), **leaf;
+
+	if (!top || pasid > UIOMMU_PASID_LAST)
+		return NULL;
+	leaf = rcu_read(top[pasid >> TABLE_FANOUT_LG2]);
+	return leaf ? &leaf[pasid & (FANOUT - 1)] : NULL;
+}
+
+struct attachment *attach_table_find(const struct attach_table *table, uint32_t pasid)
+{
+	struct attachment **slot;
+
+	if (pasid == UIOMMU_NO_PASID)
+		return rcu_read(table->rid);
+	slot = place(table, pasid);
+	return slot ? rcu_read(*slot) : NULL;
+}
+
+int attach_table_prepare(struct attach_table *table, uint32_t pasid)
+{
+	void *level;
+
+	if (pasid == UIOMMU_NO_PASID)
+		return 0;
+	if (!table->by_pasid) {
+		level = calloc(FANOUT, sizeof(*table->by_pasid));
+		if (!level)
+			return -ENOMEM;
+		rcu_publish(table->by_pasid, level);
+	}
+	if (!table->by_pasid[pasid >> TABLE_FANOUT_LG2]) {
+		level = calloc(FANOUT, sizeof(**table->by_pasid));
+		if (!level)
+			return -ENOMEM;
+		rcu_publish(table->by_pasid[pasid >> TABLE_FANOUT_LG2], level);
+	}
+	return 0;
+}
+
+struct attachment *attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment)
+{
+	struct attachment **slot = pasid == UIOMMU_NO_PASID ? &table->rid : place(table, pasid);
+	struct attachment *old = *slot;
+
+	rcu_publish(*slot, attachment);
+	return old;
+}
