@@ -28,6 +28,8 @@ static void unregister_thread(void *opaque)
 	pthread_mutex_unlock(&inflight_lock);
 	urcu_memb_unregister_thread();
 	registered = false;
+	free(self->buffer);
+	self->buffer = NULL;
 }
 
 /* A fork child has one thread. What the others were inside of does not exist here. */
@@ -73,6 +75,16 @@ static struct thread_state *register_thread(void)
 struct thread_state *thread_self(void)
 {
 	return likely(registered) ? &thread : register_thread();
+}
+
+uint8_t *thread_buffer(struct thread_state *self)
+{
+	if (unlikely(!self->buffer)) {
+		self->buffer = aligned_alloc(page_size(), THREAD_BUFFER_SIZE);
+		if (!self->buffer)
+			abort();
+	}
+	return self->buffer;
 }
 
 bool thread_inside(void)

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * DMA: look up a piece, use it, go on behind it (piece.h). A fault stops at the first byte that was not done; its record is
+ * delivered when nothing is held any more.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "memory/copy.h"
+#include "translate/piece.h"
+
+enum {
+	GROUP_PIECES = 64, /* reads of one process in one system call, */
+	GROUP_BYTES = 256 << 10, /* of so many bytes at most */
+};
+
+/* What one thread's call carries along. */
+struct call {
+	struct uiommu_device *device;
+	struct thread_state *self;
+	struct failure failure; /* fault.reason is 0 as long as there is none */
+};
+
+static void call_begin(struct call *call, struct uiommu_device *device)
+{
+	call->device = device;
+	call->self = thread_self();
+	call->self->depth++;
+	call->failure.fault.reason = UIOMMU_FAULT_NONE;
+}
+
+/* Deliver what failed, and fill in @result. */
+static int call_end(struct call *call, uint64_t done, struct uiommu_dma_result *result)
+{
+	bool failed = call->failure.fault.reason != UIOMMU_FAULT_NONE;
+
+	if (unlikely(failed))
+		failure_report(call->self, call->device, &call->failure);
+	call->self->depth--;
+	if (result) {
+		result->done = done;
+		if (failed)
+			result->fault = call->failure.fault;
+		else
+			result->fault = (struct uiommu_fault){0};
+	}
+	return failed ? -EFAULT : 0;
+}
+
+/* Clip @length so that address + length does not wrap; what is cut off ends with a fault. */
+static uint64_t clip(uint64_t address, uint64_t length)
+{
+	return length && length - 1 > UINT64_MAX - address ? UINT64_MAX - address + 1 : length;
+}
+
+static unsigned int copy_reason(const struct copy_result *result)
+{
+	if (result->bus)
+		return UIOMMU_FAULT_MEMORY;
+	return result->unmapped ? UIOMMU_FAULT_UNMAPPED : UIOMMU_FAULT_PERMISSION;
+}
+
+static uint64_t use_host(const struct piece *piece, void *buffer, unsigned int access, unsigned int *reason)
+{
+	struct copy_result copied = access == UIOMMU_READ ? copy_bytes(buffer, piece->host, piece->length)
+							  : copy_bytes(piece->host, buffer, piece->length);
+
+	if (unlikely(copied.fault != COPY_OK))
+		*reason = copy_reason(&copied);
+	return copied.done;
+}
+
+static uint64_t use_process(const struct piece *piece, uint64_t address, void *buffer, unsigned int access, unsigned int *reason)
+{
+	struct process *process = piece->attachment->space->process;
+	struct process_piece one = {.address = address, .buffer = buffer, .length = piece->length};
+
+	if (access == UIOMMU_WRITE)
+		return process_write(process, address, buffer, piece->length, reason);
+	process_readv(process, &one, 1);
+	if (one.done < one.length)
+		*reason = one.reason;
+	return one.done;
+}
+
+static void count(const struct call *call, const struct piece *piece, unsigned int access, uint64_t bytes)
+{
+	struct attach_counters *counters = piece_counters(call->self, piece);
+
+	counter_add(access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, bytes);
+}
+
+/* One piece of a read or write: returns bytes done; call->failure is set if that is not all of the piece. */
+static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length,
+				      unsigned int access)
+{
+	unsigned int reason;
+	struct piece piece;
+	uint64_t done = 0;
+
+	rcu_enter();
+	reason = piece_find(call->device, pasid, address, length, access, &piece);
+	if (likely(!reason && piece.resident)) {
+		done = use_host(&piece, buffer, access, &reason);
+		count(call, &piece, access, done);
+		if (unlikely(reason))
+			failure_set(&call->failure, call->device, pasid, address + done, access, reason, piece.attachment);
+		rcu_leave();
+		return done;
+	}
+	if (reason) {
+		failure_set(&call->failure, call->device, pasid, address, access, reason, piece.attachment);
+		rcu_leave();
+		return 0;
+	}
+	piece_hold(call->self, &piece);
+	done = piece.host ? use_host(&piece, buffer, access, &reason) : use_process(&piece, address, buffer, access, &reason);
+	count(call, &piece, access, done);
+	if (reason)
+		failure_set(&call->failure, call->device, pasid, address + done, access, reason, piece.attachment);
+	piece_release(&piece);
+	return done;
+}
+
+/* Returns bytes done; call->failure is set if that is less than @length. */
+static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length, unsigned int access)
+{
+	uint64_t end = clip(address, length), done = 0;
+
+	while (done < end && !call->failure.fault.reason)
+		done += transfer_piece(call, pasid, address + done, (uint8_t *)buffer + done, end - done, access);
+	if (unlikely(end < length && !call->failure.fault.reason))
+		failure_set(&call->failure, call->device, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
+	return done;
+}
+
+int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer, size_t length,
+		    struct uiommu_dma_result *result)
+{
+	struct call call;
+	uint64_t done;
+
+	call_begin(&call, device);
+	done = transfer(&call, pasid, address, buffer, length, UIOMMU_READ);
+	return call_end(&call, done, result);
+}
+
+int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, uint64_t address, const void *buffer, size_t length,
+		     struct uiommu_dma_result *result)
+{
+	struct call call;
+	uint64_t done;
+
+	call_begin(&call, device);
+	done = transfer(&call, pasid, address, (void *)(uintptr_t)buffer, length, UIOMMU_WRITE);
+	return call_end(&call, done, result);
+}
+
+/* How many of @ops, from the first one on, are reads of one process that can be one system call; 0: the first one is something
+ * else. */
+static size_t group(struct call *call, const struct uiommu_dma_op *ops, size_t count, struct process_piece *pieces,
+		    struct piece *piece)
+{
+	struct attachment *attachment = NULL;
+	uint64_t bytes = 0;
+	size_t grouped = 0;
+
+	rcu_enter();
+	for (; grouped < count && grouped < GROUP_PIECES; grouped++) {
+		const struct uiommu_dma_op *op = &ops[grouped];
+
+		bytes += op->length;
+		if (!op->length || op->length > GROUP_BYTES || bytes > GROUP_BYTES || clip(op->address, op->length) < op->length ||
+		    piece_find(call->device, op->pasid, op->address, op->length, UIOMMU_READ, piece) || piece->host ||
+		    piece->length < op->length || (attachment && piece->attachment != attachment))
+			break;
+		attachment = piece->attachment;
+		pieces[grouped] = (struct process_piece){.address = op->address, .buffer = op->buffer, .length = op->length};
+	}
+	if (!grouped) {
+		rcu_leave();
+		return 0;
+	}
+	piece->attachment = attachment;
+	piece->area = NULL;
+	piece_hold(call->self, piece);
+	return grouped;
+}
+
+/* A grouped read: returns the number of ops done with. */
+static size_t read_group(struct call *call, struct uiommu_dma_op *ops, size_t n, bool *failed)
+{
+	struct failure failures[GROUP_PIECES];
+	struct process_piece pieces[GROUP_PIECES];
+	struct piece piece;
+	size_t grouped = group(call, ops, n, pieces, &piece), failure_count = 0;
+	uint64_t bytes = 0;
+
+	if (!grouped)
+		return 0;
+	process_readv(piece.attachment->space->process, pieces, grouped);
+	for (size_t i = 0; i < grouped; i++) {
+		bytes += pieces[i].done;
+		ops[i].result = (struct uiommu_dma_result){.done = pieces[i].done};
+		if (likely(pieces[i].done == ops[i].length))
+			continue;
+		failure_set(&failures[failure_count], call->device, ops[i].pasid, ops[i].address + pieces[i].done, UIOMMU_READ,
+			    pieces[i].reason, piece.attachment);
+		ops[i].result.fault = failures[failure_count++].fault;
+	}
+	counter_add(&piece_counters(call->self, &piece)->bytes_read, bytes);
+	piece_release(&piece);
+	for (size_t i = 0; i < failure_count; i++)
+		failure_report(call->self, call->device, &failures[i]);
+	*failed |= failure_count > 0;
+	return grouped;
+}
+
+int uiommu_dma_readv(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count)
+{
+	bool failed = false;
+	struct call call;
+	size_t i = 0;
+
+	call_begin(&call, device);
+	while (i < count) {
+		size_t grouped = read_group(&call, ops + i, count - i, &failed);
+
+		if (!grouped) {
+			failed |= uiommu_dma_read(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length,
+						  &ops[i].result) != 0;
+			grouped = 1;
+		}
+		i += grouped;
+	}
+	return call_end(&call, 0, NULL) || failed ? -EFAULT : 0;
+}
+
+int uiommu_dma_writev(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count)
+{
+	bool failed = false;
+
+	for (size_t i = 0; i < count; i++)
+		failed |= uiommu_dma_write(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length, &ops[i].result) != 0;
+	return failed ? -EFAULT : 0;
+}
+
+/* Both ends are mapped here: copy from one to the other. Returns bytes done, 0 without a failure if an end is not mapped here. */
+static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
+			    uint64_t length)
+{
+	struct copy_result copied;
+	struct piece from, to;
+	bool held;
+
+	rcu_enter();
+	if (piece_find(call->device, src->pasid, src->address, length, UIOMMU_READ, &from) || !from.host ||
+	    piece_find(call->device, dst->pasid, dst->address, length, UIOMMU_WRITE, &to) || !to.host) {
+		rcu_leave();
+		return 0;
+	}
+	held = !from.resident || !to.resident;
+	if (held) {
+		to.slots[0] = inflight_enter(call->self, &to.attachment->drain);
+		to.slots[1] = to.area ? inflight_enter(call->self, &to.area->drain) : NULL;
+		piece_hold(call->self, &from);
+	}
+	copied = copy_bytes(to.host, from.host, min_u64(from.length, to.length));
+	count(call, &from, UIOMMU_READ, copied.done);
+	count(call, &to, UIOMMU_WRITE, copied.done);
+	if (unlikely(copied.fault == COPY_FAULT_READ))
+		failure_set(&call->failure, call->device, src->pasid, src->address + copied.done, UIOMMU_READ, copy_reason(&copied),
+			    from.attachment);
+	else if (unlikely(copied.fault == COPY_FAULT_WRITE))
+		failure_set(&call->failure, call->device, dst->pasid, dst->address + copied.done, UIOMMU_WRITE,
+			    copy_reason(&copied), to.attachment);
+	if (held) {
+		piece_release(&from);
+		piece_release(&to);
+	} else {
+		rcu_leave();
+	}
+	return copied.done;
+}
+
+/* Through the thread's private buffer: a read that ends late has no effect. */
+static uint64_t copy_buffered(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
+			      uint64_t length)
+{
+	uint8_t *buffer = thread_buffer(call->self);
+	struct failure read_failure;
+	uint64_t done;
+
+	done = transfer(call, src->pasid, src->address, buffer, length, UIOMMU_READ);
+	read_failure = call->failure;
+	call->failure.fault.reason = UIOMMU_FAULT_NONE;
+	done = transfer(call, dst->pasid, dst->address, buffer, done, UIOMMU_WRITE);
+	if (!call->failure.fault.reason)
+		call->failure = read_failure;
+	return done;
+}
+
+/* The destination begins inside the source, in the same address space: from the end to the beginning. All of it, or a failure. */
+static uint64_t copy_downwards(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
+			       uint64_t length)
+{
+	for (uint64_t left = length; left;) {
+		uint64_t chunk = min_u64(left, THREAD_BUFFER_SIZE);
+		struct uiommu_dma_place to = {.address = dst->address + left - chunk, .pasid = dst->pasid};
+		struct uiommu_dma_place from = {.address = src->address + left - chunk, .pasid = src->pasid};
+
+		if (copy_buffered(call, &to, &from, chunk) < chunk)
+			return 0;
+		left -= chunk;
+	}
+	return length;
+}
+
+static uint64_t copy_upwards(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
+			     uint64_t length)
+{
+	uint64_t done = 0;
+
+	while (done < length && !call->failure.fault.reason) {
+		struct uiommu_dma_place to = {.address = dst->address + done, .pasid = dst->pasid};
+		struct uiommu_dma_place from = {.address = src->address + done, .pasid = src->pasid};
+		uint64_t step = copy_direct(call, &to, &from, length - done);
+
+		if (!step && !call->failure.fault.reason)
+			step = copy_buffered(call, &to, &from, min_u64(length - done, THREAD_BUFFER_SIZE));
+		done += step;
+	}
+	return done;
+}
+
+int uiommu_dma_copy(struct uiommu_device *device, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
+		    size_t length, struct uiommu_dma_result *result)
+{
+	uint64_t end = min_u64(clip(dst->address, length), clip(src->address, length)), done;
+	struct call call;
+
+	call_begin(&call, device);
+	if (dst->pasid == src->pasid && dst->address > src->address && dst->address - src->address < end)
+		done = copy_downwards(&call, dst, src, end);
+	else
+		done = copy_upwards(&call, dst, src, end);
+	if (unlikely(end < length && !call.failure.fault.reason)) {
+		bool source = clip(src->address, length) == end;
+
+		failure_set(&call.failure, device, source ? src->pasid : dst->pasid, UINT64_MAX,
+			    source ? UIOMMU_READ : UIOMMU_WRITE, UIOMMU_FAULT_RANGE, NULL);
+	}
+	return call_end(&call, done, result);
+}
+
+static bool atomic_on_host(struct uiommu_dma_atomic *atomic, void *host, struct copy_result *fault)
+{
+	switch (atomic->type) {
+	case UIOMMU_ATOMIC_FETCH_ADD:
+		return copy_fetch_add(host, atomic->length, atomic->operand, &atomic->old, fault);
+	case UIOMMU_ATOMIC_SWAP:
+		return copy_swap(host, atomic->length, atomic->operand, &atomic->old, fault);
+	default:
+		return copy_compare_swap(host, atomic->length, atomic->compare, atomic->operand, &atomic->old, fault);
+	}
+}
+
+/* Two areas may meet inside the operand: then it is not one piece of memory. */
+static unsigned int atomic_reason(const struct piece *piece, const struct uiommu_dma_atomic *atomic)
+{
+	bool whole = piece->host && piece->length == atomic->length && (uintptr_t)piece->host % atomic->length == 0;
+
+	return whole ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ATOMIC;
+}
+
+int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result)
+{
+	struct copy_result fault = {0};
+	unsigned int reason;
+	struct piece piece;
+	struct call call;
+	uint64_t done = 0;
+
+	if (atomic->type > UIOMMU_ATOMIC_COMPARE_SWAP || (atomic->length != 4 && atomic->length != 8) ||
+	    atomic->address % atomic->length)
+		return -EINVAL;
+	call_begin(&call, device);
+	rcu_enter();
+	reason = piece_find(device, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
+	if (!reason)
+		reason = atomic_reason(&piece, atomic);
+	if (reason) {
+		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, piece.attachment);
+		rcu_leave();
+		return call_end(&call, 0, result);
+	}
+	if (!piece.resident)
+		piece_hold(call.self, &piece);
+	if (atomic_on_host(atomic, piece.host, &fault)) {
+		done = atomic->length;
+		count(&call, &piece, UIOMMU_READ, done);
+		count(&call, &piece, UIOMMU_WRITE, done);
+	} else {
+		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, copy_reason(&fault),
+			    piece.attachment);
+	}
+	if (piece.resident)
+		rcu_leave();
+	else
+		piece_release(&piece);
+	return call_end(&call, done, result);
+}
+
+int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
+			    void (*done)(void *opaque, unsigned int response), void *opaque)
+{
+	struct thread_state *self = thread_self();
+	struct attachment *attachment;
+	struct inflight_slot *slot;
+	int error;
+
+	rcu_enter();
+	attachment = attach_table_find(&device->table, fault->pasid);
+	if (!attachment || !attachment->sink || __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)) {
+		rcu_leave();
+		return -ENOENT;
+	}
+	slot = inflight_enter(self, &attachment->drain);
+	rcu_leave();
+	error = attachment->sink->page_request(attachment->sink, attachment, fault, done, opaque);
+	inflight_leave(slot);
+	return error;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "translate/piece.h"
+
+/* In front of @area, or of nothing: the process's own memory. */
+static unsigned int find_in_process(const struct space *space, uint64_t address, uint64_t length, unsigned int access,
+				    const struct area *area, struct piece *piece)
+{
+	if (!space->process)
+		return UIOMMU_FAULT_UNMAPPED;
+	if ((process_access(space->process) & access) != access)
+		return UIOMMU_FAULT_ATTACHMENT;
+	piece->area = NULL;
+	piece->resident = false;
+	piece->length = area ? min_u64(length, area->start - address) : length;
+	piece->host = process_is_direct(space->process) ? (uint8_t *)(uintptr_t)address : NULL;
+	return UIOMMU_FAULT_NONE;
+}
+
+unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access, struct piece *piece)
+{
+	struct space *space = attachment->space;
+	struct area *area;
+
+	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
+		return UIOMMU_FAULT_DRAINING;
+	if (unlikely((attachment->access & access) != access))
+		return UIOMMU_FAULT_ATTACHMENT;
+	area = space->process ? areas_first(&space->areas, address) : areas_find(&space->areas, address);
+	if (!area || area->start > address)
+		return find_in_process(space, address, length, access, area, piece);
+	if (unlikely((area->access & access) != access))
+		return UIOMMU_FAULT_PERMISSION;
+	piece->area = area;
+	piece->resident = area->resident;
+	piece->host = area->host + (address - area->start);
+	piece->length = min_u64(length - 1, area->last - address) + 1;
+	return UIOMMU_FAULT_NONE;
+}
+
+unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
+			struct piece *piece)
+{
+	piece->attachment = attach_table_find(&device->table, pasid);
+	if (unlikely(!piece->attachment))
+		return UIOMMU_FAULT_NOT_ATTACHED;
+	return piece_of(piece->attachment, address, length, access, piece);
+}
+
+void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
+		 unsigned int reason, const struct attachment *attachment)
+{
+	*failure = (struct failure){
+		.fault =
+			{
+				.address = address,
+				.device_id = device->id,
+				.pasid = pasid,
+				.access = (uint8_t)access,
+				.reason = (uint8_t)reason,
+				.stage = attachment ? (attachment->space->process ? 1 : 2) : 0,
+			},
+		.attachment = (struct attachment *)(uintptr_t)attachment,
+		.generation = attachment ? attachment->generation : 0,
+	};
+}
+
+void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure)
+{
+	struct attachment *attachment;
+	struct inflight_slot *slot;
+
+	if (!failure->attachment) {
+		device->report(device, &failure->fault);
+		return;
+	}
+	rcu_enter();
+	attachment = attach_table_find(&device->table, failure->fault.pasid);
+	if (attachment != failure->attachment || attachment->generation != failure->generation) {
+		/* It has ended meanwhile, and with it whoever wanted to know. */
+		rcu_leave();
+		return;
+	}
+	if (failure->fault.reason == UIOMMU_FAULT_DRAINING) {
+		counter_add(&attachment->counters[self->index % COUNTER_SHARDS].discarded, 1);
+		rcu_leave();
+		return;
+	}
+	slot = inflight_enter(self, &attachment->drain);
+	rcu_leave();
+	counter_add(&attachment->counters[self->index % COUNTER_SHARDS].faults, 1);
+	if (attachment->sink)
+		attachment->sink->event(attachment->sink, &failure->fault);
+	else
+		device->report(device, &failure->fault);
+	inflight_leave(slot);
+}

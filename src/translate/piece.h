@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one translation path: (device, PASID, address) to a piece of memory, and how long the piece stays valid.
+ *
+ * A piece is found inside an RCU read section. Resident memory is then used inside that section. Everything else is *held*: the
+ * attachment and the area are entered (inflight.h) and the section is left. Either way piece_end() ends it, and until then no
+ * unmap, detach or unbind that takes the memory away returns (Law 2).
+ */
+#ifndef TRANSLATE_PIECE_H
+#define TRANSLATE_PIECE_H
+
+#include "memory/process.h"
+#include "translate/inflight.h"
+#include "translate/space.h"
+#include "util/rcu.h"
+#include "util/util.h"
+
+struct piece {
+	struct attachment *attachment;
+	struct area *area; /* NULL: the process's own memory */
+	uint8_t *host; /* NULL: only through the process */
+	uint64_t length;
+	bool resident;
+	struct inflight_slot *slots[2]; /* of the attachment and the area, while held */
+};
+
+/* Why an access failed, and through which attachment: enough to tell its owner later, if it is still the same. */
+struct failure {
+	struct uiommu_fault fault;
+	struct attachment *attachment; /* only to be compared */
+	uint32_t generation;
+};
+
+/*
+ * Inside an RCU read section: what serves the bytes from @address on, at most @length (> 0, and the sum does not wrap). Returns an
+ * enum uiommu_fault_reason; also on a fault @piece->attachment is set if there is one.
+ */
+unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
+			struct piece *piece);
+
+/*
+ * The same for an attachment that the caller has found: inside that read section, or while he holds the attachment and the lock of
+ * its space.
+ */
+unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access, struct piece *piece);
+
+/* Before anything that may sleep: hold the piece and leave the read section. */
+static inline void piece_hold(struct thread_state *self, struct piece *piece)
+{
+	piece->slots[0] = inflight_enter(self, &piece->attachment->drain);
+	piece->slots[1] = piece->area ? inflight_enter(self, &piece->area->drain) : NULL;
+	rcu_leave();
+}
+
+/* What piece_hold() held. */
+static inline void piece_release(struct piece *piece)
+{
+	if (piece->slots[1])
+		inflight_leave(piece->slots[1]);
+	inflight_leave(piece->slots[0]);
+}
+
+static inline struct attach_counters *piece_counters(const struct thread_state *self, const struct piece *piece)
+{
+	return &piece->attachment->counters[self->index % COUNTER_SHARDS];
+}
+
+static inline void counter_add(uint64_t *counter, uint64_t amount)
+{
+	__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
+}
+
+/* Fill in @failure for the byte at @address. */
+void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
+		 unsigned int reason, const struct attachment *attachment);
+
+/* Tell the owner of the attachment, and count. Outside of read sections, with nothing held. */
+void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure);
+
+#endif

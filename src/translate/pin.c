@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pins: pointers that a device keeps. A pin is in the lists of its attachment and of every area it has a piece of.
+ *
+ * Whoever takes an area or an attachment away asks the holders first (pins_revoke). The callback runs without any lock; meanwhile
+ * the pin is marked with the asking thread, and uiommu_dma_unpin() of another thread waits for the callback to return, so that the
+ * holder may free what the callback uses once unpin has returned.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "translate/piece.h"
+
+struct pin_link {
+	struct cds_hlist_node node; /* in area->pins */
+	struct uiommu_pin *pin;
+};
+
+struct uiommu_pin {
+	struct space *space;
+	struct cds_list_head link; /* in attachment->pins */
+	void (*unmap)(void *opaque, struct uiommu_pin *pin);
+	void *opaque;
+	uint64_t asked; /* the last revocation that asked for this pin */
+	pthread_t asking; /* the thread that runs the callback, if @busy */
+	bool busy;
+	bool put; /* unpinned inside the callback; freed after it */
+	uint32_t link_count;
+	struct pin_link links[]; /* one per piece; not all are in an area */
+};
+
+static pthread_cond_t callback_done = PTHREAD_COND_INITIALIZER;
+
+static void unlink_areas(struct uiommu_pin *pin)
+{
+	for (uint32_t i = 0; i < pin->link_count; i++)
+		if (pin->links[i].node.prev)
+			cds_hlist_del(&pin->links[i].node);
+}
+
+/*
+ * Under the space's lock, with the attachment entered: fill in the pieces, as many as there is room for, and link the pin to their
+ * areas. Returns a reason; *@address is where it failed, *@count the number of pieces there are.
+ */
+static unsigned int collect(struct attachment *attachment, struct uiommu_dma_pin *request, struct uiommu_pin *pin,
+			    uint64_t *address, uint32_t *count)
+{
+	uint64_t left = request->length;
+
+	*count = 0;
+	for (*address = request->address; left; (*count)++) {
+		struct piece piece;
+		unsigned int reason = piece_of(attachment, *address, left, request->access, &piece);
+
+		if (!reason && !piece.host)
+			reason = UIOMMU_FAULT_NOT_DIRECT;
+		if (reason)
+			return reason;
+		if (*count < request->iov_count) {
+			request->iov[*count] = (struct iovec){piece.host, piece.length};
+			pin->links[*count].pin = pin;
+			pin->link_count = *count + 1;
+			if (piece.area)
+				cds_hlist_add_head(&pin->links[*count].node, &piece.area->pins);
+		}
+		*address += piece.length;
+		left -= piece.length;
+	}
+	return UIOMMU_FAULT_NONE;
+}
+
+/* With the attachment entered. 0, -ENOBUFS, or -EFAULT with @failure set. */
+static int pin_held(struct uiommu_device *device, struct attachment *attachment, struct uiommu_dma_pin *request,
+		    struct uiommu_pin *pin, struct failure *failure)
+{
+	unsigned int reason;
+	uint64_t address;
+	uint32_t count;
+	int error = 0;
+
+	pin->space = attachment->space;
+	pthread_mutex_lock(&pin->space->lock);
+	reason = collect(attachment, request, pin, &address, &count);
+	if (reason) {
+		failure_set(failure, device, request->pasid, address, request->access, reason, attachment);
+		error = -EFAULT;
+	} else if (count > request->iov_count) {
+		error = -ENOBUFS;
+	} else {
+		cds_list_add_tail(&pin->link, &attachment->pins);
+	}
+	if (error)
+		unlink_areas(pin);
+	if (error != -EFAULT)
+		request->iov_count = count;
+	pthread_mutex_unlock(&pin->space->lock);
+	return error;
+}
+
+static int pin(struct uiommu_device *device, struct thread_state *self, struct uiommu_dma_pin *request, struct uiommu_pin *pin,
+	       struct failure *failure)
+{
+	struct attachment *attachment;
+	struct inflight_slot *slot;
+	int error;
+
+	rcu_enter();
+	attachment = attach_table_find(&device->table, request->pasid);
+	if (!attachment) {
+		rcu_leave();
+		failure_set(failure, device, request->pasid, request->address, request->access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
+		return -EFAULT;
+	}
+	slot = inflight_enter(self, &attachment->drain);
+	rcu_leave();
+	error = pin_held(device, attachment, request, pin, failure);
+	inflight_leave(slot);
+	return error;
+}
+
+int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request, struct uiommu_dma_result *result)
+{
+	struct failure failure = {.fault = {0}};
+	struct thread_state *self;
+	struct uiommu_pin *made;
+	int error;
+
+	if (!request->length || !request->access || request->access & ~(unsigned int)(UIOMMU_READ | UIOMMU_WRITE) ||
+	    request->length - 1 > UINT64_MAX - request->address)
+		return -EINVAL;
+	made = calloc(1, sizeof(*made) + request->iov_count * sizeof(made->links[0]));
+	if (!made)
+		return -ENOMEM;
+	made->unmap = request->unmap;
+	made->opaque = request->opaque;
+	self = thread_self();
+	self->depth++;
+	error = pin(device, self, request, made, &failure);
+	if (error == -EFAULT)
+		failure_report(self, device, &failure);
+	self->depth--;
+	if (result)
+		*result = (struct uiommu_dma_result){.done = error ? 0 : request->length, .fault = failure.fault};
+	if (error)
+		free(made);
+	else
+		request->pin = made;
+	return error;
+}
+
+void uiommu_dma_unpin(struct uiommu_pin *pin)
+{
+	struct space *space = pin->space;
+
+	pthread_mutex_lock(&space->lock);
+	while (pin->busy && !pthread_equal(pin->asking, pthread_self()))
+		pthread_cond_wait(&callback_done, &space->lock);
+	unlink_areas(pin);
+	cds_list_del(&pin->link);
+	pin->put = true;
+	if (!pin->busy)
+		free(pin);
+	pthread_mutex_unlock(&space->lock);
+}
+
+/* Run the callback of @pin without the lock. */
+static void ask(struct space *space, struct uiommu_pin *pin)
+{
+	struct thread_state *self = thread_self();
+
+	pin->busy = true;
+	pin->asking = pthread_self();
+	pthread_mutex_unlock(&space->lock);
+	self->depth++;
+	pin->unmap(pin->opaque, pin);
+	self->depth--;
+	pthread_mutex_lock(&space->lock);
+	pin->busy = false;
+	pthread_cond_broadcast(&callback_done);
+	if (pin->put)
+		free(pin);
+}
+
+/* A pin that this revocation has not asked for and nobody else is asking for. */
+static struct uiommu_pin *next_pin(struct area *area, struct attachment *attachment, uint64_t revocation)
+{
+	struct cds_hlist_node *node;
+	struct uiommu_pin *pin;
+
+	if (area) {
+		cds_hlist_for_each(node, &area->pins)
+		{
+			pin = cds_hlist_entry(node, struct pin_link, node)->pin;
+			if (pin->asked < revocation)
+				return pin;
+		}
+		return NULL;
+	}
+	cds_list_for_each_entry (pin, &attachment->pins, link)
+		if (pin->asked < revocation)
+			return pin;
+	return NULL;
+}
+
+int pins_revoke(struct space *space, struct area *area, struct attachment *attachment)
+{
+	static uint64_t revocations;
+	uint64_t revocation = __atomic_add_fetch(&revocations, 1, __ATOMIC_RELAXED);
+	struct uiommu_pin *pin;
+	bool left;
+
+	pthread_mutex_lock(&space->lock);
+	while ((pin = next_pin(area, attachment, revocation))) {
+		pin->asked = revocation;
+		if (pin->unmap && !pin->busy)
+			ask(space, pin);
+	}
+	left = area ? area->pins.next != NULL : !cds_list_empty(&attachment->pins);
+	pthread_mutex_unlock(&space->lock);
+	return left ? -EDEADLOCK : 0;
+}
