@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Objects of a context: ids, references, one way to end.
+ *
+ * An object is allocated (its id is reserved, nobody finds it), then finalised or aborted. Two counts keep it: *users* are objects and
+ * attachments that refer to it, and make its destruction EBUSY; *calls* are API calls that are inside of it, and are waited for.
+ *
+ * Lock order: context lock -> device lock -> space lock -> inflight_lock. Nothing waits for accesses, and nothing calls back, with
+ * any of them held.
+ */
+#ifndef IOMMU_OBJECT_H
+#define IOMMU_OBJECT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <uiommu/context.h>
+#include <urcu/list.h>
+
+struct pasid_set;
+struct pasid_space;
+
+struct object {
+	struct uiommu_context *context;
+	enum uiommu_object_type type;
+	uint32_t id;
+	unsigned int users; /* context lock */
+	unsigned int calls; /* context lock */
+	bool live; /* finalised and not being destroyed; context lock */
+};
+
+struct uiommu_context {
+	pthread_mutex_t lock; /* ids, users, calls, binds */
+	pthread_cond_t calls_done;
+	struct object **objects; /* by id; [0] is never used */
+	uint32_t capacity;
+	uint32_t lowest_free; /* no lower id is free */
+	size_t live_count;
+	pid_t owner; /* process that opened it */
+	unsigned int without;
+	void (*log)(void *opaque, enum uiommu_log_level level, const char *message);
+	void *log_opaque;
+	uint32_t generation; /* of attachments, atomic */
+	struct pasid_space *pasids;
+	struct pasid_set *pasid_set;
+	struct cds_list_head binds; /* struct bind */
+};
+
+/* Reserve an id for @object. -ENOMEM. */
+int object_alloc(struct uiommu_context *context, struct object *object, enum uiommu_object_type type);
+
+/* From now on it is found. */
+void object_finalise(struct object *object);
+
+/* Give the id back; the object has not been finalised. */
+void object_abort(struct object *object);
+
+/* For the length of a call; NULL if there is no live object @id, or not of this type (%UIOMMU_OBJECT_NONE: any). */
+struct object *object_get(struct uiommu_context *context, uint32_t id, enum uiommu_object_type type);
+void object_put(struct object *object);
+
+/* For as long as something refers to it. The caller is inside a call of the object, or uses it already. */
+void object_use(struct object *object);
+void object_unuse(struct object *object);
+
+/*
+ * Take the object out: -ENOENT, -EBUSY; afterwards nobody finds it, no call is inside of it and the id is free. The type's own end
+ * function does the rest.
+ */
+int object_remove(struct uiommu_context *context, uint32_t id, struct object **out);
+
+/* The end of each type, with the object removed. They may wait for accesses. */
+void ioas_end(struct object *object);
+void ram_end(struct object *object);
+void hwpt_end(struct object *object);
+void device_end(struct object *object);
+void fault_queue_end(struct object *object);
+
+/* One line to the user's callback, if there is one. No lock held. */
+void context_log(const struct uiommu_context *context, enum uiommu_log_level level, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* 0, -EOWNERDEAD in a fork child. */
+int context_check_owner(const struct uiommu_context *context);
+
+#endif
