@@ -26,7 +26,10 @@ struct copy_result {
 
 bool copy_handler_installed(void);
 
-/* Copy upwards; dst and src overlap only if dst < src. */
+/*
+ * Copy upwards; dst and src overlap only if dst <= src. 1, 2, 4 and 8 bytes are one load (acquire) and one store (release), so that
+ * what a device writes last is seen last.
+ */
 struct copy_result copy_bytes(void *dst, const void *src, size_t length);
 
 /* Atomic operations on 4 or 8 aligned bytes; false on a fault. */
