@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "memory/region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <uiommu/types.h>
+
+#include "util/util.h"
+
+struct region {
+	unsigned int references; /* atomic */
+	unsigned int access;
+	bool resident;
+	void *map; /* whole pages */
+	size_t map_length;
+	uint8_t *host;
+	uint64_t length;
+};
+
+static int check_access(int fd, unsigned int access)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	if (flags & O_PATH)
+		return -EBADF;
+	if ((flags & O_ACCMODE) == O_WRONLY || ((access & UIOMMU_WRITE) && (flags & O_ACCMODE) != O_RDWR))
+		return -EACCES;
+	return 0;
+}
+
+/* A sparse file may be shorter than it could be: beyond its end there is only SIGBUS. */
+static int check_size(int fd, uint64_t end, bool need_seal)
+{
+	struct stat status;
+
+	if (need_seal) {
+		int seals = fcntl(fd, F_GET_SEALS);
+
+		if (seals < 0 || !(seals & F_SEAL_SHRINK))
+			return -EINVAL;
+	}
+	if (fstat(fd, &status))
+		return -errno;
+	return S_ISREG(status.st_mode) && end <= (uint64_t)status.st_size ? 0 : -EINVAL;
+}
+
+static bool file_is_memory(int fd)
+{
+	struct statfs status;
+
+	return !fstatfs(fd, &status) && (status.f_type == TMPFS_MAGIC || status.f_type == HUGETLBFS_MAGIC);
+}
+
+/* hugetlbfs maps only whole huge pages; its block size is one. */
+static uint64_t map_unit(int fd)
+{
+	struct statfs status;
+
+	if (!fstatfs(fd, &status) && status.f_type == HUGETLBFS_MAGIC)
+		return (uint64_t)status.f_bsize;
+	return page_size();
+}
+
+static int map_file(struct region *region, int fd, uint64_t offset, uint64_t length)
+{
+	uint64_t unit = map_unit(fd), skip = offset % unit, end;
+	int protection = PROT_READ | (region->access & UIOMMU_WRITE ? PROT_WRITE : 0);
+
+	if (__builtin_add_overflow(skip + length, unit - 1, &end) || end > SIZE_MAX)
+		return -ENOMEM;
+	region->map_length = end - end % unit;
+	region->map = mmap(NULL, region->map_length, protection, MAP_SHARED, fd, (off_t)(offset - skip));
+	if (region->map == MAP_FAILED)
+		return errno == EPERM ? -EACCES : -errno; /* EPERM: sealed against writing */
+	region->host = (uint8_t *)region->map + skip;
+	region->length = length;
+	return 0;
+}
+
+int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, bool need_seal, struct region **out)
+{
+	struct region *region;
+	uint64_t end;
+	int rc;
+
+	if (__builtin_add_overflow(offset, length, &end) || end > INT64_MAX)
+		return -EOVERFLOW;
+	rc = check_access(fd, access);
+	if (!rc)
+		rc = length ? check_size(fd, end, need_seal) : -EINVAL;
+	if (rc)
+		return rc;
+	region = calloc(1, sizeof(*region));
+	if (!region)
+		return -ENOMEM;
+	region->references = 1;
+	region->access = access;
+	region->resident = file_is_memory(fd);
+	rc = map_file(region, fd, offset, length);
+	if (rc)
+		free(region);
+	else
+		*out = region;
+	return rc;
+}
+
+struct region *region_get(struct region *region)
+{
+	if (region)
+		__atomic_fetch_add(&region->references, 1, __ATOMIC_RELAXED);
+	return region;
+}
+
+void region_put(struct region *region)
+{
+	if (!region || __atomic_sub_fetch(&region->references, 1, __ATOMIC_ACQ_REL))
+		return;
+	munmap(region->map, region->map_length);
+	free(region);
+}
+
+bool region_shared(const struct region *region)
+{
+	return __atomic_load_n(&region->references, __ATOMIC_ACQUIRE) > 1;
+}
+
+uint8_t *region_host(const struct region *region)
+{
+	return region->host;
+}
+
+uint64_t region_length(const struct region *region)
+{
+	return region->length;
+}
+
+unsigned int region_access(const struct region *region)
+{
+	return region->access;
+}
+
+bool region_resident(const struct region *region)
+{
+	return region->resident;
+}
