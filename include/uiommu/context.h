@@ -67,7 +67,7 @@ UIOMMU_API int uiommu_open(const struct uiommu_options *options, struct uiommu_c
  * Waits for accesses in flight. Everything is released, whatever refers to what. Not from inside an access or a callback.
  *
  * Return: 0, -EDEADLK (inside an access or callback of this context; nothing has changed), -EOWNERDEAD (the context was made
- * before a fork; only its memory in this child is released).
+ * before a fork; nothing is done).
  */
 UIOMMU_API int uiommu_close(struct uiommu_context *context);
 

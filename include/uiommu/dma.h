@@ -222,7 +222,8 @@ UIOMMU_API void uiommu_dma_unpin(struct uiommu_pin *pin);
  * A device parks the access meanwhile, holding no translation, and does it again after SUCCESS. When the attachment ends first,
  * @done gets INVALID.
  *
- * Return: 0 (@done will be called), -ENOENT (the attachment has no fault queue: nobody could answer), -ENOMEM.
+ * Return: 0 (@done will be called), -ENOENT (the attachment has no fault queue: nobody could answer), -ENOBUFS (the queue is full),
+ * -ENOMEM.
  */
 UIOMMU_API int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
 				       void (*done)(void *opaque, unsigned int response), void *opaque);

@@ -41,7 +41,7 @@ struct uiommu_fault_event {
 /**
  * uiommu_fault_queue_alloc() - make a fault queue.
  * @context: its owner
- * @depth: entries, 1 to 65536; a full queue drops events (counted) and answers page requests with INVALID
+ * @depth: entries, 1 to 65536; a full queue drops events (counted) and refuses page requests
  * @out_id: its id
  *
  * Return: 0, -EINVAL (depth), -EMFILE, -ENOMEM.

@@ -17,8 +17,8 @@ struct ioas {
 };
 
 /*
- * Devices reserve ranges for as long as they are attached: all of @ranges for @owner, or -EADDRINUSE (an area or an allowed range is
- * hit), -ENOMEM. The same owner may reserve several times; ioas_unreserve() undoes one.
+ * Devices reserve ranges for as long as they are attached: all of @ranges for @owner, or -EADDRINUSE (an area or an allowed range
+ * is hit), -ENOMEM. The same owner may reserve several times; ioas_unreserve() undoes one.
  */
 int ioas_reserve(struct ioas *ioas, const void *owner, const struct uiommu_range *ranges, uint32_t count);
 void ioas_unreserve(struct ioas *ioas, const void *owner);
@@ -30,9 +30,9 @@ void ioas_unreserve(struct ioas *ioas, const void *owner);
 void space_clear(struct space *space);
 
 /*
- * Unmap the areas that lie in [start, last], as uiommu_ioas_unmap() does: -ENOENT (none, or one only partly inside), -EDEADLOCK.
- * @empty_ok: none is no error. Waits; no lock held.
+ * Unmap the one area that is exactly [start, last]: asks for its pins, waits until nothing uses it. -ENOENT, -EDEADLOCK (a pin is
+ * left). No lock held.
  */
-int space_unmap(struct space *space, uint64_t start, uint64_t last, bool empty_ok, uint64_t *unmapped);
+int space_unmap_exactly(struct space *space, uint64_t start, uint64_t last);
 
 #endif

@@ -2,11 +2,12 @@
 /*
  * Objects of a context: ids, references, one way to end.
  *
- * An object is allocated (its id is reserved, nobody finds it), then finalised or aborted. Two counts keep it: *users* are objects and
- * attachments that refer to it, and make its destruction EBUSY; *calls* are API calls that are inside of it, and are waited for.
+ * An object is allocated (its id is reserved, nobody finds it), then finalised or aborted. Two counts keep it: *users* are objects
+ * and attachments that refer to it, and make its destruction EBUSY; *calls* are API calls that are inside of it, and are waited
+ * for.
  *
- * Lock order: context lock -> device lock -> space lock -> inflight_lock. Nothing waits for accesses, and nothing calls back, with
- * any of them held.
+ * Lock order: bind lock -> device lock -> space lock -> context lock; the queues' locks, the PASID space's and inflight_lock are
+ * leaves. Nothing waits for accesses, and nothing calls back, with any of them held.
  */
 #ifndef IOMMU_OBJECT_H
 #define IOMMU_OBJECT_H
@@ -29,7 +30,7 @@ struct object {
 };
 
 struct uiommu_context {
-	pthread_mutex_t lock; /* ids, users, calls, binds */
+	pthread_mutex_t lock; /* ids, users, calls */
 	pthread_cond_t calls_done;
 	struct object **objects; /* by id; [0] is never used */
 	uint32_t capacity;
@@ -42,7 +43,9 @@ struct uiommu_context {
 	uint32_t generation; /* of attachments, atomic */
 	struct pasid_space *pasids;
 	struct pasid_set *pasid_set;
-	struct cds_list_head binds; /* struct bind */
+	pthread_mutex_t bind_lock;
+	pthread_cond_t bind_ended;
+	struct cds_list_head binds; /* struct bind, under @bind_lock */
 };
 
 /* Reserve an id for @object. -ENOMEM. */

@@ -46,7 +46,6 @@ struct attachment {
 	uint32_t generation;
 	struct drainable drain;
 	struct cds_list_head pins; /* struct uiommu_pin made through it, under the space's lock */
-	void *owner; /* control's own record (HWPT) */
 	struct attach_counters counters[COUNTER_SHARDS];
 };
 
@@ -73,17 +72,20 @@ struct fault_sink {
 			    void (*done)(void *opaque, unsigned int response), void *opaque);
 };
 
-int attach_table_init(struct attach_table *table);
+void attach_table_init(struct attach_table *table);
 void attach_table_fini(struct attach_table *table);
 
 /* In an RCU read section, or under the device's lock. */
 struct attachment *attach_table_find(const struct attach_table *table, uint32_t pasid);
 
+/* The lowest PASID >= @from that has an attachment, or 0. Under the device's lock, or where nothing changes. */
+uint32_t attach_table_next(const struct attach_table *table, uint32_t from);
+
 /* Make room for @pasid, so that attach_table_set() cannot fail. -ENOMEM. */
 int attach_table_prepare(struct attach_table *table, uint32_t pasid);
 
-/* Publish @attachment (or NULL) for @pasid; returns what was there. */
-struct attachment *attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment);
+/* Publish @attachment (or NULL) for @pasid, which there is room for. */
+void attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment);
 
 /*
  * Pins (uiommu_dma_pin). A pin is added under @space->lock, to areas that are found again under it, and only if the attachment is

@@ -10,10 +10,9 @@ enum { FANOUT = 1 << TABLE_FANOUT_LG2 };
 
 _Static_assert(FANOUT *FANOUT == UIOMMU_PASID_LAST + 1, "two levels are all PASIDs");
 
-int attach_table_init(struct attach_table *table)
+void attach_table_init(struct attach_table *table)
 {
 	*table = (struct attach_table){0};
-	return 0;
 }
 
 void attach_table_fini(struct attach_table *table)
@@ -67,11 +66,22 @@ int attach_table_prepare(struct attach_table *table, uint32_t pasid)
 	return 0;
 }
 
-struct attachment *attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment)
+void attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment)
 {
 	struct attachment **slot = pasid == UIOMMU_NO_PASID ? &table->rid : place(table, pasid);
-	struct attachment *old = *slot;
 
 	rcu_publish(*slot, attachment);
-	return old;
+}
+
+uint32_t attach_table_next(const struct attach_table *table, uint32_t from)
+{
+	for (uint32_t pasid = from; pasid <= UIOMMU_PASID_LAST; pasid++) {
+		struct attachment **slot = place(table, pasid);
+
+		if (!slot)
+			pasid |= FANOUT - 1;
+		else if (rcu_read(*slot))
+			return pasid;
+	}
+	return 0;
 }

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "iommu/attach.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/rcu.h"
+#include "util/util.h"
+
+static struct attach *of(struct attachment *data)
+{
+	return container_of(data, struct attach, data);
+}
+
+static struct attach *attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+{
+	struct attach *attach = aligned_alloc(_Alignof(struct attach), sizeof(*attach));
+
+	if (!attach)
+		return NULL;
+	memset(attach, 0, sizeof(*attach));
+	attach->device = device;
+	attach->hwpt = hwpt;
+	attach->data.space = hwpt->space;
+	attach->data.sink = hwpt->queue ? &hwpt->queue->sink : NULL;
+	attach->data.device_id = device->object.id;
+	attach->data.pasid = pasid;
+	attach->data.access = (uint8_t)access;
+	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
+	CDS_INIT_LIST_HEAD(&attach->data.pins);
+	if (hwpt->ioas && ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count)) {
+		free(attach);
+		return NULL;
+	}
+	object_use(&device->object);
+	object_use(&hwpt->object);
+	return attach;
+}
+
+/* It is in no table and nothing uses it. */
+static void attach_free(struct attach *attach)
+{
+	struct hwpt *hwpt = attach->hwpt;
+	struct object *removed;
+
+	if (hwpt->queue)
+		fault_queue_forget(hwpt->queue, &attach->data);
+	if (hwpt->ioas)
+		ioas_unreserve(hwpt->ioas, attach);
+	if (hwpt->automatic) {
+		struct uiommu_context *context = hwpt->object.context;
+		uint32_t id = hwpt->object.id;
+
+		object_unuse(&hwpt->object);
+		if (!object_remove(context, id, &removed))
+			hwpt_end(removed);
+	} else {
+		object_unuse(&hwpt->object);
+	}
+	object_unuse(&attach->device->object);
+	free(attach);
+}
+
+static int check_pasid(const struct device *device, uint32_t pasid, const struct hwpt *hwpt)
+{
+	if (pasid == UIOMMU_NO_PASID)
+		return 0;
+	if (!device->data.pasid_bits)
+		return -EOPNOTSUPP;
+	if (!pasid || pasid >= UINT32_C(1) << device->data.pasid_bits || !(hwpt->flags & UIOMMU_HWPT_PASID))
+		return -EINVAL;
+	return 0;
+}
+
+/* Under the device's lock. A reservation that hits an area is the only way that a new attachment is refused but for memory. */
+static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+{
+	struct attach *attach;
+
+	if (attach_table_prepare(&device->data.table, pasid))
+		return -ENOMEM;
+	if (attach_table_find(&device->data.table, pasid))
+		return -EBUSY;
+	attach = attach_make(device, pasid, hwpt, access);
+	if (!attach)
+		return hwpt->ioas && device->reserved_count ? -EADDRINUSE : -ENOMEM;
+	attach_table_set(&device->data.table, pasid, &attach->data);
+	return 0;
+}
+
+int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+{
+	int error = check_pasid(device, pasid, hwpt);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&device->lock);
+	error = publish(device, pasid, hwpt, access);
+	pthread_mutex_unlock(&device->lock);
+	return error;
+}
+
+/* The attachment of @pasid, now marked as ending by us; waits for another one who is ending it. */
+static struct attach *claim(struct device *device, uint32_t pasid)
+{
+	struct attachment *found;
+	struct attach *attach = NULL;
+
+	pthread_mutex_lock(&device->lock);
+	while ((found = attach_table_find(&device->data.table, pasid)) && of(found)->ending)
+		pthread_cond_wait(&device->ended, &device->lock);
+	if (found) {
+		attach = of(found);
+		attach->ending = true;
+	}
+	pthread_mutex_unlock(&device->lock);
+	return attach;
+}
+
+static void unclaim(struct attach *attach)
+{
+	struct device *device = attach->device;
+
+	pthread_mutex_lock(&device->lock);
+	attach->ending = false;
+	pthread_cond_broadcast(&device->ended);
+	pthread_mutex_unlock(&device->lock);
+}
+
+/* If no pin is left, or it does not matter: publish @instead (or nothing new), and let no pin come any more. */
+static int close_pins(struct attach *attach, bool force, struct attach *instead)
+{
+	struct space *space = attach->data.space;
+	int error = 0;
+
+	pins_revoke(space, NULL, &attach->data);
+	pthread_mutex_lock(&space->lock);
+	if (!force && !cds_list_empty(&attach->data.pins)) {
+		error = -EDEADLOCK;
+	} else {
+		if (instead)
+			attach_table_set(&attach->device->data.table, attach->data.pasid, &instead->data);
+		__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
+	}
+	pthread_mutex_unlock(&space->lock);
+	return error;
+}
+
+int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct attach **out)
+{
+	struct attach *attach = claim(device, pasid);
+	int error;
+
+	if (!attach)
+		return -ENOENT;
+	error = close_pins(attach, force, NULL);
+	if (error)
+		unclaim(attach);
+	*out = attach;
+	return error;
+}
+
+/* The last access that used it has left. Who comes now does not get further than to see that it is draining. */
+static void drained(struct drainable *drain)
+{
+	struct attach *attach = of(container_of(drain, struct attachment, drain));
+	void (*done)(void *opaque) = attach->done;
+	struct device *device = attach->device;
+	void *opaque = attach->opaque;
+
+	pthread_mutex_lock(&device->lock);
+	attach_table_set(&device->data.table, attach->data.pasid, NULL);
+	pthread_cond_broadcast(&device->ended);
+	pthread_mutex_unlock(&device->lock);
+	rcu_wait();
+	drain_wait(&attach->data.drain);
+	attach_free(attach);
+	done(opaque);
+}
+
+void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque)
+{
+	attach->done = done;
+	attach->opaque = opaque;
+	rcu_wait();
+	drain_start(&attach->data.drain, drained);
+}
+
+struct waiter {
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void wake(void *opaque)
+{
+	struct waiter *waiter = opaque;
+
+	pthread_mutex_lock(&waiter->lock);
+	waiter->done = true;
+	pthread_cond_signal(&waiter->cond);
+	pthread_mutex_unlock(&waiter->lock);
+}
+
+int attach_end(struct device *device, uint32_t pasid, bool force)
+{
+	struct waiter waiter = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+	struct attach *attach;
+	int error = attach_end_prepare(device, pasid, force, &attach);
+
+	if (error)
+		return error;
+	attach_end_start(attach, wake, &waiter);
+	pthread_mutex_lock(&waiter.lock);
+	while (!waiter.done)
+		pthread_cond_wait(&waiter.cond, &waiter.lock);
+	pthread_mutex_unlock(&waiter.lock);
+	return 0;
+}
+
+static void end_all_of(struct device *device)
+{
+	uint32_t pasid;
+
+	attach_end(device, UIOMMU_NO_PASID, true);
+	for (pasid = attach_table_next(&device->data.table, 1); pasid; pasid = attach_table_next(&device->data.table, pasid + 1))
+		attach_end(device, pasid, true);
+}
+
+void attach_end_all(struct uiommu_context *context)
+{
+	for (uint32_t id = 1; id < context->capacity; id++) {
+		struct object *object = object_get(context, id, UIOMMU_OBJECT_DEVICE);
+
+		if (!object)
+			continue;
+		end_all_of(container_of(object, struct device, object));
+		object_put(object);
+	}
+}
+
+static int swap(struct device *device, uint32_t pasid, struct hwpt *hwpt)
+{
+	struct attach *old, *new;
+	int error = check_pasid(device, pasid, hwpt);
+
+	if (error)
+		return error;
+	old = claim(device, pasid);
+	if (!old)
+		return -EINVAL;
+	new = attach_make(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	if (!new) {
+		unclaim(old);
+		return hwpt->ioas && device->reserved_count ? -EADDRINUSE : -ENOMEM;
+	}
+	error = close_pins(old, false, new);
+	if (error) {
+		attach_free(new);
+		unclaim(old);
+		return error;
+	}
+	pthread_mutex_lock(&device->lock);
+	pthread_cond_broadcast(&device->ended);
+	pthread_mutex_unlock(&device->lock);
+	rcu_wait();
+	drain_wait(&old->data.drain);
+	attach_free(old);
+	return 0;
+}
+
+/* An HWPT that was made for @ioas by an earlier attach, or a new one; inside a call of it. */
+static struct hwpt *automatic_hwpt(struct ioas *ioas)
+{
+	struct uiommu_context *context = ioas->object.context;
+	struct hwpt *hwpt;
+
+	for (uint32_t id = 1; id < context->capacity; id++) {
+		struct object *object = object_get(context, id, UIOMMU_OBJECT_HWPT_PAGING);
+
+		if (!object)
+			continue;
+		hwpt = object_hwpt(object);
+		if (hwpt->automatic && hwpt->ioas == ioas)
+			return hwpt;
+		object_put(object);
+	}
+	hwpt = hwpt_alloc_paging(ioas, NULL, UIOMMU_HWPT_PASID);
+	if (!hwpt)
+		return NULL;
+	hwpt->automatic = true;
+	object_finalise(&hwpt->object);
+	return object_hwpt(object_get(context, hwpt->object.id, UIOMMU_OBJECT_HWPT_PAGING));
+}
+
+/* Inside a call of the device. */
+static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool replace)
+{
+	struct uiommu_context *context = device->object.context;
+	struct object *target = object_get(context, pt_id, UIOMMU_OBJECT_NONE), *removed;
+	struct hwpt *hwpt;
+	bool automatic;
+	uint32_t id;
+	int error;
+
+	if (!target)
+		return -ENOENT;
+	if (target->type == UIOMMU_OBJECT_IOAS) {
+		hwpt = automatic_hwpt(container_of(target, struct ioas, object));
+		object_put(target);
+		if (!hwpt)
+			return -ENOMEM;
+	} else if (target->type == UIOMMU_OBJECT_HWPT_PAGING) {
+		hwpt = object_hwpt(target);
+	} else {
+		object_put(target);
+		return -EINVAL;
+	}
+	error = replace ? swap(device, pasid, hwpt) : attach_begin(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	automatic = hwpt->automatic;
+	id = hwpt->object.id;
+	object_put(&hwpt->object);
+	/* One that was made for an attach that failed. */
+	if (error && automatic && !object_remove(context, id, &removed))
+		hwpt_end(removed);
+	return error;
+}
+
+static int attach_call(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id, bool replace)
+{
+	int error = context_check_owner(context);
+	struct object *object;
+
+	if (error)
+		return error;
+	if (replace && thread_inside())
+		return -EDEADLK;
+	object = object_get(context, device_id, UIOMMU_OBJECT_DEVICE);
+	if (!object)
+		return -ENOENT;
+	error = attach_to(container_of(object, struct device, object), pasid, pt_id, replace);
+	object_put(object);
+	return error;
+}
+
+int uiommu_attach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id)
+{
+	return attach_call(context, device_id, pasid, pt_id, false);
+}
+
+int uiommu_replace(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id)
+{
+	return attach_call(context, device_id, pasid, pt_id, true);
+}
+
+int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+{
+	int error = context_check_owner(context);
+	struct object *object;
+
+	if (error)
+		return error;
+	if (thread_inside())
+		return -EDEADLK;
+	object = object_get(context, device_id, UIOMMU_OBJECT_DEVICE);
+	if (!object)
+		return -ENOENT;
+	error = attach_end(container_of(object, struct device, object), pasid, false);
+	object_put(object);
+	return error == -ENOENT ? 0 : error;
+}
+
+static void sum(const struct attachment *attachment, struct uiommu_attach_stats *out)
+{
+	for (unsigned int i = 0; i < COUNTER_SHARDS; i++) {
+		const struct attach_counters *counters = &attachment->counters[i];
+
+		out->bytes_read += __atomic_load_n(&counters->bytes_read, __ATOMIC_RELAXED);
+		out->bytes_written += __atomic_load_n(&counters->bytes_written, __ATOMIC_RELAXED);
+		out->faults += __atomic_load_n(&counters->faults, __ATOMIC_RELAXED);
+		out->discarded += __atomic_load_n(&counters->discarded, __ATOMIC_RELAXED);
+	}
+}
+
+int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, struct uiommu_attach_stats *out)
+{
+	const struct attachment *attachment;
+	struct device *device;
+	struct object *object;
+	int error = -ENOENT;
+
+	if (out->size != sizeof(*out))
+		return -EINVAL;
+	object = object_get(context, device_id, UIOMMU_OBJECT_DEVICE);
+	if (!object)
+		return -ENOENT;
+	device = container_of(object, struct device, object);
+	*out = (struct uiommu_attach_stats){.size = sizeof(*out)};
+	pthread_mutex_lock(&device->lock);
+	attachment = attach_table_find(&device->data.table, pasid);
+	if (attachment) {
+		out->hwpt_id = container_of(attachment, struct attach, data)->hwpt->object.id;
+		sum(attachment, out);
+		error = 0;
+	}
+	pthread_mutex_unlock(&device->lock);
+	object_put(object);
+	return error;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Attachments: how they begin, and how they end.
+ *
+ * The end has two steps. attach_end_prepare() asks for pins and makes the attachment *draining*: accesses that come now fail
+ * without a record. It can refuse, and then nothing has changed. attach_end_start() cannot fail: when the last access has left, the
+ * attachment is taken out of the table and freed, and @done is called, from whatever thread that was.
+ */
+#ifndef IOMMU_ATTACH_H
+#define IOMMU_ATTACH_H
+
+#include "iommu/device.h"
+#include "iommu/hwpt.h"
+
+struct attach {
+	struct attachment data;
+	struct device *device; /* used */
+	struct hwpt *hwpt; /* used */
+	bool ending; /* under the device's lock */
+	void (*done)(void *opaque);
+	void *opaque;
+};
+
+/* The caller is inside calls of both. Errors as uiommu_attach(). */
+int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access);
+
+/*
+ * @force: whatever pins are left. -ENOENT: nothing is attached. If it is ending already, this waits for that, and then says
+ * -ENOENT.
+ */
+int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct attach **out);
+void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque);
+
+/* Both, and wait. */
+int attach_end(struct device *device, uint32_t pasid, bool force);
+
+/* Every attachment of every device of a context that closes. */
+void attach_end_all(struct uiommu_context *context);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "iommu/attach.h"
+#include "iommu/object.h"
+#include "pasid/pasid.h"
+#include "sva/bind.h"
+#include "translate/inflight.h"
+#include "util/util.h"
+
+static const struct {
+	const char *name;
+	unsigned int bit;
+} fallbacks[] = {
+	{"procmap_query", UIOMMU_WITHOUT_PROCMAP_QUERY},
+	{"process_vm", UIOMMU_WITHOUT_PROCESS_VM},
+	{"force_override", UIOMMU_WITHOUT_FORCE_OVERRIDE},
+};
+
+/* The bits of a list of names, "a,b". Unknown names are somebody else's. */
+static unsigned int parse_fallbacks(const char *list)
+{
+	unsigned int bits = 0;
+
+	while (list && *list) {
+		size_t length = strcspn(list, ",");
+
+		for (size_t i = 0; i < ARRAY_SIZE(fallbacks); i++)
+			if (strlen(fallbacks[i].name) == length && !strncmp(list, fallbacks[i].name, length))
+				bits |= fallbacks[i].bit;
+		list += length + (list[length] == ',');
+	}
+	return bits;
+}
+
+static void context_free(struct uiommu_context *context)
+{
+	pasid_set_destroy(context->pasid_set);
+	pasid_space_destroy(context->pasids);
+	pthread_cond_destroy(&context->calls_done);
+	pthread_cond_destroy(&context->bind_ended);
+	pthread_mutex_destroy(&context->bind_lock);
+	pthread_mutex_destroy(&context->lock);
+	free(context->objects);
+	free(context);
+}
+
+static struct uiommu_context *context_alloc(const struct uiommu_options *options)
+{
+	struct uiommu_context *context = calloc(1, sizeof(*context));
+
+	if (!context)
+		return NULL;
+	pthread_mutex_init(&context->lock, NULL);
+	pthread_cond_init(&context->calls_done, NULL);
+	pthread_mutex_init(&context->bind_lock, NULL);
+	pthread_cond_init(&context->bind_ended, NULL);
+	CDS_INIT_LIST_HEAD(&context->binds);
+	context->lowest_free = 1;
+	context->owner = getpid();
+	context->without = options->without | parse_fallbacks(secure_getenv("UIOMMU_WITHOUT"));
+	context->log = options->log;
+	context->log_opaque = options->log_opaque;
+	context->pasids = pasid_space_create();
+	if (context->pasids)
+		context->pasid_set = pasid_set_create(context->pasids, UINT32_MAX);
+	if (context->pasid_set)
+		return context;
+	context_free(context);
+	return NULL;
+}
+
+int uiommu_open(const struct uiommu_options *options, struct uiommu_context **out)
+{
+	const unsigned int known = UIOMMU_WITHOUT_PROCMAP_QUERY | UIOMMU_WITHOUT_PROCESS_VM | UIOMMU_WITHOUT_FORCE_OVERRIDE;
+	struct uiommu_options given = {.size = sizeof(given)};
+	int error;
+
+	if (options) {
+		error = copy_struct(&given, sizeof(given), sizeof(given), options, options->size);
+		if (error)
+			return error;
+	}
+	if (given.without & ~known)
+		return -EOPNOTSUPP;
+	*out = context_alloc(&given);
+	return *out ? 0 : -ENOMEM;
+}
+
+/* Objects refer to each other without circles: end what nobody uses until nothing is left. */
+static void end_objects(struct uiommu_context *context)
+{
+	while (uiommu_object_count(context))
+		for (uint32_t id = 1; id < context->capacity; id++)
+			uiommu_destroy(context, id);
+}
+
+int uiommu_close(struct uiommu_context *context)
+{
+	if (!context)
+		return 0;
+	if (context->owner == getpid()) {
+		if (thread_inside())
+			return -EDEADLK;
+		bind_end_all(context);
+		attach_end_all(context);
+		end_objects(context);
+		context_free(context);
+		return 0;
+	}
+	/* A fork child: nothing is in flight here, and what the parent's threads held may be locked for ever. */
+	return -EOWNERDEAD;
+}
+
+int context_check_owner(const struct uiommu_context *context)
+{
+	return likely(context->owner == getpid()) ? 0 : -EOWNERDEAD;
+}
+
+void context_log(const struct uiommu_context *context, enum uiommu_log_level level, const char *format, ...)
+{
+	char message[256];
+	va_list arguments;
+
+	if (!context->log)
+		return;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	context->log(context->log_opaque, level, message);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "iommu/hwpt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "memory/process.h"
+#include "util/util.h"
+
+static struct hwpt *hwpt_make(struct uiommu_context *context, enum uiommu_object_type type, struct fault_queue *queue,
+			      uint32_t flags)
+{
+	struct hwpt *hwpt = calloc(1, sizeof(*hwpt));
+
+	if (!hwpt)
+		return NULL;
+	hwpt->flags = flags;
+	hwpt->queue = queue;
+	if (object_alloc(context, &hwpt->object, type)) {
+		free(hwpt);
+		return NULL;
+	}
+	if (queue)
+		object_use(&queue->object);
+	return hwpt;
+}
+
+struct hwpt *hwpt_alloc_paging(struct ioas *ioas, struct fault_queue *queue, uint32_t flags)
+{
+	struct hwpt *hwpt = hwpt_make(ioas->object.context, UIOMMU_OBJECT_HWPT_PAGING, queue, flags);
+
+	if (!hwpt)
+		return NULL;
+	hwpt->ioas = ioas;
+	hwpt->space = &ioas->space;
+	object_use(&ioas->object);
+	return hwpt;
+}
+
+struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *process, struct fault_queue *queue)
+{
+	struct hwpt *hwpt = hwpt_make(context, UIOMMU_OBJECT_HWPT_SVA, queue, UIOMMU_HWPT_PASID);
+
+	if (!hwpt)
+		return NULL;
+	hwpt->space = &hwpt->own;
+	pthread_mutex_init(&hwpt->own.lock, NULL);
+	areas_init(&hwpt->own.areas);
+	hwpt->own.process = process;
+	return hwpt;
+}
+
+/* No attachment is left: nobody is inside the space. */
+void hwpt_end(struct object *object)
+{
+	struct hwpt *hwpt = object_hwpt(object);
+
+	if (hwpt->ioas) {
+		object_unuse(&hwpt->ioas->object);
+	} else {
+		space_clear(&hwpt->own);
+		areas_fini(&hwpt->own.areas);
+		pthread_mutex_destroy(&hwpt->own.lock);
+		process_close(hwpt->own.process);
+	}
+	if (hwpt->queue)
+		object_unuse(&hwpt->queue->object);
+	free(hwpt);
+}
+
+void hwpt_abort(struct hwpt *hwpt)
+{
+	object_abort(&hwpt->object);
+	hwpt_end(&hwpt->object);
+}
+
+static int check_alloc(const struct uiommu_hwpt_alloc *alloc)
+{
+	const uint32_t known = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID;
+
+	if (alloc->type != UIOMMU_HWPT_PAGING || alloc->flags & ~known || alloc->reserved)
+		return -EOPNOTSUPP;
+	if (alloc->flags & UIOMMU_HWPT_FAULT && alloc->flags & UIOMMU_HWPT_NEST_PARENT)
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+/* Inside a call of the parent. */
+static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id)
+{
+	struct object *queue = NULL;
+	struct hwpt *hwpt;
+
+	if (parent->type != UIOMMU_OBJECT_IOAS)
+		return -EINVAL;
+	if (alloc->flags & UIOMMU_HWPT_FAULT) {
+		queue = object_get(parent->context, alloc->fault_queue_id, UIOMMU_OBJECT_FAULT_QUEUE);
+		if (!queue)
+			return -ENOENT;
+	}
+	hwpt = hwpt_alloc_paging(container_of(parent, struct ioas, object),
+				 queue ? container_of(queue, struct fault_queue, object) : NULL, alloc->flags);
+	if (queue)
+		object_put(queue);
+	if (!hwpt)
+		return -ENOMEM;
+	*out_id = hwpt->object.id;
+	object_finalise(&hwpt->object);
+	return 0;
+}
+
+int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id)
+{
+	struct uiommu_hwpt_alloc given;
+	struct object *parent;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), alloc, alloc->size);
+
+	if (!error)
+		error = check_alloc(&given);
+	if (error)
+		return error;
+	parent = object_get(context, given.parent_id, UIOMMU_OBJECT_NONE);
+	if (!parent)
+		return -ENOENT;
+	error = alloc_on(parent, &given, out_id);
+	object_put(parent);
+	return error;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "iommu/object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "translate/inflight.h"
+#include "util/util.h"
+
+static void (*const ends[])(struct object *) = {
+	[UIOMMU_OBJECT_IOAS] = ioas_end,     [UIOMMU_OBJECT_HWPT_PAGING] = hwpt_end, [UIOMMU_OBJECT_HWPT_NESTED] = hwpt_end,
+	[UIOMMU_OBJECT_HWPT_SVA] = hwpt_end, [UIOMMU_OBJECT_DEVICE] = device_end,    [UIOMMU_OBJECT_FAULT_QUEUE] = fault_queue_end,
+	[UIOMMU_OBJECT_RAM] = ram_end,
+};
+
+/* Room for one more id. */
+static int grow(struct uiommu_context *context)
+{
+	uint32_t capacity = context->capacity ? context->capacity * 2 : 16;
+	struct object **objects;
+
+	if (context->lowest_free < context->capacity)
+		return 0;
+	objects = realloc(context->objects, capacity * sizeof(*objects));
+	if (!objects)
+		return -ENOMEM;
+	memset(objects + context->capacity, 0, (capacity - context->capacity) * sizeof(*objects));
+	context->objects = objects;
+	context->capacity = capacity;
+	return 0;
+}
+
+int object_alloc(struct uiommu_context *context, struct object *object, enum uiommu_object_type type)
+{
+	int error;
+
+	*object = (struct object){.context = context, .type = type};
+	pthread_mutex_lock(&context->lock);
+	error = grow(context);
+	if (!error) {
+		object->id = context->lowest_free;
+		context->objects[object->id] = object;
+		while (context->lowest_free < context->capacity && context->objects[context->lowest_free])
+			context->lowest_free++;
+	}
+	pthread_mutex_unlock(&context->lock);
+	return error;
+}
+
+static void release_id(struct object *object)
+{
+	struct uiommu_context *context = object->context;
+
+	context->objects[object->id] = NULL;
+	if (object->id < context->lowest_free)
+		context->lowest_free = object->id;
+}
+
+void object_finalise(struct object *object)
+{
+	pthread_mutex_lock(&object->context->lock);
+	object->live = true;
+	object->context->live_count++;
+	pthread_mutex_unlock(&object->context->lock);
+}
+
+void object_abort(struct object *object)
+{
+	pthread_mutex_lock(&object->context->lock);
+	release_id(object);
+	pthread_mutex_unlock(&object->context->lock);
+}
+
+static struct object *find(const struct uiommu_context *context, uint32_t id)
+{
+	struct object *object = id < context->capacity ? context->objects[id] : NULL;
+
+	return object && object->live ? object : NULL;
+}
+
+struct object *object_get(struct uiommu_context *context, uint32_t id, enum uiommu_object_type type)
+{
+	struct object *object;
+
+	pthread_mutex_lock(&context->lock);
+	object = find(context, id);
+	if (object && type != UIOMMU_OBJECT_NONE && object->type != type)
+		object = NULL;
+	if (object)
+		object->calls++;
+	pthread_mutex_unlock(&context->lock);
+	return object;
+}
+
+void object_put(struct object *object)
+{
+	struct uiommu_context *context = object->context;
+
+	pthread_mutex_lock(&context->lock);
+	if (!--object->calls && !object->live)
+		pthread_cond_broadcast(&context->calls_done);
+	pthread_mutex_unlock(&context->lock);
+}
+
+void object_use(struct object *object)
+{
+	pthread_mutex_lock(&object->context->lock);
+	object->users++;
+	pthread_mutex_unlock(&object->context->lock);
+}
+
+void object_unuse(struct object *object)
+{
+	pthread_mutex_lock(&object->context->lock);
+	object->users--;
+	pthread_mutex_unlock(&object->context->lock);
+}
+
+int object_remove(struct uiommu_context *context, uint32_t id, struct object **out)
+{
+	struct object *object;
+	int error = 0;
+
+	pthread_mutex_lock(&context->lock);
+	object = find(context, id);
+	if (!object) {
+		error = -ENOENT;
+	} else if (object->users) {
+		error = -EBUSY;
+	} else {
+		object->live = false;
+		context->live_count--;
+		while (object->calls)
+			pthread_cond_wait(&context->calls_done, &context->lock);
+		if (object->users) {
+			/* A call that was inside has begun to use it. */
+			object->live = true;
+			context->live_count++;
+			error = -EBUSY;
+		} else {
+			release_id(object);
+		}
+	}
+	pthread_mutex_unlock(&context->lock);
+	*out = object;
+	return error;
+}
+
+int uiommu_destroy(struct uiommu_context *context, uint32_t id)
+{
+	struct object *object;
+	int error = context_check_owner(context);
+
+	if (error)
+		return error;
+	if (thread_inside())
+		return -EDEADLK;
+	error = object_remove(context, id, &object);
+	if (!error)
+		ends[object->type](object);
+	return error;
+}
+
+enum uiommu_object_type uiommu_object_type(struct uiommu_context *context, uint32_t id)
+{
+	enum uiommu_object_type type;
+	const struct object *object;
+
+	pthread_mutex_lock(&context->lock);
+	object = find(context, id);
+	type = object ? object->type : UIOMMU_OBJECT_NONE;
+	pthread_mutex_unlock(&context->lock);
+	return type;
+}
+
+size_t uiommu_object_count(struct uiommu_context *context)
+{
+	size_t count;
+
+	pthread_mutex_lock(&context->lock);
+	count = context->live_count;
+	pthread_mutex_unlock(&context->lock);
+	return count;
+}
