@@ -79,9 +79,9 @@ enum uiommu_accel_error_code task_verify(struct uiommu_accel *accel, const struc
 /* A handle that is free, or whose attachment has ended; 0 if there is none. */
 static uint32_t handle_find(struct uiommu_accel *accel)
 {
-	for (uint32_t i = 1; i < accel->handles_end; i++)
-		if (!accel->handles[i])
-			return i;
+	for (; accel->handles_free < accel->handles_end; accel->handles_free++)
+		if (!accel->handles[accel->handles_free])
+			return accel->handles_free;
 	if (accel->handles_end < HANDLES)
 		return accel->handles_end;
 	for (uint32_t i = 1; i < HANDLES; i++)
@@ -101,6 +101,7 @@ static int grant_locked(struct uiommu_accel *accel, uint32_t pasid, uint16_t *ou
 		if (!accel->handles)
 			return -ENOMEM;
 		accel->handles_end = 1;
+		accel->handles_free = 1;
 	}
 	handle = handle_find(accel);
 	if (!handle)
@@ -130,8 +131,10 @@ int uiommu_accel_revoke(struct uiommu_accel *accel, uint16_t handle)
 	accel_lock(accel);
 	entry = handle_entry(accel, handle);
 	rc = !entry || entry_ended(accel, entry) ? -ENOENT : 0;
-	if (entry)
+	if (entry) {
 		accel->handles[handle] = 0;
+		accel->handles_free = (uint32_t)min_u64(accel->handles_free, handle);
+	}
 	accel_unlock(accel);
 	return rc;
 }

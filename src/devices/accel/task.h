@@ -156,6 +156,7 @@ struct uiommu_accel {
 
 	uint64_t *handles; /* generation << 32 | PASID, by handle; NULL: none granted yet */
 	uint32_t handles_end; /* greatest handle in use, and one */
+	uint32_t handles_free; /* no lower one is free */
 
 	/* attach_generation() of the PASIDs looked up last; forgotten after everything that may have slept. */
 	struct place seen[SEEN];
