@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "iommu/attach.h"
 #include "iommu/object.h"
 #include "pasid/pasid.h"
 #include "sva/bind.h"
 #include "translate/inflight.h"
+#include "util/fork.h"
 #include "util/util.h"
 
 static const struct {
@@ -62,14 +62,13 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 	pthread_cond_init(&context->bind_ended, NULL);
 	CDS_INIT_LIST_HEAD(&context->binds);
 	context->lowest_free = 1;
-	context->owner = getpid();
 	context->without = options->without | parse_fallbacks(secure_getenv("UIOMMU_WITHOUT"));
 	context->log = options->log;
 	context->log_opaque = options->log_opaque;
 	context->pasids = pasid_space_create();
 	if (context->pasids)
 		context->pasid_set = pasid_set_create(context->pasids, UINT32_MAX);
-	if (context->pasid_set)
+	if (context->pasid_set && !fork_token(&context->owner))
 		return context;
 	context_free(context);
 	return NULL;
@@ -104,22 +103,21 @@ int uiommu_close(struct uiommu_context *context)
 {
 	if (!context)
 		return 0;
-	if (context->owner == getpid()) {
-		if (thread_inside())
-			return -EDEADLK;
-		bind_end_all(context);
-		attach_end_all(context);
-		end_objects(context);
-		context_free(context);
-		return 0;
-	}
-	/* A fork child: nothing is in flight here, and what the parent's threads held may be locked for ever. */
-	return -EOWNERDEAD;
+	/* In a fork child what the parent's other threads held may be locked for ever. */
+	if (!fork_is_owner(context->owner))
+		return -EOWNERDEAD;
+	if (thread_inside())
+		return -EDEADLK;
+	bind_end_all(context);
+	attach_end_all(context);
+	end_objects(context);
+	context_free(context);
+	return 0;
 }
 
 int context_check_owner(const struct uiommu_context *context)
 {
-	return likely(context->owner == getpid()) ? 0 : -EOWNERDEAD;
+	return likely(fork_is_owner(context->owner)) ? 0 : -EOWNERDEAD;
 }
 
 void context_log(const struct uiommu_context *context, enum uiommu_log_level level, const char *format, ...)

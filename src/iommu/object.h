@@ -36,7 +36,7 @@ struct uiommu_context {
 	uint32_t capacity;
 	uint32_t lowest_free; /* no lower id is free */
 	size_t live_count;
-	pid_t owner; /* process that opened it */
+	uint32_t owner; /* fork_token() of the process that opened it */
 	unsigned int without;
 	void (*log)(void *opaque, enum uiommu_log_level level, const char *message);
 	void *log_opaque;
