@@ -24,17 +24,19 @@ help:
 	@echo 'make format      lay out the sources with clang-format'
 	@echo 'make clean       remove what was built'
 
-# A compiler of the user's choice counts when the directory is made.
+# What a target needs beyond building; everything that is missing is named at once.
+NEEDS :=
+
 $(BUILD)/build.ninja:
-	@scripts/deps build
+	@scripts/deps build $(NEEDS)
 	meson setup $(BUILD) --prefix '$(PREFIX)'
 
 build: $(BUILD)/build.ninja
-	@scripts/deps build
+	@scripts/deps build $(NEEDS)
 	@ninja -C $(BUILD)
 
+demo: NEEDS := demo
 demo: build
-	@scripts/deps build demo
 	@$(PYTHON) scripts/demo $(BUILD)
 
 check:

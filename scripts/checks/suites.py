@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Build in several ways and run the test suites of a build."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
 
 from checks.report import TOP, run
@@ -98,12 +100,31 @@ def print_log(program):
     sys.stdout.flush()
 
 
+@contextlib.contextmanager
+def staged(name):
+    """The environment in which suites find the programs. As root they start these as an ordinary user, who may not look into the build."""
+    if os.geteuid() != 0:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="uiommu-check-") as folder:
+        os.chmod(folder, 0o755)
+        for program in ("uiommu", "uiommud"):
+            shutil.copy(os.path.join(build_dir(name), program), folder)
+        yield {"UIOMMUD": os.path.join(folder, "uiommud")}
+
+
+def python_suites(report, label, name, **options):
+    for folder in ("tests/peers", "tests/e2e"):
+        pytest_suite(report, label, name, folder, **options)
+
+
 def meson_suite(report, label, name, env=None, wrapper=(), slow=1):
     path = build_dir(name)
     for log in ("testlog.json", "testlog.junit.xml"):
         if os.path.exists(os.path.join(path, "meson-logs", log)):
             os.unlink(os.path.join(path, "meson-logs", log))
-    done = run([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow)], env={**SANITIZERS, **(env or {})})
+    with staged(name) as programs:
+        done = run([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow)], env={**SANITIZERS, **programs, **(env or {})})
     try:
         before = len(report.failures)
         count_meson(report, label, path)
@@ -113,16 +134,16 @@ def meson_suite(report, label, name, env=None, wrapper=(), slow=1):
         report.fail(f"{label}: meson test: {error}", done.output)
 
 
-def pytest_suite(report, label, name, folders, env=None, wrapper=()):
-    """The suites in Python; they find the build to test in UIOMMU_BUILD."""
-    folders = [folder for folder in folders if any(entry.startswith("test_") for entry in list_dir(os.path.join(TOP, folder)))]
-    if not folders:
+def pytest_suite(report, label, name, folder, env=None, wrapper=()):
+    """A suite in Python; it finds the build to test in UIOMMU_BUILD."""
+    if not any(entry.startswith("test_") for entry in list_dir(os.path.join(TOP, folder))):
         return
     results = os.path.join(build_dir(name), "pytest.xml")
     if os.path.exists(results):
         os.unlink(results)
-    done = run([*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", results, *folders],
-               env={**SANITIZERS, "UIOMMU_BUILD": build_dir(name), **(env or {})})
+    with staged(name) as programs:
+        done = run([*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", results, folder],
+                   env={**SANITIZERS, "UIOMMU_BUILD": build_dir(name), **programs, **(env or {})})
     try:
         root = ElementTree.parse(results).getroot()
     except (OSError, ElementTree.ParseError) as error:
