@@ -5,6 +5,7 @@ import array
 import errno
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -170,7 +171,11 @@ class Daemon:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([self.program, "--socket", self.path, *options], stderr=log, env=environment,
                                             **as_ordinary_user())
+        ended = os.pidfd_open(self.process.pid)
+        ready, _, _ = select.select([notify, ended], [], [])
+        assert notify in ready, f"uiommud has not started: {self.log.read_text()}"
         assert b"READY=1" in notify.recv(4096)
+        os.close(ended)
         notify.close()
 
     @property
