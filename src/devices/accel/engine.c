@@ -359,15 +359,13 @@ int uiommu_accel_create(struct uiommu_context *context, uint32_t device_id, stru
 
 void uiommu_accel_destroy(struct uiommu_accel *accel)
 {
-	struct engine_queue *queue, *next;
-
 	/* In a fork child the thread, the rings and the device's users are the parent's. */
 	if (!accel || !fork_is_owner(accel->owner))
 		return;
 	accel_stop(accel);
 	queue_destroy_all(accel);
-	cds_list_for_each_entry_safe (queue, next, &accel->queues, link)
-		engine_queue_detach(queue);
+	while (!cds_list_empty(&accel->queues))
+		engine_queue_detach(cds_list_first_entry(&accel->queues, struct engine_queue, link));
 	uiommu_device_put(accel->device);
 	pthread_mutex_destroy(&accel->gate);
 	pthread_mutex_destroy(&accel->lock);

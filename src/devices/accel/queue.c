@@ -193,10 +193,8 @@ static void embedded_release(struct uiommu_queue *queue, void *opaque)
 
 void queue_destroy_all(struct uiommu_accel *accel)
 {
-	struct uiommu_queue *queue, *next;
-
-	cds_list_for_each_entry_safe (queue, next, &accel->embedded, embedded)
-		uiommu_queue_destroy(queue);
+	while (!cds_list_empty(&accel->embedded))
+		uiommu_queue_destroy(cds_list_first_entry(&accel->embedded, struct uiommu_queue, embedded));
 }
 
 /* Everything that a queue of this process needs. On failure nothing is left open. */

@@ -54,27 +54,38 @@ static enum outcome move_forward(struct uiommu_accel *accel, struct task *task, 
 }
 
 /*
- * Source and destination overlap and the destination is higher: from the end to the start, task->done counts from the end. One
- * piece is read and written, ending at offset @end. Returns the bytes done, all of them or none; if none, @skip is where the page
- * after the fault begins, from the piece's start: what is behind it may still be possible.
+ * Source and destination overlap and the destination is higher: from the end to the start, task->done counts from the end.
+ *
+ * Read the piece of at most @length that ends there. Where it meets a fault, what lies behind that page may still be possible: a
+ * shorter piece is tried. Returns its length, 0 if the last byte itself cannot be read.
  */
-static size_t piece_backward(struct uiommu_accel *accel, const struct task *task, uint64_t end, size_t length, size_t *skip,
+static size_t read_backward(struct uiommu_accel *accel, const struct task *task, size_t length, struct uiommu_dma_result *result)
+{
+	uint64_t end = task->desc.source + task_left(task), page = page_size();
+
+	while (task_read(accel, task, PLACE_SOURCE, end - length, accel_buffer(accel, 0), length, result)) {
+		uint64_t next = ((end - length + result->done) & ~(page - 1)) + page;
+
+		if (next >= end)
+			return 0;
+		length = end - next;
+	}
+	return length;
+}
+
+/* Write the end of the piece, at most to where its page begins, so that a fault leaves the rest as it was. Returns bytes done. */
+static size_t write_backward(struct uiommu_accel *accel, const struct task *task, const uint8_t *piece, size_t length,
 			     struct uiommu_dma_result *result)
 {
-	uint64_t src = task->desc.source + end - length, dst = task->desc.destination + end - length, page = page_size();
-	uint64_t distance = dst - src, address = src;
-	uint8_t *buffer = accel_buffer(accel, 0);
+	uint64_t end = task->desc.destination + task_left(task), distance = task->desc.destination - task->desc.source;
+	size_t part = min_u64(length, ((end - 1) & (page_size() - 1)) + 1), at = length - part;
 
-	if (!task_read(accel, task, PLACE_SOURCE, src, buffer, length, result)) {
-		address = dst;
-		if (!task_write(accel, task, PLACE_DESTINATION, dst, buffer, length, result))
-			return length;
-		/* What was written over the source has to be there again for the next attempt. */
-		if (result->done && distance < length)
-			task_write(accel, task, PLACE_DESTINATION, dst, buffer + distance, min_u64(result->done, length - distance),
-				   NULL);
-	}
-	*skip = (size_t)(page - ((address + result->done) & (page - 1)) + result->done);
+	if (!task_write(accel, task, PLACE_DESTINATION, end - part, piece + at, part, result))
+		return part;
+	/* Memory that ends in the middle of a page: what was written over the source has to be there again for the next attempt. */
+	if (result->done && at + distance < length)
+		task_write(accel, task, PLACE_DESTINATION, end - part, piece + at + distance,
+			   min_u64(result->done, length - at - distance), NULL);
 	return 0;
 }
 
@@ -85,16 +96,16 @@ static enum outcome move_backward(struct uiommu_accel *accel, struct task *task,
 
 	task->result = 1;
 	while (task->done < stop) {
-		size_t length = min_u64(stop - task->done, SCRATCH_BYTES), skip = 0;
+		size_t length = read_backward(accel, task, min_u64(stop - task->done, SCRATCH_BYTES), &result), part = length;
 
-		while (!piece_backward(accel, task, task->desc.transfer_size - task->done, length, &skip, &result)) {
-			if (skip >= length) {
-				*fault = result.fault;
-				return FAULT;
-			}
-			length -= skip;
+		for (; length && part; length -= part) {
+			part = write_backward(accel, task, accel_buffer(accel, 0), length, &result);
+			task->done += part;
 		}
-		task->done += length;
+		if (length || !part) {
+			*fault = result.fault;
+			return FAULT;
+		}
 	}
 	return task_outcome(task);
 }
