@@ -140,8 +140,8 @@ UIOMMU_API int uiommu_ioas_copy(struct uiommu_context *context, struct uiommu_io
  * by their callbacks first.
  *
  * Return: 0 (everything of an empty IOAS too), -EOVERFLOW (UINT64_MAX in either, or the sum wraps), -EINVAL (length 0), -ENOENT
- * (no such IOAS, nothing mapped, or an area is only partly inside), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK
- * (inside an access or callback).
+ * (no such IOAS, nothing mapped, or an area is only partly inside), -EDEADLOCK (a pin was not put; nothing has changed), -EBUSY
+ * (another thread is asking for the pins of an area), -EDEADLK (inside an access or callback).
  */
 UIOMMU_API int uiommu_ioas_unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length,
 				 uint64_t *unmapped);
@@ -179,6 +179,8 @@ UIOMMU_API int uiommu_ioas_iova_ranges(struct uiommu_context *context, uint32_t 
  * @length: bytes, a multiple of the page size
  * @access: READ, or READ | WRITE
  * @out_id: its id
+ *
+ * What is mapped of it stays mapped when the object is destroyed.
  *
  * Return: 0, -EINVAL (length 0, misaligned, access, beyond the end of the file), -EOVERFLOW, -EBADF, -EACCES, -ENOMEM.
  */

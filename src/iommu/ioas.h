@@ -7,6 +7,17 @@
 
 #include "iommu/object.h"
 #include "translate/space.h"
+#include "util/util.h"
+
+/* Of a search for a free range: no address below @low with @address % @modulus == @offset has @length free bytes behind it. */
+struct ioas_fit {
+	uint64_t length;
+	uint64_t modulus;
+	uint64_t offset;
+	uint64_t low;
+};
+
+enum { IOAS_FITS = 4 };
 
 struct ioas {
 	struct object object;
@@ -14,7 +25,30 @@ struct ioas {
 	struct cds_list_head reserved; /* ranges by owner, under space.lock */
 	struct uiommu_range *allowed; /* sorted, under space.lock */
 	uint32_t allowed_count;
+	uint32_t fit_count; /* searches remembered so far, under space.lock */
+	struct ioas_fit fits[IOAS_FITS];
+	uint64_t freed_low; /* atomic: the lowest address unmapped since @fits were looked at */
 };
+
+static inline struct ioas *ioas_of(struct object *object)
+{
+	return container_of(object, struct ioas, object);
+}
+
+/* Under space.lock. A free range of @length bytes whose address is aligned as @hint is; -ENOSPC. */
+int iova_find(struct ioas *ioas, uint64_t hint, uint64_t length, uint64_t *iova);
+
+/* Under space.lock. Does a reserved range hit [start, last]? The last address of the one that does. */
+bool iova_reserved(const struct ioas *ioas, uint64_t start, uint64_t last, uint64_t *reserved_last);
+
+/* Under space.lock: forget what is known of free ranges. */
+void iova_forget(struct ioas *ioas);
+
+/* Addresses from @start on have become free. */
+void iova_freed(struct ioas *ioas, uint64_t start);
+
+/* A reference to all of a RAM object's memory, or NULL. */
+struct region *ram_region(struct uiommu_context *context, uint32_t id);
 
 /*
  * Devices reserve ranges for as long as they are attached: all of @ranges for @owner, or -EADDRINUSE (an area or an allowed range
@@ -23,16 +57,28 @@ struct ioas {
 int ioas_reserve(struct ioas *ioas, const void *owner, const struct uiommu_range *ranges, uint32_t count);
 void ioas_unreserve(struct ioas *ioas, const void *owner);
 
+/* Unlock after insertions: gives back what the map has retired, when there is much of it. May wait for a grace period. */
+void space_unlock_tidy(struct space *space);
+
+/* Under the lock: take out @first, which has no pins, and those after it up to @last; linked by next. */
+struct area *space_take(struct space *space, struct area *first, uint64_t last);
+
+/* Areas that were taken out under the lock and nodes that the map retired: wait until nobody uses them, free them. */
+void space_release(struct space *space, struct area *taken, struct areas_node *retired);
+
 /*
  * Take every area out of a space and wait until nothing uses them; the registrations of an SVA bind end the same way. Pins are not
- * asked.
+ * asked; their holders may still put them.
  */
 void space_clear(struct space *space);
 
 /*
- * Unmap the one area that is exactly [start, last]: asks for its pins, waits until nothing uses it. -ENOENT, -EDEADLOCK (a pin is
- * left). No lock held.
+ * Unmap all areas that lie in [start, last]: asks for their pins, waits until nothing uses them. -ENOENT (none, or one only partly
+ * inside), -EDEADLOCK (a pin is left), -EBUSY (another thread is asking for the pins of one). No lock held.
  */
+int space_unmap(struct space *space, uint64_t start, uint64_t last, uint64_t *unmapped);
+
+/* The same for the one area that is exactly [start, last]. */
 int space_unmap_exactly(struct space *space, uint64_t start, uint64_t last);
 
 #endif

@@ -68,6 +68,19 @@ static uint64_t map_unit(int fd)
 	return page_size();
 }
 
+static int map_error(void)
+{
+	switch (errno) {
+	case EPERM: /* sealed against writing */
+	case EACCES:
+		return -EACCES;
+	case ENODEV: /* a file without memory */
+		return -EINVAL;
+	default:
+		return -ENOMEM;
+	}
+}
+
 static int map_file(struct region *region, int fd, uint64_t offset, uint64_t length)
 {
 	uint64_t unit = map_unit(fd), skip = offset % unit, end;
@@ -78,7 +91,7 @@ static int map_file(struct region *region, int fd, uint64_t offset, uint64_t len
 	region->map_length = end - end % unit;
 	region->map = mmap(NULL, region->map_length, protection, MAP_SHARED, fd, (off_t)(offset - skip));
 	if (region->map == MAP_FAILED)
-		return errno == EPERM ? -EACCES : -errno; /* EPERM: sealed against writing */
+		return map_error();
 	region->host = (uint8_t *)region->map + skip;
 	region->length = length;
 	return 0;

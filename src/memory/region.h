@@ -13,7 +13,7 @@ struct region;
 
 /*
  * A range of @fd, mapped here MAP_SHARED with @access; any offset (the mapping is widened to pages). -EINVAL beyond the end of the
- * file or length 0, -EACCES if the descriptor is not open for @access, -EBADF, -EOVERFLOW, -ENODEV (cannot be mapped), -ENOMEM.
+ * file, of length 0, or of what is no file; -EACCES if the descriptor is not open for @access; -EBADF, -EOVERFLOW, -ENOMEM.
  * @need_seal: -EINVAL unless sealed with F_SEAL_SHRINK. Resident if it is tmpfs or hugetlbfs.
  */
 int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, bool need_seal, struct region **out);

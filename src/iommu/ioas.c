@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* IOAS: map, copy, unmap. The order of the checks is that of Linux's iommufd. */
+#include "iommu/ioas.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "memory/region.h"
+#include "translate/inflight.h"
+
+enum { MAP_FLAGS = UIOMMU_MAP_FIXED | UIOMMU_MAP_WRITE | UIOMMU_MAP_READ };
+
+/* What one area shall map. */
+struct backing {
+	struct region *region; /* borrowed by the area that is made from it, which takes its own reference */
+	uint8_t *host;
+	uint64_t length;
+	uint8_t limit;
+	bool resident;
+};
+
+/* What a map or copy shall put where. */
+struct placement {
+	uint64_t iova; /* fixed: in; otherwise out */
+	uint64_t hint; /* its alignment is wanted for a chosen address */
+	uint64_t length; /* of all backings */
+	uint8_t access;
+	bool fixed;
+};
+
+int uiommu_ioas_alloc(struct uiommu_context *context, uint32_t *out_id)
+{
+	struct ioas *ioas = calloc(1, sizeof(*ioas));
+	int error;
+
+	if (!ioas)
+		return -ENOMEM;
+	error = object_alloc(context, &ioas->object, UIOMMU_OBJECT_IOAS);
+	if (error) {
+		free(ioas);
+		return error;
+	}
+	pthread_mutex_init(&ioas->space.lock, NULL);
+	areas_init(&ioas->space.areas);
+	CDS_INIT_LIST_HEAD(&ioas->reserved);
+	ioas->freed_low = UINT64_MAX;
+	*out_id = ioas->object.id;
+	object_finalise(&ioas->object);
+	return 0;
+}
+
+void ioas_end(struct object *object)
+{
+	struct ioas *ioas = ioas_of(object);
+
+	space_clear(&ioas->space);
+	areas_fini(&ioas->space.areas);
+	pthread_mutex_destroy(&ioas->space.lock);
+	free(ioas->allowed);
+	free(ioas);
+}
+
+static uint8_t access_of(uint32_t flags)
+{
+	return (uint8_t)((flags & UIOMMU_MAP_READ ? UIOMMU_READ : 0) | (flags & UIOMMU_MAP_WRITE ? UIOMMU_WRITE : 0));
+}
+
+/* -ENOSPC: a chosen address is to be made, and there is none. */
+static int place(struct ioas *ioas, struct placement *placement)
+{
+	uint64_t last;
+
+	if (!placement->fixed)
+		return iova_find(ioas, placement->hint, placement->length, &placement->iova);
+	if (__builtin_add_overflow(placement->iova, placement->length - 1, &last))
+		return -EOVERFLOW;
+	return iova_reserved(ioas, placement->iova, last, &last) ? -EINVAL : 0;
+}
+
+static int insert_one(struct ioas *ioas, const struct backing *backing, uint8_t access, uint64_t iova)
+{
+	struct area *area = areas_alloc(&ioas->space.areas);
+	int error;
+
+	if (!area)
+		return -ENOMEM;
+	area->start = iova;
+	area->last = iova + (backing->length - 1);
+	area->host = backing->host;
+	area->access = access;
+	area->limit = backing->limit;
+	area->resident = backing->resident;
+	area->region = backing->region;
+	error = areas_insert(&ioas->space.areas, area);
+	if (error)
+		areas_free(&ioas->space.areas, area);
+	else
+		region_get(area->region);
+	return error;
+}
+
+/* One area behind the other, all or none: -EEXIST, -ENOMEM. Readers may have seen those that are @undone. */
+static int insert_all(struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count,
+		      struct area **undone)
+{
+	uint64_t iova = placement->iova;
+	int error = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		error = insert_one(ioas, &backings[i], placement->access, iova);
+		if (error)
+			break;
+		iova += backings[i].length; /* wraps only behind the last one */
+	}
+	if (error && iova != placement->iova)
+		*undone = space_take(&ioas->space, areas_find(&ioas->space.areas, placement->iova), iova - 1);
+	return error;
+}
+
+static int map_backings(struct ioas *ioas, struct placement *placement, const struct backing *backings, size_t count)
+{
+	struct area *undone = NULL;
+	int error;
+
+	pthread_mutex_lock(&ioas->space.lock);
+	error = place(ioas, placement);
+	if (!error)
+		error = insert_all(ioas, placement, backings, count, &undone);
+	space_unlock_tidy(&ioas->space);
+	if (undone)
+		space_release(&ioas->space, undone, NULL);
+	return error;
+}
+
+/* The memory itself: from @offset on of @region, which the backing takes over. */
+static int back_by_region(struct region *region, uint64_t offset, uint8_t access, struct backing *out)
+{
+	if (offset > region_length(region) || out->length > region_length(region) - offset)
+		return -EINVAL;
+	if ((access & UIOMMU_WRITE) && !(region_access(region) & UIOMMU_WRITE))
+		return -EACCES;
+	out->host = region_host(region) + offset;
+	out->resident = region_resident(region);
+	return 0;
+}
+
+static int back_by_file(const struct uiommu_ioas_map *map, uint8_t access, struct backing *out)
+{
+	int error = region_file(map->fd, map->offset, map->length, access, false, &out->region);
+
+	return error ? error : back_by_region(out->region, 0, access, out);
+}
+
+static int back_by_ram(struct uiommu_context *context, const struct uiommu_ioas_map *map, uint8_t access, struct backing *out)
+{
+	out->region = ram_region(context, map->ram_id);
+	return out->region ? back_by_region(out->region, map->offset, access, out) : -ENOENT;
+}
+
+/* On failure too, @out->region is to be put. */
+static int back(struct uiommu_context *context, const struct uiommu_ioas_map *map, uint8_t access, struct backing *out)
+{
+	uint64_t first = map->source == UIOMMU_MAP_OWN ? (uint64_t)(uintptr_t)map->address : map->offset, end;
+
+	*out = (struct backing){.length = map->length, .limit = access | UIOMMU_READ};
+	if (__builtin_add_overflow(first, map->length, &end))
+		return -EOVERFLOW;
+	if (!map->length)
+		return -EINVAL;
+	switch (map->source) {
+	case UIOMMU_MAP_FILE:
+		return back_by_file(map, access, out);
+	case UIOMMU_MAP_RAM:
+		return back_by_ram(context, map, access, out);
+	default:
+		out->host = map->address;
+		return 0;
+	}
+}
+
+/* What can be said without looking at any object. */
+static int check_request(uint32_t flags, uint64_t iova, uint64_t length)
+{
+	if (flags & ~(uint32_t)MAP_FLAGS)
+		return -EOPNOTSUPP;
+	if (iova == UINT64_MAX || length == UINT64_MAX)
+		return -EOVERFLOW;
+	return flags & (UIOMMU_MAP_READ | UIOMMU_MAP_WRITE) ? 0 : -EINVAL;
+}
+
+static int map_into(struct ioas *ioas, struct uiommu_ioas_map *map)
+{
+	struct placement placement = {
+		.iova = map->iova,
+		.hint = map->source == UIOMMU_MAP_OWN ? (uint64_t)(uintptr_t)map->address : map->offset,
+		.length = map->length,
+		.access = access_of(map->flags),
+		.fixed = map->flags & UIOMMU_MAP_FIXED,
+	};
+	struct backing backing;
+	int error = back(ioas->object.context, map, placement.access, &backing);
+
+	if (!error)
+		error = map_backings(ioas, &placement, &backing, 1);
+	region_put(backing.region);
+	map->iova = placement.iova;
+	return error;
+}
+
+int uiommu_ioas_map(struct uiommu_context *context, struct uiommu_ioas_map *request)
+{
+	struct uiommu_ioas_map map;
+	struct object *object;
+	int error = copy_struct(&map, sizeof(map), sizeof(map), request, request->size);
+
+	if (error)
+		return error;
+	if (map.source > UIOMMU_MAP_RAM)
+		return -EOPNOTSUPP;
+	error = check_request(map.flags, map.iova, map.length);
+	if (error)
+		return error;
+	object = object_get(context, map.ioas_id, UIOMMU_OBJECT_IOAS);
+	if (!object)
+		return -ENOENT;
+	error = map_into(ioas_of(object), &map);
+	object_put(object);
+	if (!error)
+		request->iova = map.iova;
+	return error;
+}
+
+/* What the areas of [start, last] map, with references. -ENOENT: not all of it is mapped; -EPERM, -ENOMEM. */
+struct source {
+	struct backing *backings;
+	size_t count;
+};
+
+static void source_free(struct source *source)
+{
+	while (source->count)
+		region_put(source->backings[--source->count].region);
+	free(source->backings);
+}
+
+/* The areas of [start, last] without a gap; 0: there is one. */
+static size_t count_areas(const struct ioas *ioas, uint64_t start, uint64_t last)
+{
+	size_t count = 0;
+
+	for (;; count++) {
+		const struct area *area = areas_find(&ioas->space.areas, start);
+
+		if (!area)
+			return 0;
+		if (area->last >= last)
+			return count + 1;
+		start = area->last + 1;
+	}
+}
+
+static int collect(const struct ioas *ioas, uint64_t start, uint64_t last, uint8_t access, struct source *out)
+{
+	size_t count = count_areas(ioas, start, last);
+
+	if (!count)
+		return -ENOENT;
+	out->backings = calloc(count, sizeof(*out->backings));
+	if (!out->backings)
+		return -ENOMEM;
+	for (; out->count < count; out->count++) {
+		const struct area *area = areas_find(&ioas->space.areas, start);
+		struct backing *backing = &out->backings[out->count];
+
+		if (access & ~area->limit)
+			return -EPERM;
+		backing->region = region_get(area->region);
+		backing->host = area->host + (start - area->start);
+		backing->length = min_u64(area->last, last) - start + 1;
+		backing->limit = area->limit;
+		backing->resident = area->resident;
+		start += backing->length;
+	}
+	return 0;
+}
+
+static int copy_between(struct ioas *dst, struct ioas *src, struct uiommu_ioas_copy *copy)
+{
+	struct placement placement = {
+		.iova = copy->dst_iova,
+		.length = copy->length,
+		.access = access_of(copy->flags),
+		.fixed = copy->flags & UIOMMU_MAP_FIXED,
+	};
+	struct source source = {0};
+	uint64_t last;
+	int error;
+
+	if (!copy->length)
+		return -EINVAL;
+	if (__builtin_add_overflow(copy->src_iova, copy->length - 1, &last))
+		return -EOVERFLOW;
+	pthread_mutex_lock(&src->space.lock);
+	error = collect(src, copy->src_iova, last, placement.access, &source);
+	pthread_mutex_unlock(&src->space.lock);
+	if (!error) {
+		placement.hint = (uint64_t)(uintptr_t)source.backings[0].host;
+		error = map_backings(dst, &placement, source.backings, source.count);
+	}
+	source_free(&source);
+	copy->dst_iova = placement.iova;
+	return error;
+}
+
+int uiommu_ioas_copy(struct uiommu_context *context, struct uiommu_ioas_copy *request)
+{
+	struct object *src, *dst;
+	struct uiommu_ioas_copy copy;
+	int error = copy_struct(&copy, sizeof(copy), sizeof(copy), request, request->size);
+
+	if (!error)
+		error = check_request(copy.flags, copy.dst_iova, copy.length);
+	if (!error && copy.src_iova == UINT64_MAX)
+		error = -EOVERFLOW;
+	if (error)
+		return error;
+	src = object_get(context, copy.src_ioas_id, UIOMMU_OBJECT_IOAS);
+	if (!src)
+		return -ENOENT;
+	dst = object_get(context, copy.dst_ioas_id, UIOMMU_OBJECT_IOAS);
+	error = dst ? copy_between(ioas_of(dst), ioas_of(src), &copy) : -ENOENT;
+	if (dst)
+		object_put(dst);
+	object_put(src);
+	if (!error)
+		request->dst_iova = copy.dst_iova;
+	return error;
+}
+
+/* What uiommu_ioas_unmap() is asked to unmap. */
+static int unmap_range(uint64_t iova, uint64_t length, uint64_t *last)
+{
+	if (!iova && length == UINT64_MAX) {
+		*last = UINT64_MAX;
+		return 0;
+	}
+	if (iova == UINT64_MAX || length == UINT64_MAX)
+		return -EOVERFLOW;
+	if (!length)
+		return -EINVAL;
+	return __builtin_add_overflow(iova, length - 1, last) ? -EOVERFLOW : 0;
+}
+
+int uiommu_ioas_unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length, uint64_t *unmapped)
+{
+	uint64_t last, bytes = 0;
+	struct object *object;
+	int error;
+
+	if (thread_inside())
+		return -EDEADLK;
+	error = unmap_range(iova, length, &last);
+	if (error)
+		return error;
+	object = object_get(context, ioas_id, UIOMMU_OBJECT_IOAS);
+	if (!object)
+		return -ENOENT;
+	error = space_unmap(&ioas_of(object)->space, iova, last, &bytes);
+	if (!error)
+		iova_freed(ioas_of(object), iova);
+	else if (error == -ENOENT && length == UINT64_MAX)
+		error = 0; /* there was nothing */
+	object_put(object);
+	if (!error && unmapped)
+		*unmapped = bytes;
+	return error;
+}

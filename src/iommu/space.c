@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Taking areas out of a space. The order is what Law 2 rests on:
+ *  1. under the lock: see that the range holds whole areas without pins (asking for pins leaves the lock, and then it is seen
+ * again), take them out of the map;
+ *  2. without it: wait for a grace period, so that whoever found one of them in a read section has entered it or is done; wait for
+ *     those who have entered; give the memory back;
+ *  3. under the lock: free the areas and the map's retired nodes.
+ */
+#include <errno.h>
+
+#include "iommu/ioas.h"
+#include "memory/region.h"
+#include "util/rcu.h"
+#include "util/util.h"
+
+/* Pins that come back as often as this while they are asked to go are taken for pins that stay. */
+enum { TRIES = 8, RETIRED_MAX = 64 };
+
+/* The area after @area that begins at @last or before, or NULL. */
+static struct area *area_after(const struct space *space, const struct area *area, uint64_t last)
+{
+	struct area *next = area->last < last ? areas_first(&space->areas, area->last + 1) : NULL;
+
+	return next && next->start <= last ? next : NULL;
+}
+
+static struct area *area_from(const struct space *space, uint64_t start, uint64_t last)
+{
+	struct area *first = areas_first(&space->areas, start);
+
+	return first && first->start <= last ? first : NULL;
+}
+
+/* -ENOENT: one is only partly inside; -EBUSY: another thread is at it. @pinned: the first one with pins, or NULL. */
+static int check_range(const struct space *space, struct area *first, uint64_t start, uint64_t last, struct area **pinned)
+{
+	*pinned = NULL;
+	if (first->start < start)
+		return -ENOENT;
+	for (struct area *area = first; area; area = area_after(space, area, last)) {
+		if (area->last > last)
+			return -ENOENT;
+		if (area->revoking)
+			return -EBUSY;
+		if (area->pins.next && !*pinned)
+			*pinned = area;
+	}
+	return 0;
+}
+
+/* Ask for the pins of all areas from @area to @last. Leaves the lock meanwhile. */
+static int ask_for_pins(struct space *space, struct area *area, uint64_t last)
+{
+	struct area *next;
+	int error = 0;
+
+	for (; area && !error; area = next) {
+		if (area->pins.next && !area->revoking) {
+			area->revoking = true;
+			pthread_mutex_unlock(&space->lock);
+			error = pins_revoke(space, area, NULL);
+			pthread_mutex_lock(&space->lock);
+			area->revoking = false;
+		}
+		next = area_after(space, area, last);
+	}
+	return error;
+}
+
+/* At least one area, whole, without pins; the first one is @first. */
+static int claim_range(struct space *space, uint64_t start, uint64_t last, struct area **first)
+{
+	for (unsigned int i = 0; i < TRIES; i++) {
+		struct area *pinned;
+		int error;
+
+		*first = area_from(space, start, last);
+		error = *first ? check_range(space, *first, start, last, &pinned) : -ENOENT;
+		if (error || !pinned)
+			return error;
+		error = ask_for_pins(space, pinned, last);
+		if (error)
+			return error;
+	}
+	return -EDEADLOCK;
+}
+
+struct area *space_take(struct space *space, struct area *area, uint64_t last)
+{
+	struct area *taken = NULL, *next;
+
+	for (; area; area = next) {
+		next = area_after(space, area, last);
+		areas_remove(&space->areas, area);
+		area->next = taken;
+		taken = area;
+	}
+	return taken;
+}
+
+void space_release(struct space *space, struct area *taken, struct areas_node *retired)
+{
+	struct area *next;
+
+	rcu_wait();
+	for (struct area *area = taken; area; area = area->next) {
+		if (!area->resident)
+			drain_wait(&area->drain);
+		region_put(area->region);
+	}
+	pthread_mutex_lock(&space->lock);
+	for (; taken; taken = next) {
+		next = taken->next;
+		areas_free(&space->areas, taken);
+	}
+	areas_reclaim(&space->areas, retired);
+	pthread_mutex_unlock(&space->lock);
+}
+
+static uint64_t sum_of(const struct area *taken)
+{
+	uint64_t bytes = 0;
+
+	for (; taken; taken = taken->next)
+		bytes += taken->last - taken->start + 1;
+	return bytes;
+}
+
+/* Leaves the lock. */
+static int unmap_locked(struct space *space, uint64_t start, uint64_t last, uint64_t *unmapped)
+{
+	struct areas_node *retired;
+	struct area *first, *taken;
+	int error = claim_range(space, start, last, &first);
+
+	if (error) {
+		pthread_mutex_unlock(&space->lock);
+		return error;
+	}
+	taken = space_take(space, first, last);
+	retired = areas_retired(&space->areas);
+	pthread_mutex_unlock(&space->lock);
+	*unmapped = sum_of(taken);
+	space_release(space, taken, retired);
+	return 0;
+}
+
+int space_unmap(struct space *space, uint64_t start, uint64_t last, uint64_t *unmapped)
+{
+	pthread_mutex_lock(&space->lock);
+	return unmap_locked(space, start, last, unmapped);
+}
+
+int space_unmap_exactly(struct space *space, uint64_t start, uint64_t last)
+{
+	const struct area *area;
+	uint64_t unmapped;
+
+	pthread_mutex_lock(&space->lock);
+	area = areas_find(&space->areas, start);
+	if (area && area->start == start && area->last == last)
+		return unmap_locked(space, start, last, &unmapped);
+	pthread_mutex_unlock(&space->lock);
+	return -ENOENT;
+}
+
+/* The holder finds his pin gone from the area when he puts it. */
+static void forget_pins(struct area *area)
+{
+	while (area->pins.next) {
+		struct cds_hlist_node *node = area->pins.next;
+
+		cds_hlist_del(node);
+		node->prev = NULL;
+	}
+}
+
+void space_clear(struct space *space)
+{
+	struct areas_node *retired;
+	struct area *first, *taken;
+
+	pthread_mutex_lock(&space->lock);
+	first = area_from(space, 0, UINT64_MAX);
+	for (struct area *area = first; area; area = area_after(space, area, UINT64_MAX))
+		forget_pins(area);
+	taken = space_take(space, first, UINT64_MAX);
+	retired = areas_retired(&space->areas);
+	pthread_mutex_unlock(&space->lock);
+	if (taken)
+		space_release(space, taken, retired);
+}
+
+void space_unlock_tidy(struct space *space)
+{
+	struct areas_node *retired = space->areas.retired_count < RETIRED_MAX ? NULL : areas_retired(&space->areas);
+
+	pthread_mutex_unlock(&space->lock);
+	if (retired)
+		space_release(space, NULL, retired);
+}
