@@ -65,7 +65,7 @@ static void record_add(struct uiommu_accel *accel, struct task *task, unsigned i
 		.fault_address = task->fault.address,
 		.value = task->value,
 	};
-	ops = &records->ops[2 * i];
+	ops = records->ops[i];
 	ops[0].address = task->desc.completion_address + 1;
 	ops[0].buffer = (uint8_t *)data + 1;
 	ops[0].length = RECORD_SIZE - 1;
@@ -161,25 +161,24 @@ static void record_lost(struct uiommu_accel *accel, unsigned int i, const struct
 	bool lost = !fault || fault_is_lost(fault);
 
 	error_post(records->owner[i].queue, lost ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD, records->owner[i].opcode,
-		   lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].place.pasid, records->ops[2 * i + 1].address);
+		   lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].place.pasid, records->ops[i][1].address);
 	if (records->owner[i].batch)
 		records->owner[i].batch->failed = true;
 	if (!lost)
 		fault_tell(accel, fault);
 }
 
-/* The data may have taken long: the PASID of a record can belong to something else by now. */
+/* The data may have taken long: the PASID of a record can belong to something else by now. Then accel_forget() has been called. */
 static void records_verify(struct uiommu_accel *accel)
 {
 	struct records *records = &accel->records;
 
-	accel_forget(accel);
 	for (unsigned int i = 0; i < records->count; i++) {
 		if (likely(place_valid(accel, &records->owner[i].place, 0)))
 			continue;
 		record_lost(accel, i, NULL);
-		records->ops[2 * i].length = 0;
-		records->ops[2 * i + 1].length = 0;
+		records->ops[i][0].length = 0;
+		records->ops[i][1].length = 0;
 	}
 }
 
@@ -192,9 +191,9 @@ void record_flush(struct uiommu_accel *accel)
 	records_verify(accel);
 	/* The data before the records, and within each record the status last: writes are done in the order of the ops. */
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	if (unlikely(uiommu_dma_writev(accel->device, records->ops, 2 * records->count))) {
+	if (unlikely(uiommu_dma_writev(accel->device, records->ops[0], (size_t)2 * records->count))) {
 		for (unsigned int i = 0; i < records->count; i++) {
-			const struct uiommu_dma_op *ops = &records->ops[2 * i];
+			const struct uiommu_dma_op *ops = records->ops[i];
 
 			if (ops[0].result.fault.reason)
 				record_lost(accel, i, &ops[0].result.fault);

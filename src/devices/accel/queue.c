@@ -57,14 +57,10 @@ int queue_open(const struct queue_open *open, struct uiommu_queue **out)
 	return 0;
 }
 
-void uiommu_queue_destroy(struct uiommu_queue *queue)
+/* Of a fork child too, which has the descriptors and this memory, but neither the ring nor the engine. */
+static void queue_free(struct uiommu_queue *queue)
 {
-	if (!queue)
-		return;
-	/* A fork child has the descriptors and this memory, but neither the ring nor the engine. */
 	if (fork_is_owner(queue->owner)) {
-		if (queue->release)
-			queue->release(queue, queue->opaque);
 		ring_unmap(queue->ring.header, queue->ring.entries);
 		pthread_cond_destroy(&queue->wait_turn);
 		pthread_mutex_destroy(&queue->wait_lock);
@@ -72,6 +68,15 @@ void uiommu_queue_destroy(struct uiommu_queue *queue)
 	close(queue->wake_fd);
 	close(queue->interrupt_fd);
 	free(queue);
+}
+
+void uiommu_queue_destroy(struct uiommu_queue *queue)
+{
+	if (!queue)
+		return;
+	if (queue->release && fork_is_owner(queue->owner))
+		queue->release(queue, queue->opaque);
+	queue_free(queue);
 }
 
 static bool hung_up(const struct uiommu_queue *queue)
@@ -193,8 +198,12 @@ static void embedded_release(struct uiommu_queue *queue, void *opaque)
 
 void queue_destroy_all(struct uiommu_accel *accel)
 {
-	while (!cds_list_empty(&accel->embedded))
-		uiommu_queue_destroy(cds_list_first_entry(&accel->embedded, struct uiommu_queue, embedded));
+	while (!cds_list_empty(&accel->embedded)) {
+		struct uiommu_queue *queue = cds_list_first_entry(&accel->embedded, struct uiommu_queue, embedded);
+
+		embedded_release(queue, accel);
+		queue_free(queue);
+	}
 }
 
 /* Everything that a queue of this process needs. On failure nothing is left open. */

@@ -120,7 +120,7 @@ struct records {
 		uint8_t opcode;
 	} owner[WINDOW_TASKS];
 	struct uiommu_accel_record data[WINDOW_TASKS];
-	struct uiommu_dma_op ops[2 * WINDOW_TASKS]; /* two for each: everything but the status, the status */
+	struct uiommu_dma_op ops[WINDOW_TASKS][2]; /* everything but the status, the status */
 };
 
 struct group {
