@@ -43,7 +43,7 @@ static void expect_next(struct ends *ends, uint64_t number)
 {
 	struct uiommu_accel_desc desc, expected = numbered(number);
 
-	assert_true(ring_pending(&ends->engine) > 0);
+	assert_true(ring_ready(&ends->engine, 0));
 	ring_copy(&ends->engine, 0, &desc);
 	assert_memory_equal(&desc, &expected, sizeof(desc));
 	ring_release(&ends->engine, 1);
@@ -72,50 +72,73 @@ static void fills_and_empties(void **state)
 		for (uint64_t i = 0; i < 4; i++) {
 			struct uiommu_accel_desc desc = numbered(round * 4 + i);
 
+			assert_false(ring_ready(&ends.engine, (uint32_t)i));
 			assert_int_equal(ring_submit(&ends.submitter, &desc), 0);
-			assert_int_equal(ring_pending(&ends.engine), i + 1);
+			assert_true(ring_ready(&ends.engine, (uint32_t)i));
 		}
 		assert_int_equal(ring_submit(&ends.submitter, &(struct uiommu_accel_desc){0}), -EAGAIN);
 		for (uint64_t i = 0; i < 4; i++)
 			expect_next(&ends, round * 4 + i);
-		assert_int_equal(ring_pending(&ends.engine), 0);
+		assert_false(ring_ready(&ends.engine, 0));
 	}
 	ends_close(&ends);
 }
 
+/* A slot is never taken for one of another lap, also where positions and laps wrap. */
 static void positions_wrap(void **state)
 {
 	struct ends ends;
 
 	(void)state;
-	ends_open(&ends, 8);
-	ends.header->tail = ends.header->head = UINT32_MAX - 3;
-	ends.submitter.tail = ends.submitter.head = ends.engine.head = UINT32_MAX - 3;
-	for (uint64_t i = 0; i < 32; i++) {
-		struct uiommu_accel_desc desc = numbered(i);
+	for (uint32_t entries = 2; entries <= 4096; entries *= 2) {
+		uint32_t start = 0U - 3 * entries;
 
-		assert_int_equal(ring_submit(&ends.submitter, &desc), 0);
-		expect_next(&ends, i);
+		ends_open(&ends, entries);
+		ends.header->head = ends.submitter.tail = ends.submitter.head = ends.engine.head = start;
+		/* What the lap before has left. */
+		for (uint32_t i = 0; i < entries; i++)
+			ring_slot(ends.header, entries, i)[RING_TAG_WORD] = ring_tag(entries, start - entries + i)
+									    << RING_TAG_SHIFT;
+		for (uint64_t i = 0; i < 6 * entries; i++) {
+			struct uiommu_accel_desc desc = numbered(i);
+
+			assert_false(ring_ready(&ends.engine, 0));
+			assert_int_equal(ring_submit(&ends.submitter, &desc), 0);
+			expect_next(&ends, i);
+		}
+		ends_close(&ends);
 	}
-	ends_close(&ends);
 }
 
-static void engine_does_not_believe_the_tail(void **state)
+static void tags_tell_laps_apart(void **state)
 {
-	static const uint32_t lies[] = {9, 100, UINT32_C(1) << 31, UINT32_MAX};
+	(void)state;
+	for (uint32_t entries = 2; entries <= 4096; entries *= 2) {
+		assert_int_not_equal(ring_tag(entries, 0), 0);
+		for (uint32_t lap = 0; lap < 70000; lap++)
+			if (ring_tag(entries, lap * entries) == ring_tag(entries, (lap + 1) * entries) ||
+			    ring_tag(entries, lap * entries) != ring_tag(entries, lap * entries + entries - 1))
+				fail_msg("lap %u of %u entries", lap, entries);
+	}
+}
+
+/* The reserved field makes room for the tag, and what was in it is still known to have been something. */
+static void reserved_field_is_not_lost(void **state)
+{
+	struct uiommu_accel_desc desc = numbered(1), copy;
 	struct ends ends;
 
 	(void)state;
-	ends_open(&ends, 8);
-	for (unsigned int i = 0; i < ARRAY_SIZE(lies); i++) {
-		ends.header->tail = lies[i];
-		assert_int_equal(ring_pending(&ends.engine), 8);
-	}
-	ends.header->entries = UINT32_MAX;
-	ends.header->head = 77;
-	assert_int_equal(ring_pending(&ends.engine), 8);
-	ring_release(&ends.engine, 8);
-	assert_int_equal(ends.header->head, 8);
+	ends_open(&ends, 2);
+	desc.transfer_size = 0x12345678;
+	desc.interrupt_handle = 0x9abc;
+	desc.reserved = 1;
+	assert_int_equal(ring_submit(&ends.submitter, &desc), 0);
+	assert_true(ring_ready(&ends.engine, 0));
+	ring_copy(&ends.engine, 0, &copy);
+	assert_int_not_equal(copy.reserved, 0);
+	copy.reserved = desc.reserved;
+	assert_memory_equal(&copy, &desc, sizeof(desc));
 	ends_close(&ends);
 }
 
@@ -133,7 +156,7 @@ static void submitter_does_not_believe_the_head(void **state)
 		ends.header->head = lies[i];
 		assert_int_equal(ring_submit(&ends.submitter, &desc), -EAGAIN);
 	}
-	assert_int_equal(ends.header->tail, 4);
+	assert_int_equal(ends.submitter.tail, 4);
 	ends_close(&ends);
 }
 
@@ -285,12 +308,12 @@ static void threads_see_everything_in_order(void **state)
 	ends_open(&ends, 16);
 	assert_int_equal(pthread_create(&thread, NULL, transfer, &ends.submitter), 0);
 	while (next < TRANSFERS) {
-		uint32_t count = ring_pending(&ends.engine);
+		uint32_t count = 0;
 
-		for (uint32_t i = 0; i < count; i++) {
+		for (; count < 16 && ring_ready(&ends.engine, count); count++) {
 			struct uiommu_accel_desc desc;
 
-			ring_copy(&ends.engine, i, &desc);
+			ring_copy(&ends.engine, count, &desc);
 			if (desc.source != next || desc.handles != ~next)
 				fail_msg("descriptor %llu in the place of %llu", (unsigned long long)desc.source,
 					 (unsigned long long)next);
@@ -309,7 +332,8 @@ int main(void)
 		cmocka_unit_test(entries_are_powers_of_two),
 		cmocka_unit_test(fills_and_empties),
 		cmocka_unit_test(positions_wrap),
-		cmocka_unit_test(engine_does_not_believe_the_tail),
+		cmocka_unit_test(tags_tell_laps_apart),
+		cmocka_unit_test(reserved_field_is_not_lost),
 		cmocka_unit_test(submitter_does_not_believe_the_head),
 		cmocka_unit_test(wakes_once_when_armed),
 		cmocka_unit_test(new_ring_asks_for_a_wakeup),

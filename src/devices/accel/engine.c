@@ -36,15 +36,15 @@ static void task_init(struct engine_queue *queue, struct task *task, uint32_t in
 static unsigned int fresh_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
 {
 	struct task *tasks[WINDOW_TASKS];
-	uint32_t count = ring_pending(&queue->ring);
+	uint32_t count = 0;
 
-	count = (uint32_t)min_u64(count, min_u64(min_u64(limit, WINDOW_TASKS), queue->ring.entries - queue->used));
+	limit = (unsigned int)min_u64(min_u64(limit, WINDOW_TASKS), queue->ring.entries - queue->used);
+	for (; count < limit && ring_ready(&queue->ring, count); count++) {
+		tasks[count] = task_alloc(queue);
+		task_init(queue, tasks[count], count);
+	}
 	if (!count)
 		return 0;
-	for (uint32_t i = 0; i < count; i++) {
-		tasks[i] = task_alloc(queue);
-		task_init(queue, tasks[i], i);
-	}
 	ring_release(&queue->ring, count);
 	for (uint32_t i = 0; i < count; i++)
 		window_start(accel, tasks[i]);
@@ -88,7 +88,7 @@ static void drain_turn(struct uiommu_accel *accel, struct engine_queue *queue)
 
 static bool queue_quiet(const struct engine_queue *queue)
 {
-	return !ring_pending(&queue->ring) && !queue->active.first && !park_answered(queue);
+	return !ring_ready(&queue->ring, 0) && !queue->active.first && !park_answered(queue);
 }
 
 static unsigned int queue_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)

@@ -124,17 +124,21 @@ int ring_submit(struct ring_submitter *ring, const struct uiommu_accel_desc *des
 {
 	struct ring_header *header = ring->header;
 	const uint64_t *from = (const uint64_t *)desc;
-	uint64_t *to;
+	uint64_t *to, tag;
 	uint32_t state;
 
 	if (unlikely(submitter_full(ring)))
 		return ring_ended(header) ? -EPIPE : -EAGAIN;
-	to = (uint64_t *)ring_slot(header, ring->entries, ring->tail);
-	for (unsigned int i = 0; i < sizeof(*desc) / sizeof(*to); i++)
-		__atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
-	/* Release: the slot before the tail, for ring_pending(). */
-	__atomic_store_n(&header->tail, ++ring->tail, __ATOMIC_RELEASE);
-	/* Our half of Dekker: the tail before the look at the state. The other half is in ring_arm(). */
+	to = ring_slot(header, ring->entries, ring->tail);
+	tag = ring_tag(ring->entries, ring->tail) | (desc->reserved ? RING_TAG_RESERVED : 0);
+	for (unsigned int i = 0; i < RING_WORDS; i++)
+		if (i != RING_TAG_WORD)
+			__atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
+	/* Release: the rest of the slot before its tag, for ring_ready(). */
+	__atomic_store_n(&to[RING_TAG_WORD], (from[RING_TAG_WORD] & ~(UINT64_MAX << RING_TAG_SHIFT)) | tag << RING_TAG_SHIFT,
+			 __ATOMIC_RELEASE);
+	ring->tail++;
+	/* Our half of Dekker: the slot before the look at the state. The other half is in ring_arm(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	state = __atomic_load_n(&header->state, __ATOMIC_RELAXED);
 	if (likely(!state))
@@ -179,9 +183,9 @@ bool ring_arm(struct ring_engine *ring)
 {
 	ring->armed = true;
 	__atomic_fetch_or(&ring->header->state, RING_NEED_WAKEUP, __ATOMIC_RELAXED);
-	/* Our half of Dekker: the flag before the look at the tail. The other half is in ring_submit(). */
+	/* Our half of Dekker: the flag before the look at the slot. The other half is in ring_submit(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return !ring_pending(ring);
+	return !ring_ready(ring, 0);
 }
 
 void ring_disarm(struct ring_engine *ring)

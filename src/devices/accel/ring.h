@@ -3,10 +3,12 @@
  * The ring between one submitter and one engine, in memory that both map. Neither side trusts the other: each keeps its own
  * position privately, copies what the other wrote once, and bounds it. docs/accel.md, "Ring", is the specification.
  *
- * What one side writes lies in lines that the other side only reads, 128 bytes apart because processors fetch lines in pairs.
+ * There is no shared tail. A slot says itself that it has been written: 15 bits of the descriptor's reserved field carry the number
+ * of the lap. So a descriptor costs the transfer of one cache line, and an engine that polls looks at the next slot only. What one
+ * side writes in the header lies in lines that the other side only reads, 128 bytes apart because processors fetch lines in pairs.
  *
- * Wake-up is Dekker's algorithm. The submitter publishes its tail, then looks at NEED_WAKEUP; the engine sets NEED_WAKEUP, then
- * looks at the tail. A full fence between the two steps on each side makes sure that at least one sees the other.
+ * Wake-up is Dekker's algorithm. The submitter publishes a slot, then looks at NEED_WAKEUP; the engine sets NEED_WAKEUP, then
+ * looks at the slot. A full fence between the two steps on each side makes sure that at least one sees the other.
  */
 #ifndef ACCEL_RING_H
 #define ACCEL_RING_H
@@ -40,12 +42,11 @@ struct ring_header {
 	uint32_t flags; /* enum uiommu_queue_flags */
 	uint8_t pad0[112];
 
-	/* The submitter's. Positions run freely; the slot is the position modulo entries. */
-	uint32_t tail;
+	/* The submitter's. */
 	uint32_t error_taken; /* records it has read */
-	uint8_t pad1[120];
+	uint8_t pad1[124];
 
-	/* The engine's: how far slots may be used again. */
+	/* The engine's: how far slots may be used again. Positions run freely; the slot is the position modulo entries. */
 	uint32_t head;
 	uint8_t pad2[124];
 
@@ -65,12 +66,23 @@ struct ring_header {
 	uint8_t pad4[RING_HEADER_SIZE - 540];
 };
 
-_Static_assert(offsetof(struct ring_header, tail) == 128, "submitter's line");
+_Static_assert(offsetof(struct ring_header, error_taken) == 128, "submitter's line");
 _Static_assert(offsetof(struct ring_header, head) == 256, "engine's line");
 _Static_assert(offsetof(struct ring_header, state) == 384, "wake-up line");
 _Static_assert(offsetof(struct ring_header, error_count) == 512, "error line");
 _Static_assert(sizeof(struct ring_header) == RING_HEADER_SIZE, "header");
 _Static_assert(sizeof(struct uiommu_accel_desc) == 64, "slot");
+
+enum {
+	RING_WORDS = sizeof(struct uiommu_accel_desc) / sizeof(uint64_t),
+	RING_TAG_WORD = offsetof(struct uiommu_accel_desc, reserved) / sizeof(uint64_t),
+	RING_TAG_SHIFT = 48,
+};
+
+#define RING_TAG UINT64_C(0x7fff) /* the lap */
+#define RING_TAG_RESERVED UINT64_C(0x8000) /* the descriptor's reserved field was not 0 */
+
+_Static_assert(offsetof(struct uiommu_accel_desc, reserved) % sizeof(uint64_t) * 8 == RING_TAG_SHIFT, "the tag is the field");
 
 /* The submitter's private view. */
 struct ring_submitter {
@@ -105,9 +117,16 @@ int ring_map(int fd, uint32_t entries, struct ring_header **out);
 
 void ring_unmap(struct ring_header *header, uint32_t entries);
 
-static inline struct uiommu_accel_desc *ring_slot(struct ring_header *header, uint32_t entries, uint32_t position)
+/* A slot as the words that it is copied in. */
+static inline uint64_t *ring_slot(struct ring_header *header, uint32_t entries, uint32_t position)
 {
-	return (struct uiommu_accel_desc *)((char *)header + RING_HEADER_SIZE) + (position & (entries - 1));
+	return (uint64_t *)((char *)header + RING_HEADER_SIZE) + (size_t)(position & (entries - 1)) * RING_WORDS;
+}
+
+/* What the slot of @position carries: never what it carried a lap before, and not 0 in the first lap. */
+static inline uint64_t ring_tag(uint32_t entries, uint32_t position)
+{
+	return ((position >> __builtin_ctz(entries)) + 1) & RING_TAG;
 }
 
 /* --- submitter --- */
@@ -126,24 +145,27 @@ void ring_error_take(struct ring_submitter *ring, struct uiommu_accel_error *err
 
 void ring_engine_init(struct ring_engine *ring, struct ring_header *header, uint32_t entries);
 
-/* Descriptors that wait, never more than the ring holds, whatever the submitter wrote. */
-static inline uint32_t ring_pending(const struct ring_engine *ring)
+/* Has the @index-th slot from the head on been written? */
+static inline bool ring_ready(const struct ring_engine *ring, uint32_t index)
 {
-	/* Pairs with the release in ring_submit(): slots before the tail are complete. */
-	uint32_t pending = __atomic_load_n(&ring->header->tail, __ATOMIC_ACQUIRE) - ring->head;
+	uint32_t position = ring->head + index;
+	const uint64_t *slot = ring_slot(ring->header, ring->entries, position);
+	/* Pairs with the release in ring_submit(): the other words are there. */
+	uint64_t tag = __atomic_load_n(&slot[RING_TAG_WORD], __ATOMIC_ACQUIRE) >> RING_TAG_SHIFT;
 
-	return pending > ring->entries ? ring->entries : pending;
+	return (tag & RING_TAG) == ring_tag(ring->entries, position);
 }
 
-/* Copy the @index-th waiting descriptor, once, whatever the submitter does meanwhile. */
+/* Copy the @index-th descriptor, once, whatever the submitter does meanwhile. */
 static inline void ring_copy(const struct ring_engine *ring, uint32_t index, struct uiommu_accel_desc *out)
 {
-	const uint64_t *from = (const uint64_t *)ring_slot(ring->header, ring->entries, ring->head + index);
+	const uint64_t *from = ring_slot(ring->header, ring->entries, ring->head + index);
 	uint64_t *to = (uint64_t *)out;
 
 	/* Atomic, so that no compiler reads twice. */
-	for (unsigned int i = 0; i < sizeof(*out) / sizeof(*to); i++)
+	for (unsigned int i = 0; i < RING_WORDS; i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	out->reserved &= (uint16_t)RING_TAG_RESERVED;
 }
 
 /* @count descriptors were copied; their slots may be used again. */
@@ -154,7 +176,7 @@ static inline void ring_release(struct ring_engine *ring, uint32_t count)
 	__atomic_store_n(&ring->header->head, ring->head, __ATOMIC_RELEASE);
 }
 
-/* Ask to be woken; false if something waits already. */
+/* Ask to be woken; false if a descriptor waits already. */
 bool ring_arm(struct ring_engine *ring);
 void ring_disarm(struct ring_engine *ring);
 
