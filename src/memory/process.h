@@ -23,14 +23,17 @@ struct process_vma {
 	char name[80]; /* file or kind, shortened in front; only filled by process_describe() */
 };
 
-/* One piece of a vectored read. */
+/* One piece of a vectored read or write. */
 struct process_piece {
 	uint64_t address;
-	void *buffer; /* private to the caller: a late read has no effect */
+	void *buffer; /* read: private to the caller, so that a late one has no effect */
 	size_t length;
 	size_t done; /* out */
 	unsigned int reason; /* out: enum uiommu_fault_reason if done < length */
 };
+
+/* True if the kernel makes handles honour protections (proc_mem.force_override), so that nobody has to ask. */
+bool process_handle_honours(void);
 
 /*
  * Verify and duplicate a bundle; record the identity (process, address space, AT_RANDOM bytes). @without: enum uiommu_fallback.
@@ -39,7 +42,7 @@ struct process_piece {
 int process_open(const struct uiommu_process *bundle, unsigned int access, unsigned int without, struct process **out);
 
 /* The calling process. Uses direct access where the fault handler is installed (see copy.h), else system calls on itself. */
-int process_open_self(unsigned int access, struct process **out);
+int process_open_self(unsigned int access, unsigned int without, struct process **out);
 
 void process_close(struct process *process);
 
@@ -57,6 +60,9 @@ bool process_alive(struct process *process);
 
 /* Read pieces; those in a row become one system call. Every piece gets its own result. */
 void process_readv(struct process *process, struct process_piece *pieces, size_t count);
+
+/* Write pieces, in their order; one does not stop those after it. */
+void process_writev(struct process *process, struct process_piece *pieces, size_t count);
 
 /* Write. Returns bytes done; @reason is set if that is less than @length, and then the byte at address + done is what failed. */
 size_t process_write(struct process *process, uint64_t address, const void *data, size_t length, unsigned int *reason);

@@ -163,7 +163,7 @@ static int check_device(const struct device *device, uint32_t pasid)
 static int open_process(const struct uiommu_context *context, const struct uiommu_bind_process *payload, struct process **out)
 {
 	if (payload->flags & UIOMMU_BIND_SELF)
-		return process_open_self(payload->access, out);
+		return process_open_self(payload->access, context->without, out);
 	return process_open(&payload->process, payload->access, context->without, out);
 }
 
