@@ -109,8 +109,8 @@ struct uiommu_dma_place {
  * @length: bytes
  * @result: may be NULL; @result->fault.access tells which end failed
  *
- * An overlapping copy to a higher address goes from the end to the beginning; if that meets a fault, result.done is 0 and any of the
- * bytes may have been moved.
+ * An overlapping copy to a higher address goes from the end to the beginning; if that meets a fault, result.done is 0 and any of
+ * the bytes may have been moved.
  *
  * Bytes go straight from one to the other where both are mapped in this process, otherwise through a private buffer.
  *
