@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Programs to test, processes to do it to, a daemon. As root all of them run as an ordinary user."""
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.abspath(os.environ.get("UIOMMU_BUILD", os.path.join(TOP, "build")))
+ORDINARY = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+class Bystander:
+    """A process with memory that knows nothing of uiommu."""
+
+    def __init__(self, stage, length, **options):
+        self.process = subprocess.Popen(["/usr/bin/python3", os.path.join(stage, "bystander.py"), str(length)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, **{**ORDINARY, **options})
+        facts = json.loads(self.process.stdout.readline())
+        self.pid, self.address, self.length = facts["pid"], facts["address"], facts["length"]
+
+    def ask(self, *words):
+        print(*words, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip()
+
+    def peek(self, offset, length):
+        return bytes.fromhex(self.ask("peek", offset, length))
+
+    def poke(self, offset, data):
+        assert self.ask("poke", offset, data.hex()) == "ok"
+
+    def place(self, offset=0):
+        return f"{self.pid}:{self.address + offset:#x}"
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+
+class Outcome:
+    def __init__(self, done):
+        self.status = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session")
+def stage():
+    """A copy of the programs that an ordinary user may run wherever the build is."""
+    with tempfile.TemporaryDirectory(prefix="uiommu-") as folder:
+        os.chmod(folder, 0o755)
+        for name in ("uiommu", "uiommud"):
+            shutil.copy(os.path.join(BUILD, name), folder)
+        shutil.copy(os.path.join(TOP, "examples", "bystander.py"), folder)
+        yield folder
+
+
+@pytest.fixture
+def bystander(stage):
+    started = []
+
+    def start(length=16 * PAGE, **options):
+        started.append(Bystander(stage, length, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def run(stage):
+    """Run uiommu; **options go to subprocess (as another user, with another environment)."""
+
+    def uiommu(*arguments, **options):
+        argv = [os.path.join(stage, "uiommu"), *[str(argument) for argument in arguments]]
+        defaults = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **ORDINARY}
+        return Outcome(subprocess.run(argv, text=True, check=False, **{**defaults, **options}))
+
+    return uiommu
+
+
+class Daemon:
+    def __init__(self, stage, folder):
+        self.socket = os.path.join(folder, "socket")
+        self.log = open(os.path.join(folder, "log"), "w+", encoding="utf-8")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(os.path.join(folder, "notify"))
+            os.chmod(notify.getsockname(), 0o777)
+            self.process = subprocess.Popen([os.path.join(stage, "uiommud"), "--socket", self.socket], stdin=subprocess.DEVNULL, cwd="/",
+                                            stdout=self.log, stderr=self.log, env={**os.environ, "NOTIFY_SOCKET": notify.getsockname()},
+                                            **ORDINARY)
+            ended = os.pidfd_open(self.process.pid)
+            ready, _, _ = select.select([notify, ended], [], [])
+            os.close(ended)
+            assert notify in ready, "uiommud has not started"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def daemon(stage):
+    with tempfile.TemporaryDirectory(prefix="uiommu-") as folder:
+        if ORDINARY:
+            os.chown(folder, ORDINARY["user"], ORDINARY["group"])
+        service = Daemon(stage, folder)
+        yield service
+        service.stop()
