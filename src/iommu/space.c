@@ -18,22 +18,22 @@
 enum { TRIES = 8, RETIRED_MAX = 64 };
 
 /* The area after @area that begins at @last or before, or NULL. */
-static struct area *area_after(const struct space *space, const struct area *area, uint64_t last)
+static struct area *area_after(struct space *space, const struct area *area, uint64_t last)
 {
-	struct area *next = area->last < last ? areas_first(&space->areas, area->last + 1) : NULL;
+	struct area *next = area->last < last ? areas_seek(&space->areas, area->last + 1) : NULL;
 
 	return next && next->start <= last ? next : NULL;
 }
 
-static struct area *area_from(const struct space *space, uint64_t start, uint64_t last)
+static struct area *area_from(struct space *space, uint64_t start, uint64_t last)
 {
-	struct area *first = areas_first(&space->areas, start);
+	struct area *first = areas_seek(&space->areas, start);
 
 	return first && first->start <= last ? first : NULL;
 }
 
 /* -ENOENT: one is only partly inside; -EBUSY: another thread is at it. @pinned: the first one with pins, or NULL. */
-static int check_range(const struct space *space, struct area *first, uint64_t start, uint64_t last, struct area **pinned)
+static int check_range(struct space *space, struct area *first, uint64_t start, uint64_t last, struct area **pinned)
 {
 	*pinned = NULL;
 	if (first->start < start)
@@ -91,8 +91,8 @@ struct area *space_take(struct space *space, struct area *area, uint64_t last)
 	struct area *taken = NULL, *next;
 
 	for (; area; area = next) {
-		next = area_after(space, area, last);
 		areas_remove(&space->areas, area);
+		next = area_after(space, area, last);
 		area->next = taken;
 		taken = area;
 	}

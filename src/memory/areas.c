@@ -14,9 +14,12 @@
  * last one the bound of the node above. An area always lies inside its leaf's addresses. One that would reach beyond them (over the
  * empty space that a neighbour is responsible for) first moves the bound, see widen(). Hence no search ever looks at a neighbour.
  *
+ * An inner node with one child left is replaced by that child, so depth follows what is there and not what was.
+ *
  * Searching is a matter of cache misses. A node is a few lines, each with its keys and their pointers together. The first keys of
  * all lines are compared, so that all misses are under way at once; then the keys of one line; the pointer is in it. No step
- * branches on data. Unused keys are the greatest there is.
+ * branches on data. Unused keys are the greatest there is. The low bits of a leaf's pointers say how long the area is at most, so
+ * that putting another one behind it rarely has to look at it.
  */
 #include "memory/areas.h"
 
@@ -30,12 +33,12 @@ enum {
 	PER_LINE = 4,
 	LINES = 8,
 	ENTRIES = PER_LINE * LINES - 1, /* numbered from 1; the header is in the place of number 0 */
-	HEIGHT_MAX = 16,
+	HEIGHT_MAX = AREAS_HEIGHT_MAX,
 };
 
 struct line {
 	uint64_t key[PER_LINE];
-	void *pointer[PER_LINE]; /* RCU; leaf: struct area, inner: struct areas_node */
+	uintptr_t pointer[PER_LINE]; /* RCU; leaf: struct area and the length's logarithm, inner: struct areas_node */
 };
 
 struct areas_node {
@@ -51,24 +54,36 @@ struct areas_node {
 	};
 } __attribute__((aligned(64)));
 
-_Static_assert(sizeof(struct line) == 64 && sizeof(struct area) == 64, "cache lines");
+enum { TAG = 63 };
 
-/* Where a writer is: the nodes from the root down to the leaf, and the entry taken in each. */
-struct path {
-	unsigned int depth; /* of the last node; it is NULL if there is none in the entry above */
-	struct areas_node *node[HEIGHT_MAX];
-	unsigned int entry[HEIGHT_MAX]; /* leaf: the last one whose key is not beyond the address, or 0 */
-	uint64_t last; /* of the addresses that the leaf is responsible for */
-};
+_Static_assert(sizeof(struct line) == TAG + 1 && sizeof(struct area) == TAG + 1, "cache lines");
 
 static inline uint64_t *key_of(struct areas_node *node, unsigned int entry)
 {
 	return &node->line[entry / PER_LINE].key[entry % PER_LINE];
 }
 
-static inline void **pointer_of(struct areas_node *node, unsigned int entry)
+static inline uintptr_t *pointer_of(struct areas_node *node, unsigned int entry)
 {
 	return &node->line[entry / PER_LINE].pointer[entry % PER_LINE];
+}
+
+static inline struct areas_node *child_of(struct areas_node *node, unsigned int entry)
+{
+	return (struct areas_node *)*pointer_of(node, entry);
+}
+
+static inline struct area *area_of(struct areas_node *leaf, unsigned int entry)
+{
+	return (struct area *)(*pointer_of(leaf, entry) & ~(uintptr_t)TAG);
+}
+
+/* @area is at most 2 << (tag) bytes long. */
+static inline uintptr_t tagged(const struct area *area)
+{
+	uint64_t beyond = area->last - area->start;
+
+	return (uintptr_t)area | (beyond ? 63u - (unsigned int)__builtin_clzll(beyond) : 0);
 }
 
 void areas_init(struct areas *areas)
@@ -122,7 +137,7 @@ static inline unsigned int search_inner(const struct areas_node *node, uint64_t 
 
 static inline void *follow(const struct areas_node *node, unsigned int entry)
 {
-	return rcu_read(node->line[entry / PER_LINE].pointer[entry % PER_LINE]);
+	return (void *)(rcu_read(node->line[entry / PER_LINE].pointer[entry % PER_LINE]) & ~(uintptr_t)TAG);
 }
 
 struct area *areas_find(const struct areas *areas, uint64_t address)
@@ -163,7 +178,7 @@ struct area *areas_first(const struct areas *areas, uint64_t address)
 	return root ? first_below(root, address) : NULL;
 }
 
-static void descend(const struct areas *areas, struct path *path, uint64_t address)
+static void descend(const struct areas *areas, struct areas_path *path, uint64_t address)
 {
 	struct areas_node *node = areas->root;
 
@@ -175,10 +190,22 @@ static void descend(const struct areas *areas, struct path *path, uint64_t addre
 		path->entry[path->depth] = entry;
 		if (entry < node->count)
 			path->last = *key_of(node, entry + 1) - 1;
-		node = *pointer_of(node, entry);
+		node = child_of(node, entry);
 	}
 	path->node[path->depth] = node;
 	path->entry[path->depth] = node ? search(node, address) : 0;
+}
+
+struct area *areas_seek(struct areas *areas, uint64_t address)
+{
+	struct areas_path *path = &areas->found;
+	struct area *area = NULL;
+
+	descend(areas, path, address);
+	if (path->entry[path->depth])
+		area = area_of(path->node[path->depth], path->entry[path->depth]);
+	areas->found_area = area;
+	return area && area->last >= address ? area : areas_first(areas, address);
 }
 
 static void retire(struct areas *areas, struct areas_node *node)
@@ -208,31 +235,47 @@ void areas_reclaim(struct areas *areas, struct areas_node *retired)
 }
 
 /* Put @node where the path's node of @depth is. */
-static void publish(struct areas *areas, const struct path *path, unsigned int depth, struct areas_node *node)
+static void publish(struct areas *areas, const struct areas_path *path, unsigned int depth, struct areas_node *node)
 {
 	if (depth)
-		rcu_publish(*pointer_of(path->node[depth - 1], path->entry[depth - 1]), node);
+		rcu_publish(*pointer_of(path->node[depth - 1], path->entry[depth - 1]), (uintptr_t)node);
 	else
 		rcu_publish(areas->root, node);
 }
 
+/* The only child of @node. */
+static struct areas_node *only_child(struct areas_node *node)
+{
+	unsigned int entry = 1;
+
+	while (!child_of(node, entry))
+		entry++;
+	return child_of(node, entry);
+}
+
 void areas_remove(struct areas *areas, struct area *area)
 {
-	struct path path;
+	struct areas_path *path = &areas->found;
 	struct areas_node *node;
 	unsigned int depth;
 
-	descend(areas, &path, area->start);
-	depth = path.depth;
-	node = path.node[depth];
-	rcu_publish(*pointer_of(node, path.entry[depth]), NULL);
+	if (areas->found_area != area)
+		descend(areas, path, area->start);
+	areas->found_area = NULL;
 	areas->count--;
+	depth = path->depth;
+	node = path->node[depth];
+	rcu_publish(*pointer_of(node, path->entry[depth]), 0);
 	while (!--node->live) {
-		publish(areas, &path, depth, NULL);
+		publish(areas, path, depth, NULL);
 		retire(areas, node);
 		if (!depth--)
-			break;
-		node = path.node[depth];
+			return;
+		node = path->node[depth];
+	}
+	if (node->inner && node->live == 1) {
+		publish(areas, path, depth, only_child(node));
+		retire(areas, node);
 	}
 }
 
@@ -248,7 +291,7 @@ static struct areas_node *node_make(struct areas *areas, bool inner)
 	return node;
 }
 
-static inline void node_add(struct areas_node *node, uint64_t key, void *pointer)
+static inline void node_add(struct areas_node *node, uint64_t key, uintptr_t pointer)
 {
 	unsigned int entry = ++node->count;
 
@@ -257,27 +300,31 @@ static inline void node_add(struct areas_node *node, uint64_t key, void *pointer
 }
 
 /* The entries of @from from @first to @last that hold something. */
-static void node_add_from(struct areas_node *node, struct areas_node *from, unsigned int first, unsigned int last)
+static inline void node_add_from(struct areas_node *node, struct areas_node *from, unsigned int first, unsigned int last)
 {
 	unsigned int at = node->count + 1u;
 
-	for (unsigned int i = first; i <= last; i++) {
-		void *pointer = *pointer_of(from, i);
+	for (unsigned int i = first; i <= last && at <= ENTRIES; i++) {
+		uintptr_t pointer = *pointer_of(from, i);
 
-		if (pointer) {
-			*key_of(node, at) = *key_of(from, i);
-			*pointer_of(node, at++) = pointer;
-		}
+		/* No branch: what is empty is written over by the next one. When @node is full nothing but empty ones is left. */
+		*key_of(node, at) = *key_of(from, i);
+		*pointer_of(node, at) = pointer;
+		at += pointer != 0;
 	}
 	node->count = (uint16_t)(at - 1);
 }
 
-/* It holds all that it shall hold. */
+/* It holds all that it shall hold. A search looks at the first keys of all lines, and at the others of lines that begin before. */
 static void node_finish(struct areas_node *node)
 {
+	unsigned int entry = node->count + 1u;
+
 	node->live = node->count;
-	for (unsigned int i = node->count + 1u; i <= ENTRIES; i++)
-		*key_of(node, i) = UINT64_MAX;
+	for (; entry % PER_LINE; entry++)
+		*key_of(node, entry) = UINT64_MAX;
+	for (unsigned int line = entry / PER_LINE; line < LINES; line++)
+		node->line[line].key[0] = UINT64_MAX;
 	if (node->inner)
 		*key_of(node, 1) = 0; /* whatever bound it had when it was not the first */
 }
@@ -286,7 +333,7 @@ static void node_finish(struct areas_node *node)
  * No area lies between the path's leaf and @last: make the leaf responsible for all of that, by copies of the nodes above in which
  * the entries there are left out, or begin behind @last. Changes nothing that a reader could find, so it may stop half-way.
  */
-static int widen(struct areas *areas, struct path *path, uint64_t last)
+static int widen(struct areas *areas, struct areas_path *path, uint64_t last)
 {
 	for (unsigned int depth = path->depth; depth--;) {
 		struct areas_node *old = path->node[depth], *node;
@@ -298,7 +345,7 @@ static int widen(struct areas *areas, struct path *path, uint64_t last)
 		if (!node)
 			return -ENOMEM;
 		node_add_from(node, old, 1, taken - 1);
-		node_add(node, *key_of(old, taken), *pointer_of(old, taken)); /* may be NULL: the way to a new leaf */
+		node_add(node, *key_of(old, taken), *pointer_of(old, taken)); /* may be 0: the way to a new leaf */
 		path->entry[depth] = node->count;
 		while (next <= old->count && !*pointer_of(old, next))
 			next++;
@@ -325,10 +372,10 @@ struct halves {
 struct entries {
 	unsigned int count;
 	uint64_t key[ENTRIES + 1];
-	void *pointer[ENTRIES + 1];
+	uintptr_t pointer[ENTRIES + 1];
 };
 
-static void entries_add(struct entries *entries, uint64_t key, void *pointer)
+static void entries_add(struct entries *entries, uint64_t key, uintptr_t pointer)
 {
 	entries->key[entries->count] = key;
 	entries->pointer[entries->count++] = pointer;
@@ -381,7 +428,7 @@ static int leaf_with(struct areas *areas, struct areas_node *leaf, unsigned int 
 		return -ENOMEM;
 	if (leaf)
 		node_add_from(node, leaf, 1, entry);
-	node_add(node, area->start, area);
+	node_add(node, area->start, tagged(area));
 	if (leaf)
 		node_add_from(node, leaf, entry + 1, leaf->count);
 	node_finish(node);
@@ -396,12 +443,12 @@ static int leaf_split(struct areas *areas, struct areas_node *leaf, unsigned int
 
 	entries.count = 0;
 	if (entry == ENTRIES) {
-		entries_add(&entries, area->start, area);
+		entries_add(&entries, area->start, tagged(area));
 		*out = (struct halves){leaf, node_of(areas, false, &entries, 0, 1), area->start};
 		return out->right ? 0 : -ENOMEM;
 	}
 	entries_add_from(&entries, leaf, 1, entry);
-	entries_add(&entries, area->start, area);
+	entries_add(&entries, area->start, tagged(area));
 	entries_add_from(&entries, leaf, entry + 1, ENTRIES);
 	return nodes_of(areas, false, &entries, entries.count / 2, out);
 }
@@ -414,8 +461,8 @@ static int inner_with(struct areas *areas, struct areas_node *old, unsigned int 
 
 	entries.count = 0;
 	entries_add_from(&entries, old, 1, entry - 1);
-	entries_add(&entries, *key_of(old, entry), below->left);
-	entries_add(&entries, below->key, below->right);
+	entries_add(&entries, *key_of(old, entry), (uintptr_t)below->left);
+	entries_add(&entries, below->key, (uintptr_t)below->right);
 	entries_add_from(&entries, old, entry + 1, old->count);
 	return nodes_of(areas, true, &entries, entry == old->count ? ENTRIES : entries.count / 2, out);
 }
@@ -426,8 +473,8 @@ static int root_over(struct areas *areas, const struct halves *below, struct hal
 	struct entries entries;
 
 	entries.count = 0;
-	entries_add(&entries, 0, below->left);
-	entries_add(&entries, below->key, below->right);
+	entries_add(&entries, 0, (uintptr_t)below->left);
+	entries_add(&entries, below->key, (uintptr_t)below->right);
 	return nodes_of(areas, true, &entries, 2, out);
 }
 
@@ -460,7 +507,7 @@ struct replacement {
 };
 
 /* The leaf with @area, and copies of the nodes above it as far up as there are two of them. All or nothing. */
-static int prepare(struct areas *areas, const struct path *path, struct area *area, struct replacement *out)
+static int prepare(struct areas *areas, const struct areas_path *path, struct area *area, struct replacement *out)
 {
 	struct areas_node *leaf = path->node[path->depth];
 	struct halves *halves = &out->halves;
@@ -479,7 +526,7 @@ static int prepare(struct areas *areas, const struct path *path, struct area *ar
 		if (out->depth)
 			rc = inner_with(areas, path->node[out->depth - 1], path->entry[out->depth - 1], &below, halves);
 		else
-			rc = root_over(areas, &below, halves);
+			rc = path->depth + 1 < HEIGHT_MAX ? root_over(areas, &below, halves) : -ENOMEM;
 		if (rc) {
 			fresh_free(areas, &out->fresh);
 			return rc;
@@ -491,7 +538,7 @@ static int prepare(struct areas *areas, const struct path *path, struct area *ar
 	return 0;
 }
 
-static void commit(struct areas *areas, const struct path *path, const struct replacement *replacement)
+static void commit(struct areas *areas, const struct areas_path *path, const struct replacement *replacement)
 {
 	struct areas_node *leaf = path->node[path->depth];
 
@@ -505,7 +552,7 @@ static void commit(struct areas *areas, const struct path *path, const struct re
 }
 
 /* In the path's leaf, which nothing reaches into from outside: does the next area begin inside of @area? */
-static bool overlaps_above(const struct path *path, const struct area *area)
+static bool overlaps_above(const struct areas_path *path, const struct area *area)
 {
 	struct areas_node *leaf = path->node[path->depth];
 
@@ -515,22 +562,25 @@ static bool overlaps_above(const struct path *path, const struct area *area)
 	return false;
 }
 
-/* The area that begins before the path's address, or there. */
-static const struct area *area_below(const struct path *path)
+/*
+ * The area that begins before @area, or with it, if it is so long that it might reach into it. All that is known without a look at
+ * it is what its pointer says.
+ */
+static const struct area *suspect_below(const struct areas_path *path, const struct area *area)
 {
 	struct areas_node *leaf = path->node[path->depth];
-	const struct area *below;
 
 	for (unsigned int i = path->entry[path->depth]; i; i--) {
-		below = *pointer_of(leaf, i);
-		if (below)
-			return below;
+		uintptr_t pointer = *pointer_of(leaf, i);
+
+		if (pointer)
+			return (area->start - *key_of(leaf, i)) >> (pointer & TAG) >= 2 ? NULL : area_of(leaf, i);
 	}
 	return NULL;
 }
 
 /* Something with this start was mapped before, and its entry is still there. No other empty entry may lie inside of @area. */
-static bool may_reuse_entry(const struct path *path, const struct area *area)
+static bool may_reuse_entry(const struct areas_path *path, const struct area *area)
 {
 	struct areas_node *leaf = path->node[path->depth];
 	unsigned int entry = path->entry[path->depth];
@@ -540,7 +590,7 @@ static bool may_reuse_entry(const struct path *path, const struct area *area)
 }
 
 /* Nothing begins inside of @area in its leaf: see to it that nothing does beyond, and that all of @area is the leaf's. */
-static int claim(struct areas *areas, struct path *path, const struct area *area)
+static int claim(struct areas *areas, struct areas_path *path, const struct area *area)
 {
 	const struct area *above;
 
@@ -556,15 +606,17 @@ int areas_insert(struct areas *areas, struct area *area)
 {
 	struct replacement replacement;
 	const struct area *below;
-	struct path path;
+	struct areas_path path;
 	bool reuse;
 	int rc;
 
+	areas->found_area = NULL;
 	descend(areas, &path, area->start);
 	if (overlaps_above(&path, area))
 		return -EEXIST;
-	below = area_below(&path);
-	__builtin_prefetch(below);
+	below = suspect_below(&path, area);
+	if (below)
+		__builtin_prefetch(below);
 	rc = claim(areas, &path, area);
 	if (rc)
 		return rc;
@@ -579,7 +631,7 @@ int areas_insert(struct areas *areas, struct area *area)
 		return -EEXIST;
 	}
 	if (reuse) {
-		rcu_publish(*pointer_of(path.node[path.depth], path.entry[path.depth]), area);
+		rcu_publish(*pointer_of(path.node[path.depth], path.entry[path.depth]), tagged(area));
 		path.node[path.depth]->live++;
 	} else {
 		commit(areas, &path, &replacement);

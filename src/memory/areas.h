@@ -42,11 +42,23 @@ struct area {
 
 struct areas_node;
 
+enum { AREAS_HEIGHT_MAX = 20 };
+
+/* Where a writer is: the nodes from the root down to the leaf, and the entry taken in each. */
+struct areas_path {
+	unsigned int depth; /* of the last node; it is NULL if there is none in the entry above */
+	struct areas_node *node[AREAS_HEIGHT_MAX];
+	unsigned int entry[AREAS_HEIGHT_MAX]; /* leaf: the last one whose key is not beyond the address, or 0 */
+	uint64_t last; /* of the addresses that the leaf is responsible for */
+};
+
 struct areas {
 	struct areas_node *root; /* RCU */
 	struct areas_node *retired; /* replaced, waiting for somebody to wait for a grace period */
 	unsigned int retired_count;
 	uint64_t count;
+	struct area *found_area; /* what @found leads to, until something changes */
+	struct areas_path found;
 	struct pool nodes;
 	struct pool pool; /* of struct area */
 };
@@ -75,5 +87,8 @@ struct area *areas_find(const struct areas *areas, uint64_t address);
 
 /* The first area whose last is >= @address, or NULL. Readers (RCU) and writers. */
 struct area *areas_first(const struct areas *areas, uint64_t address);
+
+/* The same for writers, who find it again at once if they remove it next. */
+struct area *areas_seek(struct areas *areas, uint64_t address);
 
 #endif

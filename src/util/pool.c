@@ -59,7 +59,7 @@ void pool_fini(struct pool *pool)
 
 static bool grow(struct pool *pool)
 {
-	size_t size = pool->chunks ? min_u64(pool->chunks->size * 2, CHUNK_HUGE) : CHUNK_FIRST;
+	size_t size = pool->chunks ? min_u64(pool->chunks->size * 8, CHUNK_HUGE) : CHUNK_FIRST;
 	struct pool_chunk *chunk = aligned_alloc(size < CHUNK_HUGE ? LINE : CHUNK_HUGE, size);
 
 	if (!chunk)

@@ -28,6 +28,10 @@ int copy_struct(void *out, size_t known, size_t least, const void *in, size_t si
 {
 	const uint8_t *bytes = in;
 
+	if (size == known) {
+		memcpy(out, in, known);
+		return 0;
+	}
 	if (size < least)
 		return -EINVAL;
 	for (size_t i = known; i < size; i++)
