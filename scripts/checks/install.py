@@ -44,10 +44,15 @@ def check_program(report, root, build):
         report.fail("pkg-config file or library not installed")
         return
     env = {"PKG_CONFIG_PATH": os.path.dirname(config), "PKG_CONFIG_SYSROOT_DIR": root}
-    for kind, options, variant in (("shared", "--cflags --libs", ""), ("static", "--cflags --libs --static", "-static")):
+    # libisal comes without an archive, so "static" is about libuiommu only.
+    flags = {
+        "shared": "$(pkg-config --cflags --libs uiommu)",
+        "static": "$(pkg-config --cflags --libs-only-L uiommu) -l:libuiommu.a $(pkg-config --libs --static uiommu | sed s/-luiommu//)",
+    }
+    for kind, line in flags.items():
         program = os.path.join(build, f"hello-{kind}")
-        line = f'gcc -std=c99 -Wall -Werror {variant} -o "{program}" examples/hello.c $(pkg-config {options} uiommu)'
-        if report.command(f"examples/hello.c with the installed {kind} library", ["sh", "-c", line], env=env):
+        command = f'gcc -std=c99 -Wall -Werror -o "{program}" examples/hello.c {line}'
+        if report.command(f"examples/hello.c with the installed {kind} library", ["sh", "-c", command], env=env):
             report.command(f"examples/hello.c, {kind}, runs", [program], env={"LD_LIBRARY_PATH": os.path.dirname(library)})
 
 

@@ -43,6 +43,7 @@ class Report:
         self.passed = 0
         self.failures = []
         self.skips = []
+        self.last_log = ""
         self.began = time.monotonic()
 
     def title(self, text):
@@ -58,6 +59,10 @@ class Report:
     def fail(self, name, log=""):
         self.failures.append(name)
         print(f"FAILED: {name}")
+        if log and log == self.last_log:
+            log = "(as before)"
+        else:
+            self.last_log = log
         lines = log.rstrip().splitlines()
         if len(lines) > LOG_LINES:
             print(f"    ({len(lines) - LOG_LINES} lines before)")
