@@ -38,26 +38,25 @@ static struct attach *attach_make(struct device *device, uint32_t pasid, struct 
 	return attach;
 }
 
+/* One user fewer; an automatic HWPT ends with the last one. Whoever is inside a call of it does this again (attach_to). */
+static void hwpt_unuse(struct hwpt *hwpt)
+{
+	if (!hwpt->automatic)
+		object_unuse(&hwpt->object);
+	else if (object_unuse_remove(&hwpt->object))
+		hwpt_end(&hwpt->object);
+}
+
 /* It is in no table and nothing uses it. */
 static void attach_free(struct attach *attach)
 {
 	struct hwpt *hwpt = attach->hwpt;
-	struct object *removed;
 
 	if (hwpt->queue)
 		fault_queue_forget(hwpt->queue, &attach->data);
 	if (hwpt->ioas)
 		ioas_unreserve(hwpt->ioas, attach);
-	if (hwpt->automatic) {
-		struct uiommu_context *context = hwpt->object.context;
-		uint32_t id = hwpt->object.id;
-
-		object_unuse(&hwpt->object);
-		if (!object_remove(context, id, &removed))
-			hwpt_end(removed);
-	} else {
-		object_unuse(&hwpt->object);
-	}
+	hwpt_unuse(hwpt);
 	object_unuse(&attach->device->object);
 	free(attach);
 }
@@ -139,9 +138,12 @@ static int close_pins(struct attach *attach, bool force, struct attach *instead)
 	if (!force && !cds_list_empty(&attach->data.pins)) {
 		error = -EDEADLOCK;
 	} else {
+		/* Who has found the old one just now goes on with it: replacing is not draining. */
+		attach->data.closed = true;
 		if (instead)
 			attach_table_set(&attach->device->data.table, attach->data.pasid, &instead->data);
-		__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
+		else
+			__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
 	}
 	pthread_mutex_unlock(&space->lock);
 	return error;
@@ -297,11 +299,8 @@ static struct hwpt *automatic_hwpt(struct ioas *ioas)
 /* Inside a call of the device. */
 static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool replace)
 {
-	struct uiommu_context *context = device->object.context;
-	struct object *target = object_get(context, pt_id, UIOMMU_OBJECT_NONE), *removed;
+	struct object *target = object_get(device->object.context, pt_id, UIOMMU_OBJECT_NONE);
 	struct hwpt *hwpt;
-	bool automatic;
-	uint32_t id;
 	int error;
 
 	if (!target)
@@ -318,12 +317,10 @@ static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool
 		return -EINVAL;
 	}
 	error = replace ? swap(device, pasid, hwpt) : attach_begin(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
-	automatic = hwpt->automatic;
-	id = hwpt->object.id;
+	/* A user for the moment between: an automatic HWPT whose attach failed, or has ended already, ends here. */
+	object_use(&hwpt->object);
 	object_put(&hwpt->object);
-	/* One that was made for an attach that failed. */
-	if (error && automatic && !object_remove(context, id, &removed))
-		hwpt_end(removed);
+	hwpt_unuse(hwpt);
 	return error;
 }
 

@@ -117,6 +117,27 @@ void object_unuse(struct object *object)
 	pthread_mutex_unlock(&object->context->lock);
 }
 
+/* Under the lock. */
+static void take_out(struct object *object)
+{
+	object->live = false;
+	object->context->live_count--;
+}
+
+/* Wait for the calls that are inside. One of them may begin to use it: then it stays. */
+static int wait_for_calls(struct object *object)
+{
+	struct uiommu_context *context = object->context;
+
+	while (object->calls)
+		pthread_cond_wait(&context->calls_done, &context->lock);
+	if (!object->users)
+		return 0;
+	object->live = true;
+	context->live_count++;
+	return -EBUSY;
+}
+
 int object_remove(struct uiommu_context *context, uint32_t id, struct object **out)
 {
 	struct object *object;
@@ -129,22 +150,30 @@ int object_remove(struct uiommu_context *context, uint32_t id, struct object **o
 	} else if (object->users) {
 		error = -EBUSY;
 	} else {
-		object->live = false;
-		context->live_count--;
-		while (object->calls)
-			pthread_cond_wait(&context->calls_done, &context->lock);
-		if (object->users) {
-			/* A call that was inside has begun to use it. */
-			object->live = true;
-			context->live_count++;
-			error = -EBUSY;
-		} else {
-			release_id(object);
-		}
+		take_out(object);
+		error = wait_for_calls(object);
 	}
+	if (!error)
+		release_id(object);
 	pthread_mutex_unlock(&context->lock);
 	*out = object;
 	return error;
+}
+
+bool object_unuse_remove(struct object *object)
+{
+	struct uiommu_context *context = object->context;
+	bool idle;
+
+	pthread_mutex_lock(&context->lock);
+	object->users--;
+	idle = object->live && !object->users && !object->calls;
+	if (idle) {
+		take_out(object);
+		release_id(object);
+	}
+	pthread_mutex_unlock(&context->lock);
+	return idle;
 }
 
 int uiommu_destroy(struct uiommu_context *context, uint32_t id)

@@ -71,6 +71,12 @@ void object_unuse(struct object *object);
  */
 int object_remove(struct uiommu_context *context, uint32_t id, struct object **out);
 
+/*
+ * The end of a use of an object that was made along with another: if nothing else uses it and no call is inside of it, it is taken
+ * out as well. True: the caller ends it.
+ */
+bool object_unuse_remove(struct object *object);
+
 /* The end of each type, with the object removed. They may wait for accesses. */
 void ioas_end(struct object *object);
 void ram_end(struct object *object);

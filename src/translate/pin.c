@@ -69,7 +69,7 @@ static unsigned int collect(struct attachment *attachment, struct uiommu_dma_pin
 	return UIOMMU_FAULT_NONE;
 }
 
-/* With the attachment entered. 0, -ENOBUFS, or -EFAULT with @failure set. */
+/* With the attachment entered. 0, -ENOBUFS, -EFAULT with @failure set, or -EAGAIN: it has been replaced meanwhile. */
 static int pin_held(struct uiommu_device *device, struct attachment *attachment, struct uiommu_dma_pin *request,
 		    struct uiommu_pin *pin, struct failure *failure)
 {
@@ -80,6 +80,10 @@ static int pin_held(struct uiommu_device *device, struct attachment *attachment,
 
 	pin->space = attachment->space;
 	pthread_mutex_lock(&pin->space->lock);
+	if (attachment->closed && !attachment->draining) {
+		pthread_mutex_unlock(&pin->space->lock);
+		return -EAGAIN;
+	}
 	reason = collect(attachment, request, pin, &address, &count);
 	if (reason) {
 		failure_set(failure, device, request->pasid, address, request->access, reason, attachment);
@@ -135,7 +139,9 @@ int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request,
 	made->opaque = request->opaque;
 	self = thread_self();
 	self->depth++;
-	error = pin(device, self, request, made, &failure);
+	do
+		error = pin(device, self, request, made, &failure);
+	while (error == -EAGAIN);
 	if (error == -EFAULT)
 		failure_report(self, device, &failure);
 	self->depth--;

@@ -42,7 +42,8 @@ struct attachment {
 	uint32_t device_id;
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
 	uint8_t access; /* what the attachment permits */
-	bool draining; /* atomic, set under the space's lock: accesses fail without a record, and no pin is added */
+	bool draining; /* atomic: accesses fail without a record */
+	bool closed; /* under the space's lock: no pin is added; if it is not draining, another attachment has taken its place */
 	uint32_t generation;
 	struct drainable drain;
 	struct cds_list_head pins; /* struct uiommu_pin made through it, under the space's lock */
@@ -89,7 +90,7 @@ void attach_table_set(struct attach_table *table, uint32_t pasid, struct attachm
 
 /*
  * Pins (uiommu_dma_pin). A pin is added under @space->lock, to areas that are found again under it, and only if the attachment is
- * not draining: so whoever finds no pin under the lock and then takes the area out, or sets @draining, is not overtaken by one.
+ * not closed: so whoever finds no pin under the lock and then takes the area out, or sets @closed, is not overtaken by one.
  *
  * Ask the holders of all pins of @area (or, if NULL, of @attachment) to put them: the callbacks run without @space->lock, which the
  * caller does not hold. The caller sees to it that @area or @attachment stays meanwhile. Returns -EDEADLOCK if one is left.
