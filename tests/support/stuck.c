@@ -138,8 +138,9 @@ void stuck_finish(void)
 		return;
 	close(prepared.file);
 	prepared.file = -1;
-	kill(prepared.fuse_server, SIGTERM);
-	waitpid(prepared.fuse_server, NULL, 0);
+	/* Root's server, and we are not root any more: it ends with this process. */
+	if (!kill(prepared.fuse_server, SIGTERM))
+		waitpid(prepared.fuse_server, NULL, 0);
 }
 
 static int open_uffd(enum stuck_kind kind)

@@ -39,7 +39,7 @@ void stuck_wait(const struct stuck *stuck);
 void stuck_kill(struct stuck *stuck);
 void stuck_stop(struct stuck *stuck);
 
-/* End the file system: accesses that wait for it fail. */
+/* The end of the file system, now or with this process: accesses that wait for it fail. */
 void stuck_finish(void);
 
 #endif
