@@ -8,6 +8,7 @@
 #include <fuse_lowlevel.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ static struct {
 	int uffd_device; /* /dev/userfaultfd, -1 if it could not be opened */
 	int file; /* on the file system that does not answer, -1 if there is none */
 	int fuse_event; /* readable once a read of the file waits */
+	int keep; /* the server serves as long as this is open somewhere */
 	pid_t fuse_server;
 	char mount_point[32];
 } prepared = {.uffd_device = -1, .file = -1};
@@ -84,16 +86,27 @@ static void fs_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t off
 
 static const struct fuse_lowlevel_ops operations = {.lookup = fs_lookup, .getattr = fs_getattr, .open = fs_open, .read = fs_read};
 
-/* Serves until SIGTERM, or the end of the parent. */
-static void serve(int event, int ready)
+static void *watch(void *opaque)
+{
+	const int *keep = opaque;
+	char byte;
+
+	if (read(*keep, &byte, 1) <= 0)
+		kill(getpid(), SIGTERM);
+	return NULL;
+}
+
+/* Serves until the other end of @keep is closed. (No signal of a parent that has become an ordinary user would reach root.) */
+static void serve(int event, int ready, int keep)
 {
 	char *arguments[] = {(char *)(uintptr_t) "stuck", (char *)(uintptr_t) "-o", (char *)(uintptr_t) "ro,allow_other", NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(geteuid() == 0 ? 3 : 1, arguments);
 	struct fuse_session *session = fuse_session_new(&args, &operations, sizeof(operations), &event);
 
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	pthread_t thread;
+
 	if (!session || fuse_set_signal_handlers(session) || fuse_session_mount(session, prepared.mount_point) ||
-	    write(ready, "", 1) != 1)
+	    pthread_create(&thread, NULL, watch, &keep) || write(ready, "", 1) != 1)
 		_exit(1);
 	fuse_session_loop(session);
 	fuse_session_unmount(session);
@@ -103,15 +116,20 @@ static void serve(int event, int ready)
 
 static void prepare_fuse(void)
 {
-	int ready[2], event[2];
+	int ready[2], event[2], keep[2];
 	char byte, path[64];
 
 	strcpy(prepared.mount_point, "/tmp/uiommu-XXXXXX");
-	support_check(!pipe(ready) && !pipe(event) && mkdtemp(prepared.mount_point));
+	support_check(!pipe2(ready, O_CLOEXEC) && !pipe2(event, O_CLOEXEC) && !pipe2(keep, O_CLOEXEC) &&
+		      mkdtemp(prepared.mount_point));
 	prepared.fuse_server = fork();
 	support_check(prepared.fuse_server >= 0);
-	if (!prepared.fuse_server)
-		serve(event[1], ready[1]);
+	if (!prepared.fuse_server) {
+		close(keep[1]);
+		serve(event[1], ready[1], keep[0]);
+	}
+	close(keep[0]);
+	prepared.keep = keep[1];
 	close(ready[1]);
 	close(event[1]);
 	prepared.fuse_event = event[0];
@@ -138,9 +156,7 @@ void stuck_finish(void)
 		return;
 	close(prepared.file);
 	prepared.file = -1;
-	/* Root's server, and we are not root any more: it ends with this process. */
-	if (!kill(prepared.fuse_server, SIGTERM))
-		waitpid(prepared.fuse_server, NULL, 0);
+	close(prepared.keep);
 }
 
 static int open_uffd(enum stuck_kind kind)
