@@ -87,17 +87,18 @@ static void default_action(int sig, const siginfo_t *info)
 /* As the kernel would have called it: with its mask, and once only if it asked for that. */
 static void call_handler(int sig, siginfo_t *info, void *context, struct sigaction *action)
 {
-	sigset_t mask = action->sa_mask, before;
+	struct sigaction called = *action;
+	sigset_t before;
 
-	if (!(action->sa_flags & SA_NODEFER))
-		sigaddset(&mask, sig);
-	if (action->sa_flags & (int)SA_RESETHAND)
-		action->sa_handler = SIG_DFL;
-	pthread_sigmask(SIG_BLOCK, &mask, &before);
-	if (action->sa_flags & SA_SIGINFO)
-		action->sa_sigaction(sig, info, context);
+	if (!(called.sa_flags & SA_NODEFER))
+		sigaddset(&called.sa_mask, sig);
+	if (called.sa_flags & (int)SA_RESETHAND)
+		*action = (struct sigaction){.sa_handler = SIG_DFL};
+	pthread_sigmask(SIG_BLOCK, &called.sa_mask, &before);
+	if (called.sa_flags & SA_SIGINFO)
+		called.sa_sigaction(sig, info, context);
 	else
-		action->sa_handler(sig);
+		called.sa_handler(sig);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
