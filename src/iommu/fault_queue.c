@@ -156,13 +156,12 @@ static int queue_make(uint32_t depth, struct fault_queue **out)
 {
 	struct fault_queue *queue = calloc(1, sizeof(*queue));
 
-	*out = queue;
 	if (!queue)
 		return -ENOMEM;
 	queue->ring = malloc(depth * sizeof(*queue->ring));
 	queue->eventfd = queue->ring ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
 	if (queue->eventfd < 0) {
-		int error = queue->ring ? -errno : -ENOMEM;
+		int error = queue->ring && errno == EMFILE ? -EMFILE : -ENOMEM;
 
 		free(queue->ring);
 		free(queue);
@@ -172,6 +171,7 @@ static int queue_make(uint32_t depth, struct fault_queue **out)
 	queue->depth = depth;
 	pthread_mutex_init(&queue->lock, NULL);
 	CDS_INIT_LIST_HEAD(&queue->waiting);
+	*out = queue;
 	return 0;
 }
 
