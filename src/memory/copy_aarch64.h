@@ -105,7 +105,7 @@ static inline size_t raw_words(void *dst, const void *src, size_t length, unsign
 			 : "memory", "x10")
 
 /* 1, 2, 4 or 8 bytes. */
-static inline size_t raw_single(void *dst, const void *src, size_t length, unsigned long *trap)
+static inline __attribute__((always_inline)) size_t raw_single(void *dst, const void *src, size_t length, unsigned long *trap)
 {
 	register unsigned long flags __asm__("x9") = 0;
 

@@ -117,7 +117,7 @@ static inline size_t raw_blocks(void *dst, const void *src, size_t length, unsig
 			 : "memory", "rdx")
 
 /* 1, 2, 4 or 8 bytes. */
-static inline size_t raw_single(void *dst, const void *src, size_t length, unsigned long *trap)
+static inline __attribute__((always_inline)) size_t raw_single(void *dst, const void *src, size_t length, unsigned long *trap)
 {
 	unsigned long flags = 0;
 

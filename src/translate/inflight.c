@@ -9,14 +9,12 @@
 
 static pthread_mutex_t inflight_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t inflight_left = PTHREAD_COND_INITIALIZER;
-static CDS_LIST_HEAD(threads); /* every struct thread_state that is registered, under inflight_lock */
-static unsigned int threads_seen;
+static CDS_LIST_HEAD(threads); /* every struct thread_state that is registered, by index, under inflight_lock */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
 
-static __thread struct thread_state thread;
-static __thread bool registered;
+__thread struct thread_state thread_current;
 
 /* Runs when a thread ends; it is inside of nothing then. A later destructor that does DMA registers the thread once more. */
 static void unregister_thread(void *opaque)
@@ -27,7 +25,7 @@ static void unregister_thread(void *opaque)
 	cds_list_del(&self->link);
 	pthread_mutex_unlock(&inflight_lock);
 	urcu_memb_unregister_thread();
-	registered = false;
+	self->registered = false;
 	free(self->buffer);
 	self->buffer = NULL;
 }
@@ -38,8 +36,8 @@ static void fork_child(void)
 	pthread_mutex_init(&inflight_lock, NULL);
 	pthread_cond_init(&inflight_left, NULL);
 	CDS_INIT_LIST_HEAD(&threads);
-	if (registered)
-		cds_list_add_tail(&thread.link, &threads);
+	if (thread_current.registered)
+		cds_list_add_tail(&thread_current.link, &threads);
 }
 
 static void fork_prepare(void)
@@ -58,23 +56,35 @@ static void prepare(void)
 		abort();
 }
 
-static struct thread_state *register_thread(void)
+/* The lowest number that no thread has; the list is kept in its order. */
+static void take_index(struct thread_state *self)
 {
+	struct cds_list_head *before = &threads;
+	struct thread_state *other;
+
+	self->index = 0;
+	cds_list_for_each_entry (other, &threads, link) {
+		if (other->index != self->index)
+			break;
+		self->index++;
+		before = &other->link;
+	}
+	cds_list_add(&self->link, before);
+}
+
+struct thread_state *thread_register(void)
+{
+	struct thread_state *self = &thread_current;
+
 	pthread_once(&once, prepare);
-	if (pthread_setspecific(thread_end, &thread))
+	if (pthread_setspecific(thread_end, self))
 		abort();
 	urcu_memb_register_thread();
 	pthread_mutex_lock(&inflight_lock);
-	thread.index = threads_seen++;
-	cds_list_add_tail(&thread.link, &threads);
+	take_index(self);
 	pthread_mutex_unlock(&inflight_lock);
-	registered = true;
-	return &thread;
-}
-
-struct thread_state *thread_self(void)
-{
-	return likely(registered) ? &thread : register_thread();
+	self->registered = true;
+	return self;
 }
 
 uint8_t *thread_buffer(struct thread_state *self)
@@ -89,7 +99,7 @@ uint8_t *thread_buffer(struct thread_state *self)
 
 bool thread_inside(void)
 {
-	return thread.depth != 0;
+	return thread_current.depth != 0;
 }
 
 struct inflight_slot *inflight_enter(struct thread_state *self, struct drainable *object)

@@ -27,7 +27,7 @@ struct drainable {
 	void (*done)(struct drainable *); /* set while a drain runs */
 };
 
-enum { INFLIGHT_SLOTS = 8, THREAD_BUFFER_SIZE = 64 << 10 };
+enum { INFLIGHT_SLOTS = 8, THREAD_BUFFER_SIZE = 256 << 10 };
 
 struct inflight_slot {
 	uintptr_t word; /* struct drainable *, bit 0: marked. Written by its thread, marked by writers. */
@@ -37,14 +37,22 @@ struct inflight_slot {
 struct thread_state {
 	struct inflight_slot slots[INFLIGHT_SLOTS];
 	unsigned int depth; /* accesses and callbacks this thread is inside of */
-	unsigned int index; /* small number, for sharded counters */
+	unsigned int index; /* small number, unique among those alive; for sharded counters */
+	bool registered;
 	uint8_t *buffer; /* THREAD_BUFFER_SIZE private bytes, made on first use */
 	struct cds_list_head link;
 };
 
+extern __thread struct thread_state thread_current __attribute__((visibility("hidden")));
+
+struct thread_state *thread_register(void);
+
 /* The calling thread's state, registered as RCU reader. Never NULL; the first call of a thread may allocate and aborts when it
  * can't. */
-struct thread_state *thread_self(void);
+static inline struct thread_state *thread_self(void)
+{
+	return __builtin_expect(thread_current.registered, 1) ? &thread_current : thread_register();
+}
 
 /* The thread's private buffer. Never NULL; aborts without memory. */
 uint8_t *thread_buffer(struct thread_state *self);

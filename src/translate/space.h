@@ -16,6 +16,7 @@
 #include <uiommu/dma.h>
 
 #include "memory/areas.h"
+#include "util/rcu.h"
 
 struct process;
 struct fault_sink;
@@ -28,7 +29,10 @@ struct space {
 
 enum { COUNTER_SHARDS = 8 };
 
-/* Written by one thread each (index modulo COUNTER_SHARDS, relaxed atomics), so that a hit shares no cache line. */
+/*
+ * Each shard but the last is written by one thread (thread_state.index), so that a hit shares no cache line and needs no locked
+ * instruction. The last one is for all further threads. Readers add them up with relaxed loads.
+ */
 struct attach_counters {
 	uint64_t bytes_read;
 	uint64_t bytes_written;
@@ -50,7 +54,7 @@ struct attachment {
 	struct attach_counters counters[COUNTER_SHARDS];
 };
 
-enum { TABLE_FANOUT_LG2 = 10 };
+enum { TABLE_FANOUT_LG2 = 10, TABLE_FANOUT = 1 << TABLE_FANOUT_LG2 };
 
 struct attach_table {
 	struct attachment *rid; /* without PASID; RCU */
@@ -76,8 +80,27 @@ struct fault_sink {
 void attach_table_init(struct attach_table *table);
 void attach_table_fini(struct attach_table *table);
 
+/* Where the pointer of @pasid is, or NULL if no room has been made for it. */
+static inline struct attachment **attach_table_place(const struct attach_table *table, uint32_t pasid)
+{
+	struct attachment ***top = rcu_read(table->by_pasid), **leaf;
+
+	if (!top || pasid > UIOMMU_PASID_LAST)
+		return NULL;
+	leaf = rcu_read(top[pasid >> TABLE_FANOUT_LG2]);
+	return leaf ? &leaf[pasid & (TABLE_FANOUT - 1)] : NULL;
+}
+
 /* In an RCU read section, or under the device's lock. */
-struct attachment *attach_table_find(const struct attach_table *table, uint32_t pasid);
+static inline struct attachment *attach_table_find(const struct attach_table *table, uint32_t pasid)
+{
+	struct attachment **place;
+
+	if (pasid == UIOMMU_NO_PASID)
+		return rcu_read(table->rid);
+	place = attach_table_place(table, pasid);
+	return place ? rcu_read(*place) : NULL;
+}
 
 /* The lowest PASID >= @from that has an attachment, or 0. Under the device's lock, or where nothing changes. */
 uint32_t attach_table_next(const struct attach_table *table, uint32_t from);

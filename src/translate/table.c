@@ -6,7 +6,7 @@
 #include "translate/space.h"
 #include "util/rcu.h"
 
-enum { FANOUT = 1 << TABLE_FANOUT_LG2 };
+enum { FANOUT = TABLE_FANOUT };
 
 _Static_assert(FANOUT *FANOUT == UIOMMU_PASID_LAST + 1, "two levels are all PASIDs");
 
@@ -22,27 +22,6 @@ void attach_table_fini(struct attach_table *table)
 			free(table->by_pasid[i]);
 	free(table->by_pasid);
 	*table = (struct attach_table){0};
-}
-
-/* Where @pasid's pointer is, or NULL if its level has not been made. */
-static struct attachment **place(const struct attach_table *table, uint32_t pasid)
-{
-	struct attachment ***top = rcu_read(table->by_pasid), **leaf;
-
-	if (!top || pasid > UIOMMU_PASID_LAST)
-		return NULL;
-	leaf = rcu_read(top[pasid >> TABLE_FANOUT_LG2]);
-	return leaf ? &leaf[pasid & (FANOUT - 1)] : NULL;
-}
-
-struct attachment *attach_table_find(const struct attach_table *table, uint32_t pasid)
-{
-	struct attachment **slot;
-
-	if (pasid == UIOMMU_NO_PASID)
-		return rcu_read(table->rid);
-	slot = place(table, pasid);
-	return slot ? rcu_read(*slot) : NULL;
 }
 
 int attach_table_prepare(struct attach_table *table, uint32_t pasid)
@@ -68,7 +47,7 @@ int attach_table_prepare(struct attach_table *table, uint32_t pasid)
 
 void attach_table_set(struct attach_table *table, uint32_t pasid, struct attachment *attachment)
 {
-	struct attachment **slot = pasid == UIOMMU_NO_PASID ? &table->rid : place(table, pasid);
+	struct attachment **slot = pasid == UIOMMU_NO_PASID ? &table->rid : attach_table_place(table, pasid);
 
 	rcu_publish(*slot, attachment);
 }
@@ -76,7 +55,7 @@ void attach_table_set(struct attach_table *table, uint32_t pasid, struct attachm
 uint32_t attach_table_next(const struct attach_table *table, uint32_t from)
 {
 	for (uint32_t pasid = from; pasid <= UIOMMU_PASID_LAST; pasid++) {
-		struct attachment **slot = place(table, pasid);
+		struct attachment **slot = attach_table_place(table, pasid);
 
 		if (!slot)
 			pasid |= FANOUT - 1;
