@@ -12,6 +12,10 @@
 enum {
 	GROUP_PIECES = 64, /* reads of one process in one system call, */
 	GROUP_BYTES = 256 << 10, /* of so many bytes at most */
+	/* Copied in one read section: a grace period, and so an unmap of anything, waits no longer than for these (0.1 ms). */
+	RESIDENT_BYTES = 1 << 20,
+	/* Done with one look at the attachment: a drain that somebody waits for comes in between. */
+	HELD_BYTES = 8 << 20,
 };
 
 /* What one thread's call carries along. */
@@ -60,13 +64,26 @@ static unsigned int copy_reason(const struct copy_result *result)
 	return result->unmapped ? UIOMMU_FAULT_UNMAPPED : UIOMMU_FAULT_PERMISSION;
 }
 
+/* The caller's own buffer is not there. That is no fault of the device's memory: it ends as with any memcpy(). */
+static void touch_buffer(void *byte, unsigned int access)
+{
+	if (access == UIOMMU_READ)
+		*(volatile uint8_t *)byte = 0;
+	else
+		(void)*(volatile uint8_t *)byte;
+}
+
 static uint64_t use_host(const struct piece *piece, void *buffer, unsigned int access, unsigned int *reason)
 {
 	struct copy_result copied = access == UIOMMU_READ ? copy_bytes(buffer, piece->host, piece->length)
 							  : copy_bytes(piece->host, buffer, piece->length);
 
-	if (unlikely(copied.fault != COPY_OK))
+	if (likely(copied.fault == COPY_OK))
+		return copied.done;
+	if (copied.fault == (access == UIOMMU_READ ? COPY_FAULT_READ : COPY_FAULT_WRITE))
 		*reason = copy_reason(&copied);
+	else
+		touch_buffer((uint8_t *)buffer + copied.done, access);
 	return copied.done;
 }
 
@@ -85,12 +102,12 @@ static uint64_t use_process(const struct piece *piece, uint64_t address, void *b
 
 static void count(const struct call *call, const struct piece *piece, unsigned int access, uint64_t bytes)
 {
-	struct attach_counters *counters = piece_counters(call->self, piece);
+	struct attach_counters *counters = counters_of(call->self, piece->attachment);
 
-	counter_add(access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, bytes);
+	counter_add(call->self, access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, bytes);
 }
 
-/* One piece of a read or write: returns bytes done; call->failure is set if that is not all of the piece. */
+/* One piece of a read or write: returns bytes done; call->failure is set if the next one failed. */
 static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length,
 				      unsigned int access)
 {
@@ -99,8 +116,9 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 	uint64_t done = 0;
 
 	rcu_enter();
-	reason = piece_find(call->device, pasid, address, length, access, &piece);
+	reason = piece_find(call->device, pasid, address, min_u64(length, HELD_BYTES), access, &piece);
 	if (likely(!reason && piece.resident)) {
+		piece.length = min_u64(piece.length, RESIDENT_BYTES);
 		done = use_host(&piece, buffer, access, &reason);
 		count(call, &piece, access, done);
 		if (unlikely(reason))
@@ -134,115 +152,181 @@ static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, vo
 	return done;
 }
 
+/*
+ * All of it in one resident area: nothing sleeps, nothing calls back, so nothing has to be set up for that. Returns the bytes done;
+ * the long way finds out what is in the way of the rest.
+ */
+static inline __attribute__((always_inline)) size_t transfer_hit(struct uiommu_device *device, uint32_t pasid, uint64_t address,
+								 void *buffer, size_t length, unsigned int access)
+{
+	struct thread_state *self = thread_self();
+	struct attachment *attachment;
+	struct attach_counters *counters;
+	struct area *area;
+	size_t done = 0;
+
+	if (unlikely(length - 1 >= RESIDENT_BYTES))
+		return 0;
+	rcu_enter();
+	attachment = attach_table_find(&device->table, pasid);
+	if (likely(attachment && attachment->access & access && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))) {
+		area = areas_find(&attachment->space->areas, address);
+		if (likely(area && area->resident && area->access & access && length - 1 <= area->last - address)) {
+			uint8_t *host = area->host + (address - area->start);
+
+			done = access == UIOMMU_READ ? copy_bytes(buffer, host, length).done
+						     : copy_bytes(host, buffer, length).done;
+			counters = counters_of(self, attachment);
+			counter_add(self, access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, done);
+		}
+	}
+	rcu_leave();
+	return done;
+}
+
+/* The long way, from @done on. */
+static __attribute__((noinline)) int transfer_rest(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer,
+						   size_t length, size_t done, unsigned int access,
+						   struct uiommu_dma_result *result)
+{
+	struct call call;
+
+	call_begin(&call, device);
+	done += transfer(&call, pasid, address + done, (uint8_t *)buffer + done, length - done, access);
+	return call_end(&call, done, result);
+}
+
+static inline __attribute__((always_inline)) int transfer_all(struct uiommu_device *device, uint32_t pasid, uint64_t address,
+							      void *buffer, size_t length, unsigned int access,
+							      struct uiommu_dma_result *result)
+{
+	size_t done = transfer_hit(device, pasid, address, buffer, length, access);
+
+	if (unlikely(done < length))
+		return transfer_rest(device, pasid, address, buffer, length, done, access, result);
+	if (result)
+		*result = (struct uiommu_dma_result){.done = done};
+	return 0;
+}
+
 int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer, size_t length,
 		    struct uiommu_dma_result *result)
 {
-	struct call call;
-	uint64_t done;
-
-	call_begin(&call, device);
-	done = transfer(&call, pasid, address, buffer, length, UIOMMU_READ);
-	return call_end(&call, done, result);
+	return transfer_all(device, pasid, address, buffer, length, UIOMMU_READ, result);
 }
 
 int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, uint64_t address, const void *buffer, size_t length,
 		     struct uiommu_dma_result *result)
 {
-	struct call call;
-	uint64_t done;
-
-	call_begin(&call, device);
-	done = transfer(&call, pasid, address, (void *)(uintptr_t)buffer, length, UIOMMU_WRITE);
-	return call_end(&call, done, result);
+	return transfer_all(device, pasid, address, (void *)(uintptr_t)buffer, length, UIOMMU_WRITE, result);
 }
 
-/* How many of @ops, from the first one on, are reads of one process that can be one system call; 0: the first one is something
- * else. */
-static size_t group(struct call *call, const struct uiommu_dma_op *ops, size_t count, struct process_piece *pieces,
-		    struct piece *piece)
+/* Can @op be one of a group? Inside a read section. */
+static bool groups(const struct call *call, const struct uiommu_dma_op *op, unsigned int access, struct piece *piece)
 {
-	struct attachment *attachment = NULL;
+	if (!op->length || op->length > GROUP_BYTES || clip(op->address, op->length) < op->length)
+		return false;
+	return !piece_find(call->device, op->pasid, op->address, op->length, access, piece) && !piece->host &&
+	       piece->length == op->length;
+}
+
+/*
+ * How many of @ops, from the first one on, are accesses to one process that can be made together. 0: the first one is something
+ * else. Otherwise @piece is held; its attachment is that of all.
+ */
+static size_t group(struct call *call, const struct uiommu_dma_op *ops, size_t count, unsigned int access,
+		    struct process_piece *pieces, struct piece *piece)
+{
+	struct piece next = {0};
 	uint64_t bytes = 0;
-	size_t grouped = 0;
+	size_t n;
 
 	rcu_enter();
-	for (; grouped < count && grouped < GROUP_PIECES; grouped++) {
-		const struct uiommu_dma_op *op = &ops[grouped];
-
-		bytes += op->length;
-		if (!op->length || op->length > GROUP_BYTES || bytes > GROUP_BYTES || clip(op->address, op->length) < op->length ||
-		    piece_find(call->device, op->pasid, op->address, op->length, UIOMMU_READ, piece) || piece->host ||
-		    piece->length < op->length || (attachment && piece->attachment != attachment))
+	for (n = 0; n < count && n < GROUP_PIECES && groups(call, &ops[n], access, &next); n++) {
+		bytes += ops[n].length;
+		if (n && (bytes > GROUP_BYTES || next.attachment != piece->attachment))
 			break;
-		attachment = piece->attachment;
-		pieces[grouped] = (struct process_piece){.address = op->address, .buffer = op->buffer, .length = op->length};
+		*piece = next;
+		pieces[n] = (struct process_piece){.address = ops[n].address, .buffer = ops[n].buffer, .length = ops[n].length};
 	}
-	if (!grouped) {
+	if (n)
+		piece_hold(call->self, piece);
+	else
 		rcu_leave();
-		return 0;
-	}
-	piece->attachment = attachment;
-	piece->area = NULL;
-	piece_hold(call->self, piece);
-	return grouped;
+	return n;
 }
 
-/* A grouped read: returns the number of ops done with. */
-static size_t read_group(struct call *call, struct uiommu_dma_op *ops, size_t n, bool *failed)
+/* The results of a group. Returns the number of @failures. */
+static size_t group_results(const struct call *call, struct uiommu_dma_op *ops, const struct process_piece *pieces, size_t n,
+			    unsigned int access, const struct piece *piece, struct failure *failures)
 {
-	struct failure failures[GROUP_PIECES];
-	struct process_piece pieces[GROUP_PIECES];
-	struct piece piece;
-	size_t grouped = group(call, ops, n, pieces, &piece), failure_count = 0;
+	size_t failed = 0;
 	uint64_t bytes = 0;
 
-	if (!grouped)
-		return 0;
-	process_readv(piece.attachment->space->process, pieces, grouped);
-	for (size_t i = 0; i < grouped; i++) {
+	for (size_t i = 0; i < n; i++) {
 		bytes += pieces[i].done;
 		ops[i].result = (struct uiommu_dma_result){.done = pieces[i].done};
 		if (likely(pieces[i].done == ops[i].length))
 			continue;
-		failure_set(&failures[failure_count], call->device, ops[i].pasid, ops[i].address + pieces[i].done, UIOMMU_READ,
-			    pieces[i].reason, piece.attachment);
-		ops[i].result.fault = failures[failure_count++].fault;
+		failure_set(&failures[failed], call->device, ops[i].pasid, ops[i].address + pieces[i].done, access,
+			    pieces[i].reason, piece->attachment);
+		ops[i].result.fault = failures[failed++].fault;
 	}
-	counter_add(&piece_counters(call->self, &piece)->bytes_read, bytes);
+	count(call, piece, access, bytes);
+	return failed;
+}
+
+/* Returns the number of ops done with; 0: the first one cannot be part of a group. */
+static size_t transfer_group(struct call *call, struct uiommu_dma_op *ops, size_t count, unsigned int access, bool *failed)
+{
+	struct failure failures[GROUP_PIECES];
+	struct process_piece pieces[GROUP_PIECES];
+	struct piece piece = {0};
+	size_t n = group(call, ops, count, access, pieces, &piece), failure_count;
+
+	if (!n)
+		return 0;
+	if (access == UIOMMU_READ)
+		process_readv(piece.attachment->space->process, pieces, n);
+	else
+		process_writev(piece.attachment->space->process, pieces, n);
+	failure_count = group_results(call, ops, pieces, n, access, &piece, failures);
 	piece_release(&piece);
 	for (size_t i = 0; i < failure_count; i++)
 		failure_report(call->self, call->device, &failures[i]);
 	*failed |= failure_count > 0;
-	return grouped;
+	return n;
+}
+
+static int transfer_vector(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count, unsigned int access)
+{
+	struct thread_state *self = thread_self();
+	struct call call = {.device = device, .self = self};
+	bool failed = false;
+
+	self->depth++;
+	for (size_t i = 0; i < count;) {
+		size_t n = transfer_group(&call, ops + i, count - i, access, &failed);
+
+		if (!n) {
+			failed |= transfer_all(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length, access,
+					       &ops[i].result) != 0;
+			n = 1;
+		}
+		i += n;
+	}
+	self->depth--;
+	return failed ? -EFAULT : 0;
 }
 
 int uiommu_dma_readv(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count)
 {
-	bool failed = false;
-	struct call call;
-	size_t i = 0;
-
-	call_begin(&call, device);
-	while (i < count) {
-		size_t grouped = read_group(&call, ops + i, count - i, &failed);
-
-		if (!grouped) {
-			failed |= uiommu_dma_read(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length,
-						  &ops[i].result) != 0;
-			grouped = 1;
-		}
-		i += grouped;
-	}
-	return call_end(&call, 0, NULL) || failed ? -EFAULT : 0;
+	return transfer_vector(device, ops, count, UIOMMU_READ);
 }
 
 int uiommu_dma_writev(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count)
 {
-	bool failed = false;
-
-	for (size_t i = 0; i < count; i++)
-		failed |= uiommu_dma_write(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length, &ops[i].result) != 0;
-	return failed ? -EFAULT : 0;
+	return transfer_vector(device, ops, count, UIOMMU_WRITE);
 }
 
 /* Both ends are mapped here: copy from one to the other. Returns bytes done, 0 without a failure if an end is not mapped here. */
@@ -265,7 +349,7 @@ static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *ds
 		to.slots[1] = to.area ? inflight_enter(call->self, &to.area->drain) : NULL;
 		piece_hold(call->self, &from);
 	}
-	copied = copy_bytes(to.host, from.host, min_u64(from.length, to.length));
+	copied = copy_bytes(to.host, from.host, min_u64(min_u64(from.length, to.length), RESIDENT_BYTES));
 	count(call, &from, UIOMMU_READ, copied.done);
 	count(call, &to, UIOMMU_WRITE, copied.done);
 	if (unlikely(copied.fault == COPY_FAULT_READ))

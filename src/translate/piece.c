@@ -81,13 +81,13 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 		return;
 	}
 	if (failure->fault.reason == UIOMMU_FAULT_DRAINING) {
-		counter_add(&attachment->counters[self->index % COUNTER_SHARDS].discarded, 1);
+		counter_add(self, &counters_of(self, attachment)->discarded, 1);
 		rcu_leave();
 		return;
 	}
 	slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();
-	counter_add(&attachment->counters[self->index % COUNTER_SHARDS].faults, 1);
+	counter_add(self, &counters_of(self, attachment)->faults, 1);
 	if (attachment->sink)
 		attachment->sink->event(attachment->sink, &failure->fault);
 	else

@@ -60,14 +60,18 @@ static inline void piece_release(struct piece *piece)
 	inflight_leave(piece->slots[0]);
 }
 
-static inline struct attach_counters *piece_counters(const struct thread_state *self, const struct piece *piece)
+static inline struct attach_counters *counters_of(const struct thread_state *self, struct attachment *attachment)
 {
-	return &piece->attachment->counters[self->index % COUNTER_SHARDS];
+	return &attachment->counters[min_u64(self->index, COUNTER_SHARDS - 1)];
 }
 
-static inline void counter_add(uint64_t *counter, uint64_t amount)
+/* A counter of counters_of(). */
+static inline void counter_add(const struct thread_state *self, uint64_t *counter, uint64_t amount)
 {
-	__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
+	if (likely(self->index < COUNTER_SHARDS - 1)) /* nobody else writes it: no locked instruction */
+		__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
 }
 
 /* Fill in @failure for the byte at @address. */
