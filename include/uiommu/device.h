@@ -135,7 +135,8 @@ UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id,
  *
  * When it returns nothing uses the old one any more.
  *
- * Return: as uiommu_attach(); -EINVAL if nothing is attached; -EDEADLOCK (a pin was not put), -EDEADLK (inside an access).
+ * Return: as uiommu_attach(), but -EINVAL if nothing is attached, and -EBUSY if a bind is (bind.h); -EDEADLOCK (a pin was not put),
+ * -EDEADLK (inside an access).
  */
 UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 
@@ -147,8 +148,8 @@ UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id
  *
  * When it returns, no access of this (device, PASID) is running or will still have an effect.
  *
- * Return: 0 (also if nothing is attached), -ENOENT (no such device), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK
- * (inside an access or callback).
+ * Return: 0 (also if nothing is attached), -ENOENT (no such device), -EBUSY (a bind is, see uiommu_unbind()), -EDEADLOCK (a pin was
+ * not put; nothing has changed), -EDEADLK (inside an access or callback).
  */
 UIOMMU_API int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 

@@ -13,12 +13,14 @@ static struct attach *of(struct attachment *data)
 	return container_of(data, struct attach, data);
 }
 
-static struct attach *attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+/* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves. */
+static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct attach **out)
 {
 	struct attach *attach = aligned_alloc(_Alignof(struct attach), sizeof(*attach));
+	int error;
 
 	if (!attach)
-		return NULL;
+		return -ENOMEM;
 	memset(attach, 0, sizeof(*attach));
 	attach->device = device;
 	attach->hwpt = hwpt;
@@ -29,13 +31,15 @@ static struct attach *attach_make(struct device *device, uint32_t pasid, struct 
 	attach->data.access = (uint8_t)access;
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
 	CDS_INIT_LIST_HEAD(&attach->data.pins);
-	if (hwpt->ioas && ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count)) {
+	error = hwpt->ioas ? ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count) : 0;
+	if (error) {
 		free(attach);
-		return NULL;
+		return error;
 	}
 	object_use(&device->object);
 	object_use(&hwpt->object);
-	return attach;
+	*out = attach;
+	return 0;
 }
 
 /* One user fewer; an automatic HWPT ends with the last one. Whoever is inside a call of it does this again (attach_to). */
@@ -72,20 +76,20 @@ static int check_pasid(const struct device *device, uint32_t pasid, const struct
 	return 0;
 }
 
-/* Under the device's lock. A reservation that hits an area is the only way that a new attachment is refused but for memory. */
+/* Under the device's lock. */
 static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
 {
 	struct attach *attach;
+	int error;
 
 	if (attach_table_prepare(&device->data.table, pasid))
 		return -ENOMEM;
 	if (attach_table_find(&device->data.table, pasid))
 		return -EBUSY;
-	attach = attach_make(device, pasid, hwpt, access);
-	if (!attach)
-		return hwpt->ioas && device->reserved_count ? -EADDRINUSE : -ENOMEM;
-	attach_table_set(&device->data.table, pasid, &attach->data);
-	return 0;
+	error = attach_make(device, pasid, hwpt, access, &attach);
+	if (!error)
+		attach_table_set(&device->data.table, pasid, &attach->data);
+	return error;
 }
 
 int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
@@ -100,21 +104,32 @@ int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsig
 	return error;
 }
 
-/* The attachment of @pasid, now marked as ending by us; waits for another one who is ending it. */
-static struct attach *claim(struct device *device, uint32_t pasid)
+static bool is_bind(const struct attachment *data)
+{
+	return container_of(data, struct attach, data)->hwpt->object.type == UIOMMU_OBJECT_HWPT_SVA;
+}
+
+/*
+ * The attachment of @pasid, now marked as ending by us; waits for another one who is ending it. -ENOENT; -EBUSY: it is a bind's and
+ * not the caller's to end.
+ */
+static int claim(struct device *device, uint32_t pasid, bool bind, struct attach **out)
 {
 	struct attachment *found;
-	struct attach *attach = NULL;
+	int error = -ENOENT;
 
 	pthread_mutex_lock(&device->lock);
-	while ((found = attach_table_find(&device->data.table, pasid)) && of(found)->ending)
+	while ((found = attach_table_find(&device->data.table, pasid)) && is_bind(found) == bind && of(found)->ending)
 		pthread_cond_wait(&device->ended, &device->lock);
-	if (found) {
-		attach = of(found);
-		attach->ending = true;
+	if (found && is_bind(found) != bind) {
+		error = -EBUSY;
+	} else if (found) {
+		error = 0;
+		*out = of(found);
+		(*out)->ending = true;
 	}
 	pthread_mutex_unlock(&device->lock);
-	return attach;
+	return error;
 }
 
 static void unclaim(struct attach *attach)
@@ -149,18 +164,21 @@ static int close_pins(struct attach *attach, bool force, struct attach *instead)
 	return error;
 }
 
+static int end_prepare(struct device *device, uint32_t pasid, bool bind, bool force, struct attach **out)
+{
+	int error = claim(device, pasid, bind, out);
+
+	if (error)
+		return error;
+	error = close_pins(*out, force, NULL);
+	if (error)
+		unclaim(*out);
+	return error;
+}
+
 int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct attach **out)
 {
-	struct attach *attach = claim(device, pasid);
-	int error;
-
-	if (!attach)
-		return -ENOENT;
-	error = close_pins(attach, force, NULL);
-	if (error)
-		unclaim(attach);
-	*out = attach;
-	return error;
+	return end_prepare(device, pasid, true, force, out);
 }
 
 /* The last access that used it has left. Who comes now does not get further than to see that it is draining. */
@@ -209,7 +227,7 @@ int attach_end(struct device *device, uint32_t pasid, bool force)
 {
 	struct waiter waiter = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 	struct attach *attach;
-	int error = attach_end_prepare(device, pasid, force, &attach);
+	int error = end_prepare(device, pasid, false, force, &attach);
 
 	if (error)
 		return error;
@@ -249,13 +267,13 @@ static int swap(struct device *device, uint32_t pasid, struct hwpt *hwpt)
 
 	if (error)
 		return error;
-	old = claim(device, pasid);
-	if (!old)
-		return -EINVAL;
-	new = attach_make(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
-	if (!new) {
+	error = claim(device, pasid, false, &old);
+	if (error)
+		return error == -ENOENT ? -EINVAL : error;
+	error = attach_make(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC, &new);
+	if (error) {
 		unclaim(old);
-		return hwpt->ioas && device->reserved_count ? -EADDRINUSE : -ENOMEM;
+		return error;
 	}
 	error = close_pins(old, false, new);
 	if (error) {
@@ -272,28 +290,20 @@ static int swap(struct device *device, uint32_t pasid, struct hwpt *hwpt)
 	return 0;
 }
 
-/* An HWPT that was made for @ioas by an earlier attach, or a new one; inside a call of it. */
+/* The HWPT that was made for @ioas by an earlier attach, or a new one; inside a call of it. */
 static struct hwpt *automatic_hwpt(struct ioas *ioas)
 {
-	struct uiommu_context *context = ioas->object.context;
+	struct object *object = object_get_at(ioas->object.context, &ioas->automatic);
 	struct hwpt *hwpt;
 
-	for (uint32_t id = 1; id < context->capacity; id++) {
-		struct object *object = object_get(context, id, UIOMMU_OBJECT_HWPT_PAGING);
-
-		if (!object)
-			continue;
-		hwpt = object_hwpt(object);
-		if (hwpt->automatic && hwpt->ioas == ioas)
-			return hwpt;
-		object_put(object);
-	}
+	if (object)
+		return object_hwpt(object);
 	hwpt = hwpt_alloc_paging(ioas, NULL, UIOMMU_HWPT_PASID);
 	if (!hwpt)
 		return NULL;
 	hwpt->automatic = true;
-	object_finalise(&hwpt->object);
-	return object_hwpt(object_get(context, hwpt->object.id, UIOMMU_OBJECT_HWPT_PAGING));
+	object_finalise_at(&hwpt->object, &ioas->automatic);
+	return hwpt;
 }
 
 /* Inside a call of the device. */

@@ -25,13 +25,13 @@ struct attach {
 int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access);
 
 /*
- * @force: whatever pins are left. -ENOENT: nothing is attached. If it is ending already, this waits for that, and then says
- * -ENOENT.
+ * Of a bind. @force: whatever pins are left. -ENOENT: nothing is attached. If it is ending already, this waits for that, and then
+ * says -ENOENT.
  */
 int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct attach **out);
 void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque);
 
-/* Both, and wait. */
+/* Both, and wait, of what is no bind: that gives -EBUSY. */
 int attach_end(struct device *device, uint32_t pasid, bool force);
 
 /* Every attachment of every device of a context that closes. */

@@ -91,14 +91,6 @@ int uiommu_open(const struct uiommu_options *options, struct uiommu_context **ou
 	return *out ? 0 : -ENOMEM;
 }
 
-/* Objects refer to each other without circles: end what nobody uses until nothing is left. */
-static void end_objects(struct uiommu_context *context)
-{
-	while (uiommu_object_count(context))
-		for (uint32_t id = 1; id < context->capacity; id++)
-			uiommu_destroy(context, id);
-}
-
 int uiommu_close(struct uiommu_context *context)
 {
 	if (!context)
@@ -110,7 +102,7 @@ int uiommu_close(struct uiommu_context *context)
 		return -EDEADLK;
 	bind_end_all(context);
 	attach_end_all(context);
-	end_objects(context);
+	object_end_all(context);
 	context_free(context);
 	return 0;
 }

@@ -66,10 +66,13 @@ static int request_page(struct fault_sink *sink, struct attachment *attachment, 
 		return -ENOMEM;
 	pthread_mutex_lock(&queue->lock);
 	*request = (struct page_request){.attachment = attachment, .cookie = next_cookie(queue), .done = done, .opaque = opaque};
-	if (append(queue, fault, request->cookie))
+	/* What has been read and not answered is bounded too. */
+	if (queue->waiting_count < DEPTH_MAX && append(queue, fault, request->cookie)) {
 		cds_list_add_tail(&request->link, &queue->waiting);
-	else
+		queue->waiting_count++;
+	} else {
 		error = -ENOBUFS;
+	}
 	pthread_mutex_unlock(&queue->lock);
 	if (error)
 		free(request);
@@ -95,6 +98,7 @@ static struct page_request *take(struct fault_queue *queue, uint32_t cookie, con
 	cds_list_for_each_entry (request, &queue->waiting, link) {
 		if (cookie ? request->cookie == cookie : !attachment || request->attachment == attachment) {
 			cds_list_del(&request->link);
+			queue->waiting_count--;
 			return request;
 		}
 	}

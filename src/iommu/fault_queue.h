@@ -21,6 +21,7 @@ struct fault_queue {
 	uint32_t lost; /* since the last entry */
 	uint32_t cookies; /* the last one given */
 	struct cds_list_head waiting; /* struct page_request */
+	uint32_t waiting_count;
 	struct uiommu_fault_event *ring;
 };
 

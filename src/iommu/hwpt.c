@@ -56,6 +56,7 @@ void hwpt_end(struct object *object)
 	struct hwpt *hwpt = object_hwpt(object);
 
 	if (hwpt->ioas) {
+		object_clear_at(object, &hwpt->ioas->automatic);
 		object_unuse(&hwpt->ioas->object);
 	} else {
 		space_clear(&hwpt->own);

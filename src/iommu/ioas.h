@@ -22,6 +22,7 @@ enum { IOAS_FITS = 4 };
 struct ioas {
 	struct object object;
 	struct space space;
+	struct object *automatic; /* a place: the HWPT that attaching to the IOAS itself attaches to */
 	struct cds_list_head reserved; /* ranges by owner, under space.lock */
 	struct uiommu_range *allowed; /* sorted, under space.lock */
 	uint32_t allowed_count;

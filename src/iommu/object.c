@@ -65,6 +65,36 @@ void object_finalise(struct object *object)
 	pthread_mutex_unlock(&object->context->lock);
 }
 
+void object_finalise_at(struct object *object, struct object **place)
+{
+	pthread_mutex_lock(&object->context->lock);
+	object->live = true;
+	object->calls = 1;
+	object->context->live_count++;
+	*place = object;
+	pthread_mutex_unlock(&object->context->lock);
+}
+
+struct object *object_get_at(struct uiommu_context *context, struct object **place)
+{
+	struct object *object;
+
+	pthread_mutex_lock(&context->lock);
+	object = *place && (*place)->live ? *place : NULL;
+	if (object)
+		object->calls++;
+	pthread_mutex_unlock(&context->lock);
+	return object;
+}
+
+void object_clear_at(const struct object *object, struct object **place)
+{
+	pthread_mutex_lock(&object->context->lock);
+	if (*place == object)
+		*place = NULL;
+	pthread_mutex_unlock(&object->context->lock);
+}
+
 void object_abort(struct object *object)
 {
 	pthread_mutex_lock(&object->context->lock);
@@ -189,6 +219,25 @@ int uiommu_destroy(struct uiommu_context *context, uint32_t id)
 	if (!error)
 		ends[object->type](object);
 	return error;
+}
+
+/* Those that refer to others before those that others refer to. */
+static const enum uiommu_object_type end_order[] = {
+	UIOMMU_OBJECT_DEVICE,	   UIOMMU_OBJECT_HWPT_NESTED, UIOMMU_OBJECT_HWPT_SVA, UIOMMU_OBJECT_HWPT_PAGING,
+	UIOMMU_OBJECT_FAULT_QUEUE, UIOMMU_OBJECT_IOAS,	      UIOMMU_OBJECT_RAM,
+};
+
+void object_end_all(struct uiommu_context *context)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(end_order); i++)
+		for (uint32_t id = 1; id < context->capacity; id++) {
+			struct object *object = context->objects[id];
+
+			if (!object || object->type != end_order[i])
+				continue;
+			context->objects[id] = NULL;
+			ends[object->type](object);
+		}
 }
 
 enum uiommu_object_type uiommu_object_type(struct uiommu_context *context, uint32_t id)

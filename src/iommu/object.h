@@ -66,6 +66,15 @@ void object_use(struct object *object);
 void object_unuse(struct object *object);
 
 /*
+ * A place (under the context's lock) names an object without using it. Set: the object is finalised, and the caller inside of a
+ * call. Get: for the length of a call, NULL if the place is empty or the object not live. Clear: if it still names the object,
+ * which ends.
+ */
+void object_finalise_at(struct object *object, struct object **place);
+struct object *object_get_at(struct uiommu_context *context, struct object **place);
+void object_clear_at(const struct object *object, struct object **place);
+
+/*
  * Take the object out: -ENOENT, -EBUSY; afterwards nobody finds it, no call is inside of it and the id is free. The type's own end
  * function does the rest.
  */
@@ -76,6 +85,9 @@ int object_remove(struct uiommu_context *context, uint32_t id, struct object **o
  * out as well. True: the caller ends it.
  */
 bool object_unuse_remove(struct object *object);
+
+/* The context closes and has no attachments left: end every object, whoever refers to it. */
+void object_end_all(struct uiommu_context *context);
 
 /* The end of each type, with the object removed. They may wait for accesses. */
 void ioas_end(struct object *object);

@@ -372,7 +372,7 @@ static int insert_region(struct space *space, const struct uiommu_register *reg,
 		if (error)
 			areas_free(&space->areas, area);
 	}
-	pthread_mutex_unlock(&space->lock);
+	space_unlock_tidy(space);
 	if (error)
 		region_put(region);
 	return error;
