@@ -146,9 +146,12 @@ unsigned int uiommu_accel_poll(struct uiommu_accel *accel, unsigned int budget)
 
 static bool accel_quiet(struct uiommu_accel *accel)
 {
-	struct engine_queue *queue;
+	struct cds_list_head *link;
 
-	cds_list_for_each_entry (queue, &accel->queues, link) {
+	/* Not the loop of entries: it makes one of the head, too, which is not aligned as they are. */
+	for (link = accel->queues.next; link != &accel->queues; link = link->next) {
+		const struct engine_queue *queue = cds_list_entry(link, struct engine_queue, link);
+
 		if (!queue_quiet(queue))
 			return false;
 		/* Members that could be started; the others of a batch are active or wait for pages. */
@@ -174,12 +177,12 @@ bool engine_idle(struct uiommu_accel *accel)
 
 bool accel_arm(struct uiommu_accel *accel)
 {
-	struct engine_queue *queue;
+	struct cds_list_head *link;
 
 	accel->armed = true;
 	__atomic_store_n(&accel->asleep, true, __ATOMIC_RELAXED);
-	cds_list_for_each_entry (queue, &accel->queues, link)
-		if (!ring_arm(&queue->ring))
+	for (link = accel->queues.next; link != &accel->queues; link = link->next)
+		if (!ring_arm(&cds_list_entry(link, struct engine_queue, link)->ring))
 			return false;
 	/* Dekker with page_answered(): asleep before the look at the ready lists. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);

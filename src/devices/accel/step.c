@@ -64,11 +64,11 @@ static size_t read_backward(struct uiommu_accel *accel, const struct task *task,
 	uint64_t end = task->desc.source + task_left(task), page = page_size();
 
 	while (task_read(accel, task, PLACE_SOURCE, end - length, accel_buffer(accel, 0), length, result)) {
-		uint64_t next = ((end - length + result->done) & ~(page - 1)) + page;
+		uint64_t skip = result->done + page - ((end - length + result->done) & (page - 1));
 
-		if (next >= end)
+		if (skip >= length)
 			return 0;
-		length = end - next;
+		length -= skip;
 	}
 	return length;
 }

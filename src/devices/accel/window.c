@@ -16,7 +16,9 @@ bool move_is_backward(const struct task *task)
 {
 	const struct uiommu_accel_desc *desc = &task->desc;
 
-	return desc->destination > desc->source && overlap(task, PLACE_SOURCE, desc->source, PLACE_DESTINATION, desc->destination);
+	/* What wraps ends with a fault in any case, and has no end to begin at. */
+	return desc->destination > desc->source && desc->destination <= UINT64_MAX - (desc->transfer_size - 1) &&
+	       overlap(task, PLACE_SOURCE, desc->source, PLACE_DESTINATION, desc->destination);
 }
 
 static bool dualcast_overlaps(const struct task *task)
