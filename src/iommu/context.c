@@ -20,11 +20,13 @@ static const struct {
 	{"procmap_query", UIOMMU_WITHOUT_PROCMAP_QUERY},
 	{"process_vm", UIOMMU_WITHOUT_PROCESS_VM},
 	{"force_override", UIOMMU_WITHOUT_FORCE_OVERRIDE},
+	{"pidfd_info", UIOMMU_WITHOUT_PIDFD_INFO},
 };
 
-/* The bits of a list of names, "a,b". Unknown names are somebody else's. */
-static unsigned int parse_fallbacks(const char *list)
+unsigned int fallbacks_wanted(void)
 {
+	/* A list of names, "a,b". Unknown names are somebody else's. */
+	const char *list = secure_getenv("UIOMMU_WITHOUT");
 	unsigned int bits = 0;
 
 	while (list && *list) {
@@ -62,7 +64,7 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 	pthread_cond_init(&context->bind_ended, NULL);
 	CDS_INIT_LIST_HEAD(&context->binds);
 	context->lowest_free = 1;
-	context->without = options->without | parse_fallbacks(secure_getenv("UIOMMU_WITHOUT"));
+	context->without = options->without | fallbacks_wanted();
 	context->log = options->log;
 	context->log_opaque = options->log_opaque;
 	context->pasids = pasid_space_create();
@@ -76,7 +78,8 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 
 int uiommu_open(const struct uiommu_options *options, struct uiommu_context **out)
 {
-	const unsigned int known = UIOMMU_WITHOUT_PROCMAP_QUERY | UIOMMU_WITHOUT_PROCESS_VM | UIOMMU_WITHOUT_FORCE_OVERRIDE;
+	const unsigned int known = UIOMMU_WITHOUT_PROCMAP_QUERY | UIOMMU_WITHOUT_PROCESS_VM | UIOMMU_WITHOUT_FORCE_OVERRIDE |
+				   UIOMMU_WITHOUT_PIDFD_INFO;
 	struct uiommu_options given = {.size = sizeof(given)};
 	int error;
 

@@ -103,4 +103,7 @@ void context_log(const struct uiommu_context *context, enum uiommu_log_level lev
 /* 0, -EOWNERDEAD in a fork child. */
 int context_check_owner(const struct uiommu_context *context);
 
+/* What the environment says to do without (enum uiommu_fallback): UIOMMU_WITHOUT. */
+unsigned int fallbacks_wanted(void);
+
 #endif

@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -182,6 +183,24 @@ static bool is_procfs(int fd, dev_t *device)
 	return true;
 }
 
+/* From <linux/pidfd.h> of Linux 6.13; the ABI is fixed, and the header on the machine may be older. */
+struct pidfd_info {
+	uint64_t mask;
+	uint64_t cgroup;
+	uint32_t pid;
+	uint32_t tgid;
+	uint32_t ppid;
+	uint32_t ids[8];
+	uint32_t exit_code;
+};
+_Static_assert(sizeof(struct pidfd_info) == 64, "PIDFD_INFO_SIZE_VER0");
+#define PIDFD_GET_INFO_IOCTL _IOWR(0xff, 11, struct pidfd_info)
+
+enum {
+	PIDFD_INFO_PID_BIT = 1,
+	PIDFS_MAGIC = 0x50494446,
+};
+
 /* The pids of a pidfd's process: in the namespace of our /proc, and in those below it. */
 struct pids {
 	pid_t own;
@@ -228,6 +247,45 @@ static int pidfd_pids(int pidfd, struct pids *pids)
 	return pids->own ? 0 : -EBADF;
 }
 
+/* What kind of file it is first: a driver may do anything when it is asked a question that is not its own. */
+static int pidfd_ask(int pidfd, pid_t *pid)
+{
+	struct pidfd_info info = {.mask = PIDFD_INFO_PID_BIT};
+	struct statfs fs;
+
+	if (pidfd < 0 || fstatfs(pidfd, &fs) || fs.f_type != PIDFS_MAGIC)
+		return -EBADF;
+	if (ioctl(pidfd, PIDFD_GET_INFO_IOCTL, &info))
+		return errno == ESRCH ? -ESRCH : -EBADF;
+	*pid = (pid_t)info.pid;
+	return 0;
+}
+
+static bool pidfd_can_be_asked(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	pid_t pid = 0;
+	bool can = pidfd >= 0 && !pidfd_ask(pidfd, &pid) && pid == getpid();
+
+	if (pidfd >= 0)
+		close(pidfd);
+	return can;
+}
+
+bool bundle_must_open(unsigned int without)
+{
+	static int cached;
+	int known = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+
+	if (without & UIOMMU_WITHOUT_PIDFD_INFO)
+		return true;
+	if (!known) {
+		known = pidfd_can_be_asked() ? 2 : 1;
+		__atomic_store_n(&cached, known, __ATOMIC_RELAXED);
+	}
+	return known == 1;
+}
+
 static bool pids_contain(const struct pids *pids, pid_t pid)
 {
 	for (size_t i = 0; i < pids->count; i++)
@@ -261,13 +319,29 @@ static int check_sibling(int fd, const char *name, dev_t device, const char *dir
 	return check_mode(fd, UIOMMU_READ);
 }
 
-int bundle_verify(const struct uiommu_process *bundle, unsigned int access, pid_t *pid)
+static int bundle_pids(int pidfd, unsigned int without, struct pids *pids)
+{
+	if (bundle_must_open(without))
+		return pidfd_pids(pidfd, pids);
+	*pids = (struct pids){0};
+	return pidfd_ask(pidfd, &pids->own);
+}
+
+/* A number that is not ours may be one of another namespace, which only the file tells; where it may be opened. */
+static bool is_number_of(int pidfd, struct pids *pids, pid_t number)
+{
+	if (pids_contain(pids, number))
+		return true;
+	return !pids->count && !pidfd_pids(pidfd, pids) && pids_contain(pids, number);
+}
+
+int bundle_verify(const struct uiommu_process *bundle, unsigned int access, unsigned int without, pid_t *pid)
 {
 	char directory[PATH_MAX];
 	struct pids pids;
 	dev_t device;
 	pid_t number;
-	int rc = pidfd_pids(bundle->pidfd, &pids);
+	int rc = bundle_pids(bundle->pidfd, without, &pids);
 
 	if (rc)
 		return rc;
@@ -276,7 +350,7 @@ int bundle_verify(const struct uiommu_process *bundle, unsigned int access, pid_
 	if (!is_procfs(bundle->mem, &device) || proc_link(bundle->mem, "mem", directory, sizeof(directory), &number))
 		/* The link of a process that has just been reaped says so. */
 		return pidfd_alive(bundle->pidfd) ? -EBADF : -ESRCH;
-	if (!pids_contain(&pids, number))
+	if (!is_number_of(bundle->pidfd, &pids, number))
 		return -EBADF;
 	rc = check_mode(bundle->mem, access);
 	if (!rc)

@@ -563,7 +563,7 @@ int process_open(const struct uiommu_process *bundle, unsigned int access, unsig
 
 	if (access != UIOMMU_READ && access != (UIOMMU_READ | UIOMMU_WRITE))
 		return -EINVAL;
-	rc = bundle_verify(bundle, access, &pid);
+	rc = bundle_verify(bundle, access, without, &pid);
 	if (rc)
 		return rc;
 	process = process_new(access, without);

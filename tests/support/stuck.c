@@ -190,18 +190,18 @@ const char *stuck_missing(enum stuck_kind kind)
 	return NULL;
 }
 
-/* Tell @event when the first fault waits in @uffd, then hold it, unanswered. */
+/* Tell @event when the first fault waits in @uffd, then hold it, unanswered, as long as the test listens to @event. */
 static void hold(int uffd, int event)
 {
-	struct pollfd poll_fd = {.fd = uffd, .events = POLLIN};
+	struct pollfd fds[] = {{.fd = event}, {.fd = uffd, .events = POLLIN}};
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (poll(&poll_fd, 1, -1) != 1)
+	while (poll(fds, 2, -1) < 1)
 		;
-	if (write(event, "", 1) != 1)
+	if (fds[0].revents || write(event, "", 1) != 1)
 		_exit(1);
-	for (;;)
-		pause();
+	while (poll(fds, 1, -1) != 1)
+		;
+	_exit(0);
 }
 
 static void uffd_target(struct stuck *stuck, int ready, int event)
@@ -214,7 +214,7 @@ static void uffd_target(struct stuck *stuck, int ready, int event)
 	if (uffd < 0 || ioctl(uffd, UFFDIO_REGISTER, &reg))
 		_exit(1);
 	if (stuck->kind == STUCK_UFFD_HELD) {
-		/* Not by PR_SET_PDEATHSIG of this process: the holder outlives it. */
+		/* It outlives its parent, the target, and so must not have the signal of its parent's death. */
 		holder = fork();
 		if (!holder)
 			hold(uffd, event);
@@ -250,6 +250,8 @@ void stuck_start(struct stuck *stuck, enum stuck_kind kind)
 	support_check(stuck->pid >= 0);
 	if (!stuck->pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(ready[0]);
+		close(event[0]);
 		if (kind == STUCK_FUSE)
 			fuse_target(ready[1]);
 		uffd_target(stuck, ready[1], event[1]);

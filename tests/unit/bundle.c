@@ -3,6 +3,8 @@
 #include "test.h"
 
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "target.h"
 
@@ -38,14 +40,19 @@ static void bundle_is_opened(void **state)
 	assert_memory_equal(&bundle, &none, sizeof(none));
 }
 
+/* Whichever way the kernel is asked whose a pidfd is. */
 static void expect_open(const struct uiommu_process *bundle, unsigned int access, int expected)
 {
-	struct process *process = NULL;
-	int rc = process_open(bundle, access, 0, &process);
+	static const unsigned int without[] = {0, UIOMMU_WITHOUT_PIDFD_INFO};
 
-	assert_int_equal(rc, expected);
-	if (!rc)
-		process_close(process);
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		struct process *process = NULL;
+		int rc = process_open(bundle, access, without[i], &process);
+
+		assert_int_equal(rc, expected);
+		if (!rc)
+			process_close(process);
+	}
 }
 
 static int open_of(pid_t pid, const char *name, int flags)
@@ -61,7 +68,7 @@ static int open_of(pid_t pid, const char *name, int flags)
 
 static void bundle_is_verified(void **state)
 {
-	struct child child, other;
+	struct child child, other, ended;
 	struct uiommu_process good, foreign, bundle;
 	int impostors[] = {-1,
 			   1000000,
@@ -103,6 +110,12 @@ static void bundle_is_verified(void **state)
 	bundle = good, bundle.mem = at_cwd, expect_open(&bundle, RW, -EBADF);
 	bundle = good, bundle.mem = thread, expect_open(&bundle, RW, -EACCES);
 	bundle = good, bundle.mem = thread, expect_open(&bundle, UIOMMU_READ, 0);
+	child_start(&ended);
+	bundle = good, bundle.pidfd = (int)syscall(SYS_pidfd_open, ended.pid, 0);
+	expect_open(&bundle, RW, -EBADF);
+	child_end(&ended);
+	expect_open(&bundle, RW, -ESRCH);
+	close(bundle.pidfd);
 	for (size_t i = 0; i < ARRAY_SIZE(impostors); i++)
 		if (impostors[i] > 2 && impostors[i] != 1000000)
 			close(impostors[i]);

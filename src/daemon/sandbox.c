@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "daemon/sandbox.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "iommu/object.h"
+#include "memory/bundle.h"
+#include "util/util.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+enum sandbox_mode sandbox_default(void)
+{
+	return SANITIZED ? SANDBOX_LOG : SANDBOX_ENFORCE;
+}
+
+const char *sandbox_too_powerful(void)
+{
+	if (!getuid() || !geteuid())
+		return "it runs as root";
+	capng_get_caps_process();
+	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_PTRACE) || capng_have_capability(CAPNG_PERMITTED, CAP_SYS_PTRACE))
+		return "it has the capability CAP_SYS_PTRACE";
+	return NULL;
+}
+
+int sandbox_drop(void)
+{
+	struct rlimit core = {0, 0}, files;
+
+	capng_clear(CAPNG_SELECT_BOTH);
+	/* Without CAP_SETPCAP the bounding set stays as it is, which no_new_privs makes void. */
+	if (capng_apply(CAPNG_SELECT_CAPS) || prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+		return -EPERM;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || setrlimit(RLIMIT_CORE, &core))
+		return -errno;
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	return 0;
+}
+
+/* --- filters --- */
+
+/* What every process of ours does, and what the library does for an executor. */
+static const int executor_calls[] = {
+	/* memory */
+	SCMP_SYS(brk),
+	SCMP_SYS(madvise),
+	SCMP_SYS(membarrier),
+	SCMP_SYS(mremap),
+	SCMP_SYS(munmap),
+	SCMP_SYS(memfd_create),
+	SCMP_SYS(ftruncate),
+	SCMP_SYS(process_vm_readv),
+	/* files that are open */
+	SCMP_SYS(close),
+	SCMP_SYS(dup),
+	SCMP_SYS(eventfd2),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(fstat),
+	SCMP_SYS(fstatfs),
+	SCMP_SYS(lseek),
+	SCMP_SYS(newfstatat),
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(pread64),
+	SCMP_SYS(preadv),
+	SCMP_SYS(pwrite64),
+	SCMP_SYS(pwritev),
+	SCMP_SYS(read),
+	SCMP_SYS(readlink),
+	SCMP_SYS(readlinkat),
+	SCMP_SYS(readv),
+	SCMP_SYS(recvfrom),
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(sendto),
+	SCMP_SYS(write),
+	SCMP_SYS(writev),
+	SCMP_SYS(ioctl),
+	/* time, threads, signals, the end */
+	SCMP_SYS(capget),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(exit),
+	SCMP_SYS(exit_group),
+	SCMP_SYS(futex),
+	SCMP_SYS(getpid),
+	SCMP_SYS(getppid),
+	SCMP_SYS(getrandom),
+	SCMP_SYS(gettid),
+	SCMP_SYS(getuid),
+	SCMP_SYS(geteuid),
+	SCMP_SYS(getgid),
+	SCMP_SYS(getegid),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(rseq),
+	SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(sched_getaffinity),
+	SCMP_SYS(sched_yield),
+	SCMP_SYS(set_robust_list),
+	SCMP_SYS(set_tid_address),
+	SCMP_SYS(sigaltstack),
+	SCMP_SYS(tgkill),
+	SCMP_SYS(uname),
+};
+
+/* What the broker does besides: connections, processes, the preparation of executors. */
+static const int broker_calls[] = {
+	SCMP_SYS(accept4),
+	SCMP_SYS(clone),
+	SCMP_SYS(clone3),
+	SCMP_SYS(close_range),
+	SCMP_SYS(epoll_ctl),
+	SCMP_SYS(epoll_pwait),
+	SCMP_SYS(epoll_wait),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(kill),
+	SCMP_SYS(pidfd_open),
+	SCMP_SYS(pidfd_send_signal),
+	SCMP_SYS(prctl),
+	SCMP_SYS(seccomp),
+	SCMP_SYS(setsockopt),
+	SCMP_SYS(shutdown),
+	SCMP_SYS(socketpair),
+	SCMP_SYS(timerfd_settime),
+	SCMP_SYS(unlink),
+	SCMP_SYS(unlinkat),
+	SCMP_SYS(waitid),
+	SCMP_SYS(wait4),
+};
+
+/* Opens look as if nothing were there: libraries that try to read a setting do without it. */
+static const int opening_calls[] = {
+	SCMP_SYS(open),	     SCMP_SYS(openat),	   SCMP_SYS(openat2), SCMP_SYS(access),
+	SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(stat),    SCMP_SYS(statx),
+};
+
+static int add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
+{
+	int rc = 0;
+
+	/* Calls that an architecture does not have are no error. */
+	for (size_t i = 0; i < count && (!rc || rc == -EDOM); i++)
+		rc = seccomp_rule_add(filter, action, calls[i], 0);
+	return rc == -EDOM ? 0 : rc;
+}
+
+static int add_memory(scmp_filter_ctx filter)
+{
+	struct scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+	int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &no_code);
+
+	return rc ? rc : seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, &no_code);
+}
+
+/* Threads of this process only; clone3 has its flags in memory, where no filter sees them, and its callers know clone as well. */
+static int add_threads(scmp_filter_ctx filter, enum sandbox_mode mode)
+{
+	struct scmp_arg_cmp thread = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
+	int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, &thread);
+
+	if (!rc && mode == SANDBOX_ENFORCE)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	return rc;
+}
+
+/*
+ * Opening for reading only, where the kernel tells whose a pidfd is by nothing but a file under /proc (before Linux 6.13). Paths
+ * are out of a filter's sight; docs/security.md says what remains.
+ */
+static int add_openat(scmp_filter_ctx filter)
+{
+	struct scmp_arg_cmp reading = SCMP_A2(SCMP_CMP_EQ, O_RDONLY | O_CLOEXEC),
+			    other = SCMP_A2(SCMP_CMP_NE, O_RDONLY | O_CLOEXEC);
+	int rc;
+
+	if (!bundle_must_open(fallbacks_wanted()))
+		return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOENT), SCMP_SYS(openat), 0);
+	rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, &reading);
+	return rc ? rc : seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOENT), SCMP_SYS(openat), 1, &other);
+}
+
+/* ioctl is a door to every driver whose file somebody sends: only the two questions that the library asks, by type and number. */
+static int add_ioctl(scmp_filter_ctx filter)
+{
+	static const uint64_t questions[] = {
+		'f' << 8 | 17, /* PROCMAP_QUERY, Linux 6.11 */
+		0xff << 8 | 11, /* PIDFD_GET_INFO, Linux 6.13 */
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(questions) && !rc; i++) {
+		struct scmp_arg_cmp question = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffff, questions[i]);
+
+		rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, &question);
+	}
+	return rc;
+}
+
+static int add_executor(scmp_filter_ctx filter, enum sandbox_mode mode)
+{
+	int rc = add_all(filter, SCMP_ACT_ALLOW, executor_calls, ARRAY_SIZE(executor_calls));
+
+	if (!rc && mode == SANDBOX_ENFORCE)
+		rc = add_all(filter, SCMP_ACT_ERRNO(ENOENT), opening_calls, ARRAY_SIZE(opening_calls));
+	if (!rc && mode == SANDBOX_ENFORCE)
+		rc = add_openat(filter);
+	if (!rc)
+		rc = add_ioctl(filter);
+	return rc ? rc : add_memory(filter);
+}
+
+static int load(scmp_filter_ctx filter, int rc)
+{
+	if (!rc)
+		rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0);
+	/* A binary tree by number instead of a chain: the calls of an engine are not the first ones. */
+	if (!rc)
+		rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (!rc)
+		rc = seccomp_load(filter);
+	seccomp_release(filter);
+	return rc;
+}
+
+static scmp_filter_ctx begin(enum sandbox_mode mode, uint32_t refused)
+{
+	return seccomp_init(mode == SANDBOX_LOG ? SCMP_ACT_LOG : refused);
+}
+
+int sandbox_broker(enum sandbox_mode mode)
+{
+	scmp_filter_ctx filter;
+	int rc;
+
+	if (mode == SANDBOX_OFF)
+		return 0;
+	filter = begin(mode, SCMP_ACT_ERRNO(EPERM));
+	if (!filter)
+		return -ENOMEM;
+	rc = add_executor(filter, mode);
+	if (!rc)
+		rc = add_all(filter, SCMP_ACT_ALLOW, broker_calls, ARRAY_SIZE(broker_calls));
+	return load(filter, rc);
+}
+
+int sandbox_executor(enum sandbox_mode mode)
+{
+	scmp_filter_ctx filter;
+	int rc;
+
+	if (mode == SANDBOX_OFF)
+		return 0;
+	filter = begin(mode, SCMP_ACT_KILL_PROCESS);
+	if (!filter)
+		return -ENOMEM;
+	rc = add_executor(filter, mode);
+	if (!rc)
+		rc = add_threads(filter, mode);
+	return load(filter, rc);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the daemon's processes give up. */
+#ifndef DAEMON_SANDBOX_H
+#define DAEMON_SANDBOX_H
+
+#include <stdbool.h>
+
+enum sandbox_mode {
+	SANDBOX_ENFORCE,
+	SANDBOX_LOG, /* what would be refused is allowed, and logged by the kernel's audit */
+	SANDBOX_OFF,
+};
+
+/* Enforce; but log in builds with a sanitizer, whose reports need more than the program. */
+enum sandbox_mode sandbox_default(void);
+
+/* NULL, or why we have more rights than we should. */
+const char *sandbox_too_powerful(void);
+
+/* No capabilities, no new privileges, no core files, as many descriptors as the hard limit permits. -errno. */
+int sandbox_drop(void);
+
+/* Filters of system calls. The executors' comes on top of the broker's. -errno. */
+int sandbox_broker(enum sandbox_mode mode);
+int sandbox_executor(enum sandbox_mode mode);
+
+#endif
