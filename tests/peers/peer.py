@@ -71,7 +71,7 @@ class Peer:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self.socket.sendmsg([message], ancillary, socket.MSG_NOSIGNAL)
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except (BrokenPipeError, ConnectionResetError, PermissionError) as error:  # EPERM: the other end is closed
             raise Ended from error
 
     def send(self, kind, payload=b"", fds=(), length=None, flags=0, cookie=None):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Everything malformed that a client can send. Each case leaves the daemon serving others, with nothing more than it had."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -137,7 +138,7 @@ def test_bundle_parts_and_descriptors(bad, target, parts, count):
     except Ended:
         assert bin(parts).count("1") != count or parts > 15
         return
-    if parts == 15 and count == 4:
+    if (parts, count) in ((15, 4), (7, 3)):
         assert reply.error == 0
     else:
         assert reply.error < 0
@@ -216,10 +217,10 @@ def test_another_version(daemon, version):
 
 @pytest.mark.parametrize("kind", [kind for kind in REQUESTS if kind != HELLO], ids=name)
 def test_before_hello(daemon, kind):
-    client = Peer(daemon.path, hello=False)
-    send_and_close(client, kind, bytes(PAYLOAD[kind]), descriptors_for(kind))
-    client.expect_end()
-    client.close()
+    with contextlib.closing(Peer(daemon.path, hello=False)) as client:
+        with contextlib.suppress(Ended):
+            send_and_close(client, kind, bytes(PAYLOAD[kind]), descriptors_for(kind))
+        client.expect_end()
 
 
 def test_hello_twice(bad):
@@ -273,9 +274,9 @@ def test_destroy_a_queue_that_is_not(bad, queue):
 
 @pytest.mark.parametrize("flags, offset, length, iova, expected", [
     (4, 0, 0, 0, errno.EINVAL), (0, 0, 4096, 0, errno.EINVAL), (8, 0, 4096, 0, errno.EOPNOTSUPP),
-    (4, 0, U64, 0, errno.EOVERFLOW), (5, 0, 4096, U64, errno.EOVERFLOW), (5, 0, 4096, U64 - 4095, errno.EOVERFLOW),
+    (4, 0, U64, 0, errno.EOVERFLOW), (5, 0, 4096, U64, errno.EOVERFLOW), (5, 0, 4096, U64 - 4094, errno.EOVERFLOW),
     (4, 4096, 4096, 0, errno.EINVAL), (4, 0, 8192, 0, errno.EINVAL), (4, U64 - 4095, 4096, 0, errno.EOVERFLOW),
-    (4, U64, 1, 0, errno.EOVERFLOW), (4, 1 << 63, 4096, 0, errno.EINVAL), (4, 0, 1 << 63, 0, errno.EINVAL),
+    (4, U64, 1, 0, errno.EOVERFLOW), (4, 1 << 63, 4096, 0, errno.EOVERFLOW), (4, 0, 1 << 63, 0, errno.EOVERFLOW),
 ])
 def test_map_values(bad, flags, offset, length, iova, expected):
     fd = memfd()
