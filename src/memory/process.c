@@ -54,8 +54,8 @@
 enum {
 	GROUP_PIECES = 64, /* of one process_vm_readv() */
 	GROUP_BYTES = 1 << 20,
-	READ_WINDOW = 64 << 10, /* of one question and one pread() */
-	WRITE_WINDOW = 64 << 10,
+	READ_WINDOW = 128 << 10, /* of one question and one pread() */
+	WRITE_WINDOW = 128 << 10,
 	IDENTITY_BYTES = 1 << 20,
 };
 
