@@ -234,7 +234,7 @@ static int pidfd_pids(int pidfd, struct pids *pids)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return -EBADF;
+		return errno == ENOENT ? -EBADF : -errno;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	if (n <= 0)

@@ -464,13 +464,15 @@ pid_t process_pid(const struct process *process)
  * Write through our own handle to a read-only page. In the kernel's mode "ptrace" this says that it is honoured, which then does
  * not hold for a thread that traces the target with ptrace itself: but that thread may write what it likes anyway.
  */
-static bool probe_honours(void)
+static bool probe_honours(bool *known)
 {
 	size_t size = (size_t)page_size();
 	uint8_t *page = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-	bool honours = fd >= 0 && page != MAP_FAILED && pwrite(fd, "", 1, (off_t)(uintptr_t)page) < 0 && errno == EIO;
+	bool honours;
 
+	*known = fd >= 0 && page != MAP_FAILED;
+	honours = *known && pwrite(fd, "", 1, (off_t)(uintptr_t)page) < 0 && errno == EIO;
 	if (page != MAP_FAILED)
 		munmap(page, size);
 	if (fd >= 0)
@@ -480,14 +482,17 @@ static bool probe_honours(void)
 
 bool process_handle_honours(void)
 {
+	enum { UNKNOWN, NO, YES };
 	static int cached;
-	int known = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+	int answer = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+	bool known;
 
-	if (!known) {
-		known = probe_honours() ? 2 : 1;
-		__atomic_store_n(&cached, known, __ATOMIC_RELAXED);
+	if (answer == UNKNOWN) {
+		answer = probe_honours(&known) ? YES : NO;
+		if (known)
+			__atomic_store_n(&cached, answer, __ATOMIC_RELAXED);
 	}
-	return known == 2;
+	return answer == YES;
 }
 
 /* More rights than its user: whoever cannot tell assumes so. */
