@@ -1,0 +1,654 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every call of the API, once for each place where it may find no memory or no descriptor: it fails and has changed nothing, or
+ * does without; the same call then succeeds; and in the end nothing is left over.
+ *
+ * The linker puts the functions below between the library and libc (--wrap, see meson.build).
+ */
+#include "test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <uiommu/uiommu.h>
+#include <unistd.h>
+
+#include "iommu/ioas.h"
+#include "util/util.h"
+
+/* Counts down to the call that fails; 0: none does. */
+static unsigned int fail_at;
+static bool failed;
+static long live_blocks, live_maps;
+
+static bool fails(int error)
+{
+	if (!fail_at || --fail_at)
+		return false;
+	failed = true;
+	errno = error;
+	return true;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void __real_free(void *block);
+void *__real_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset);
+int __real_munmap(void *address, size_t length);
+int __real_open64(const char *path, int flags, ...);
+int __real_fcntl64(int fd, int command, ...);
+int __real_eventfd(unsigned int value, int flags);
+int __real_memfd_create(const char *name, unsigned int flags);
+long __real_syscall(long number, ...);
+
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void __wrap_free(void *block);
+void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset);
+int __wrap_munmap(void *address, size_t length);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_eventfd(unsigned int value, int flags);
+int __wrap_memfd_create(const char *name, unsigned int flags);
+long __wrap_syscall(long number, ...);
+
+static void *counted(void *block)
+{
+	live_blocks += block != NULL;
+	return block;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails(ENOMEM) ? NULL : counted(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return fails(ENOMEM) ? NULL : counted(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+	if (fails(ENOMEM))
+		return NULL;
+	live_blocks += !block;
+	return __real_realloc(block, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return fails(ENOMEM) ? NULL : counted(__real_aligned_alloc(alignment, size));
+}
+
+void __wrap_free(void *block)
+{
+	live_blocks -= block != NULL;
+	__real_free(block);
+}
+
+void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset)
+{
+	void *map;
+
+	if (fails(ENOMEM))
+		return MAP_FAILED;
+	map = __real_mmap64(address, length, protection, flags, fd, offset);
+	live_maps += map != MAP_FAILED;
+	return map;
+}
+
+int __wrap_munmap(void *address, size_t length)
+{
+	live_maps--;
+	return __real_munmap(address, length);
+}
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+	return fails(EMFILE) ? -1 : __real_open64(path, flags);
+}
+
+int __wrap_fcntl64(int fd, int command, ...)
+{
+	va_list arguments;
+	long argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, long);
+	va_end(arguments);
+	return command == F_DUPFD_CLOEXEC && fails(EMFILE) ? -1 : __real_fcntl64(fd, command, argument);
+}
+
+int __wrap_eventfd(unsigned int value, int flags)
+{
+	return fails(EMFILE) ? -1 : __real_eventfd(value, flags);
+}
+
+int __wrap_memfd_create(const char *name, unsigned int flags)
+{
+	return fails(EMFILE) ? -1 : __real_memfd_create(name, flags);
+}
+
+long __wrap_syscall(long number, ...)
+{
+	va_list arguments;
+	long a[3]; /* the library passes no more */
+
+	va_start(arguments, number);
+	for (int i = 0; i < 3; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	return number == SYS_pidfd_open && fails(EMFILE) ? -1 : __real_syscall(number, a[0], a[1], a[2]);
+}
+
+/* What a call may need, made before the first one can fail. */
+struct world {
+	struct uiommu_context *context;
+	uint32_t ioas, other, hwpt, queue, ram, device_id, msi_id;
+	struct uiommu_device *device;
+	struct uiommu_accel *accel;
+	uint64_t page;
+	uint8_t *memory;
+	int fd; /* sealed memfd of four pages */
+	pid_t child;
+	struct uiommu_process bundle; /* of the child */
+	uint32_t made; /* what the call has made */
+	struct uiommu_pin *pin;
+	struct uiommu_queue *work;
+	struct uiommu_process opened;
+	uint32_t pasid;
+};
+
+enum { PAGES = 4, CHILD_ADDRESSES = 0x10000000 };
+
+static struct uiommu_ioas_map own(const struct world *w, uint32_t ioas, uint64_t iova)
+{
+	return (struct uiommu_ioas_map){
+		.size = sizeof(struct uiommu_ioas_map),
+		.flags = UIOMMU_MAP_FIXED | UIOMMU_MAP_READ | UIOMMU_MAP_WRITE,
+		.ioas_id = ioas,
+		.address = w->memory,
+		.length = w->page,
+		.iova = iova,
+	};
+}
+
+static void world_make(struct world *w)
+{
+	const struct uiommu_range msi = {0xfee00000, 0xfeefffff};
+	struct uiommu_device_config config = {.size = sizeof(config), .rid = 1, .name = "dev", .pasid_bits = 20};
+	struct uiommu_hwpt_alloc hwpt = {.size = sizeof(hwpt), .flags = UIOMMU_HWPT_PASID | UIOMMU_HWPT_FAULT};
+	struct uiommu_ioas_map map;
+
+	assert_int_equal(uiommu_open(NULL, &w->context), 0);
+	assert_int_equal(uiommu_ioas_alloc(w->context, &w->ioas), 0);
+	assert_int_equal(uiommu_ioas_alloc(w->context, &w->other), 0);
+	assert_int_equal(uiommu_fault_queue_alloc(w->context, 8, &w->queue), 0);
+	hwpt.parent_id = w->ioas;
+	hwpt.fault_queue_id = w->queue;
+	assert_int_equal(uiommu_hwpt_alloc(w->context, &hwpt, &w->hwpt), 0);
+	assert_int_equal(uiommu_device_alloc(w->context, &config, &w->device_id), 0);
+	config = (struct uiommu_device_config){
+		.size = sizeof(config), .rid = 2, .name = "msi", .reserved = &msi, .reserved_count = 1, .pasid_bits = 20};
+	assert_int_equal(uiommu_device_alloc(w->context, &config, &w->msi_id), 0);
+	assert_int_equal(uiommu_ram_alloc(w->context, w->fd, 0, PAGES * w->page, UIOMMU_READ | UIOMMU_WRITE, &w->ram), 0);
+	w->device = uiommu_device_get(w->context, w->device_id);
+	assert_int_equal(uiommu_attach(w->context, w->device_id, UIOMMU_NO_PASID, w->hwpt), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		map = own(w, w->ioas, 0x10000 + i * w->page);
+		assert_int_equal(uiommu_ioas_map(w->context, &map), 0);
+	}
+	assert_int_equal(uiommu_accel_create(w->context, w->device_id, &w->accel), 0);
+}
+
+static void world_end(struct world *w)
+{
+	uiommu_accel_destroy(w->accel);
+	uiommu_device_put(w->device);
+	assert_int_equal(uiommu_close(w->context), 0);
+}
+
+static uint64_t count_areas(struct world *w, uint32_t id)
+{
+	struct object *object = object_get(w->context, id, UIOMMU_OBJECT_IOAS);
+	uint64_t count = ioas_of(object)->space.areas.count;
+
+	object_put(object);
+	return count;
+}
+
+static unsigned int count_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int count = 0;
+
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+struct snapshot {
+	size_t objects;
+	uint64_t areas, other_areas;
+	uint64_t descriptors; /* no padding: it is compared as it is */
+	long maps;
+	uint32_t next_id;
+	unsigned int attached;
+};
+
+/* Everything that can be seen from outside. */
+static struct snapshot look(struct world *w)
+{
+	struct snapshot snapshot = {
+		.objects = uiommu_object_count(w->context),
+		.areas = count_areas(w, w->ioas),
+		.other_areas = count_areas(w, w->other),
+		.descriptors = count_descriptors(),
+		.maps = live_maps,
+		.next_id = w->context->lowest_free,
+	};
+	struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+
+	for (uint32_t pasid = 1; pasid < 8; pasid++)
+		snapshot.attached += !uiommu_attach_stats(w->context, w->device_id, pasid, &stats);
+	snapshot.attached += !uiommu_attach_stats(w->context, w->msi_id, UIOMMU_NO_PASID, &stats);
+	return snapshot;
+}
+
+static int call_ioas_alloc(struct world *w)
+{
+	return uiommu_ioas_alloc(w->context, &w->made);
+}
+
+static int call_fault_queue_alloc(struct world *w)
+{
+	return uiommu_fault_queue_alloc(w->context, 16, &w->made);
+}
+
+static int call_ram_alloc(struct world *w)
+{
+	return uiommu_ram_alloc(w->context, w->fd, 0, w->page, UIOMMU_READ, &w->made);
+}
+
+static int call_device_alloc(struct world *w)
+{
+	const struct uiommu_range range = {0, 4095};
+	struct uiommu_device_config config = {
+		.size = sizeof(config), .rid = 3, .name = "new", .reserved = &range, .reserved_count = 1};
+
+	return uiommu_device_alloc(w->context, &config, &w->made);
+}
+
+static int call_hwpt_alloc(struct world *w)
+{
+	struct uiommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = UIOMMU_HWPT_FAULT, .parent_id = w->other, .fault_queue_id = w->queue};
+
+	return uiommu_hwpt_alloc(w->context, &alloc, &w->made);
+}
+
+static int call_map_own(struct world *w)
+{
+	struct uiommu_ioas_map map = own(w, w->other, 0x1000);
+
+	return uiommu_ioas_map(w->context, &map);
+}
+
+static int call_map_file(struct world *w)
+{
+	struct uiommu_ioas_map map = own(w, w->other, 0x1000);
+
+	map.source = UIOMMU_MAP_FILE;
+	map.fd = w->fd;
+	return uiommu_ioas_map(w->context, &map);
+}
+
+static int call_map_ram(struct world *w)
+{
+	struct uiommu_ioas_map map = own(w, w->other, 0x1000);
+
+	map.source = UIOMMU_MAP_RAM;
+	map.ram_id = w->ram;
+	return uiommu_ioas_map(w->context, &map);
+}
+
+static int call_copy(struct world *w)
+{
+	struct uiommu_ioas_copy copy = {
+		.size = sizeof(copy),
+		.flags = UIOMMU_MAP_READ | UIOMMU_MAP_WRITE,
+		.src_ioas_id = w->ioas,
+		.dst_ioas_id = w->other,
+		.src_iova = 0x10000,
+		.length = 3 * w->page,
+	};
+
+	return uiommu_ioas_copy(w->context, &copy);
+}
+
+static int call_allow(struct world *w)
+{
+	const struct uiommu_range ranges[] = {{0x1000, 0xffff}, {0x20000, 0x2ffff}};
+
+	return uiommu_ioas_allow_iovas(w->context, w->other, ranges, 2);
+}
+
+static int call_attach(struct world *w)
+{
+	return uiommu_attach(w->context, w->msi_id, UIOMMU_NO_PASID, w->other);
+}
+
+static int call_attach_pasid(struct world *w)
+{
+	return uiommu_attach(w->context, w->device_id, 5, w->other);
+}
+
+static int call_replace(struct world *w)
+{
+	return uiommu_replace(w->context, w->device_id, UIOMMU_NO_PASID, w->other);
+}
+
+static int bind_process(struct world *w, const struct uiommu_bind_process *process)
+{
+	struct uiommu_bind bind = {
+		.size = sizeof(bind),
+		.device_id = w->device_id,
+		.pasid = UIOMMU_NO_PASID,
+		.type = UIOMMU_BIND_PROCESS,
+		.data = process,
+		.data_len = sizeof(*process),
+		.fault_queue_id = w->queue,
+	};
+	int error = uiommu_bind(w->context, &bind);
+
+	w->pasid = bind.pasid;
+	return error;
+}
+
+static int call_bind_self(struct world *w)
+{
+	const struct uiommu_bind_process self = {.flags = UIOMMU_BIND_SELF, .access = UIOMMU_READ};
+
+	return bind_process(w, &self);
+}
+
+static int call_bind(struct world *w)
+{
+	const struct uiommu_bind_process process = {.access = UIOMMU_READ | UIOMMU_WRITE, .process = w->bundle};
+
+	return bind_process(w, &process);
+}
+
+static int call_register(struct world *w)
+{
+	struct uiommu_register reg = {
+		.size = sizeof(reg),
+		.device_id = w->device_id,
+		.pasid = w->pasid,
+		.access = UIOMMU_READ,
+		.address = CHILD_ADDRESSES,
+		.length = w->page,
+		.fd = w->fd,
+	};
+
+	return uiommu_register(w->context, &reg);
+}
+
+static int call_process_open(struct world *w)
+{
+	return uiommu_process_open(w->child, UIOMMU_READ, &w->opened);
+}
+
+static void end_process_open(struct world *w)
+{
+	uiommu_process_close(&w->opened);
+}
+
+static int call_pin(struct world *w)
+{
+	struct iovec pieces[3];
+	struct uiommu_dma_pin pin = {
+		.address = 0x10000,
+		.length = 3 * w->page,
+		.pasid = UIOMMU_NO_PASID,
+		.access = UIOMMU_READ,
+		.iov = pieces,
+		.iov_count = 3,
+	};
+	int error = uiommu_dma_pin(w->device, &pin, NULL);
+
+	w->pin = pin.pin;
+	return error;
+}
+
+static void end_pin(struct world *w)
+{
+	uiommu_dma_unpin(w->pin);
+}
+
+static void ignore_response(void *opaque, unsigned int response)
+{
+	(void)opaque;
+	(void)response;
+}
+
+static int call_page_request(struct world *w)
+{
+	struct uiommu_fault fault = {.address = 1, .device_id = w->device_id, .pasid = UIOMMU_NO_PASID, .access = UIOMMU_READ};
+
+	return uiommu_dma_page_request(w->device, &fault, ignore_response, NULL);
+}
+
+static int call_accel_create(struct world *w)
+{
+	struct uiommu_accel *accel;
+	int error = uiommu_accel_create(w->context, w->msi_id, &accel);
+
+	if (!error)
+		uiommu_accel_destroy(accel);
+	return error;
+}
+
+static int call_accel_queue(struct world *w)
+{
+	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
+
+	return uiommu_accel_queue(w->accel, &config, &w->work);
+}
+
+static void end_accel_queue(struct world *w)
+{
+	uiommu_queue_destroy(w->work);
+}
+
+static int call_accel_grant(struct world *w)
+{
+	uint16_t handle;
+
+	return uiommu_accel_grant(w->accel, UIOMMU_NO_PASID, &handle);
+}
+
+static int call_open(struct world *w)
+{
+	struct uiommu_context *context;
+	int error = uiommu_open(NULL, &context);
+
+	(void)w;
+	if (!error)
+		uiommu_close(context);
+	return error;
+}
+
+/* Two hundred areas: the map grows, splits and gets a second level. */
+static int call_map_many(struct world *w)
+{
+	uint64_t before = count_areas(w, w->other);
+
+	for (uint64_t i = 0; i < 200; i++) {
+		struct uiommu_ioas_map map = own(w, w->other, (1 + i * 37 % 200) * 0x10000);
+		int error = uiommu_ioas_map(w->context, &map);
+
+		if (error) {
+			unsigned int at = fail_at;
+
+			fail_at = 0;
+			assert_int_equal(count_areas(w, w->other), before + i);
+			if (i)
+				assert_int_equal(uiommu_ioas_unmap(w->context, w->other, 0, UINT64_MAX, NULL), 0);
+			fail_at = at;
+			return error;
+		}
+	}
+	return 0;
+}
+
+struct scenario {
+	const char *name;
+	int (*call)(struct world *w);
+	void (*end)(struct world *w); /* of what a successful call has made and closing does not end */
+	int (*before)(struct world *w);
+};
+
+static const struct scenario scenarios[] = {
+	{"open", call_open, NULL, NULL},
+	{"ioas_alloc", call_ioas_alloc, NULL, NULL},
+	{"fault_queue_alloc", call_fault_queue_alloc, NULL, NULL},
+	{"ram_alloc", call_ram_alloc, NULL, NULL},
+	{"device_alloc", call_device_alloc, NULL, NULL},
+	{"hwpt_alloc", call_hwpt_alloc, NULL, NULL},
+	{"map own", call_map_own, NULL, NULL},
+	{"map file", call_map_file, NULL, NULL},
+	{"map RAM", call_map_ram, NULL, NULL},
+	{"map many", call_map_many, NULL, NULL},
+	{"copy", call_copy, NULL, NULL},
+	{"allow_iovas", call_allow, NULL, NULL},
+	{"attach", call_attach, NULL, NULL},
+	{"attach a PASID", call_attach_pasid, NULL, NULL},
+	{"replace", call_replace, NULL, NULL},
+	{"bind self", call_bind_self, NULL, NULL},
+	{"bind", call_bind, NULL, NULL},
+	{"register", call_register, NULL, call_bind},
+	{"process_open", call_process_open, end_process_open, NULL},
+	{"pin", call_pin, end_pin, NULL},
+	{"page_request", call_page_request, NULL, NULL},
+	{"accel_create", call_accel_create, NULL, NULL},
+	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
+	{"accel_grant", call_accel_grant, NULL, NULL},
+};
+
+/* Fill the table of objects up to the next place where it grows. */
+static void fill_table(struct world *w)
+{
+	uint32_t id;
+
+	while (w->context->lowest_free < w->context->capacity)
+		assert_int_equal(uiommu_ioas_alloc(w->context, &id), 0);
+}
+
+/* The @n-th place fails. False: there are not so many. */
+static bool run_once(struct world *w, const struct scenario *scenario, unsigned int n, bool full)
+{
+	struct snapshot before, after;
+	bool injected;
+	int error;
+
+	world_make(w);
+	if (scenario->before)
+		assert_int_equal(scenario->before(w), 0);
+	if (full)
+		fill_table(w);
+	before = look(w);
+	failed = false;
+	fail_at = n;
+	error = scenario->call(w);
+	fail_at = 0;
+	injected = failed;
+	if (error) {
+		if (!injected || (error != -ENOMEM && error != -EMFILE))
+			fail_msg("%s, place %u: %s", scenario->name, n, strerror(-error));
+		after = look(w);
+		if (memcmp(&before, &after, sizeof(before)))
+			fail_msg("%s, place %u: something has changed", scenario->name, n);
+		error = scenario->call(w);
+	}
+	if (error)
+		fail_msg("%s after place %u failed: %s", scenario->name, n, strerror(-error));
+	if (scenario->end)
+		scenario->end(w);
+	world_end(w);
+	return injected;
+}
+
+static unsigned int sweep(struct world *w, const struct scenario *scenario, bool full)
+{
+	unsigned int n = 0;
+	long blocks, maps;
+	unsigned int descriptors;
+
+	run_once(w, scenario, 0, full); /* what is made once per process or thread */
+	blocks = live_blocks;
+	maps = live_maps;
+	descriptors = count_descriptors();
+	while (run_once(w, scenario, ++n, full)) {
+		if (live_blocks != blocks || live_maps != maps || count_descriptors() != descriptors)
+			fail_msg("%s, place %u: left over: %ld blocks, %ld maps, %d descriptors", scenario->name, n,
+				 live_blocks - blocks, live_maps - maps, (int)(count_descriptors() - descriptors));
+	}
+	return n - 1;
+}
+
+static pid_t start_child(void)
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return child;
+}
+
+static void every_place(void **state)
+{
+	struct world w = {.page = page_size(), .child = start_child()};
+
+	(void)state;
+	w.fd = memfd_create("fail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	assert_int_equal(ftruncate(w.fd, (off_t)(PAGES * w.page)), 0);
+	assert_int_equal(fcntl(w.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	w.memory = mmap(NULL, PAGES * w.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_int_equal(uiommu_process_open(w.child, UIOMMU_READ | UIOMMU_WRITE, &w.bundle), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		unsigned int places = sweep(&w, &scenarios[i], false), full = sweep(&w, &scenarios[i], true);
+
+		print_message("# %s: %u places, %u with a full table\n", scenarios[i].name, places, full);
+		assert_true(places > 0 || full > 0);
+	}
+	uiommu_process_close(&w.bundle);
+	munmap(w.memory, PAGES * w.page);
+	close(w.fd);
+	kill(w.child, SIGKILL);
+	waitpid(w.child, NULL, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_place),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
