@@ -207,8 +207,8 @@ UIOMMU_API int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pi
  * uiommu_dma_unpin() - put a pin; its pointers must not be used any more.
  * @pin: from uiommu_dma_pin()
  *
- * May be called from @unmap. When another thread is inside @unmap for this pin, this waits until it has returned, so that what @unmap
- * uses may be freed afterwards: do not hold a lock that @unmap takes. Thread-safe.
+ * May be called from @unmap. When another thread is inside @unmap for this pin, this waits until it has returned, so that what
+ * @unmap uses may be freed afterwards: do not hold a lock that @unmap takes. Thread-safe.
  */
 UIOMMU_API void uiommu_dma_unpin(struct uiommu_pin *pin);
 

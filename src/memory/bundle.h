@@ -14,14 +14,14 @@ enum { COOKIE_SIZE = 16 };
 bool pidfd_alive(int pidfd);
 
 /*
- * Is every descriptor what it must be, and all of the same process? @without: enum uiommu_fallback. 0 and its pid in our namespace, -EBADF, -ESRCH (it has ended),
- * -EACCES (@access is more than the handle's).
+ * Is every descriptor what it must be, and all of the same process? @without: enum uiommu_fallback. 0 and its pid in our namespace,
+ * -EBADF, -ESRCH (it has ended), -EACCES (@access is more than the handle's).
  */
 int bundle_verify(const struct uiommu_process *bundle, unsigned int access, unsigned int without, pid_t *pid);
 
 /*
- * Must bundle_verify() open a file under /proc? Not where the kernel itself says whose a pidfd is (PIDFD_GET_INFO, Linux 6.13), as long
- * as the bundle's numbers are of our PID namespace. Looks once per process, and remembers.
+ * Must bundle_verify() open a file under /proc? Not where the kernel itself says whose a pidfd is (PIDFD_GET_INFO, Linux 6.13), as
+ * long as the bundle's numbers are of our PID namespace. Looks once per process, and remembers.
  */
 bool bundle_must_open(unsigned int without);
 

@@ -18,7 +18,8 @@
  * Reads by handle, where the pid is of no use: the same question as for writes.
  *
  * Writes always use the handle, because a write by pid cannot be taken back. Right before every pwrite() of at most
- * WRITE_WINDOW bytes of one mapping the kernel is asked whether the mapping is writable. Between the two the process itself can
+ * WRITE_WINDOW bytes of one mapping, or a few small ones of one call that are no more together, the kernel is asked whether the
+ * mapping is writable. Between the two the process itself can
  * change the protection (mprotect, munmap and a new mapping); that is a race of its own threads against a DMA of microseconds, in
  *its own memory. What can never happen is that the bytes land in another address space.
  *
@@ -111,41 +112,60 @@ static enum identity identify(const struct process *process)
 	return judge(process, pid_peek(process->pid, process->cookie_address, seen, COOKIE_SIZE), seen);
 }
 
-/* May @access be done at @address? A reason; *@length is clipped to the mapping. */
-static unsigned int ask(struct process *process, uint64_t address, unsigned int access, uint64_t *length)
-{
+/* What the kernel said of a mapping, and how much may still rest on it: no more pieces, and no more bytes, than one window. */
+struct answer {
 	struct process_vma vma;
+	unsigned int pieces;
+	uint64_t bytes;
+};
+
+/* May @access be done at @address? A reason; *@length is clipped to the mapping. Asks, unless @answer still covers it. */
+static unsigned int ask(struct process *process, uint64_t address, unsigned int access, uint64_t *length, struct answer *answer)
+{
+	struct process_vma *vma = &answer->vma;
 	int rc;
+
+	if (answer->pieces && *length <= answer->bytes && address >= vma->start && address + *length <= vma->end) {
+		answer->pieces--;
+		answer->bytes -= *length;
+		return UIOMMU_FAULT_NONE;
+	}
+	answer->pieces = 0;
 
 	if (process->vmas.fd < 0)
 		return UIOMMU_FAULT_PERMISSION; /* without maps a handle moves no data */
-	rc = vmas_find(&process->vmas, address, false, &vma);
+	rc = vmas_find(&process->vmas, address, false, vma);
 	if (rc == -ESRCH)
 		return UIOMMU_FAULT_GONE;
 	if (rc == -ENOENT)
 		return UIOMMU_FAULT_UNMAPPED;
 	if (rc)
 		return UIOMMU_FAULT_MEMORY;
-	*length = min_u64(*length, vma.end - address);
-	return vma.access & access ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_PERMISSION;
+	*length = min_u64(*length, vma->end - address);
+	if (!(vma->access & access))
+		return UIOMMU_FAULT_PERMISSION;
+	answer->pieces = ANSWER_PIECES - 1;
+	answer->bytes = WRITE_WINDOW - *length;
+	return UIOMMU_FAULT_NONE;
 }
 
 /* Why the kernel refused to touch @address. */
 static unsigned int explain(struct process *process, uint64_t address, unsigned int access)
 {
+	struct answer answer = {.pieces = 0};
 	uint64_t length = 1;
-	unsigned int reason = ask(process, address, access, &length);
+	unsigned int reason = ask(process, address, access, &length, &answer);
 
 	return reason ? reason : UIOMMU_FAULT_MEMORY;
 }
 
 /* One window through the handle. Bytes done; 0 with a reason. */
 static uint64_t handle_window(struct process *process, uint64_t address, void *buffer, uint64_t length, unsigned int access,
-			      unsigned int *reason)
+			      struct answer *answer, unsigned int *reason)
 {
 	ssize_t n;
 
-	*reason = process->ask || process->vmas.fd < 0 ? ask(process, address, access, &length) : UIOMMU_FAULT_NONE;
+	*reason = process->ask || process->vmas.fd < 0 ? ask(process, address, access, &length, answer) : UIOMMU_FAULT_NONE;
 	if (*reason)
 		return 0;
 	do
@@ -161,11 +181,12 @@ static uint64_t handle_window(struct process *process, uint64_t address, void *b
 /* Read through the handle up to the first byte that fails. */
 static uint64_t handle_read(struct process *process, uint64_t address, void *buffer, uint64_t length, unsigned int *reason)
 {
+	struct answer answer = {.pieces = 0};
 	uint64_t done = 0, n;
 
 	for (*reason = UIOMMU_FAULT_NONE; done < length && !*reason; done += n) {
 		n = handle_window(process, address + done, (uint8_t *)buffer + done, min_u64(length - done, READ_WINDOW),
-				  UIOMMU_READ, reason);
+				  UIOMMU_READ, &answer, reason);
 		/* Only now is it known to be the process's memory still. */
 		if (n && !pidfd_alive(process->pidfd)) {
 			memset((uint8_t *)buffer + done, 0, n);
@@ -349,7 +370,7 @@ void process_readv(struct process *process, struct process_piece *pieces, size_t
 }
 
 /* One piece, asking again who it is when @budget has been written. A reason that ends the whole call, or none. */
-static unsigned int piece_write(struct process *process, struct process_piece *piece, uint64_t *budget)
+static unsigned int piece_write(struct process *process, struct process_piece *piece, uint64_t *budget, struct answer *answer)
 {
 	while (!piece_ended(piece)) {
 		uint64_t left = piece_left(piece);
@@ -363,7 +384,7 @@ static unsigned int piece_write(struct process *process, struct process_piece *p
 		left = min_u64(min_u64(left, WRITE_WINDOW), *budget);
 		if (left)
 			left = handle_window(process, piece->address + piece->done, (uint8_t *)piece->buffer + piece->done, left,
-					     UIOMMU_WRITE, &reason);
+					     UIOMMU_WRITE, answer, &reason);
 		piece->done += left;
 		*budget -= left;
 		if (!left)
@@ -374,6 +395,7 @@ static unsigned int piece_write(struct process *process, struct process_piece *p
 
 void process_writev(struct process *process, struct process_piece *pieces, size_t count)
 {
+	struct answer answer = {.pieces = 0};
 	uint64_t budget = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -383,7 +405,7 @@ void process_writev(struct process *process, struct process_piece *pieces, size_
 	for (size_t i = 0; i < count; i++)
 		if (process->direct) {
 			piece_direct(&pieces[i], UIOMMU_WRITE);
-		} else if (piece_write(process, &pieces[i], &budget)) {
+		} else if (piece_write(process, &pieces[i], &budget, &answer)) {
 			fail_all(pieces + i, count - i, UIOMMU_FAULT_GONE);
 			return;
 		}
