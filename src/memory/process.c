@@ -56,7 +56,8 @@ enum {
 	GROUP_PIECES = 64, /* of one process_vm_readv() */
 	GROUP_BYTES = 1 << 20,
 	READ_WINDOW = 128 << 10, /* of one question and one pread() */
-	WRITE_WINDOW = 128 << 10,
+	WRITE_WINDOW = 128 << 10, /* of one question and one pwrite(), or of so many small ones: */
+	ANSWER_PIECES = 4,
 	IDENTITY_BYTES = 1 << 20,
 };
 
