@@ -12,7 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
 #include "pasid/pasid.h"
 #include "util/util.h"
 

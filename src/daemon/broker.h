@@ -21,6 +21,7 @@
 #include "daemon/arbiter.h"
 #include "daemon/link.h"
 #include "daemon/listen.h"
+#include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/stats.h"
 
@@ -51,6 +52,7 @@ struct client_queue {
 
 struct client {
 	struct cds_list_head link; /* by number */
+	struct log_source log;
 	uint32_t slot;
 	uint32_t number;
 	uint32_t uid;
@@ -109,6 +111,7 @@ struct broker {
 	uint32_t slot_count;
 	uint32_t slot_next; /* where to look for a free one */
 	uint32_t last_number;
+	struct log_source nobody; /* clients that there is no record of */
 
 	struct arbiter *arbiters[OPTIONS_DEVICES_MAX];
 	void *stats;

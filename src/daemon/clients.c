@@ -14,7 +14,6 @@
 
 #include "daemon/broker.h"
 #include "daemon/executor.h"
-#include "daemon/log.h"
 #include "pasid/pasid.h"
 
 #ifndef SO_PEERPIDFD
@@ -89,6 +88,7 @@ static struct client *client_make(struct broker *broker, const struct ucred *cre
 	client->uid = cred->uid;
 	client->pid = (uint32_t)cred->pid;
 	client->number = ++broker->last_number;
+	client->log = (struct log_source){.number = client->number, .uid = client->uid, .pid = client->pid};
 	client->publish_done = client->publish_asked = broker->publishings;
 	client->set = pasid_set_create(broker->space, broker->options.limits.of[RESOURCE_PASIDS].client);
 	if (!slot_take(broker, client)) {
@@ -116,7 +116,7 @@ static int admit(struct broker *broker, struct client *client)
 	}
 	if (refusal == REFUSED_NOT)
 		return 0;
-	log_client(client->number, client->uid, client->pid, "refused: the user has reached the limit '%s'", limit);
+	log_client(&client->log, "refused: the user has reached the limit '%s'", limit);
 	return -EDQUOT;
 }
 
@@ -200,13 +200,15 @@ static void client_come(struct broker *broker, int fd)
 		return;
 	client = client_make(broker, &cred);
 	if (!client) {
-		log_client(broker->last_number, cred.uid, (uint32_t)cred.pid, "refused: no room for another client");
+		broker->nobody.uid = cred.uid;
+		broker->nobody.pid = (uint32_t)cred.pid;
+		log_client(&broker->nobody, "refused: no room for another client");
 		return;
 	}
 	refusal = admit(broker, client);
 	rc = executor_start(broker, client, fd, refusal);
 	if (rc) {
-		log_client(client->number, client->uid, client->pid, "refused: no process for it: %s", strerror(-rc));
+		log_client(&client->log, "refused: no process for it: %s", strerror(-rc));
 		client_free(broker, client);
 		return;
 	}
@@ -245,7 +247,7 @@ void client_kill(struct broker *broker, struct client *client, const char *why)
 	if (client->state == CLIENT_KILLED)
 		return;
 	if (why)
-		log_client(client->number, client->uid, client->pid, "ended: %s", why);
+		log_client(&client->log, "ended: %s", why);
 	client->state = CLIENT_KILLED;
 	client->deadline = 0;
 	usage_count(&client->usage, RESOURCE_DRAINING, 1);
@@ -256,14 +258,14 @@ void client_kill(struct broker *broker, struct client *client, const char *why)
 	listing_check(broker);
 }
 
-static void log_end(const struct client *client, const siginfo_t *info)
+static void log_end(struct client *client, const siginfo_t *info)
 {
 	if (client->state == CLIENT_KILLED)
 		return;
 	if (info->si_code != CLD_EXITED)
-		log_client(client->number, client->uid, client->pid, "its executor was ended by signal %d", info->si_status);
+		log_client(&client->log, "its executor was ended by signal %d", info->si_status);
 	else if (info->si_status)
-		log_client(client->number, client->uid, client->pid, "its executor ended with status %d", info->si_status);
+		log_client(&client->log, "its executor ended with status %d", info->si_status);
 }
 
 /* Take what it has said before it ended: its log lines, and its last faults. */

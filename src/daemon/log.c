@@ -12,14 +12,10 @@
 enum {
 	LINE_MAX_BYTES = 512, /* less than PIPE_BUF, so that a writable pipe takes it whole */
 	LINES_PER_SECOND = 10,
-	LINES_BURST = 30,
+	LINES_PER_CLIENT = 3,
 };
 
-static struct {
-	unsigned int tokens;
-	time_t second;
-	unsigned long left_out;
-} rate = {.tokens = LINES_BURST};
+static struct log_source all;
 
 static void emit(char *line, int length)
 {
@@ -33,25 +29,23 @@ static void emit(char *line, int length)
 	line[length] = '\n';
 	/* Only the broker writes here, so a writable pipe stays writable until we write. */
 	if (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT) || write(STDERR_FILENO, line, (size_t)length + 1) < 0)
-		rate.left_out++;
+		all.left_out++;
 }
 
-static bool may_log(void)
+static bool may_log(struct log_source *source, unsigned int most)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec != rate.second) {
-		unsigned long more = (unsigned long)(now.tv_sec - rate.second) * LINES_PER_SECOND;
-
-		rate.tokens = more > LINES_BURST - rate.tokens ? LINES_BURST : rate.tokens + (unsigned int)more;
-		rate.second = now.tv_sec;
+	if (now.tv_sec != source->second) {
+		source->second = now.tv_sec;
+		source->lines = 0;
 	}
-	if (!rate.tokens) {
-		rate.left_out++;
+	if (source->lines == most) {
+		source->left_out++;
 		return false;
 	}
-	rate.tokens--;
+	source->lines++;
 	return true;
 }
 
@@ -67,20 +61,24 @@ void log_line(const char *format, ...)
 	emit(line, length);
 }
 
-void log_client(uint32_t number, uint32_t uid, uint32_t pid, const char *format, ...)
+static void say_left_out(const char *whose, unsigned long *count)
+{
+	if (*count)
+		log_line("%lu lines about %s left out", *count, whose);
+	*count = 0;
+}
+
+void log_client(struct log_source *source, const char *format, ...)
 {
 	char line[LINE_MAX_BYTES + 1];
-	unsigned long left_out = rate.left_out;
 	va_list arguments;
 	int length;
 
-	if (!may_log())
+	if (!may_log(source, LINES_PER_CLIENT) || !may_log(&all, LINES_PER_SECOND))
 		return;
-	if (left_out) {
-		rate.left_out = 0;
-		log_line("%lu lines left out", left_out);
-	}
-	length = snprintf(line, LINE_MAX_BYTES, "uiommud: client %u (uid %u, pid %u): ", number, uid, pid);
+	say_left_out("the next client", &source->left_out);
+	say_left_out("clients", &all.left_out);
+	length = snprintf(line, LINE_MAX_BYTES, "uiommud: client %u (uid %u, pid %u): ", source->number, source->uid, source->pid);
 	va_start(arguments, format);
 	length += vsnprintf(line + length, (size_t)(LINE_MAX_BYTES - length), format, arguments);
 	va_end(arguments);

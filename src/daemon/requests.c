@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
-#include "daemon/log.h"
 #include "pasid/pasid.h"
 
 enum { MESSAGES_PER_TURN = 16 };
@@ -28,8 +27,8 @@ static int take(struct broker *broker, struct client *client, enum resource reso
 
 	if (refusal == REFUSED_NOT)
 		return 0;
-	log_client(client->number, client->uid, client->pid, "the %s has reached the limit '%s'",
-		   refusal == REFUSED_CLIENT ? "client" : "user", resource_name(resource));
+	log_client(&client->log, "the %s has reached the limit '%s'", refusal == REFUSED_CLIENT ? "client" : "user",
+		   resource_name(resource));
 	return -EDQUOT;
 }
 
@@ -112,7 +111,7 @@ static int on_pasid_take(struct broker *broker, struct client *client, struct li
 	if (in->fds > PROTOCOL_FDS_MAX)
 		return -EPROTO;
 	if (usage_is_draining(&broker->accounts, &client->usage)) {
-		log_client(client->number, client->uid, client->pid, "the client or user has reached the limit 'draining'");
+		log_client(&client->log, "the client or user has reached the limit 'draining'");
 		return -EDQUOT;
 	}
 	rc = take_two(broker, client, RESOURCE_PASIDS, RESOURCE_FDS, in->fds);
@@ -283,7 +282,7 @@ static int on_log(struct broker *broker, struct client *client, struct link_mess
 {
 	(void)broker;
 	message->log.text[sizeof(message->log.text) - 1] = 0;
-	log_client(client->number, client->uid, client->pid, "%s", message->log.text);
+	log_client(&client->log, "%s", message->log.text);
 	return 0;
 }
 
