@@ -126,6 +126,9 @@ static void __attribute__((noreturn)) finish(struct executor *executor, const ch
 		say_end(executor, -EPROTO);
 	}
 	session_publish(&executor->session);
+	/* Nobody has to wait until our turn is overdue. */
+	if (executor->session.open)
+		arbiter_forget(executor->config.arbiters[executor->session.device_index], executor->config.slot);
 	_exit(0);
 }
 
