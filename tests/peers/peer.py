@@ -43,6 +43,10 @@ class Ended(Exception):
     """The daemon has ended the connection."""
 
 
+class Refused(Exception):
+    """The kernel does not let these descriptors through."""
+
+
 class Reply:
     def __init__(self, kind, cookie, payload, fds):
         self.kind, self.cookie, self.payload, self.fds = kind, cookie, payload, fds
@@ -71,8 +75,11 @@ class Peer:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self.socket.sendmsg([message], ancillary, socket.MSG_NOSIGNAL)
-        except (BrokenPipeError, ConnectionResetError, PermissionError) as error:  # EPERM: the other end is closed
+        except (BrokenPipeError, ConnectionResetError) as error:
             raise Ended from error
+        except PermissionError as error:
+            # Before HELLO is answered, the kernel itself may keep descriptors out (SO_PASSRIGHTS, Linux 6.16).
+            raise Refused from error
 
     def send(self, kind, payload=b"", fds=(), length=None, flags=0, cookie=None):
         self.cookie += 1
