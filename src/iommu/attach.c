@@ -56,6 +56,7 @@ static void attach_free(struct attach *attach)
 {
 	struct hwpt *hwpt = attach->hwpt;
 
+	pins_drop(&attach->data);
 	if (hwpt->queue)
 		fault_queue_forget(hwpt->queue, &attach->data);
 	if (hwpt->ioas)

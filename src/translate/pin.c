@@ -225,3 +225,17 @@ int pins_revoke(struct space *space, struct area *area, struct attachment *attac
 	pthread_mutex_unlock(&space->lock);
 	return left ? -EDEADLOCK : 0;
 }
+
+void pins_drop(struct attachment *attachment)
+{
+	struct space *space = attachment->space;
+	struct uiommu_pin *pin, *next;
+
+	pthread_mutex_lock(&space->lock);
+	cds_list_for_each_entry_safe (pin, next, &attachment->pins, link) {
+		unlink_areas(pin);
+		cds_list_del(&pin->link);
+		free(pin);
+	}
+	pthread_mutex_unlock(&space->lock);
+}

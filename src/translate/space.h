@@ -120,4 +120,7 @@ void attach_table_set(struct attach_table *table, uint32_t pasid, struct attachm
  */
 int pins_revoke(struct space *space, struct area *area, struct attachment *attachment);
 
+/* Free the pins that are left of an attachment that ends all the same; nobody puts them any more. */
+void pins_drop(struct attachment *attachment);
+
 #endif

@@ -196,6 +196,38 @@ static void binds_ask_holders(void **state)
 	assert_int_equal(holder.asked, 1);
 }
 
+/* The sanitizer looks for what is left. */
+static void closing_ends_pins(void **state)
+{
+	struct uiommu_context *context;
+	struct uiommu_device_config config = {.size = sizeof(config), .name = "pins", .pasid_bits = 0};
+	struct uiommu_ioas_map map = {.size = sizeof(map),
+				      .flags = UIOMMU_MAP_READ | UIOMMU_MAP_FIXED,
+				      .address = MEMORY,
+				      .length = page_size(),
+				      .iova = IOVA_OWN};
+	struct holder asked = {.request = request_of(UIOMMU_NO_PASID, IOVA_OWN, 8, UIOMMU_READ)};
+	struct uiommu_dma_pin silent = asked.request;
+	struct uiommu_device *device;
+	uint32_t ioas, device_id;
+
+	(void)state;
+	assert_int_equal(uiommu_open(NULL, &context), 0);
+	assert_int_equal(uiommu_ioas_alloc(context, &ioas), 0);
+	assert_int_equal(uiommu_device_alloc(context, &config, &device_id), 0);
+	map.ioas_id = ioas;
+	assert_int_equal(uiommu_ioas_map(context, &map), 0);
+	assert_int_equal(uiommu_attach(context, device_id, UIOMMU_NO_PASID, ioas), 0);
+	device = uiommu_device_get(context, device_id);
+	asked.request.unmap = on_unmap;
+	asked.request.opaque = &asked;
+	assert_int_equal(uiommu_dma_pin(device, &asked.request, NULL), 0);
+	assert_int_equal(uiommu_dma_pin(device, &silent, NULL), 0);
+	uiommu_device_put(device);
+	assert_int_equal(uiommu_close(context), 0);
+	assert_int_equal(asked.asked, 1);
+}
+
 /*
  * Threads that pin, write, and put when they are asked, beside one that maps and unmaps and uses the memory itself in between. The
  * sanitizers judge.
@@ -283,6 +315,7 @@ int main(void)
 		TEST(holders_are_asked),
 		TEST(a_pin_over_two_areas_is_asked_once),
 		TEST(binds_ask_holders),
+		TEST(closing_ends_pins),
 		TEST(pins_against_unmap),
 	};
 
