@@ -19,9 +19,9 @@
  *
  * Writes always use the handle, because a write by pid cannot be taken back. Right before every pwrite() of at most
  * WRITE_WINDOW bytes of one mapping, or a few small ones of one call that are no more together, the kernel is asked whether the
- * mapping is writable. Between the two the process itself can
- * change the protection (mprotect, munmap and a new mapping); that is a race of its own threads against a DMA of microseconds, in
- *its own memory. What can never happen is that the bytes land in another address space.
+ * mapping is writable. Between the two the process itself can change the protection (mprotect, munmap and a new mapping); that is a
+ * race of its own threads against a DMA of microseconds, in its own memory. What can never happen is that the bytes land in another
+ * address space.
  *
  * After exec or exit the handle's address space has lost its user, and the handle gives 0 bytes: unless another process shares
  * it (CLONE_VM) and goes on. Therefore, once per call and every IDENTITY_BYTES, before anything is written: the cookie by pid is
@@ -132,7 +132,6 @@ static unsigned int ask(struct process *process, uint64_t address, unsigned int 
 		return UIOMMU_FAULT_NONE;
 	}
 	answer->pieces = 0;
-
 	if (process->vmas.fd < 0)
 		return UIOMMU_FAULT_PERMISSION; /* without maps a handle moves no data */
 	rc = vmas_find(&process->vmas, address, false, vma);
