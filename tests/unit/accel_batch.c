@@ -385,6 +385,29 @@ static void the_pasid_ends_in_a_batch(void **state)
 	rig_run(rig, &noop);
 }
 
+/* Members that wait behind a fence are not for what the PASID stands for afterwards. */
+static void the_pasid_is_reused_in_a_batch(void **state)
+{
+	struct rig *rig = *state;
+	struct uiommu_accel_desc desc = batch(rig_at(LIST, 0), 10);
+
+	fill_list(rig, 10);
+	list(rig)[2].source = rig_at(RIG_HOLE, 0);
+	list(rig)[2].flags_opcode = UIOMMU_ACCEL_MEMMOVE << 24 | UIOMMU_ACCEL_BLOCK_ON_FAULT;
+	list(rig)[5].flags_opcode |= UIOMMU_ACCEL_FENCE;
+	for (unsigned int i = 0; i < 10; i++)
+		list(rig)[i].completion_address = rig_at(50, i * 32);
+	/* Nothing in the batch fails but what is lost: the fence passes. */
+	rig_run(rig, &desc);
+	memset(rig->memory[RIG_SECOND], 0xcc, 500 * (size_t)RIG_PAGE);
+	assert_int_equal(uiommu_detach(rig->context, rig->device, RIG_PASID), 0);
+	assert_int_equal(uiommu_attach(rig->context, rig->device, RIG_PASID, rig->ioas[RIG_SECOND]), 0);
+	rig_poll(rig);
+	for (unsigned int i = 0; i < 500 * RIG_PAGE; i++)
+		if (rig->memory[RIG_SECOND][i] != 0xcc)
+			fail_msg("byte %u", i);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, rig_setup, rig_teardown)
 
 int main(void)
@@ -406,6 +429,7 @@ int main(void)
 		TEST(many_batches_park),
 		TEST(the_list_is_copied_once),
 		TEST(the_pasid_ends_in_a_batch),
+		TEST(the_pasid_is_reused_in_a_batch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,12 +50,13 @@ static void record_add(struct uiommu_accel *accel, struct task *task, unsigned i
 	struct uiommu_dma_op *ops;
 	unsigned int i;
 
-	if (records->count == WINDOW_TASKS)
+	if (records->count == RECORDS)
 		record_flush(accel);
 	i = records->count++;
 	records->owner[i].queue = task->queue;
 	records->owner[i].batch = task_is_member(task) ? task->batch : NULL;
 	records->owner[i].place = task->places[PLACE_OWN];
+	records->older |= task->turn != accel->turn;
 	records->owner[i].opcode = (uint8_t)task_opcode(task);
 	data = &records->data[i];
 	*data = (struct uiommu_accel_record){
@@ -168,7 +169,7 @@ static void record_lost(struct uiommu_accel *accel, unsigned int i, const struct
 		fault_tell(accel, fault);
 }
 
-/* The data may have taken long: the PASID of a record can belong to something else by now. Then accel_forget() has been called. */
+/* The data may have taken long: the PASID of a record can belong to something else by now. */
 static void records_verify(struct uiommu_accel *accel)
 {
 	struct records *records = &accel->records;
@@ -188,7 +189,8 @@ void record_flush(struct uiommu_accel *accel)
 
 	if (!records->count)
 		return;
-	records_verify(accel);
+	if (unlikely(records->older || !accel_unchanged(accel)))
+		records_verify(accel);
 	/* The data before the records, and within each record the status last: writes are done in the order of the ops. */
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	if (unlikely(uiommu_dma_writev(accel->device, records->ops[0], (size_t)2 * records->count))) {
@@ -201,6 +203,6 @@ void record_flush(struct uiommu_accel *accel)
 				record_lost(accel, i, &ops[1].result.fault);
 		}
 	}
-	accel_forget(accel);
 	records->count = 0;
+	records->older = false;
 }

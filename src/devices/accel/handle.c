@@ -3,6 +3,9 @@
  * What PASIDs and handles stand for.
  *
  * A handle is (PASID, generation): it ends by itself when the attachment does, because what comes next has another generation.
+ *
+ * Generations are looked up when a task begins, and again before everything that is written for it. Most often nothing has changed,
+ * and one look at the few PASIDs of the turn says so for all of its tasks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,10 +30,32 @@ uint32_t accel_generation(struct uiommu_accel *accel, uint32_t pasid)
 	struct place *seen = &accel->seen[pasid % SEEN];
 
 	if (seen->pasid != pasid || !seen->generation) {
+		accel->seen_overflow |= seen->generation != 0;
 		seen->pasid = pasid;
 		seen->generation = attach_generation(accel->device, pasid);
 	}
 	return seen->generation;
+}
+
+void accel_forget(struct uiommu_accel *accel)
+{
+	for (unsigned int i = 0; i < SEEN; i++)
+		accel->seen[i].generation = 0;
+	accel->seen_overflow = false;
+	accel->turn++;
+}
+
+bool accel_unchanged(struct uiommu_accel *accel)
+{
+	if (unlikely(accel->seen_overflow))
+		return false;
+	for (unsigned int i = 0; i < SEEN; i++) {
+		const struct place *seen = &accel->seen[i];
+
+		if (seen->generation && attach_generation(accel->device, seen->pasid) != seen->generation)
+			return false;
+	}
+	return true;
 }
 
 static uint64_t handle_entry(const struct uiommu_accel *accel, uint16_t handle)
@@ -42,7 +67,7 @@ bool place_valid(struct uiommu_accel *accel, const struct place *place, uint16_t
 {
 	if (handle && handle_entry(accel, handle) != entry_make(place->pasid, place->generation))
 		return false;
-	return accel_generation(accel, place->pasid) == place->generation;
+	return attach_generation(accel->device, place->pasid) == place->generation;
 }
 
 enum uiommu_accel_error_code task_resolve(struct uiommu_accel *accel, struct task *task)
@@ -55,7 +80,7 @@ enum uiommu_accel_error_code task_resolve(struct uiommu_accel *accel, struct tas
 			continue;
 		entry = handle_entry(accel, handle);
 		task->places[i] = (struct place){(uint32_t)entry, (uint32_t)(entry >> 32)};
-		if (!entry || !place_valid(accel, &task->places[i], handle))
+		if (!entry || accel_generation(accel, task->places[i].pasid) != task->places[i].generation)
 			return UIOMMU_ACCEL_ERROR_HANDLE;
 	}
 	return UIOMMU_ACCEL_ERROR_NONE;

@@ -391,7 +391,6 @@ void task_step(struct uiommu_accel *accel, struct task *task)
 	task->fault = (struct uiommu_fault){0};
 	outcome = step_do(accel, task, &fault);
 	accel->turn_bytes += task->done - before;
-	accel_forget(accel);
 	if (outcome == MORE)
 		task_push(&task->queue->active, task);
 	else if (outcome == FAULT)

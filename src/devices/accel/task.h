@@ -38,6 +38,7 @@ enum {
 	SCRATCH_BYTES = 256 << 10,
 	BATCH_SLOTS = 4, /* batches of a queue at the same time */
 	BATCH_TASKS = 64, /* members of a batch at the same time */
+	RECORDS = 16, /* written together */
 	SEEN = 4,
 };
 
@@ -58,7 +59,8 @@ struct task {
 	uint64_t done; /* bytes; BATCH: of its list, in the end its descriptors */
 	uint64_t value;
 	struct uiommu_fault fault;
-	struct place places[PLACES];
+	struct place places[PLACES]; /* as they were */
+	uint32_t turn; /* when it began */
 	uint32_t crc;
 	uint8_t result;
 	bool started; /* CRC: the seed is known */
@@ -113,14 +115,15 @@ struct engine_queue {
 
 struct records {
 	unsigned int count;
+	bool older; /* of a task that began in an earlier turn */
 	struct {
 		struct engine_queue *queue;
 		struct batch *batch;
 		struct place place;
 		uint8_t opcode;
-	} owner[WINDOW_TASKS];
-	struct uiommu_accel_record data[WINDOW_TASKS];
-	struct uiommu_dma_op ops[WINDOW_TASKS][2]; /* everything but the status, the status */
+	} owner[RECORDS];
+	struct uiommu_accel_record data[RECORDS];
+	struct uiommu_dma_op ops[RECORDS][2]; /* everything but the status, the status */
 };
 
 struct group {
@@ -158,8 +161,10 @@ struct uiommu_accel {
 	uint32_t handles_end; /* greatest handle in use, and one */
 	uint32_t handles_free; /* no lower one is free */
 
-	/* attach_generation() of the PASIDs looked up last; forgotten after everything that may have slept. */
+	/* attach_generation() of the PASIDs looked up in this turn; overflow: of some of them only. */
 	struct place seen[SEEN];
+	bool seen_overflow;
+	uint32_t turn;
 
 	uint8_t *scratch; /* two of SCRATCH_BYTES, and the pattern */
 	uint64_t pattern;
@@ -217,19 +222,22 @@ static inline uint32_t task_pasid(const struct task *task, enum place_name name)
 
 /* --- handle.c --- */
 
-/* As attach_generation(), remembering the last answers until accel_forget(). */
+/* As attach_generation(), remembering the answers until accel_forget(). */
 uint32_t accel_generation(struct uiommu_accel *accel, uint32_t pasid);
 
-static inline void accel_forget(struct uiommu_accel *accel)
-{
-	for (unsigned int i = 0; i < SEEN; i++)
-		accel->seen[i].generation = 0;
-}
+/* A new turn. */
+void accel_forget(struct uiommu_accel *accel);
+
+/*
+ * True if nothing that was looked up since accel_forget() has changed meanwhile: what tasks found that began in this turn is valid
+ * still. Otherwise each has to be looked at.
+ */
+bool accel_unchanged(struct uiommu_accel *accel);
 
 /* Fill in task->places: 0, or the software error. */
 enum uiommu_accel_error_code task_resolve(struct uiommu_accel *accel, struct task *task);
 
-/* Are they all still what they were? 0, or the software error. */
+/* Are all its places still what they were? 0, or the software error. */
 enum uiommu_accel_error_code task_verify(struct uiommu_accel *accel, const struct task *task);
 
 /* The same for one place. @handle: 0 for the descriptor's own PASID. */

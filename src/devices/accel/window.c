@@ -51,9 +51,9 @@ static void group_add(struct uiommu_accel *accel, struct task *task)
 static void group_turn_round(struct uiommu_accel *accel, bool failed)
 {
 	struct group *group = &accel->group;
-
 	/* The reads may have slept. */
-	accel_forget(accel);
+	bool unchanged = accel_unchanged(accel);
+
 	for (unsigned int i = 0; i < group->count; i++) {
 		struct uiommu_dma_op *op = &group->ops[i];
 		struct task *task = group->tasks[i];
@@ -62,7 +62,7 @@ static void group_turn_round(struct uiommu_accel *accel, bool failed)
 			task->fault = op->result.fault;
 			op->length = op->result.done;
 		}
-		if (unlikely(task_verify(accel, task)))
+		if (unlikely(!unchanged) && task_verify(accel, task))
 			op->length = 0;
 		op->address = task->desc.destination;
 		op->pasid = task_pasid(task, PLACE_DESTINATION);
@@ -104,7 +104,6 @@ void window_flush(struct uiommu_accel *accel)
 	failed = uiommu_dma_readv(accel->device, group->ops, group->count);
 	group_turn_round(accel, failed);
 	failed = uiommu_dma_writev(accel->device, group->ops, group->count);
-	accel_forget(accel);
 	group_finish(accel, failed);
 	group->count = 0;
 	group->bytes = 0;
@@ -142,14 +141,18 @@ void window_start(struct uiommu_accel *accel, struct task *task)
 {
 	struct place *own = &task->places[PLACE_OWN];
 	enum uiommu_accel_error_code code;
+	uint32_t generation;
 	unsigned int status;
 
-	/* Before anything else: with a wrong PASID nothing is touched, not even the record. */
-	own->generation = accel_generation(accel, own->pasid);
-	if (unlikely(!own->generation)) {
+	/* Before anything else: with a wrong PASID nothing is touched, not even the record. A member is for the batch's attachment.
+	 */
+	task->turn = accel->turn;
+	generation = accel_generation(accel, own->pasid);
+	if (unlikely(!generation || (task->batch && generation != own->generation))) {
 		task_lost(accel, task, UIOMMU_ACCEL_ERROR_PASID);
 		return;
 	}
+	own->generation = generation;
 	if (task->desc.flags_opcode & UIOMMU_ACCEL_RECORD_VALID && task->desc.completion_address % RECORD_SIZE) {
 		task_misaligned_record(task);
 		return;
