@@ -298,6 +298,62 @@ static size_t transfer_group(struct call *call, struct uiommu_dma_op *ops, size_
 	return n;
 }
 
+/* What the op before was done with: neighbours are often in the same area. Inside one read section. */
+struct hit {
+	struct attachment *attachment;
+	struct area *area;
+	uint32_t pasid;
+};
+
+/* Find what @op lies in as a whole, if that is one resident area. */
+static inline bool hit_find(const struct uiommu_device *device, const struct uiommu_dma_op *op, unsigned int access,
+			    struct hit *hit)
+{
+	if (!hit->attachment || hit->pasid != op->pasid) {
+		hit->area = NULL;
+		hit->pasid = op->pasid;
+		hit->attachment = attach_table_find(&device->table, op->pasid);
+		if (!hit->attachment || !(hit->attachment->access & access) ||
+		    __atomic_load_n(&hit->attachment->draining, __ATOMIC_RELAXED))
+			return false;
+	}
+	if (!hit->area || op->address - hit->area->start > hit->area->last - hit->area->start) {
+		hit->area = areas_find(&hit->attachment->space->areas, op->address);
+		if (!hit->area || !hit->area->resident || !(hit->area->access & access))
+			return false;
+	}
+	return op->length - 1 <= hit->area->last - op->address;
+}
+
+/* Do ops as long as they are hits; returns how many are done. What stops it is for those who can say why. */
+static size_t transfer_hits(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count, unsigned int access)
+{
+	const struct thread_state *self = thread_self();
+	uint64_t bytes = 0;
+	struct hit hit = {0};
+	size_t n;
+
+	rcu_enter();
+	for (n = 0; n < count && bytes < RESIDENT_BYTES; n++) {
+		struct uiommu_dma_op *op = &ops[n];
+		struct attach_counters *counters;
+		uint8_t *host;
+
+		if (op->length - 1 >= RESIDENT_BYTES || !hit_find(device, op, access, &hit))
+			break;
+		host = hit.area->host + (op->address - hit.area->start);
+		if ((access == UIOMMU_READ ? copy_bytes(op->buffer, host, op->length) : copy_bytes(host, op->buffer, op->length))
+			    .done < op->length)
+			break;
+		op->result = (struct uiommu_dma_result){.done = op->length};
+		counters = counters_of(self, hit.attachment);
+		counter_add(self, access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, op->length);
+		bytes += op->length;
+	}
+	rcu_leave();
+	return n;
+}
+
 static int transfer_vector(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count, unsigned int access)
 {
 	struct thread_state *self = thread_self();
@@ -306,8 +362,10 @@ static int transfer_vector(struct uiommu_device *device, struct uiommu_dma_op *o
 
 	self->depth++;
 	for (size_t i = 0; i < count;) {
-		size_t n = transfer_group(&call, ops + i, count - i, access, &failed);
+		size_t n = transfer_hits(device, ops + i, count - i, access);
 
+		if (!n)
+			n = transfer_group(&call, ops + i, count - i, access, &failed);
 		if (!n) {
 			failed |= transfer_all(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length, access,
 					       &ops[i].result) != 0;
