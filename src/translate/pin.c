@@ -24,12 +24,11 @@ struct uiommu_pin {
 	uint64_t asked; /* the last revocation that asked for this pin */
 	pthread_t asking; /* the thread that runs the callback, if @busy */
 	bool busy;
+	pthread_cond_t idle; /* the callback has returned */
 	bool put; /* unpinned inside the callback; freed after it */
 	uint32_t link_count;
 	struct pin_link links[]; /* one per piece; not all are in an area */
 };
-
-static pthread_cond_t callback_done = PTHREAD_COND_INITIALIZER;
 
 static void unlink_areas(struct uiommu_pin *pin)
 {
@@ -137,6 +136,7 @@ int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request,
 		return -ENOMEM;
 	made->unmap = request->unmap;
 	made->opaque = request->opaque;
+	pthread_cond_init(&made->idle, NULL);
 	self = thread_self();
 	self->depth++;
 	do
@@ -160,7 +160,7 @@ void uiommu_dma_unpin(struct uiommu_pin *pin)
 
 	pthread_mutex_lock(&space->lock);
 	while (pin->busy && !pthread_equal(pin->asking, pthread_self()))
-		pthread_cond_wait(&callback_done, &space->lock);
+		pthread_cond_wait(&pin->idle, &space->lock);
 	unlink_areas(pin);
 	cds_list_del(&pin->link);
 	pin->put = true;
@@ -182,7 +182,7 @@ static void ask(struct space *space, struct uiommu_pin *pin)
 	self->depth--;
 	pthread_mutex_lock(&space->lock);
 	pin->busy = false;
-	pthread_cond_broadcast(&callback_done);
+	pthread_cond_broadcast(&pin->idle);
 	if (pin->put)
 		free(pin);
 }
