@@ -66,8 +66,8 @@ UIOMMU_API int uiommu_open(const struct uiommu_options *options, struct uiommu_c
  * uiommu_close() - end every object of a context and the context.
  * @context: must not be in use by another thread's call; NULL does nothing
  *
- * Waits for accesses in flight. Everything is released, whatever refers to what. Holders of pins are asked to put them; a pin that is
- * left then ends, too, and must not be put afterwards. Not from inside an access or a callback.
+ * Waits for accesses in flight. Everything is released, whatever refers to what. Holders of pins are asked to put them; a pin that
+ * is left then ends, too, and must not be put afterwards. Not from inside an access or a callback.
  *
  * Return: 0, -EDEADLK (inside an access or callback of this context; nothing has changed), -EOWNERDEAD (the context was made
  * before a fork; nothing is done).
