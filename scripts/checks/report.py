@@ -10,7 +10,8 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LOG_LINES = 120
 # A command that takes longer hangs; the limit is there so that a hang is reported and the rest still runs.
-COMMAND_LIMIT = 600
+SCALE = int(os.environ.get("UIOMMU_TEST_SCALE", "1"))
+COMMAND_LIMIT = 600 * SCALE
 # `make check` runs this, and this runs make.
 MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DESTDIR", "PREFIX", "BUILD")
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
-from checks.report import TOP, run
+from checks.report import SCALE, TOP, run
 
 OUT = os.path.join(TOP, "build-check")
 
@@ -110,7 +110,7 @@ def staged(name):
         os.chmod(folder, 0o755)
         for program in ("uiommu", "uiommud"):
             shutil.copy(os.path.join(build_dir(name), program), folder)
-        yield {"UIOMMUD": os.path.join(folder, "uiommud")}
+        yield {"UIOMMU_STAGE": folder}
 
 
 def python_suites(report, label, name, **options):
@@ -124,7 +124,7 @@ def meson_suite(report, label, name, env=None, wrapper=(), slow=1):
         if os.path.exists(os.path.join(path, "meson-logs", log)):
             os.unlink(os.path.join(path, "meson-logs", log))
     with staged(name) as programs:
-        done = run([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow)], env={**SANITIZERS, **programs, **(env or {})})
+        done = run([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow * SCALE)], env={**SANITIZERS, **programs, **(env or {})})
     try:
         before = len(report.failures)
         count_meson(report, label, path)

@@ -23,10 +23,14 @@ enum { CHILDREN_MAX = 64, OPTIONS_MAX = 16 };
 
 static const char *daemon_path(char *buffer, size_t size)
 {
-	const char *given = getenv("UIOMMUD");
+	const char *given = getenv("UIOMMUD"), *stage = getenv("UIOMMU_STAGE");
 	char self[PATH_MAX];
 	ssize_t length;
 
+	if (stage) {
+		snprintf(buffer, size, "%s/uiommud", stage);
+		return buffer;
+	}
 	if (given)
 		return given;
 	length = readlink("/proc/self/exe", self, sizeof(self) - 1);

@@ -12,7 +12,8 @@ struct service {
 	char socket[96];
 };
 
-/* $UIOMMUD, or ../uiommud seen from this program's folder. @options: NULL-terminated, or NULL. */
+/* $UIOMMU_STAGE/uiommud (a copy for who may not look into the build), $UIOMMUD, or ../uiommud seen from this program's folder.
+ * @options: NULL-terminated, or NULL. */
 void service_start(struct service *service, const char *const *options);
 void service_stop(struct service *service);
 
