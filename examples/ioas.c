@@ -41,6 +41,8 @@ static int make_memory(size_t length, uint8_t **memory)
 	*memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (*memory == MAP_FAILED)
 		check("mmap", -errno);
+	/* Pages appear when they are touched; the times shall be those of the copies. */
+	memset(*memory, 0, length);
 	return fd;
 }
 

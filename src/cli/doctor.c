@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -17,6 +16,9 @@
 #include <unistd.h>
 
 #include "cli/args.h"
+#include "memory/bundle.h"
+#include "memory/process.h"
+#include "memory/vma.h"
 #include "util/util.h"
 
 struct feature {
@@ -42,42 +44,36 @@ static bool probe_linux(char *detail, size_t size)
 	return major > 6 || (major == 6 && minor >= 1);
 }
 
-/* struct procmap_query of Linux 6.11; older headers do not have it. */
-struct procmap_query_v1 {
-	uint64_t size, query_flags, query_addr, vma_start, vma_end, vma_flags, vma_page_size, vma_offset, inode;
-	uint32_t dev_major, dev_minor, vma_name_size, build_id_size;
-	uint64_t vma_name_addr, build_id_addr;
-};
-
+/* What the library itself has found out. */
 static bool probe_procmap_query(char *detail, size_t size)
 {
-	struct procmap_query_v1 query = {.size = sizeof(query), .query_addr = (uintptr_t)&query};
 	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	bool found = fd >= 0 && ioctl(fd, _IOWR('f', 17, struct procmap_query_v1), &query) == 0;
+	struct vmas vmas;
+	bool found;
 
 	(void)detail;
 	(void)size;
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return false;
+	vmas_init(&vmas, fd, false);
+	found = vmas.query;
+	vmas_fini(&vmas);
+	close(fd);
 	return found;
 }
 
-/* Does a write through /proc/self/mem stop at a read-only page? */
 static bool probe_force_override(char *detail, size_t size)
 {
-	void *page = mmap(NULL, page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-	bool honours = false;
-
 	(void)detail;
 	(void)size;
-	if (fd >= 0 && page != MAP_FAILED)
-		honours = pwrite(fd, "x", 1, (off_t)(uintptr_t)page) < 0 && errno == EIO;
-	if (fd >= 0)
-		close(fd);
-	if (page != MAP_FAILED)
-		munmap(page, page_size());
-	return honours;
+	return process_handle_honours();
+}
+
+static bool probe_pidfd_info(char *detail, size_t size)
+{
+	(void)detail;
+	(void)size;
+	return !bundle_must_open(0);
 }
 
 static bool probe_pidfd_getfd(char *detail, size_t size)
@@ -144,6 +140,7 @@ static const struct feature features[] = {
 	{"procmap_query", "PROCMAP_QUERY", probe_procmap_query, false, "/proc/PID/maps is parsed before a write: slower"},
 	{"force_override", "proc_mem.force_override", probe_force_override, false,
 	 "the handle ignores protections, so they are asked for before every write"},
+	{"pidfd_info", "PIDFD_GET_INFO", probe_pidfd_info, false, "who has received a handle reads under /proc whose it is"},
 	{"pidfd_getfd", "pidfd_getfd", probe_pidfd_getfd, true, "no other process can be bound"},
 	{"process_vm_readv", "process_vm_readv", probe_process_vm, false, "reads go through /proc/PID/mem: slower"},
 	{"membarrier", "membarrier", probe_membarrier, false, "every lookup pays a memory barrier"},

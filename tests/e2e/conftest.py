@@ -45,10 +45,8 @@ class Bystander:
 
 
 class Outcome:
-    def __init__(self, done):
-        self.status = done.returncode
-        self.out = done.stdout
-        self.err = done.stderr
+    def __init__(self, status, out, err):
+        self.status, self.out, self.err = status, out, err
 
     @property
     def json(self):
@@ -79,16 +77,25 @@ def bystander(stage):
         process.kill()
 
 
+class Uiommu:
+    """The command; **options go to subprocess (as another user, with another environment)."""
+
+    def __init__(self, stage):
+        self.program = os.path.join(stage, "uiommu")
+
+    def start(self, *arguments, **options):
+        defaults = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **ORDINARY}
+        return subprocess.Popen([self.program, *[str(argument) for argument in arguments]], text=True, **{**defaults, **options})
+
+    def __call__(self, *arguments, **options):
+        with self.start(*arguments, **options) as process:
+            out, err = process.communicate()
+            return Outcome(process.returncode, out, err)
+
+
 @pytest.fixture(scope="session")
 def run(stage):
-    """Run uiommu; **options go to subprocess (as another user, with another environment)."""
-
-    def uiommu(*arguments, **options):
-        argv = [os.path.join(stage, "uiommu"), *[str(argument) for argument in arguments]]
-        defaults = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **ORDINARY}
-        return Outcome(subprocess.run(argv, text=True, check=False, **{**defaults, **options}))
-
-    return uiommu
+    return Uiommu(stage)
 
 
 class Daemon:
