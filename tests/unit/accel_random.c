@@ -369,7 +369,7 @@ static void random_descriptors(void **state)
 		assert_non_null(model.memory[i]);
 		memcpy(model.memory[i], rig->memory[i], MODEL_BYTES);
 	}
-	for (unsigned int i = 0; i < DESCRIPTORS; i++) {
+	for (unsigned int i = 0; i < scaled(DESCRIPTORS); i++) {
 		struct uiommu_accel_desc desc = random_desc(&model);
 
 		check(&model, &desc, i);

@@ -28,12 +28,7 @@ static uint64_t random_number(uint64_t *seed)
 	return *seed;
 }
 
-static unsigned int operations(void)
-{
-	const char *count = getenv("UIOMMU_TEST_OPERATIONS");
-
-	return count ? (unsigned int)atoi(count) : 100000;
-}
+enum { OPERATIONS = 100000 };
 
 static void model_insert(struct model *model, unsigned int first, unsigned int length)
 {
@@ -87,7 +82,7 @@ static void model_compare_all(struct model *model)
 static void model_run(uint64_t scale, unsigned int length_max, unsigned int target)
 {
 	struct model *model = calloc(1, sizeof(*model));
-	unsigned int steps = operations();
+	unsigned int steps = scaled(OPERATIONS);
 
 	assert_non_null(model);
 	model->scale = scale;
@@ -268,7 +263,7 @@ static void readers_beside_a_writer(void **state)
 	/* On a busy machine the writer could be done before a reader has begun. */
 	while (!__atomic_load_n(&c.found, __ATOMIC_RELAXED))
 		sched_yield();
-	for (unsigned int i = 0; i < operations() / 5; i++) {
+	for (unsigned int i = 0; i < scaled(OPERATIONS) / 5; i++) {
 		uint64_t random = random_number(&seed), place = random % (PLACES / 2) * 2 + 1;
 
 		if (odd[place]) {

@@ -450,7 +450,7 @@ static void chooses_like_an_oracle(void **state)
 	unsigned int live = 0;
 
 	assert_int_equal(uiommu_ioas_allow_iovas(w->context, w->ioas, &range, 1), 0);
-	for (unsigned int step = 0; step < STEPS; step++) {
+	for (unsigned int step = 0; step < scaled(STEPS); step++) {
 		unsigned int length, align;
 
 		seed = seed * 6364136223846793005u + 1442695040888963407u;

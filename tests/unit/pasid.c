@@ -109,7 +109,7 @@ static void random_against_a_simple_model(void **state)
 
 	(void)state;
 	srandom(7);
-	for (unsigned int i = 0; i < OPERATIONS; i++) {
+	for (unsigned int i = 0; i < scaled(OPERATIONS); i++) {
 		uint32_t number = (uint32_t)random() % WINDOW + 1, pasid = 0, expected;
 
 		switch (random() % 5) {

@@ -14,4 +14,12 @@
 
 #include <cmocka.h>
 
+/* How many of @count random operations to do: `make check-long` sets UIOMMU_TEST_SCALE to do more of them. */
+static inline unsigned int scaled(unsigned int count)
+{
+	const char *scale = getenv("UIOMMU_TEST_SCALE");
+
+	return scale ? count * (unsigned int)strtoul(scale, NULL, 10) : count;
+}
+
 #endif
