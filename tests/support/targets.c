@@ -17,7 +17,10 @@
 
 #include "support.h"
 
-enum { PIECES_MAX = 64 };
+enum {
+	PIECES_MAX = 64,
+	QUESTION_BYTES = 128 << 10, /* what one question may cover: docs/security.md */
+};
 
 /* PROCMAP_QUERY of Linux 6.11 (Documentation/filesystems/proc.rst); older headers do not have it. */
 struct procmap_query {
@@ -109,6 +112,11 @@ void bare_ask(const struct target *target, uint64_t address)
 
 void bare_write(const struct target *target, uint64_t address, const void *data, size_t length)
 {
-	bare_ask(target, address);
-	support_check(pwrite(target->process.mem, data, length, (off_t)address) == (ssize_t)length);
+	for (size_t done = 0; done < length; done += QUESTION_BYTES) {
+		size_t piece = length - done < QUESTION_BYTES ? length - done : QUESTION_BYTES;
+
+		bare_ask(target, address + done);
+		support_check(pwrite(target->process.mem, (const uint8_t *)data + done, piece, (off_t)(address + done)) ==
+			      (ssize_t)piece);
+	}
 }

@@ -22,8 +22,8 @@ void target_start(struct target *target, size_t length);
 void target_stop(struct target *target);
 
 /*
- * Floors of the benchmarks; each dies on an error. read_pieces: one call, cookie first, then the pieces, then "alive?".
- * write_piece: protection question, then one pwrite.
+ * Floors of the benchmarks; each dies on an error. bare_read: one call, cookie first, then the pieces, then "alive?".
+ * bare_write: protection question, then one pwrite, for each 128 KiB.
  */
 void bare_read(const struct target *target, const uint64_t *addresses, size_t piece, size_t count, uint8_t *buffer);
 void bare_ask(const struct target *target, uint64_t address);
