@@ -40,7 +40,9 @@ static void deliver(struct call *call, const uint8_t *message, size_t length, st
 	memcpy(call->reply, message + sizeof(struct protocol_header), length < call->reply_size ? length : call->reply_size);
 	if (!((const struct protocol_status *)call->reply)->error) {
 		if (fds->count == call->fd_count) {
-			memcpy(call->fds, fds->fds, fds->count * sizeof(int));
+			/* No descriptors, no array for them. */
+			if (fds->count)
+				memcpy(call->fds, fds->fds, fds->count * sizeof(int));
 			fds->count = 0;
 		} else {
 			call->error = -EPROTO;
