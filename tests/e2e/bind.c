@@ -49,10 +49,13 @@ static int tear_down(void **state)
 	return uiommu_close(world->context);
 }
 
+/* Instead of a bundle: the calling process. */
+static const struct uiommu_process self;
+
 static int bind_with(struct world *world, const struct uiommu_process *process, unsigned int access, uint32_t *pasid,
 		     uint32_t queue_id)
 {
-	struct uiommu_bind_process data = {.flags = process ? 0 : UIOMMU_BIND_SELF, .access = access};
+	struct uiommu_bind_process data = {.flags = process == &self ? UIOMMU_BIND_SELF : 0, .process = *process, .access = access};
 	struct uiommu_bind bind = {
 		.size = sizeof(bind),
 		.device_id = world->device_id,
@@ -64,8 +67,6 @@ static int bind_with(struct world *world, const struct uiommu_process *process, 
 	};
 	int error;
 
-	if (process)
-		data.process = *process;
 	error = uiommu_bind(world->context, &bind);
 	if (!error) {
 		*pasid = bind.pasid;
@@ -199,7 +200,7 @@ static void the_calling_process(void **state)
 {
 	struct world *world = *state;
 	uint8_t *memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uint32_t pasid = bind(world, NULL, UIOMMU_READ | UIOMMU_WRITE);
+	uint32_t pasid = bind(world, &self, UIOMMU_READ | UIOMMU_WRITE);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	struct uiommu_dma_result result;
 	uint8_t bytes[64];
