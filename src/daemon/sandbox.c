@@ -154,10 +154,10 @@ static const int broker_calls[] = {
 	SCMP_SYS(wait4),
 };
 
-/* Opens look as if nothing were there: libraries that try to read a setting do without it. */
+/* Opens look as if nothing were there: libraries that try to read a setting do without it. openat() has rules of its own. */
 static const int opening_calls[] = {
-	SCMP_SYS(open),	     SCMP_SYS(openat),	   SCMP_SYS(openat2), SCMP_SYS(access),
-	SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(stat),    SCMP_SYS(statx),
+	SCMP_SYS(open),	      SCMP_SYS(openat2), SCMP_SYS(access), SCMP_SYS(faccessat),
+	SCMP_SYS(faccessat2), SCMP_SYS(stat),	 SCMP_SYS(statx),
 };
 
 static int add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)

@@ -331,6 +331,19 @@ static void completed(void *opaque)
 	pthread_mutex_unlock(&completion->lock);
 }
 
+/* The handle says EIO where a userfaultfd would have to be answered: nothing sleeps, and nothing drains. */
+static void reads_by_handle_do_not_sleep(struct world *world)
+{
+	struct stuck stuck;
+	uint32_t pasid;
+
+	stuck_start(&stuck, STUCK_UFFD);
+	pasid = bind(world, &stuck.process, UIOMMU_READ);
+	assert_int_equal(read_reason(world, pasid, (uintptr_t)stuck.page), UIOMMU_FAULT_MEMORY);
+	assert_int_equal(uiommu_unbind(world->context, world->device_id, pasid), 0);
+	stuck_stop(&stuck);
+}
+
 static void draining(void **state)
 {
 	struct world *world = *state;
@@ -343,9 +356,13 @@ static void draining(void **state)
 	pthread_t thread;
 	uint32_t again, queue_id;
 
-	if (stuck_missing(STUCK_UFFD) || (without && strstr(without, "process_vm"))) {
-		print_message("skipped: %s\n", without ? "reads through the handle do not sleep" : stuck_missing(STUCK_UFFD));
+	if (stuck_missing(STUCK_UFFD)) {
+		print_message("skipped: %s\n", stuck_missing(STUCK_UFFD));
 		skip();
+	}
+	if (without && strstr(without, "process_vm")) {
+		reads_by_handle_do_not_sleep(world);
+		return;
 	}
 	stuck_start(&stuck, STUCK_UFFD);
 	assert_int_equal(uiommu_fault_queue_alloc(world->context, 4, &queue_id), 0);
