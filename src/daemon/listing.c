@@ -19,9 +19,10 @@ bool listing_may_see(const struct client *client, uint32_t uid)
 	return client->uid == 0 || client->uid == (uint32_t)getuid() || client->uid == uid;
 }
 
-static bool shown(const struct client *viewer, const struct client *client)
+/* Whose numbers can still become newer. What is dying is listed as long as it is there, with the numbers that it had. */
+static bool publishes(const struct client *viewer, const struct client *client)
 {
-	return client->open && client->state != CLIENT_KILLED && listing_may_see(viewer, client->uid);
+	return client->open && client->state == CLIENT_SERVED && listing_may_see(viewer, client->uid);
 }
 
 /* --- the numbers --- */
@@ -154,7 +155,7 @@ static void write_client(const struct broker *broker, struct writer *writer, con
 		item->descriptors = stats_load(&queues[i]);
 	}
 	for (uint32_t i = 0; i < client->pasid_count; i++)
-		if (client->pasids[i].pasid)
+		if (client->pasids[i].pasid && pasid_state(client->set, client->pasids[i].pasid) != PASID_FREE)
 			write_pasid(writer, client, i, position(client->number, 1 + client->queue_count + i));
 }
 
@@ -172,7 +173,7 @@ static void answer(struct broker *broker, struct client *viewer, uint64_t cursor
 	for (uint32_t i = 0; i < broker->options.device_count; i++)
 		write_device(broker, &writer, i);
 	cds_list_for_each_entry (client, &broker->clients, link)
-		if (shown(viewer, client))
+		if (listing_may_see(viewer, client->uid))
 			write_client(broker, &writer, client);
 	client_answer(broker, viewer, broker->answer,
 		      sizeof(*head) + sizeof(*writer.reply) + writer.reply->count * sizeof(struct uiommu_item));
@@ -187,8 +188,9 @@ static void ask_to_publish(struct broker *broker, struct client *client)
 	if (client->publish_asked != client->publish_done)
 		return; /* one at a time; the next one when it has answered */
 	client->publish_asked = broker->publishings;
+	/* Who cannot even be asked is not waited for. */
 	if (send(client->link_fd, &message, sizeof(message), MSG_NOSIGNAL) < 0)
-		client->publish_asked = client->publish_done;
+		client->publish_done = client->publish_asked;
 }
 
 static bool complete(struct broker *broker, const struct client *viewer)
@@ -196,7 +198,7 @@ static bool complete(struct broker *broker, const struct client *viewer)
 	struct client *client;
 
 	cds_list_for_each_entry (client, &broker->clients, link)
-		if (shown(viewer, client) && client->state == CLIENT_SERVED && client->publish_done < viewer->listing)
+		if (publishes(viewer, client) && client->publish_done < viewer->listing)
 			return false;
 	return true;
 }
@@ -232,7 +234,7 @@ void listing_begin(struct broker *broker, struct client *viewer, uint64_t cursor
 	viewer->listing = ++broker->publishings;
 	viewer->listing_deadline = broker_now_ms() + LISTING_WAIT_MS;
 	cds_list_for_each_entry (client, &broker->clients, link) {
-		if (!shown(viewer, client) || client->state != CLIENT_SERVED)
+		if (!publishes(viewer, client))
 			continue;
 		client->publish_wanted = viewer->listing;
 		ask_to_publish(broker, client);
