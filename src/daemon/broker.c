@@ -89,8 +89,13 @@ static int map_shared(struct broker *broker)
 	return 0;
 }
 
-static int init_rest(struct broker *broker)
+int broker_prepare(struct broker *broker, const struct options *options)
 {
+	memset(broker, 0, sizeof(*broker));
+	broker->options = *options;
+	broker->epoll_fd = broker->signal_fd = broker->timer_fd = -1;
+	/* Some more for executors that only refuse a client, or take long to die. */
+	broker->slot_count = options->executors + options->executors / 8 + 1;
 	broker->slots = calloc(broker->slot_count, sizeof(*broker->slots));
 	broker->space = pasid_space_create();
 	if (!broker->slots || !broker->space)
@@ -100,20 +105,25 @@ static int init_rest(struct broker *broker)
 	return map_shared(broker);
 }
 
+void broker_release(struct broker *broker)
+{
+	pasid_space_destroy(broker->space);
+	free(broker->slots);
+	if (broker->stats && broker->stats != MAP_FAILED)
+		munmap(broker->stats, broker->stats_each * broker->slot_count);
+	for (uint32_t i = 0; i < broker->options.device_count; i++)
+		arbiter_destroy(broker->arbiters[i]);
+}
+
 int broker_init(struct broker *broker, const struct options *options)
 {
-	int rc;
+	int rc = broker_prepare(broker, options);
 
-	memset(broker, 0, sizeof(*broker));
-	broker->options = *options;
-	/* Some more for executors that only refuse a client, or take long to die. */
-	broker->slot_count = options->executors + options->executors / 8 + 1;
-	rc = listen_open(options, &broker->listening);
+	if (!rc)
+		rc = listen_open(options, &broker->listening);
 	if (rc)
 		return rc;
 	rc = open_descriptors(broker);
-	if (!rc)
-		rc = init_rest(broker);
 	if (rc) {
 		log_line("cannot start: %s", strerror(-rc));
 		listen_close(&broker->listening);

@@ -133,6 +133,12 @@ void broker_run(struct broker *broker);
 /* Whatever executors do: they end with this process. */
 void broker_fini(struct broker *broker);
 
+/* What needs neither a socket nor a process: broker_init() does it, and tests. -ENOMEM; broker_release() all the same. */
+int broker_prepare(struct broker *broker, const struct options *options);
+
+/* No client is left. The program itself does not bother. */
+void broker_release(struct broker *broker);
+
 /* --- between the broker's files --- */
 
 uint64_t broker_now_ms(void);
@@ -155,6 +161,11 @@ int broker_watch(struct broker *broker, int fd, uint32_t events, enum event_kind
 
 /* clients.c */
 void clients_accept(struct broker *broker);
+
+/* Who it is, its account, and its place; without connection, process and place in the list. NULL without memory or place. */
+struct client *client_new(struct broker *broker, uid_t uid, pid_t pid);
+void client_free(struct broker *broker, struct client *client);
+
 struct client *clients_find(struct broker *broker, uint32_t slot, uint32_t number);
 void client_end(struct broker *broker, struct client *client);
 void client_kill(struct broker *broker, struct client *client, const char *why);

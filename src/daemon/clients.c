@@ -57,7 +57,7 @@ static bool slot_take(struct broker *broker, struct client *client)
 	return false;
 }
 
-static void client_free(struct broker *broker, struct client *client)
+void client_free(struct broker *broker, struct client *client)
 {
 	if (client->set)
 		pasid_set_destroy(client->set);
@@ -76,8 +76,7 @@ static void client_free(struct broker *broker, struct client *client)
 	free(client);
 }
 
-/* Who it is, its account, and its place. NULL without memory or place. */
-static struct client *client_make(struct broker *broker, const struct ucred *cred)
+struct client *client_new(struct broker *broker, uid_t uid, pid_t pid)
 {
 	struct client *client = calloc(1, sizeof(*client));
 
@@ -85,8 +84,8 @@ static struct client *client_make(struct broker *broker, const struct ucred *cre
 		return NULL;
 	client->slot = UINT32_MAX;
 	client->link_fd = client->executor_fd = client->peer_fd = -1;
-	client->uid = cred->uid;
-	client->pid = (uint32_t)cred->pid;
+	client->uid = uid;
+	client->pid = (uint32_t)pid;
 	client->number = ++broker->last_number;
 	client->log = (struct log_source){.number = client->number, .uid = client->uid, .pid = client->pid};
 	client->publish_done = client->publish_asked = broker->publishings;
@@ -96,7 +95,7 @@ static struct client *client_make(struct broker *broker, const struct ucred *cre
 		client_free(broker, client);
 		return NULL;
 	}
-	if (!client->set || usage_init(&broker->accounts, &client->usage, cred->uid)) {
+	if (!client->set || usage_init(&broker->accounts, &client->usage, uid)) {
 		client_free(broker, client);
 		return NULL;
 	}
@@ -198,7 +197,7 @@ static void client_come(struct broker *broker, int fd)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size))
 		return;
-	client = client_make(broker, &cred);
+	client = client_new(broker, cred.uid, cred.pid);
 	if (!client) {
 		broker->nobody.uid = cred.uid;
 		broker->nobody.pid = (uint32_t)cred.pid;

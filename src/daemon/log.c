@@ -15,11 +15,13 @@ enum {
 	LINES_PER_CLIENT = 3,
 };
 
+int log_fd = STDERR_FILENO;
+
 static struct log_source all;
 
 static void emit(char *line, int length)
 {
-	struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+	struct pollfd fd = {.fd = log_fd, .events = POLLOUT};
 
 	if (length >= LINE_MAX_BYTES)
 		length = LINE_MAX_BYTES - 1;
@@ -28,7 +30,7 @@ static void emit(char *line, int length)
 			line[i] = '?';
 	line[length] = '\n';
 	/* Only the broker writes here, so a writable pipe stays writable until we write. */
-	if (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT) || write(STDERR_FILENO, line, (size_t)length + 1) < 0)
+	if (poll(&fd, 1, 0) != 1 || !(fd.revents & POLLOUT) || write(log_fd, line, (size_t)length + 1) < 0)
 		all.left_out++;
 }
 

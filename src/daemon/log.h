@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <time.h>
 
+/* Where lines go: stderr, until tests say otherwise (-1: nowhere). */
+extern int log_fd;
+
 /* Whom lines are about. Beyond the first three all zeros at first. */
 struct log_source {
 	uint32_t number;

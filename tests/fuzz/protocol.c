@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Arbitrary messages of a client to its session, and of an executor that a client has taken over to the broker. The sockets are
+ * doubles (support/inside.h); what is behind them is the daemon's own.
+ *
+ * The input is a sequence of steps. The first byte of a step says whom it is for, whether the header is made right (or nothing
+ * would come further than that), and the second which descriptors go with it. What must hold, whatever is said: each request that
+ * is not refused has one reply or none; the accounts are those of what exists; at the end nothing is left.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pasid/pasid.h"
+#include "support/inside.h"
+#include "support/support.h"
+#include "util/util.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+	STEP_TO_BROKER = 1,
+	STEP_RAW = 2,
+	STEP_FULL = 4,
+	POOL = 8,
+};
+
+#define CHECK(condition)                                                                                                           \
+	do {                                                                                                                       \
+		if (!(condition))                                                                                                  \
+			abort();                                                                                                   \
+	} while (0)
+
+static struct inside inside;
+static int pool[POOL]; /* a bundle of this process, and other things */
+
+static int memfd(unsigned int seals)
+{
+	int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	CHECK(fd >= 0 && !ftruncate(fd, 16 * (off_t)page_size()) && !fcntl(fd, F_ADD_SEALS, seals));
+	return fd;
+}
+
+static void pool_fill(void)
+{
+	struct uiommu_process self;
+
+	if (pool[0])
+		return;
+	log_fd = -1; /* it would be most of the work */
+	CHECK(!uiommu_process_open(getpid(), UIOMMU_READ | UIOMMU_WRITE, &self));
+	memcpy(pool, (int[]){self.mem, self.maps, self.pidfd, self.auxv}, 4 * sizeof(int));
+	pool[4] = memfd(F_SEAL_SHRINK);
+	pool[5] = memfd(0);
+	pool[6] = eventfd(0, EFD_CLOEXEC);
+	pool[7] = open("/dev/null", O_RDWR | O_CLOEXEC);
+}
+
+/* 0: none; 1: the one that is named; 2 and more: so many from the start, which is a bundle. */
+static unsigned int choose_fds(uint8_t choice, int *fds)
+{
+	unsigned int count = choice % 6;
+
+	if (count == 1)
+		fds[0] = pool[choice / 6 % POOL];
+	else
+		memcpy(fds, pool, count * sizeof(int));
+	return count;
+}
+
+static uint32_t sum_of_queues(void)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < inside.session.config.queues_max; i++)
+		sum += inside.session.queues[i].engine ? inside.session.queues[i].entries : 0;
+	return sum;
+}
+
+/* As long as only the session spoke to the broker, both have the same accounts. */
+static void check_accounts(void)
+{
+	const uint32_t *used = inside.client->usage.used;
+	uint32_t bindings = 0;
+
+	for (uint32_t i = 0; i < inside.session.config.pasids_max; i++)
+		bindings += inside.session.bindings[i].pasid != 0;
+	CHECK(used[RESOURCE_PASIDS] == bindings);
+	CHECK(pasid_set_count(inside.client->set) == bindings);
+	CHECK(used[RESOURCE_AREAS] == inside.session.area_count);
+	CHECK(used[RESOURCE_DESCRIPTORS] == sum_of_queues());
+	CHECK(used[RESOURCE_DRAINING] == 0);
+	for (unsigned int i = 0; i < RESOURCES; i++)
+		CHECK(used[i] <= inside.options.limits.of[i].client);
+}
+
+struct input {
+	const uint8_t *data;
+	size_t left;
+};
+
+static size_t take(struct input *input, void *to, size_t size)
+{
+	size_t got = size < input->left ? size : input->left;
+
+	memcpy(to, input->data, got);
+	input->data += got;
+	input->left -= got;
+	return got;
+}
+
+/* False: the connection has ended. */
+static bool step(struct input *input, bool *clean)
+{
+	union {
+		struct protocol_header header;
+		uint8_t bytes[1024];
+	} message = {0};
+	uint8_t kind = 0, choice = 0, length[2] = {0};
+	unsigned int fd_count, before = inside.replies;
+	int fds[PROTOCOL_FDS_MAX + 1];
+	size_t size;
+	bool ended;
+
+	take(input, &kind, 1);
+	take(input, &choice, 1);
+	take(input, length, 2);
+	size = take(input, message.bytes, (length[0] | (size_t)length[1] << 8) % sizeof(message));
+	if (kind & STEP_TO_BROKER) {
+		*clean = false;
+		return inside_tell_broker(&inside, message.bytes, kind & STEP_RAW ? size : sizeof(struct link_message));
+	}
+	if (!(kind & STEP_RAW) && size >= sizeof(message.header)) {
+		message.header.length = (uint32_t)size;
+		message.header.flags = 0;
+		message.header.type %= PROTOCOL_TYPES;
+		message.header.cookie |= 1;
+	}
+	inside.full = (kind & STEP_FULL) && choice & 0x80;
+	fd_count = choose_fds(choice, fds);
+	ended = inside_feed(&inside, message.bytes, size, fds, fd_count) || inside.client->state == CLIENT_KILLED;
+	/* A request has one reply; an unbind may answer later, and then two come with one request. */
+	CHECK(inside.replies <= before + 2);
+	if (*clean && !ended)
+		check_accounts();
+	return !ended;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input input = {data, size};
+	bool clean = true;
+
+	pool_fill();
+	inside_options(&inside);
+	/* Small limits are met. */
+	inside.options.executors = 1;
+	inside.options.limits.of[RESOURCE_PASIDS] = (struct limit){4, 4};
+	inside.options.limits.of[RESOURCE_QUEUES] = (struct limit){4, 4};
+	inside.options.limits.of[RESOURCE_DESCRIPTORS] = (struct limit){512, 512};
+	inside.options.limits.of[RESOURCE_AREAS] = (struct limit){4, 4};
+	inside_start(&inside);
+	if (size && data[0] & 0x80)
+		inside_hello(&inside);
+	while (input.left && step(&input, &clean))
+		;
+	inside_stop(&inside);
+	return 0;
+}
