@@ -176,7 +176,7 @@ static void tell_sanitizer(void *dst, const void *src, size_t length)
 	__tsan_write_range(dst, length);
 }
 
-/* An atomic access that changes nothing and orders as copy_single() does. */
+/* An atomic access that changes nothing. */
 static void tell_sanitizer_atomic(void *address, size_t length)
 {
 	if (length == 8)
@@ -205,8 +205,8 @@ static void tell_sanitizer_single(void *dst, const void *src, size_t length)
 {
 	if (((uintptr_t)src | (uintptr_t)dst) % length)
 		return tell_sanitizer(dst, src, length);
+	/* Of the store nothing is told: whoever waits for it may have seen it and gone on, and the word would come too late. */
 	tell_sanitizer_load(src, length);
-	tell_sanitizer_atomic(dst, length);
 }
 
 static void tell_sanitizer_before(void *dst)
