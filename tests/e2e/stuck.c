@@ -83,7 +83,7 @@ static void others_go_on(enum stuck_kind kind)
 		skip();
 	}
 	if (kind == STUCK_FUSE && !by_pid()) {
-		print_message("not run: the handle waits in the page cache, where the file system is not asked again\n");
+		print_message("not run: only where reads go by pid\n");
 		return;
 	}
 	service_start(&service, NULL);
