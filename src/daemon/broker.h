@@ -79,6 +79,7 @@ struct client {
 	uint64_t publish_wanted;
 	uint64_t publish_asked;
 	uint64_t publish_done;
+	bool publish_late; /* somebody has waited in vain; nobody else does before it answers */
 	/* A LIST that waits for numbers. */
 	uint64_t listing; /* how new they have to be; 0: none */
 	uint64_t listing_deadline; /* ms */

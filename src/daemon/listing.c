@@ -22,7 +22,7 @@ bool listing_may_see(const struct client *client, uint32_t uid)
 /* Whose numbers can still become newer. What is dying is listed as long as it is there, with the numbers that it had. */
 static bool publishes(const struct client *viewer, const struct client *client)
 {
-	return client->open && client->state == CLIENT_SERVED && listing_may_see(viewer, client->uid);
+	return client->open && client->state == CLIENT_SERVED && !client->publish_late && listing_may_see(viewer, client->uid);
 }
 
 /* --- the numbers --- */
@@ -246,9 +246,20 @@ void listing_begin(struct broker *broker, struct client *viewer, uint64_t cursor
 void listing_published(struct broker *broker, struct client *client)
 {
 	client->publish_done = client->publish_asked;
+	client->publish_late = false;
 	if (client->publish_wanted > client->publish_done)
 		ask_to_publish(broker, client);
 	listing_check(broker);
+}
+
+/* Those that @viewer has waited for in vain. */
+static void give_up(struct broker *broker, const struct client *viewer)
+{
+	struct client *client;
+
+	cds_list_for_each_entry (client, &broker->clients, link)
+		if (publishes(viewer, client) && client->publish_done < viewer->listing)
+			client->publish_late = true;
 }
 
 void listing_expire(struct broker *broker, uint64_t now)
@@ -258,9 +269,11 @@ void listing_expire(struct broker *broker, uint64_t now)
 	cds_list_for_each_entry (viewer, &broker->clients, link) {
 		if (!viewer->listing || viewer->state == CLIENT_KILLED)
 			continue;
-		if (viewer->listing_deadline <= now)
-			finish(broker, viewer);
-		else
+		if (viewer->listing_deadline > now) {
 			broker_set_timer(broker, viewer->listing_deadline);
+			continue;
+		}
+		give_up(broker, viewer);
+		finish(broker, viewer);
 	}
 }
