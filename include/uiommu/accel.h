@@ -254,6 +254,9 @@ UIOMMU_API int uiommu_accel_queue(struct uiommu_accel *accel, const struct uiomm
 /**
  * uiommu_queue_destroy() - end a queue, of an engine in this process or of a daemon.
  * @queue: NULL does nothing; descriptors not completed are dropped
+ *
+ * Waits for the access that is being made. One that cannot end (a page that never comes) of a daemon's queue ends with
+ * uiommu_client_close(); then this does not wait.
  */
 UIOMMU_API void uiommu_queue_destroy(struct uiommu_queue *queue);
 

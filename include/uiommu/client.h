@@ -34,7 +34,10 @@ UIOMMU_API int uiommu_client_connect(const char *path, const char *device, struc
 
 /**
  * uiommu_client_close() - end the connection and everything it owns.
- * @client: NULL does nothing; queues of the client must not be used any more
+ * @client: NULL does nothing
+ *
+ * Does not wait, whatever its accesses do. Descriptors of its queues are dropped, and submitting ends with -EPIPE; the queues
+ * are destroyed before or after. No other call for the client may be running or come later.
  */
 UIOMMU_API void uiommu_client_close(struct uiommu_client *client);
 
@@ -112,7 +115,7 @@ UIOMMU_API int uiommu_client_grant(struct uiommu_client *client, uint32_t pasid,
  * uiommu_client_queue() - make a queue on the device.
  * @client: the client
  * @config: what it is
- * @out: the queue; end it with uiommu_queue_destroy() before uiommu_client_close()
+ * @out: the queue; end it with uiommu_queue_destroy()
  *
  * Return: 0, or the errors of uiommu_accel_queue().
  */

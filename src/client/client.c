@@ -86,6 +86,7 @@ static struct uiommu_client *client_alloc(void)
 	pthread_mutex_init(&client->records_lock, NULL);
 	pthread_cond_init(&client->received, NULL);
 	CDS_INIT_LIST_HEAD(&client->calls);
+	client->references = 1;
 	client->records_fd = -1;
 	return client;
 }
@@ -112,9 +113,14 @@ int uiommu_client_connect(const char *path, const char *device, struct uiommu_cl
 	return 0;
 }
 
-void uiommu_client_close(struct uiommu_client *client)
+void client_get(struct uiommu_client *client)
 {
-	if (!client)
+	__atomic_add_fetch(&client->references, 1, __ATOMIC_RELAXED);
+}
+
+void client_put(struct uiommu_client *client)
+{
+	if (__atomic_sub_fetch(&client->references, 1, __ATOMIC_ACQ_REL))
 		return;
 	/* A fork child has our descriptors and this memory, but not the completion area. */
 	if (fork_is_owner(client->owner)) {
@@ -128,6 +134,16 @@ void uiommu_client_close(struct uiommu_client *client)
 		close(client->records_fd);
 	close(client->fd);
 	free(client);
+}
+
+void uiommu_client_close(struct uiommu_client *client)
+{
+	if (!client)
+		return;
+	/* The connection is the parent's as well: its fork child only forgets it. */
+	if (fork_is_owner(client->owner))
+		shutdown(client->fd, SHUT_RDWR);
+	client_put(client);
 }
 
 /* --- bind --- */

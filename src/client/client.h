@@ -26,7 +26,8 @@ struct call {
 
 struct uiommu_client {
 	uint32_t owner; /* fork_token() of the process that connected */
-	int fd;
+	uint32_t references; /* the caller's, and one of each queue */
+	int fd; /* shut down by the caller, closed with the last reference */
 	pthread_mutex_t lock;
 	pthread_cond_t received;
 	struct cds_list_head calls;
@@ -59,5 +60,8 @@ struct client_request {
 
 /* The daemon's error, -EPIPE, -EOWNERDEAD. */
 int client_call(struct uiommu_client *client, const struct client_request *request);
+
+void client_get(struct uiommu_client *client);
+void client_put(struct uiommu_client *client);
 
 #endif

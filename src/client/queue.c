@@ -32,6 +32,7 @@ static void release(struct uiommu_queue *queue, void *opaque)
 
 	(void)queue;
 	destroy(remote->client, remote->number);
+	client_put(remote->client);
 	free(remote);
 }
 
@@ -64,8 +65,10 @@ static int open_queue(struct uiommu_client *client, const struct protocol_queue_
 	if (rc) {
 		ring_unmap(open.ring, open.entries);
 		free(remote);
+		return rc;
 	}
-	return rc;
+	client_get(client);
+	return 0;
 }
 
 int uiommu_client_queue(struct uiommu_client *client, const struct uiommu_queue_config *config, struct uiommu_queue **out)

@@ -221,10 +221,33 @@ static void a_fork_child_has_nothing(void **state)
 		bool ok = uiommu_queue_submit(world->user.queue, &desc) == -EOWNERDEAD &&
 			  uiommu_client_bind(world->user.client, NULL, UIOMMU_READ, &pasid) == -EOWNERDEAD;
 
+		/* The parent goes on: the tests after this one show it. */
+		user_stop(&world->user);
 		_exit(ok ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
+}
+
+static void a_queue_outlives_its_client(void **state)
+{
+	struct world *world = *state;
+	struct uiommu_accel_desc desc = {0};
+	struct user user;
+	int rc;
+
+	user_start(&user, &world->service);
+	assert_int_equal(user_do(&user, &desc, UIOMMU_ACCEL_NOOP, 0), UIOMMU_ACCEL_SUCCESS);
+	uiommu_client_close(user.client);
+	/* Nobody takes them any more: the ring ends, or is full and the connection is over. */
+	do {
+		rc = uiommu_queue_submit(user.queue, &desc);
+	} while (!rc || rc == -EAGAIN);
+	assert_int_equal(rc, -EPIPE);
+	memset(&user.records[1], 0, sizeof(user.records[1]));
+	assert_int_equal(uiommu_queue_wait(user.queue, &user.records[1]), -EPIPE);
+	assert_int_equal(user.records[0].status, UIOMMU_ACCEL_SUCCESS);
+	uiommu_queue_destroy(user.queue);
 }
 
 static void a_target_that_ends(void **state)
@@ -289,6 +312,7 @@ int main(void)
 		cmocka_unit_test(a_hole_is_reported_and_explained),
 		cmocka_unit_test(another_clients_pasid_is_refused),
 		cmocka_unit_test(a_fork_child_has_nothing),
+		cmocka_unit_test(a_queue_outlives_its_client),
 		cmocka_unit_test(a_target_that_ends),
 		cmocka_unit_test(registered_memory),
 	};

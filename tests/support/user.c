@@ -22,8 +22,9 @@ void user_start(struct user *user, const struct service *service)
 
 void user_stop(struct user *user)
 {
-	uiommu_queue_destroy(user->queue);
+	/* In this order it does not matter what its accesses do. */
 	uiommu_client_close(user->client);
+	uiommu_queue_destroy(user->queue);
 }
 
 uint16_t user_bind(struct user *user, const struct uiommu_process *process, unsigned int access, uint32_t *pasid)

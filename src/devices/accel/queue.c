@@ -74,7 +74,7 @@ void uiommu_queue_destroy(struct uiommu_queue *queue)
 {
 	if (!queue)
 		return;
-	if (queue->release && fork_is_owner(queue->owner))
+	if (queue->release)
 		queue->release(queue, queue->opaque);
 	queue_free(queue);
 }
@@ -190,6 +190,8 @@ static void embedded_release(struct uiommu_queue *queue, void *opaque)
 {
 	struct uiommu_accel *accel = opaque;
 
+	if (!fork_is_owner(queue->owner))
+		return;
 	accel_lock(accel);
 	cds_list_del(&queue->embedded);
 	accel_unlock(accel);
