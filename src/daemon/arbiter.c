@@ -7,19 +7,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/util.h"
 
 enum { START_BITS = 48 };
 
 #define START_MASK ((UINT64_C(1) << START_BITS) - 1)
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static uint64_t lease_of(uint32_t slot, uint64_t start)
 {
@@ -145,7 +138,7 @@ static void lease_pass(struct arbiter *arbiter, uint64_t lease, uint32_t slot)
 
 		if (waiter_next(arbiter, slot, &next)) {
 			/* If this fails the turn was taken back meanwhile; the one we claimed has to enlist again. */
-			lease_exchange(arbiter, lease, lease_of(next, now_us()));
+			lease_exchange(arbiter, lease, lease_of(next, clock_us()));
 			waiter_wake(arbiter, next);
 			return;
 		}
@@ -170,7 +163,7 @@ static bool turn_grab(struct turn *turn, uint64_t from, uint64_t now)
 static bool turn_arrives(struct turn *turn, uint64_t since, uint64_t *due)
 {
 	struct arbiter *arbiter = turn->arbiter;
-	uint64_t lease = __atomic_load_n(&arbiter->lease, __ATOMIC_SEQ_CST), start = lease & START_MASK, now = now_us();
+	uint64_t lease = __atomic_load_n(&arbiter->lease, __ATOMIC_SEQ_CST), start = lease & START_MASK, now = clock_us();
 
 	if (lease_belongs(lease, turn->slot)) {
 		turn->lease = lease;
@@ -190,7 +183,7 @@ void turn_take(struct turn *turn)
 {
 	struct arbiter *arbiter = turn->arbiter;
 	uint32_t *events = &arbiter->slot[turn->slot].events;
-	uint64_t since = now_us(), due;
+	uint64_t since = clock_us(), due;
 
 	if (turn_grab(turn, 0, since))
 		return;
@@ -207,7 +200,7 @@ void turn_take(struct turn *turn)
 
 bool turn_is_over(const struct turn *turn)
 {
-	return now_us() - turn->start >= turn->arbiter->turn_us;
+	return clock_us() - turn->start >= turn->arbiter->turn_us;
 }
 
 void turn_give(struct turn *turn)

@@ -13,17 +13,10 @@
 #include <unistd.h>
 
 #include "pasid/pasid.h"
+#include "util/clock.h"
 #include "util/util.h"
 
 enum { EVENTS_PER_TURN = 64 };
-
-uint64_t broker_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void broker_set_timer(struct broker *broker, uint64_t deadline)
 {
@@ -148,7 +141,7 @@ static void drain(int fd)
 
 static void on_timer(struct broker *broker)
 {
-	uint64_t now = broker_now_ms();
+	uint64_t now = clock_ms();
 
 	drain(broker->timer_fd);
 	broker->timer = 0;

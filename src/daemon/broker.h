@@ -142,8 +142,6 @@ void broker_release(struct broker *broker);
 
 /* --- between the broker's files --- */
 
-uint64_t broker_now_ms(void);
-
 /* Have broker_expire() called at @deadline or before. */
 void broker_set_timer(struct broker *broker, uint64_t deadline);
 

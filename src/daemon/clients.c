@@ -15,6 +15,7 @@
 #include "daemon/broker.h"
 #include "daemon/executor.h"
 #include "pasid/pasid.h"
+#include "util/clock.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
@@ -236,7 +237,7 @@ void client_end(struct broker *broker, struct client *client)
 	if (client->state != CLIENT_SERVED)
 		return;
 	client->state = CLIENT_ENDING;
-	client->deadline = broker_now_ms() + END_GRACE_MS;
+	client->deadline = clock_ms() + END_GRACE_MS;
 	broker_set_timer(broker, client->deadline);
 	listing_check(broker);
 }

@@ -9,11 +9,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/listen.h"
 #include "devices/accel/engine.h"
+#include "util/clock.h"
 #include "util/cpu.h"
 #include "util/util.h"
 
@@ -184,14 +184,6 @@ static void *control_thread(void *opaque)
 
 /* --- the engine --- */
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static bool bored(const struct executor *executor, unsigned int spins, uint64_t *since)
 {
 	if (!executor->config.spin_us)
@@ -199,8 +191,8 @@ static bool bored(const struct executor *executor, unsigned int spins, uint64_t 
 	if (spins % SPINS_PER_LOOK)
 		return false;
 	if (spins == SPINS_PER_LOOK)
-		*since = now_us();
-	return now_us() - *since >= executor->config.spin_us;
+		*since = clock_us();
+	return clock_us() - *since >= executor->config.spin_us;
 }
 
 /* Work until the turn is over: true if there may be more to do. */

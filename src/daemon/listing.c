@@ -10,6 +10,7 @@
 
 #include "daemon/broker.h"
 #include "pasid/pasid.h"
+#include "util/clock.h"
 #include "util/util.h"
 
 enum { LISTING_WAIT_MS = 100 };
@@ -232,7 +233,7 @@ void listing_begin(struct broker *broker, struct client *viewer, uint64_t cursor
 		return;
 	}
 	viewer->listing = ++broker->publishings;
-	viewer->listing_deadline = broker_now_ms() + LISTING_WAIT_MS;
+	viewer->listing_deadline = clock_ms() + LISTING_WAIT_MS;
 	cds_list_for_each_entry (client, &broker->clients, link) {
 		if (!publishes(viewer, client))
 			continue;

@@ -9,6 +9,7 @@
 
 #include "daemon/broker.h"
 #include "pasid/pasid.h"
+#include "util/clock.h"
 
 enum { MESSAGES_PER_TURN = 16 };
 
@@ -149,7 +150,7 @@ static int on_pasid_drain(struct broker *broker, struct client *client, struct l
 		return -EPROTO;
 	usage_count(&client->usage, RESOURCE_DRAINING, 1);
 	if (broker->options.drain_timeout) {
-		entry->drain_deadline = broker_now_ms() + (uint64_t)broker->options.drain_timeout * 1000;
+		entry->drain_deadline = clock_ms() + (uint64_t)broker->options.drain_timeout * 1000;
 		broker_set_timer(broker, entry->drain_deadline);
 	}
 	return 0;

@@ -4,29 +4,21 @@
  * as it is news, and tells the broker. A storm of faults costs a counter.
  */
 #include <string.h>
-#include <time.h>
 
 #include "daemon/session.h"
 #include "memory/process.h"
+#include "util/clock.h"
 
 enum {
 	REPORTS_BURST = 64,
 	REPORT_EVERY_MS = 10,
 };
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 void session_faults_init(struct session_faults *faults)
 {
 	pthread_mutex_init(&faults->lock, NULL);
 	faults->tokens = REPORTS_BURST;
-	faults->refilled = now_ms();
+	faults->refilled = clock_ms();
 }
 
 static void lose(struct session_faults *faults, uint32_t count)
@@ -65,7 +57,7 @@ void session_fault(void *opaque, const struct uiommu_fault *fault)
 
 static bool may_report(struct session_faults *faults)
 {
-	uint64_t more = (now_ms() - faults->refilled) / REPORT_EVERY_MS;
+	uint64_t more = (clock_ms() - faults->refilled) / REPORT_EVERY_MS;
 
 	if (more) {
 		faults->refilled += more * REPORT_EVERY_MS;

@@ -32,6 +32,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "memory/calls.h"
 #include "util/util.h"
 
 enum { OPEN_ATTEMPTS = 16 };
@@ -42,7 +43,7 @@ bool pidfd_alive(int pidfd)
 	int n;
 
 	do
-		n = poll(&poll_fd, 1, 0);
+		n = call_poll(&poll_fd);
 	while (n < 0 && errno == EINTR);
 	return n == 0;
 }
@@ -54,7 +55,7 @@ ssize_t handle_peek(int mem, uint64_t address, void *buffer, size_t count)
 	if (address > INT64_MAX)
 		return -EIO;
 	do
-		n = pread(mem, buffer, count, (off_t)address);
+		n = call_pread(mem, buffer, count, address);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

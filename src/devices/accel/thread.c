@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "devices/accel/task.h"
+#include "util/clock.h"
 #include "util/cpu.h"
 
 enum {
@@ -52,14 +52,6 @@ void accel_run_lock(struct uiommu_accel *accel)
 	pthread_mutex_lock(&accel->lock);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* With the lock, which is released meanwhile. */
 static void thread_sleep(struct uiommu_accel *accel)
 {
@@ -81,8 +73,8 @@ static bool thread_bored(const struct uiommu_accel *accel, unsigned int spins, u
 	if (spins % SPINS_PER_LOOK)
 		return false;
 	if (spins == SPINS_PER_LOOK)
-		*since = now_ns();
-	return now_ns() - *since >= (uint64_t)accel->spin_us * 1000;
+		*since = clock_ns();
+	return clock_ns() - *since >= (uint64_t)accel->spin_us * 1000;
 }
 
 static void *thread_main(void *opaque)
