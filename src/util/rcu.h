@@ -6,11 +6,12 @@
  * synchronize is seen by later readers (publish/dereference do that), and what readers did before they unlocked happens before
  * synchronize returns. Nothing else is hidden from it: a removed grace period is still reported.
  *
- * With no registered reader a grace period is a look at an empty list, which is what makes maps cheap before the first DMA.
+ * With no registered reader a grace period is a fence, which is what makes maps cheap before the first DMA.
  */
 #ifndef UTIL_RCU_H
 #define UTIL_RCU_H
 
+#include <stdbool.h>
 #include <urcu/pointer.h>
 #include <urcu/urcu-memb.h>
 /* The read side inline: short functions, which the LGPL lets anybody inline (they say so). A call each would cost half of a hit. */
@@ -54,10 +55,33 @@ static inline void rcu_leave(void)
 #endif
 }
 
+extern unsigned int rcu_readers; /* registered threads */
+
+/* A thread may be a reader between these two. */
+static inline void rcu_register(void)
+{
+	/* Total order with rcu_quiet(): it is counted there, or sees what was published before. */
+	__atomic_add_fetch(&rcu_readers, 1, __ATOMIC_SEQ_CST);
+	urcu_memb_register_thread();
+}
+
+static inline void rcu_unregister(void)
+{
+	urcu_memb_unregister_thread();
+	__atomic_sub_fetch(&rcu_readers, 1, __ATOMIC_RELEASE);
+}
+
+/* Nobody is a reader, and whoever becomes one sees all that was published before. */
+static inline bool rcu_quiet(void)
+{
+	return !__atomic_add_fetch(&rcu_readers, 0, __ATOMIC_SEQ_CST);
+}
+
 /* Wait for every read section that began before. Not inside one. */
 static inline void rcu_wait(void)
 {
-	urcu_memb_synchronize_rcu();
+	if (!rcu_quiet())
+		urcu_memb_synchronize_rcu();
 	RCU_ACQUIRE();
 }
 

@@ -8,6 +8,8 @@
 
 #include "util/rcu.h"
 
+unsigned int rcu_readers;
+
 #ifdef RCU_TSAN
 char rcu_tsan_readers;
 #endif

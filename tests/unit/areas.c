@@ -213,13 +213,13 @@ static void *reader(void *opaque)
 	struct concurrent *c = opaque;
 	uint64_t seed = (uint64_t)(uintptr_t)&seed | 1;
 
-	urcu_memb_register_thread();
+	rcu_register();
 	while (!__atomic_load_n(&c->stop, __ATOMIC_RELAXED)) {
 		uint64_t random = random_number(&seed);
 
 		check_place(c, random % (PLACES - 1), (random >> 32) % 64);
 	}
-	urcu_memb_unregister_thread();
+	rcu_unregister();
 	return NULL;
 }
 
