@@ -14,7 +14,7 @@
 #include "support/support.h"
 #include "support/user.h"
 
-enum { OTHERS_WORK = 100000, OTHERS_WORK_BY_HANDLE = 2000 };
+enum { OTHERS_WORK = 100000 };
 
 /* Where only the handle is allowed every question is slow, and a userfaultfd ends with EIO instead of waiting. */
 static bool by_pid(void)
@@ -26,7 +26,7 @@ static bool by_pid(void)
 
 static bool waits(enum stuck_kind kind)
 {
-	return kind != STUCK_UFFD_USER && by_pid();
+	return kind == STUCK_FUSE || (kind != STUCK_UFFD_USER && by_pid());
 }
 
 /* A client that reads the page of a stuck process and is blocked there when this returns (or has failed). */
@@ -46,9 +46,8 @@ static struct uiommu_accel_record *block(struct user *user, struct stuck *stuck,
 static void work(struct user *user)
 {
 	static uint64_t from[USER_DEPTH], to[USER_DEPTH];
-	unsigned int total = by_pid() ? OTHERS_WORK : OTHERS_WORK_BY_HANDLE;
 
-	for (unsigned int i = 0; i < total + USER_DEPTH; i++) {
+	for (unsigned int i = 0; i < OTHERS_WORK + USER_DEPTH; i++) {
 		unsigned int slot = i % USER_DEPTH;
 		struct uiommu_accel_record *record = &user->records[slot];
 		struct uiommu_accel_desc desc = {
@@ -62,7 +61,7 @@ static void work(struct user *user)
 			assert_int_equal(record->status, UIOMMU_ACCEL_SUCCESS);
 			assert_true(to[slot] == from[slot]);
 		}
-		if (i < total) {
+		if (i < OTHERS_WORK) {
 			from[slot] = i * 0x9e3779b97f4a7c15u + 1;
 			user_submit(user, &desc, UIOMMU_ACCEL_MEMMOVE, 0, record);
 		}
@@ -81,10 +80,6 @@ static void others_go_on(enum stuck_kind kind)
 	if (missing) {
 		print_message("skipped: %s\n", missing);
 		skip();
-	}
-	if (kind == STUCK_FUSE && !by_pid()) {
-		print_message("not run: only where reads go by pid\n");
-		return;
 	}
 	service_start(&service, NULL);
 	stuck_start(&stuck, kind);

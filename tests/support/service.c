@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,14 +42,20 @@ static const char *daemon_path(char *buffer, size_t size)
 	return buffer;
 }
 
-/* The daemon makes its socket and then serves: wait for the socket file itself. */
+/* The daemon makes its socket and then serves: wait for the socket file itself, unless the daemon ends before. */
 static void wait_for_socket(const struct service *service, int notify)
 {
+	struct pollfd fds[] = {{.fd = notify, .events = POLLIN},
+			       {.fd = (int)syscall(SYS_pidfd_open, service->pid, 0), .events = POLLIN}};
 	struct stat st;
 	char events[4096];
 
-	while (stat(service->socket, &st))
+	support_check(fds[1].fd >= 0);
+	while (stat(service->socket, &st)) {
+		support_check(poll(fds, 2, -1) > 0 && !fds[1].revents);
 		support_check(read(notify, events, sizeof(events)) > 0);
+	}
+	close(fds[1].fd);
 }
 
 void service_start(struct service *service, const char *const *options)
