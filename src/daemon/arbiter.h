@@ -9,6 +9,11 @@
  * two engines that run at once for a moment do each other no harm. Any process may be killed between any two steps; what it leaves
  * behind costs others at most one overdue turn, until the broker calls arbiter_forget().
  *
+ * Nor does anybody trust it: an executor that a client has taken over may write anything there, at any moment. What decides where
+ * memory is touched and how long (slots, turn_us) each process keeps to itself; what is read there is compared, or checked against
+ * that, and no loop goes on for as long as somebody else likes. Who waits longer than all others together could take gets one round
+ * without a turn.
+ *
  * An executor that is alone keeps its turn, and pays one load per round for it.
  */
 #ifndef DAEMON_ARBITER_H
@@ -28,13 +33,11 @@ struct arbiter_slot {
 	uint8_t pad[60];
 };
 
-struct arbiter {
+struct arbiter_shared {
 	/* Owner's slot and one in the upper 16 bits, start in us (CLOCK_MONOTONIC) in the lower 48; 0: free. */
 	uint64_t lease;
 	uint64_t taken_back; /* turns that were overdue */
-	uint32_t turn_us;
-	uint32_t slots;
-	uint8_t pad0[104];
+	uint8_t pad0[112];
 	/* A bit for each word of waiting that is not 0; or no longer is, because somebody was killed at the wrong moment. */
 	uint64_t summary;
 	uint8_t pad1[120];
@@ -42,9 +45,16 @@ struct arbiter {
 	struct arbiter_slot slot[];
 };
 
+/* What each process knows by itself: fork children have copies. */
+struct arbiter {
+	struct arbiter_shared *shared;
+	uint32_t slots;
+	uint32_t turn_us;
+};
+
 /* What an executor keeps of its turn. */
 struct turn {
-	struct arbiter *arbiter;
+	const struct arbiter *arbiter;
 	uint32_t slot;
 	uint64_t lease; /* the word that means "mine" */
 	uint64_t start;
@@ -55,20 +65,21 @@ struct arbiter *arbiter_create(uint32_t slots, uint32_t turn_us);
 size_t arbiter_size(uint32_t slots);
 void arbiter_destroy(struct arbiter *arbiter);
 
-void turn_init(struct turn *turn, struct arbiter *arbiter, uint32_t slot);
+/* @slot: below the number of slots. */
+void turn_init(struct turn *turn, const struct arbiter *arbiter, uint32_t slot);
 
-/* Sleep until it is our turn. */
+/* Sleep until it is our turn; or until that takes so long that somebody must be cheating, and then it is not ours. */
 void turn_take(struct turn *turn);
 
 static inline bool turn_is_mine(const struct turn *turn)
 {
-	return __atomic_load_n(&turn->arbiter->lease, __ATOMIC_RELAXED) == turn->lease;
+	return __atomic_load_n(&turn->arbiter->shared->lease, __ATOMIC_RELAXED) == turn->lease;
 }
 
 /* Somebody waits. */
 static inline bool turn_is_wanted(const struct turn *turn)
 {
-	return __atomic_load_n(&turn->arbiter->summary, __ATOMIC_RELAXED);
+	return __atomic_load_n(&turn->arbiter->shared->summary, __ATOMIC_RELAXED);
 }
 
 /* We have had our time. Looks at the clock. */
@@ -78,6 +89,6 @@ bool turn_is_over(const struct turn *turn);
 void turn_give(struct turn *turn);
 
 /* The process of this slot is gone: it neither waits nor has the turn. Called by the broker; never waits. */
-void arbiter_forget(struct arbiter *arbiter, uint32_t slot);
+void arbiter_forget(const struct arbiter *arbiter, uint32_t slot);
 
 #endif

@@ -223,7 +223,7 @@ static bool engine_turn(struct executor *executor, struct turn *turn)
 	}
 }
 
-static void __attribute__((noreturn)) engine_loop(struct executor *executor, struct arbiter *arbiter)
+static void __attribute__((noreturn)) engine_loop(struct executor *executor, const struct arbiter *arbiter)
 {
 	struct uiommu_accel *accel = executor->session.accel;
 	struct pollfd fd = {.fd = engine_wakeup_fd(accel), .events = POLLIN};

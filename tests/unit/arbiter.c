@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -55,7 +56,7 @@ static void expect_success(pid_t pid)
 
 static void wait_until_waiting(struct arbiter *arbiter, uint32_t slot)
 {
-	while (!(__atomic_load_n(&arbiter->waiting[slot / 64], __ATOMIC_SEQ_CST) & UINT64_C(1) << (slot % 64)))
+	while (!(__atomic_load_n(&arbiter->shared->waiting[slot / 64], __ATOMIC_SEQ_CST) & UINT64_C(1) << (slot % 64)))
 		sched_yield();
 }
 
@@ -74,7 +75,7 @@ static void alone_keeps_the_turn(void **state)
 	turn_give(&turn);
 	assert_false(turn_is_mine(&turn));
 	turn_give(&turn); /* what is not ours is not given */
-	assert_true(arbiter->lease == 0);
+	assert_true(arbiter->shared->lease == 0);
 	arbiter_destroy(arbiter);
 }
 
@@ -110,9 +111,9 @@ static void one_at_a_time(void **state)
 	for (unsigned int i = 0; i < 4; i++)
 		assert_int_equal(board->rounds[slots[i]], 300);
 	assert_int_equal(board->most_inside, 1);
-	assert_true(arbiter->taken_back == 0);
-	assert_true(arbiter->lease == 0);
-	assert_true(arbiter->summary == 0);
+	assert_true(arbiter->shared->taken_back == 0);
+	assert_true(arbiter->shared->lease == 0);
+	assert_true(arbiter->shared->summary == 0);
 	munmap(board, sizeof(*board));
 	arbiter_destroy(arbiter);
 }
@@ -164,9 +165,9 @@ static void an_overdue_turn_is_taken_back(void **state)
 	expect_success(in_child(note_order, arbiter, 2, board));
 	assert_int_equal(board->orders, 1);
 	assert_false(turn_is_mine(&turn));
-	assert_true(arbiter->taken_back == 1);
+	assert_true(arbiter->shared->taken_back == 1);
 	turn_give(&turn); /* changes nothing */
-	assert_true(arbiter->lease == 0);
+	assert_true(arbiter->shared->lease == 0);
 	turn_take(&turn);
 	assert_true(turn_is_mine(&turn));
 	munmap(board, sizeof(*board));
@@ -209,7 +210,7 @@ static void the_dead_are_forgotten(void **state)
 	turn_give(&turn);
 	expect_success(waits);
 	assert_int_equal(board->order[1], 70);
-	assert_true(arbiter->taken_back == 0);
+	assert_true(arbiter->shared->taken_back == 0);
 	munmap(board, sizeof(*board));
 	arbiter_destroy(arbiter);
 }
@@ -239,10 +240,142 @@ static void survives_kills(void **state)
 	turn_take(&turn);
 	assert_true(turn_is_mine(&turn));
 	turn_give(&turn);
-	assert_true(arbiter->lease == 0);
+	assert_true(arbiter->shared->lease == 0);
 	for (unsigned int i = 0; i < SLOTS / 64 + 1; i++)
-		assert_true(arbiter->waiting[i] == 0);
+		assert_true(arbiter->shared->waiting[i] == 0);
 	munmap(board, sizeof(*board));
+	arbiter_destroy(arbiter);
+}
+
+/* --- somebody writes anything there --- */
+
+static void scribble(struct arbiter *arbiter)
+{
+	uint8_t *bytes = (uint8_t *)arbiter->shared;
+
+	for (size_t i = 0; i < arbiter_size(arbiter->slots); i++)
+		bytes[i] = (uint8_t)random();
+}
+
+/* The shared memory of @arbiter ends where nothing is mapped; it begins behind memory that nobody has to touch. */
+struct fenced {
+	struct arbiter *arbiter;
+	struct arbiter_shared *own;
+	uint8_t *start;
+	size_t before;
+	size_t size;
+};
+
+static void fence(struct fenced *fenced, uint32_t turn_us)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), size = arbiter_size(SLOTS);
+
+	fenced->arbiter = arbiter_create(SLOTS, turn_us);
+	assert_non_null(fenced->arbiter);
+	fenced->size = (size + page - 1) / page * page + page;
+	fenced->before = fenced->size - page - size;
+	fenced->start = mmap(NULL, fenced->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(fenced->start, MAP_FAILED);
+	assert_int_equal(mprotect(fenced->start + fenced->size - page, page, PROT_NONE), 0);
+	fenced->own = fenced->arbiter->shared;
+	fenced->arbiter->shared = (struct arbiter_shared *)(void *)(fenced->start + fenced->before);
+}
+
+static void unfence(struct fenced *fenced)
+{
+	for (size_t i = 0; i < fenced->before; i++)
+		assert_int_equal(fenced->start[i], 0);
+	fenced->arbiter->shared = fenced->own;
+	arbiter_destroy(fenced->arbiter);
+	munmap(fenced->start, fenced->size);
+}
+
+/* Everything that anybody does with it, from every place. */
+static void do_everything(struct arbiter *arbiter, uint32_t slot)
+{
+	uint64_t *lease = &arbiter->shared->lease;
+	struct turn turn;
+
+	arbiter_forget(arbiter, slot);
+	*lease = (uint64_t)(slot + 1) << 48 | (uint64_t)random();
+	arbiter_forget(arbiter, slot);
+	turn_init(&turn, arbiter, slot);
+	turn_take(&turn);
+	turn_give(&turn);
+	turn_take(&turn);
+	turn.lease = *lease;
+	turn_give(&turn);
+}
+
+static void nonsense_is_harmless(void **state)
+{
+	struct fenced fenced;
+
+	(void)state;
+	srandom(2);
+	fence(&fenced, 1);
+	for (unsigned int i = 0; i < 300; i++) {
+		scribble(fenced.arbiter);
+		do_everything(fenced.arbiter, (uint32_t)random() % SLOTS);
+	}
+	for (unsigned int value = 0; value < 256; value += 255) {
+		for (uint32_t slot = 0; slot < SLOTS; slot++) {
+			memset(fenced.arbiter->shared, (int)value, arbiter_size(SLOTS));
+			do_everything(fenced.arbiter, slot);
+		}
+	}
+	unfence(&fenced);
+}
+
+static void scribble_for_ever(struct turn *turn, struct board *board)
+{
+	struct arbiter_shared *shared = turn->arbiter->shared;
+
+	for (unsigned int i = 0;; i++) {
+		memset(shared->waiting, 0xff, sizeof(shared->waiting));
+		__atomic_store_n(&shared->summary, UINT64_MAX, __ATOMIC_SEQ_CST);
+		/* As somebody who always has had the turn for no time at all, or from tomorrow on. */
+		__atomic_store_n(&shared->lease, (uint64_t)random() << 32 | (uint64_t)random(), __ATOMIC_SEQ_CST);
+		__atomic_store_n(&board->rounds[0], i + 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* All of it again, while somebody never stops writing there: nobody waits for ever, and nobody works for ever. */
+static void nobody_is_held_up(void **state)
+{
+	struct board *board = board_make();
+	struct fenced fenced;
+	pid_t pid;
+
+	(void)state;
+	fence(&fenced, 1);
+	pid = in_child(scribble_for_ever, fenced.arbiter, 1, board);
+	while (!__atomic_load_n(&board->rounds[0], __ATOMIC_SEQ_CST))
+		sched_yield();
+	for (unsigned int i = 0; i < 300; i++)
+		do_everything(fenced.arbiter, i % SLOTS);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	munmap(board, sizeof(*board));
+	unfence(&fenced);
+}
+
+/* What is left of nonsense goes away as turns are passed on. */
+static void nonsense_goes_away(void **state)
+{
+	struct arbiter *arbiter = arbiter_create(SLOTS, 1);
+	struct turn turn;
+
+	(void)state;
+	memset(arbiter->shared, 0xff, arbiter_size(SLOTS));
+	turn_init(&turn, arbiter, 7);
+	for (unsigned int i = 0; i <= SLOTS; i++) {
+		turn_take(&turn);
+		turn_give(&turn);
+	}
+	turn_take(&turn);
+	assert_true(turn_is_mine(&turn));
+	assert_false(turn_is_wanted(&turn));
 	arbiter_destroy(arbiter);
 }
 
@@ -255,6 +388,9 @@ int main(void)
 		cmocka_unit_test(an_overdue_turn_is_taken_back),
 		cmocka_unit_test(the_dead_are_forgotten),
 		cmocka_unit_test(survives_kills),
+		cmocka_unit_test(nonsense_is_harmless),
+		cmocka_unit_test(nobody_is_held_up),
+		cmocka_unit_test(nonsense_goes_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
