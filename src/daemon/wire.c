@@ -54,13 +54,15 @@ ssize_t wire_receive(int fd, void *message, size_t size, struct wire_fds *fds, i
 	struct iovec iov = {message, size};
 	union control control;
 	struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	unsigned int resets = 0;
 	ssize_t length;
 
 	fds->count = 0;
 	fds->truncated = false;
+	/* Linux says ECONNRESET once, before what is still queued, if the other side went without having read everything. */
 	do
 		length = recvmsg(fd, &header, flags | MSG_CMSG_CLOEXEC | MSG_TRUNC);
-	while (length < 0 && errno == EINTR);
+	while (length < 0 && (errno == EINTR || (errno == ECONNRESET && !resets++)));
 	if (length < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	take_fds(&header, fds);

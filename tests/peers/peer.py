@@ -89,12 +89,16 @@ class Peer:
             cookie = self.cookie
         self.send_raw(HEADER.pack(length & 0xFFFFFFFF, kind, flags, cookie) + payload, fds)
 
+    def receive_raw(self):
+        return self.socket.recvmsg(65536, socket.CMSG_SPACE(64))[:2]
+
     def receive(self):
         """The next reply; Ended if the daemon ends the connection, with or without telling why."""
         try:
-            message, ancillary, _, _ = self.socket.recvmsg(65536, socket.CMSG_SPACE(64))
-        except ConnectionResetError as error:
-            raise Ended from error
+            message, ancillary = self.receive_raw()
+        except ConnectionResetError:
+            # Said once, if the daemon left requests unread; its last replies come after it.
+            message, ancillary = self.receive_raw()
         fds = array.array("i")
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -117,14 +121,14 @@ class Peer:
         return reply
 
     def expect_end(self):
-        """Whatever still comes, the connection ends."""
+        """Whatever still comes, the connection ends. The reason, if the daemon has said one."""
         try:
             while True:
                 reply = self.receive()
                 reply.close()
                 assert reply.error != 0, f"{NAMES[reply.kind]} succeeded"
-        except Ended:
-            pass
+        except Ended as end:
+            return end.args[0] if end.args else None
 
 
 class Target:

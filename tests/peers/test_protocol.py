@@ -75,6 +75,16 @@ def test_cookie_zero(bad, kind):
     bad.expect_end()
 
 
+def test_reason_is_heard_behind_unread_requests(bad):
+    bad.send(END, bytes(16))
+    try:
+        for _ in range(50):
+            bad.send(LIST, bytes(8))
+    except Ended:
+        pass
+    assert bad.expect_end() == -errno.EPROTO
+
+
 # Payloads.
 
 @pytest.mark.parametrize("missing", [1, 4, 8])
