@@ -73,6 +73,16 @@ void accounts_init(struct accounts *accounts, const struct limits *limits)
 	accounts->limits = *limits;
 }
 
+uint32_t accounts_used(const struct accounts *accounts, enum resource resource)
+{
+	const struct account *account;
+	uint32_t sum = 0;
+
+	cds_list_for_each_entry (account, &accounts->list, link)
+		sum += account->used[resource];
+	return sum;
+}
+
 int usage_init(struct accounts *accounts, struct usage *usage, uid_t uid)
 {
 	struct account *account;

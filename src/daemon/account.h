@@ -56,6 +56,9 @@ struct accounts {
 
 void accounts_init(struct accounts *accounts, const struct limits *limits);
 
+/* By all users together. */
+uint32_t accounts_used(const struct accounts *accounts, enum resource resource);
+
 /* -ENOMEM */
 int usage_init(struct accounts *accounts, struct usage *usage, uid_t uid);
 

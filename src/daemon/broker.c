@@ -87,7 +87,7 @@ int broker_prepare(struct broker *broker, const struct options *options)
 	memset(broker, 0, sizeof(*broker));
 	broker->options = *options;
 	broker->epoll_fd = broker->signal_fd = broker->timer_fd = -1;
-	/* Some more for executors that only refuse a client, or take long to die. */
+	/* Some more for executors that only refuse a client. */
 	broker->slot_count = options->executors + options->executors / 8 + 1;
 	broker->slots = calloc(broker->slot_count, sizeof(*broker->slots));
 	broker->space = pasid_space_create();

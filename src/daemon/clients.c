@@ -103,20 +103,26 @@ struct client *client_new(struct broker *broker, uid_t uid, pid_t pid)
 	return client;
 }
 
-/* 0, or why this client may not come in. */
-static int admit(struct broker *broker, struct client *client)
+/* NULL, or why this client may not come in. */
+static const char *objection(const struct broker *broker, struct client *client)
 {
-	enum refusal refusal = usage_take(&broker->accounts, &client->usage, RESOURCE_EXECUTORS, 1);
-	const char *limit = resource_name(RESOURCE_EXECUTORS);
+	if (usage_is_draining(&broker->accounts, &client->usage))
+		return "the user has reached the limit 'draining'";
+	if (accounts_used(&broker->accounts, RESOURCE_EXECUTORS) >= broker->options.executors)
+		return "there are as many clients as --executors permits";
+	if (usage_take(&broker->accounts, &client->usage, RESOURCE_EXECUTORS, 1) != REFUSED_NOT)
+		return "the user has reached the limit 'executors'";
+	return NULL;
+}
 
-	if (refusal == REFUSED_NOT && usage_is_draining(&broker->accounts, &client->usage)) {
-		usage_give(&client->usage, RESOURCE_EXECUTORS, 1);
-		refusal = REFUSED_USER;
-		limit = resource_name(RESOURCE_DRAINING);
-	}
-	if (refusal == REFUSED_NOT)
+/* 0, or the error that the client is told. */
+static int admit(const struct broker *broker, struct client *client)
+{
+	const char *why = objection(broker, client);
+
+	if (!why)
 		return 0;
-	log_client(&client->log, "refused: the user has reached the limit '%s'", limit);
+	log_client(&client->log, "refused: %s", why);
 	return -EDQUOT;
 }
 

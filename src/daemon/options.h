@@ -19,7 +19,7 @@ struct options {
 	const char *group;
 	const char *devices[OPTIONS_DEVICES_MAX];
 	uint32_t device_count;
-	uint32_t executors; /* of all users together */
+	uint32_t executors; /* that serve a client, dying ones included; of all users together */
 	struct limits limits;
 	uint32_t spin_us;
 	uint32_t turn_us;

@@ -26,6 +26,14 @@ def daemon():
     assert running.stop() == 0
 
 
+@pytest.fixture
+def small_daemon():
+    """It has room for two clients."""
+    running = peer.Daemon(program("uiommud"), ["--executors", "2"])
+    yield running
+    assert running.stop() == 0
+
+
 @pytest.fixture(scope="session")
 def target():
     process = subprocess.Popen(["/bin/sleep", "100000"], stdin=subprocess.DEVNULL, **peer.as_ordinary_user())

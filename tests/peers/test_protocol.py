@@ -362,6 +362,31 @@ def test_connect_and_say_nothing(daemon):
         client.close()
 
 
+def test_as_many_clients_as_executors(small_daemon):
+    def refused():
+        """Hung up on without a reason: the place for those who are refused was taken."""
+        end = None
+        while end is None:
+            end = Peer(small_daemon.path, hello=False).expect_end()
+        return end == -errno.EDQUOT
+
+    def comes_in():
+        try:
+            Peer(small_daemon.path).close()
+            return True
+        except Ended:
+            return False
+
+    clients = [Peer(small_daemon.path) for _ in range(2)]
+    assert all(refused() for _ in range(5))
+    assert any("as many clients as --executors permits" in line for line in small_daemon.log_lines())
+    clients.pop().close()
+    while not comes_in():
+        pass
+    assert clients[0].call(LIST, bytes(8)).error == 0
+    clients[0].close()
+
+
 def test_nothing_is_left(daemon, good):
     """Runs last: the only client is `good`."""
     def settled():

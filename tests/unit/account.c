@@ -60,6 +60,8 @@ static void clients_and_users_have_limits(void **state)
 	assert_int_equal(usage_take(&accounts, &b, RESOURCE_PASIDS, 3), REFUSED_USER);
 	assert_int_equal(usage_take(&accounts, &b, RESOURCE_PASIDS, 2), REFUSED_NOT);
 	assert_int_equal(usage_take(&accounts, &other, RESOURCE_PASIDS, 3), REFUSED_NOT);
+	assert_int_equal(accounts_used(&accounts, RESOURCE_PASIDS), 8);
+	assert_int_equal(accounts_used(&accounts, RESOURCE_QUEUES), 0);
 
 	/* The end of a client gives back what it had, and nothing more. */
 	usage_fini(&a);
@@ -67,7 +69,9 @@ static void clients_and_users_have_limits(void **state)
 	usage_give(&b, RESOURCE_PASIDS, 100);
 	assert_int_equal(b.account->used[RESOURCE_PASIDS], 0);
 	usage_fini(&b);
+	assert_int_equal(accounts_used(&accounts, RESOURCE_PASIDS), 3);
 	usage_fini(&other);
+	assert_int_equal(accounts_used(&accounts, RESOURCE_PASIDS), 0);
 	assert_true(cds_list_empty(&accounts.list));
 }
 
