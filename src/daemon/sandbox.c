@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -64,7 +65,7 @@ int sandbox_drop(void)
 
 /* --- filters --- */
 
-/* What every process of ours does, and what the library does for an executor. */
+/* What every process of ours does, and what the library does for an executor; some more with certain arguments only, below. */
 static const int executor_calls[] = {
 	/* memory */
 	SCMP_SYS(brk),
@@ -79,7 +80,6 @@ static const int executor_calls[] = {
 	SCMP_SYS(close),
 	SCMP_SYS(dup),
 	SCMP_SYS(eventfd2),
-	SCMP_SYS(fcntl),
 	SCMP_SYS(fstat),
 	SCMP_SYS(fstatfs),
 	SCMP_SYS(lseek),
@@ -100,7 +100,6 @@ static const int executor_calls[] = {
 	SCMP_SYS(sendto),
 	SCMP_SYS(write),
 	SCMP_SYS(writev),
-	SCMP_SYS(ioctl),
 	/* time, threads, signals, the end */
 	SCMP_SYS(capget),
 	SCMP_SYS(clock_gettime),
@@ -125,33 +124,37 @@ static const int executor_calls[] = {
 	SCMP_SYS(set_robust_list),
 	SCMP_SYS(set_tid_address),
 	SCMP_SYS(sigaltstack),
-	SCMP_SYS(tgkill),
 	SCMP_SYS(uname),
 };
 
-/* What the broker does besides: connections, processes, the preparation of executors. */
+/* What the broker does besides. */
 static const int broker_calls[] = {
+	/* connections */
 	SCMP_SYS(accept4),
-	SCMP_SYS(clone),
-	SCMP_SYS(clone3),
-	SCMP_SYS(close_range),
 	SCMP_SYS(epoll_ctl),
 	SCMP_SYS(epoll_pwait),
 	SCMP_SYS(epoll_wait),
 	SCMP_SYS(getsockopt),
-	SCMP_SYS(kill),
-	SCMP_SYS(pidfd_open),
-	SCMP_SYS(pidfd_send_signal),
-	SCMP_SYS(prctl),
-	SCMP_SYS(seccomp),
 	SCMP_SYS(setsockopt),
 	SCMP_SYS(shutdown),
 	SCMP_SYS(socketpair),
 	SCMP_SYS(timerfd_settime),
 	SCMP_SYS(unlink),
 	SCMP_SYS(unlinkat),
+	/* processes */
+	SCMP_SYS(clone),
+	SCMP_SYS(clone3),
+	SCMP_SYS(kill),
+	SCMP_SYS(pidfd_open),
+	SCMP_SYS(pidfd_send_signal),
+	SCMP_SYS(tgkill),
 	SCMP_SYS(waitid),
 	SCMP_SYS(wait4),
+	/* the preparation of executors */
+	SCMP_SYS(close_range),
+	SCMP_SYS(fcntl),
+	SCMP_SYS(prctl),
+	SCMP_SYS(seccomp),
 };
 
 /* Opens look as if nothing were there: libraries that try to read a setting do without it. openat() has rules of its own. */
@@ -205,21 +208,41 @@ static int add_openat(scmp_filter_ctx filter)
 	return rc ? rc : seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOENT), SCMP_SYS(openat), 1, &other);
 }
 
-/* ioctl is a door to every driver whose file somebody sends: only the two questions that the library asks, by type and number. */
-static int add_ioctl(scmp_filter_ctx filter)
+/* A call with these values of an argument, of which the kernel looks at the lower 32 bits. */
+static int add_values(scmp_filter_ctx filter, int call, unsigned int argument, const uint32_t *values, size_t count)
 {
-	static const uint64_t questions[] = {
-		'f' << 8 | 17, /* PROCMAP_QUERY, Linux 6.11 */
-		0xff << 8 | 11, /* PIDFD_GET_INFO, Linux 6.13 */
-	};
 	int rc = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(questions) && !rc; i++) {
-		struct scmp_arg_cmp question = SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffff, questions[i]);
+	for (size_t i = 0; i < count && !rc; i++) {
+		struct scmp_arg_cmp value = {argument, SCMP_CMP_MASKED_EQ, UINT32_MAX, values[i]};
 
-		rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, &question);
+		rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &value);
 	}
 	return rc;
+}
+
+/*
+ * ioctl is a door to every driver whose file somebody sends, and fcntl can have signals sent to anybody (F_SETOWN) and change files
+ * under others that have them open (F_SETFL): only what the library says.
+ */
+static int add_file_control(scmp_filter_ctx filter)
+{
+	static const uint32_t questions[] = {
+		_IOC(_IOC_READ | _IOC_WRITE, 'f', 17, 104), /* PROCMAP_QUERY, Linux 6.11 */
+		_IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, 64), /* PIDFD_GET_INFO, Linux 6.13 */
+	};
+	static const uint32_t commands[] = {F_DUPFD_CLOEXEC, F_GETFL, F_ADD_SEALS, F_GET_SEALS};
+	int rc = add_values(filter, SCMP_SYS(ioctl), 1, questions, ARRAY_SIZE(questions));
+
+	return rc ? rc : add_values(filter, SCMP_SYS(fcntl), 1, commands, ARRAY_SIZE(commands));
+}
+
+/* Signals to this process only: abort() needs them. */
+static int add_signals(scmp_filter_ctx filter)
+{
+	uint32_t self = (uint32_t)getpid();
+
+	return add_values(filter, SCMP_SYS(tgkill), 0, &self, 1);
 }
 
 static int add_executor(scmp_filter_ctx filter, enum sandbox_mode mode)
@@ -231,7 +254,7 @@ static int add_executor(scmp_filter_ctx filter, enum sandbox_mode mode)
 	if (!rc && mode == SANDBOX_ENFORCE)
 		rc = add_openat(filter);
 	if (!rc)
-		rc = add_ioctl(filter);
+		rc = add_file_control(filter);
 	return rc ? rc : add_memory(filter);
 }
 
@@ -282,5 +305,7 @@ int sandbox_executor(enum sandbox_mode mode)
 	rc = add_executor(filter, mode);
 	if (!rc)
 		rc = add_threads(filter, mode);
+	if (!rc)
+		rc = add_signals(filter);
 	return load(filter, rc);
 }
