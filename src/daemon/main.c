@@ -6,11 +6,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "daemon/broker.h"
 #include "daemon/log.h"
+#include "daemon/notify.h"
 #include "iommu/object.h"
 #include "memory/bundle.h"
 #include "memory/process.h"
@@ -56,9 +56,18 @@ static void look_at_kernel(void)
 		log_line("this kernel is older than Linux 6.13: executors may open files for reading (see docs/security.md)");
 }
 
+static int give_up_rights(const struct options *options)
+{
+	int rc = sandbox_drop();
+
+	if (!rc)
+		rc = hide(options);
+	return rc ? rc : sandbox_broker(options->sandbox);
+}
+
 static int prepare(struct broker *broker, const struct options *options)
 {
-	int rc = standard_files();
+	int rc = standard_files(), notify;
 
 	if (!rc)
 		rc = refuse_power(options);
@@ -68,17 +77,15 @@ static int prepare(struct broker *broker, const struct options *options)
 	rc = broker_init(broker, options);
 	if (rc)
 		return rc;
-	rc = sandbox_drop();
-	if (!rc)
-		rc = hide(options);
-	sd_notify(1, "READY=1\nSTATUS=Serving");
-	if (!rc)
-		rc = sandbox_broker(options->sandbox);
+	notify = notify_open();
+	rc = give_up_rights(options);
 	if (rc) {
 		log_line("cannot give up rights: %s", strerror(-rc));
 		broker_fini(broker);
+		return rc;
 	}
-	return rc;
+	notify_ready(notify);
+	return 0;
 }
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
 import errno
 import fcntl
 import os
+import pathlib
 import socket
 import struct
 
@@ -385,6 +386,14 @@ def test_as_many_clients_as_executors(small_daemon):
         pass
     assert clients[0].call(LIST, bytes(8)).error == 0
     clients[0].close()
+
+
+def test_ready_without_rights(small_daemon):
+    """When it says that it is ready it has given up what it does not need."""
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{small_daemon.pid}/status").read_text().splitlines())
+    assert status["Seccomp"].strip() == "2"
+    assert status["NoNewPrivs"].strip() == "1"
+    assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
 
 
 def test_nothing_is_left(daemon, good):
