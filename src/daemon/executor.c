@@ -253,6 +253,16 @@ static void close_others(int a, int b)
 	close_range(high + 1, ~0u, 0);
 }
 
+/*
+ * Nobody limits what is written to stderr, and the broker, which waits for nobody, has it to itself: an executor's lines go through
+ * the broker. What a sanitizer has to say is worth more.
+ */
+static void leave_log(const struct executor_config *config)
+{
+	if (config->sandbox == SANDBOX_ENFORCE)
+		dup2(STDOUT_FILENO, STDERR_FILENO);
+}
+
 static void unmap_others(const struct executor_config *config)
 {
 	char *start = config->all_stats, *mine = (char *)config->session.stats, *end = start + config->all_stats_size;
@@ -292,6 +302,7 @@ void executor_main(const struct executor_config *config)
 	if (orphaned(config))
 		_exit(0);
 	close_others(config->client_fd, config->link_fd);
+	leave_log(config);
 	unmap_others(config);
 	prctl(PR_SET_NAME, "uiommud-exec");
 	if (config->refusal) {

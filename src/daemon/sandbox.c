@@ -152,6 +152,8 @@ static const int broker_calls[] = {
 	SCMP_SYS(wait4),
 	/* the preparation of executors */
 	SCMP_SYS(close_range),
+	SCMP_SYS(dup2),
+	SCMP_SYS(dup3),
 	SCMP_SYS(fcntl),
 	SCMP_SYS(prctl),
 	SCMP_SYS(seccomp),

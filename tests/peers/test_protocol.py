@@ -396,6 +396,15 @@ def test_ready_without_rights(small_daemon):
     assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == 0
 
 
+def test_an_executor_cannot_fill_the_log(small_daemon):
+    if "san.so" in pathlib.Path(f"/proc/{small_daemon.pid}/maps").read_text():
+        pytest.skip("a sanitizer's reports go there")
+    client = Peer(small_daemon.path)
+    files = [os.readlink(f"/proc/{pid}/fd/2") for pid in small_daemon.executors()]
+    assert files == ["/dev/null"]
+    client.close()
+
+
 def test_nothing_is_left(daemon, good):
     """Runs last: the only client is `good`."""
     def settled():
