@@ -5,7 +5,10 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "cli/plain.h"
 
 enum { SCHEMA_VERSION = 1 };
 
@@ -18,6 +21,7 @@ enum status complain(enum status status, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(last_complaint, sizeof(last_complaint), format, arguments);
 	va_end(arguments);
+	make_plain(last_complaint, sizeof(last_complaint), true);
 	fprintf(stderr, "uiommu: %s\n", last_complaint);
 	return status;
 }
@@ -43,7 +47,12 @@ struct json_object *json_answer(const struct command *command)
 
 void json_add_string(struct json_object *object, const char *key, const char *value)
 {
-	json_object_object_add(object, key, json_object_new_string(value));
+	char *text = strdup(value);
+
+	if (text)
+		make_plain(text, strlen(text) + 1, true);
+	json_object_object_add(object, key, json_object_new_string(text ? text : ""));
+	free(text);
 }
 
 void json_add_number(struct json_object *object, const char *key, uint64_t value)
@@ -90,5 +99,6 @@ void process_command(pid_t pid, char *buffer, size_t size)
 		return;
 	if (fgets(buffer, (int)size, file))
 		buffer[strcspn(buffer, "\n")] = '\0';
+	make_plain(buffer, size, false);
 	fclose(file);
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/plain.h"
+
 /* Text that grows in a buffer of a fixed size; what does not fit is cut. */
 struct text {
 	char *buffer;
@@ -126,15 +128,26 @@ static void add_missing(struct text *text, const struct uiommu_fault_report *rep
 	}
 }
 
+static struct uiommu_fault_report plain_report(const struct uiommu_fault_report *report)
+{
+	struct uiommu_fault_report plain = *report;
+
+	make_plain(plain.device, sizeof(plain.device), false);
+	make_plain(plain.comm, sizeof(plain.comm), false);
+	make_plain(plain.vma_name, sizeof(plain.vma_name), false);
+	return plain;
+}
+
 void explain_fault(const struct uiommu_fault_report *report, char *buffer, size_t size)
 {
+	const struct uiommu_fault_report plain = plain_report(report);
 	struct text text = {buffer, size, 0};
 
 	buffer[0] = '\0';
-	add_who(&text, report);
-	if (report->fault.pasid != UIOMMU_NO_PASID)
-		add_place(&text, report);
-	add_missing(&text, report);
+	add_who(&text, &plain);
+	if (plain.fault.pasid != UIOMMU_NO_PASID)
+		add_place(&text, &plain);
+	add_missing(&text, &plain);
 }
 
 static struct json_object *json_mapping(const struct uiommu_fault_report *report)
@@ -156,12 +169,13 @@ static struct json_object *json_mapping(const struct uiommu_fault_report *report
 
 struct json_object *json_fault(const struct uiommu_fault_report *report)
 {
-	const struct uiommu_fault *fault = &report->fault;
+	const struct uiommu_fault_report plain = plain_report(report);
+	const struct uiommu_fault *fault = &plain.fault;
 	struct json_object *object = json_object_new_object();
 	char text[768];
 
 	explain_fault(report, text, sizeof(text));
-	json_add_string(object, "device", report->device);
+	json_add_string(object, "device", plain.device);
 	if (fault->pasid == UIOMMU_NO_PASID)
 		json_object_object_add(object, "pasid", NULL);
 	else
@@ -169,12 +183,12 @@ struct json_object *json_fault(const struct uiommu_fault_report *report)
 	json_add_address(object, "address", fault->address);
 	json_add_string(object, "access", verb(fault->access));
 	json_add_string(object, "reason", uiommu_fault_reason_name(fault->reason));
-	json_add_number(object, "pid", report->pid);
-	json_add_string(object, "comm", report->comm);
-	json_add_number(object, "uid", report->uid);
-	json_add_number(object, "client", report->client);
-	json_add_number(object, "time_ns", report->time_ns);
-	json_object_object_add(object, "mapping", json_mapping(report));
+	json_add_number(object, "pid", plain.pid);
+	json_add_string(object, "comm", plain.comm);
+	json_add_number(object, "uid", plain.uid);
+	json_add_number(object, "client", plain.client);
+	json_add_number(object, "time_ns", plain.time_ns);
+	json_object_object_add(object, "mapping", json_mapping(&plain));
 	json_add_string(object, "text", text);
 	return object;
 }

@@ -10,6 +10,7 @@
 #include "cli/args.h"
 #include "cli/daemon.h"
 #include "cli/explain.h"
+#include "cli/plain.h"
 #include "util/util.h"
 
 struct show {
@@ -92,9 +93,11 @@ static enum status list_items(const struct show *show, struct uiommu_item **item
 	if (error)
 		return complain(status_of(error), "the daemon does not list what it has: %s", strerror(-error));
 	own = own_client(*items, all);
-	for (size_t i = 0; i < all; i++)
+	for (size_t i = 0; i < all; i++) {
+		make_plain((*items)[i].name, sizeof((*items)[i].name), false);
 		if (!is_own(&(*items)[i], own))
 			(*items)[kept++] = (*items)[i];
+	}
 	*count = kept;
 	return STATUS_OK;
 }

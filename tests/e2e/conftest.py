@@ -7,6 +7,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -15,6 +16,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.abspath(os.environ.get("UIOMMU_BUILD", os.path.join(TOP, "build")))
 ORDINARY = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
 PAGE = os.sysconf("SC_PAGESIZE")
+# The client in Python says what libuiommu would not.
+sys.path.append(os.path.join(TOP, "tests", "peers"))
 
 
 class Bystander:

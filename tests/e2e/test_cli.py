@@ -2,13 +2,16 @@
 """Every command of uiommu, with the device in its own process and in a daemon."""
 
 import json
+import mmap
 import os
 import re
+import struct
 import subprocess
 
 import pytest
 
 from conftest import ORDINARY, PAGE, TOP
+from peer import BIND, HELLO, QUEUE, Peer, Target, bind_payload, hello_payload
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 
@@ -334,6 +337,49 @@ def test_fault_command(run, daemon, bystander):
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", newest.out)
     assert newest.out.endswith(second["text"] + "\n")
     assert "r--" in newest.out and "permission to write" in newest.out
+
+
+def fault_at(client, pasid, address):
+    """Have one byte read, and no record of it."""
+    reply = client.call(QUEUE, struct.pack("=IIII", 0, 2, pasid, 0))
+    assert reply.error == 0
+    with mmap.mmap(reply.fds[0], 4096 + 2 * 64) as ring:
+        ring[4096:4128] = struct.pack("=IIQQQ", 0, 0x10 << 24, 0, address, 0)
+        ring[4128:4136] = struct.pack("=IHH", 1, 0, 1)
+        os.eventfd_write(reply.fds[1], 1)
+        reply.close()
+
+
+NAMES = [("plain", b"plain"), ("\u00fcml\u00e4ut \u65e5\u672c", "\u00fcml\u00e4ut \u65e5\u672c".encode()),
+         ("?[31m?]0;x?", b"\x1b[31m\x1b]0;x\x07"), ("a?b?c?d", b"a\nb\rc\td"), ("??ab", b"\xff\xfeab"), ("cut??", b"cut\xe6\x97"),
+         ("?[31m", b"\xc2\x9b[31m"), ("a?b", b"a\xe2\x80\xaeb"), ("??", b"\xed\xa0\x80\x7f"), ("??", b"\xc0\x80")]
+
+
+@pytest.mark.parametrize("shown, name", NAMES, ids=range(len(NAMES)))
+def test_names_are_only_printed(run, daemon, bystander, shown, name):
+    """Who chooses a name does not choose what it does to a terminal, or to a reader of JSON."""
+    client, target = Peer(daemon.socket, hello=False), Target(bystander().process)
+    assert client.call(HELLO, hello_payload(comm=name)).error == 0
+    bound = client.call(BIND, bind_payload(comm=name), target.bundle)
+    assert bound.error == 0
+    assert sum(item["name"] == shown for item in items(run, daemon)) == 2
+    for command in ("ls", "stat"):
+        lines = run(command, "--socket", daemon.socket).out.split("\n")
+        assert sum(line.endswith(" " + shown) for line in lines) == 2
+    fault_at(client, struct.unpack_from("=I", bound.payload, 8)[0], 0x20)
+    while not (faults := run("fault", "--socket", daemon.socket, "--json").json["faults"]):
+        pass
+    assert faults[0]["comm"] == shown
+    assert f"({shown})\n" in faults[0]["text"]
+    assert run("fault", "--socket", daemon.socket).out.endswith(faults[0]["text"] + "\n")
+    target.close()
+    client.close()
+
+
+def test_own_words_are_valid_json(run):
+    outcome = run("crc", "--src", "1:1", "--len", 1, "--socket", b"/nonexistent/\xff\x1b[31m".decode(errors="surrogateescape"), "--json")
+    assert outcome.json["message"] == "/nonexistent/??[31m: no daemon is listening there"
+    assert outcome.err == f"uiommu: {outcome.json['message']}\n"
 
 
 def test_killed_in_the_middle(run, daemon, bystander):
