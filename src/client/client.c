@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -202,6 +203,15 @@ static int bind_bundle(struct uiommu_client *client, const struct uiommu_process
 	return rc;
 }
 
+/* It is there, and will be: otherwise the other side could turn every access into SIGBUS. */
+static bool records_fit(int fd, size_t size)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat stat;
+
+	return size && seals >= 0 && seals & F_SEAL_SHRINK && !fstat(fd, &stat) && stat.st_size >= (off_t)size;
+}
+
 /* With records_lock: have the area, mapped here. */
 static int records_map(struct uiommu_client *client)
 {
@@ -217,6 +227,10 @@ static int records_map(struct uiommu_client *client)
 	if (rc)
 		return rc;
 	size = reply.count * sizeof(*client->records);
+	if (!records_fit(fd, size)) {
+		close(fd);
+		return -EPROTO;
+	}
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (memory == MAP_FAILED || madvise(memory, size, MADV_DONTFORK)) {
 		if (memory != MAP_FAILED)

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every command of uiommu, with the device in its own process and in a daemon."""
 
+import fcntl
 import json
 import mmap
 import os
 import re
+import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 
 from conftest import ORDINARY, PAGE, TOP
-from peer import BIND, HELLO, QUEUE, Peer, Target, bind_payload, hello_payload
+from peer import BIND, HEADER, HELLO, QUEUE, RECORDS_AREA, Peer, Target, bind_payload, hello_payload
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 
@@ -380,6 +383,42 @@ def test_own_words_are_valid_json(run):
     outcome = run("crc", "--src", "1:1", "--len", 1, "--socket", b"/nonexistent/\xff\x1b[31m".decode(errors="surrogateescape"), "--json")
     assert outcome.json["message"] == "/nonexistent/??[31m: no daemon is listening there"
     assert outcome.err == f"uiommu: {outcome.json['message']}\n"
+
+
+def serve_badly(listener, area):
+    """Everything is well until the completion area is asked for."""
+    connection = listener.accept()[0]
+    replies = {HELLO: struct.pack("=iIII32s", 0, 0, 1, 1, b"bad0"), BIND: struct.pack("=iIII", 0, 0, 1, 0),
+               RECORDS_AREA: struct.pack("=iIII", 0, 0, 4096, 0)}
+    while message := connection.recv(4096):
+        _, kind, _, cookie = HEADER.unpack_from(message)
+        payload, fds = replies.get(kind, struct.pack("=iI", 0, 0)), [area] if kind == RECORDS_AREA else []
+        socket.send_fds(connection, [HEADER.pack(HEADER.size + len(payload), kind, 1, cookie) + payload], fds)
+    connection.close()
+
+
+def memfd(size, seals):
+    area = os.memfd_create("area", os.MFD_ALLOW_SEALING)
+    os.ftruncate(area, size)
+    fcntl.fcntl(area, fcntl.F_ADD_SEALS, seals)
+    return area
+
+
+@pytest.mark.parametrize("size, seals", [(4096 * 32, fcntl.F_SEAL_GROW), (4096 * 32 - 1, fcntl.F_SEAL_SHRINK), (0, fcntl.F_SEAL_SHRINK)])
+def test_completion_area_that_may_go_away(run, stage, size, seals):
+    """A daemon that is none cannot have its client die of SIGBUS."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(os.path.join(stage, "bad"))
+        os.chmod(listener.getsockname(), 0o777)
+        listener.listen()
+        area = memfd(size, seals)
+        server = threading.Thread(target=serve_badly, args=(listener, area))
+        server.start()
+        outcome = run("crc", "--src", "1:1", "--len", 1, "--socket", listener.getsockname())
+        server.join()
+        assert (outcome.status, outcome.err) == (OTHER, f"uiommu: {listener.getsockname()}: no queue: Protocol error\n")
+        os.unlink(listener.getsockname())
+        os.close(area)
 
 
 def test_killed_in_the_middle(run, daemon, bystander):
