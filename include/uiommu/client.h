@@ -154,7 +154,7 @@ enum uiommu_item_state {
  * @state: PASID: &enum uiommu_item_state
  * @client: number of the owning client; 0: the daemon
  * @uid: of the owning client
- * @pid: CLIENT: the client; PASID: the bound process; 0: ended
+ * @pid: CLIENT: the client; PASID: the process that was bound, also after it has ended
  * @id: QUEUE: its number; PASID: the PASID; CLIENT: its number
  * @flags: QUEUE: &enum uiommu_queue_flags; PASID: access
  * @reserved: 0
@@ -198,7 +198,7 @@ UIOMMU_API int uiommu_client_list(struct uiommu_client *client, struct uiommu_it
  * @time_ns: CLOCK_REALTIME
  * @client: number of the client
  * @uid: of the client
- * @pid: of the bound process
+ * @pid: of the bound process; 0: without PASID, or nothing of the client's was bound to it any more
  * @vma_access: what the mapping at the address permits; 0 and an empty range if there is none
  * @vma_start: the mapping, or the nearest one above
  * @vma_end: one past its last byte

@@ -63,8 +63,6 @@ static void add_who(struct text *text, const struct uiommu_fault_report *report)
 	    fault->address);
 	if (report->pid)
 		add(text, " of process %u (%s)", report->pid, report->comm);
-	else if (report->comm[0])
-		add(text, " of a process that has ended (%s)", report->comm);
 }
 
 static void add_place(struct text *text, const struct uiommu_fault_report *report)

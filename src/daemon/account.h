@@ -15,7 +15,8 @@ enum resource {
 	RESOURCE_DESCRIPTORS, /* in flight: the sum of the queues' entries */
 	RESOURCE_AREAS, /* mapped or registered pieces of memory */
 	RESOURCE_FDS, /* open in executors on behalf of the client */
-	RESOURCE_DRAINING, /* PASIDs that drain and executors that die; when it is reached, nothing new is given */
+	RESOURCE_DRAINING, /* PASIDs that drain and executors that die; when it is reached, no PASIDs are given and no clients let
+			      in */
 	RESOURCES,
 };
 
@@ -79,7 +80,7 @@ void usage_give(struct usage *usage, enum resource resource, uint32_t amount);
 /* Without a limit: what drains has been given before. */
 void usage_count(struct usage *usage, enum resource resource, uint32_t amount);
 
-/* Too much of this client's or user's is draining: give nothing new. */
+/* Too much of this client's or user's is draining: no PASIDs, no clients. */
 bool usage_is_draining(const struct accounts *accounts, const struct usage *usage);
 
 #endif

@@ -3,8 +3,9 @@
  * What uiommud and its clients say to each other on a SOCK_SEQPACKET UNIX socket. docs/protocol.md is the specification.
  *
  * Each message is a header and a payload struct. A request has one reply: same type and cookie, PROTOCOL_REPLY set, and a payload
- * that begins with struct protocol_status. Payloads may grow: a receiver takes what is missing as zeros, and refuses with -E2BIG
- * what it does not know and is not zero. Numbers are in host order; both ends are on one host.
+ * that begins with struct protocol_status. Payloads may grow. The daemon ends the connection if a request's is shorter than here,
+ * and refuses with -E2BIG what it does not know and is not zero; a client takes what is missing in a reply's as zeros, and does not
+ * look at what it does not know. Numbers are in host order; both ends are on one host.
  */
 #ifndef DAEMON_PROTOCOL_H
 #define DAEMON_PROTOCOL_H

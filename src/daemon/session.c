@@ -11,7 +11,7 @@
 
 /* How a request has to look, and who answers it. */
 struct rule {
-	uint16_t size; /* least payload; what is known of it */
+	uint16_t size; /* of the payload: what is known of it, and the least */
 	uint8_t fds;
 	int (*handle)(struct session *session, const struct request *request);
 };

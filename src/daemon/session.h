@@ -122,7 +122,7 @@ struct session {
 	int reply_close; /* one of them is ours only until it is sent; -1 */
 };
 
-/* A request whose form is right. Payloads that are shorter than what is known are filled with zeros. */
+/* A request whose form is right: its payload has at least all that is known of it. Zeros follow. */
 struct request {
 	struct protocol_header header;
 	union {
