@@ -5,6 +5,7 @@
 
 #include "daemon/session.h"
 #include "memory/process.h"
+#include "sva/bind.h"
 #include "translate/space.h"
 #include "util/rcu.h"
 #include "util/util.h"
@@ -52,7 +53,9 @@ static void bundle_from(const struct request *request, struct uiommu_process *bu
 		*parts[i] = request->bind.parts & (1u << i) ? request->fds->fds[next++] : -1;
 }
 
-static int bind_call(struct session *session, const struct request *request, uint32_t *pasid)
+/* @call: uiommu_bind() or bind_again(). */
+static int bind_by(int (*call)(struct uiommu_context *context, struct uiommu_bind *bind), struct session *session,
+		   const struct request *request, uint32_t *pasid)
 {
 	struct uiommu_bind_process data = {.access = request->bind.access};
 	struct uiommu_bind bind = {
@@ -66,32 +69,10 @@ static int bind_call(struct session *session, const struct request *request, uin
 	int rc;
 
 	bundle_from(request, &data.process);
-	rc = uiommu_bind(session->context, &bind);
+	rc = call(session->context, &bind);
 	if (!rc)
 		*pasid = bind.pasid;
 	return rc;
-}
-
-/*
- * The process has a PASID already if the library refuses the one that the broker picked as busy: nobody else's binds are in this
- * context. Binding without asking for a number then gives the one it has.
- */
-static int bind_merge(struct session *session, const struct request *request, uint32_t *pasid)
-{
-	struct binding *binding;
-	int rc;
-
-	*pasid = UIOMMU_NO_PASID;
-	rc = bind_call(session, request, pasid);
-	if (rc)
-		return rc;
-	binding = live_binding(session, *pasid);
-	if (binding) {
-		binding->count++;
-		return 0;
-	}
-	uiommu_unbind(session->context, session->device_id, *pasid);
-	return -EBUSY;
 }
 
 static void give_back(struct session *session, uint32_t pasid)
@@ -122,10 +103,10 @@ static int bind_new(struct session *session, const struct request *request, uint
 	if (rc)
 		return rc;
 	*pasid = message.pasid.pasid;
-	rc = bind_call(session, request, pasid);
+	rc = bind_by(uiommu_bind, session, request, pasid);
 	if (rc) {
 		give_back(session, message.pasid.pasid);
-		return rc == -EBUSY && request->bind.pasid == UIOMMU_NO_PASID ? bind_merge(session, request, pasid) : rc;
+		return rc;
 	}
 	binding = &session->bindings[message.pasid.index];
 	*binding = (struct binding){.session = session, .pasid = *pasid, .index = message.pasid.index, .count = 1};
@@ -135,18 +116,17 @@ static int bind_new(struct session *session, const struct request *request, uint
 int session_bind(struct session *session, const struct request *request)
 {
 	uint32_t pasid = request->bind.pasid;
-	struct binding *binding = live_binding(session, pasid);
 	struct protocol_bind_reply *reply;
 	int rc;
 
 	if (request->bind.reserved)
 		return -EINVAL;
-	if (binding) {
-		rc = bind_call(session, request, &pasid);
-		binding->count += !rc;
-	} else {
+	/* A process that has a PASID takes none, and nothing of the limits. */
+	rc = bind_by(bind_again, session, request, &pasid);
+	if (!rc)
+		live_binding(session, pasid)->count++;
+	else if (rc == -ENOENT)
 		rc = bind_new(session, request, &pasid);
-	}
 	if (rc)
 		return rc;
 	reply = session_reply(session, sizeof(*reply));

@@ -111,26 +111,32 @@ static int bind_new(struct device *device, struct process *process, struct fault
 	return 0;
 }
 
-/* Inside calls of both. Takes over @process. */
-static int bind_process(struct device *device, struct process *process, struct fault_queue *queue, struct uiommu_bind *request)
+/* Under the bind lock. */
+static int bind_join(struct bind *bind, struct uiommu_bind *request)
+{
+	if (request->pasid != UIOMMU_NO_PASID && request->pasid != bind->pasid)
+		return -EBUSY;
+	bind->count++;
+	request->pasid = bind->pasid;
+	request->hwpt_id = bind->hwpt->object.id;
+	return 0;
+}
+
+/* Inside calls of both. Takes over @process. @again: make no new bind. */
+static int bind_process(struct device *device, struct process *process, struct fault_queue *queue, struct uiommu_bind *request,
+			bool again)
 {
 	struct uiommu_context *context = device->object.context;
 	struct bind *bind;
-	int error = 0;
+	int error;
 
 	pthread_mutex_lock(&context->bind_lock);
 	bind = find_equal(device, process, queue);
-	if (!bind) {
+	if (!bind && !again) {
 		error = bind_new(device, process, queue, request);
 	} else {
 		process_close(process);
-		if (request->pasid != UIOMMU_NO_PASID && request->pasid != bind->pasid) {
-			error = -EBUSY;
-		} else {
-			bind->count++;
-			request->pasid = bind->pasid;
-			request->hwpt_id = bind->hwpt->object.id;
-		}
+		error = bind ? bind_join(bind, request) : -ENOENT;
 	}
 	pthread_mutex_unlock(&context->bind_lock);
 	return error;
@@ -168,7 +174,7 @@ static int open_process(const struct uiommu_context *context, const struct uiomm
 }
 
 /* Inside a call of the device. */
-static int bind_on(struct device *device, struct uiommu_bind *request)
+static int bind_on(struct device *device, struct uiommu_bind *request, bool again)
 {
 	struct uiommu_context *context = device->object.context;
 	struct object *queue = NULL;
@@ -184,13 +190,14 @@ static int bind_on(struct device *device, struct uiommu_bind *request)
 	}
 	error = open_process(context, request->data, &process);
 	if (!error)
-		error = bind_process(device, process, queue ? container_of(queue, struct fault_queue, object) : NULL, request);
+		error = bind_process(device, process, queue ? container_of(queue, struct fault_queue, object) : NULL, request,
+				     again);
 	if (queue)
 		object_put(queue);
 	return error;
 }
 
-int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *bind)
+static int bind_request(struct uiommu_context *context, struct uiommu_bind *bind, bool again)
 {
 	struct uiommu_bind given;
 	struct object *object;
@@ -205,13 +212,29 @@ int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *bind)
 	object = object_get(context, given.device_id, UIOMMU_OBJECT_DEVICE);
 	if (!object)
 		return -ENOENT;
-	error = bind_on(container_of(object, struct device, object), &given);
+	error = bind_on(container_of(object, struct device, object), &given, again);
 	object_put(object);
 	if (!error) {
 		bind->pasid = given.pasid;
 		bind->hwpt_id = given.hwpt_id;
 	}
 	return error;
+}
+
+int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *bind)
+{
+	return bind_request(context, bind, false);
+}
+
+int bind_again(struct uiommu_context *context, struct uiommu_bind *bind)
+{
+	bool none;
+
+	/* To look at a bundle takes time. */
+	pthread_mutex_lock(&context->bind_lock);
+	none = cds_list_empty(&context->binds);
+	pthread_mutex_unlock(&context->bind_lock);
+	return none ? -ENOENT : bind_request(context, bind, true);
 }
 
 /* The attachment is gone: nothing emits the PASID any more. From any thread, with no lock held. */

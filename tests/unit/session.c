@@ -342,7 +342,7 @@ static void set_limit(enum resource resource, uint32_t client, uint32_t user)
 
 static void limit_of_pasids(void **state)
 {
-	uint32_t first = UIOMMU_NO_PASID, second = UIOMMU_NO_PASID;
+	uint32_t first = UIOMMU_NO_PASID, second = UIOMMU_NO_PASID, again = UIOMMU_NO_PASID;
 	struct child a, b;
 
 	(void)state;
@@ -354,6 +354,15 @@ static void limit_of_pasids(void **state)
 	assert_int_equal(bind_process(&a, UIOMMU_READ, &first), 0);
 	assert_int_equal(bind_process(&b, UIOMMU_READ, &second), -EDQUOT);
 	assert_int_equal(used(RESOURCE_FDS), 4);
+	/* Once more is no new one, whether it asks for the number or not. */
+	assert_int_equal(bind_process(&a, UIOMMU_READ, &again), 0);
+	assert_int_equal(again, first);
+	assert_int_equal(bind_process(&a, UIOMMU_READ, &again), 0);
+	assert_int_equal(used(RESOURCE_PASIDS), 1);
+	assert_int_equal(used(RESOURCE_FDS), 4);
+	assert_int_equal(unbind(first), 0);
+	assert_int_equal(unbind(first), 0);
+	assert_int_equal(bind_process(&b, UIOMMU_READ, &second), -EDQUOT);
 	assert_int_equal(unbind(first), 0);
 	assert_int_equal(bind_process(&b, UIOMMU_READ, &second), 0);
 	inside_stop(&inside);
@@ -453,6 +462,10 @@ static void limit_of_what_drains(void **state)
 	assert_int_equal(bind_process(&child, UIOMMU_READ, &pasid), -EDQUOT);
 	usage_give(&inside.client->usage, RESOURCE_DRAINING, 1);
 	assert_int_equal(bind_process(&child, UIOMMU_READ, &pasid), 0);
+	usage_count(&inside.client->usage, RESOURCE_DRAINING, 1);
+	pasid = UIOMMU_NO_PASID;
+	assert_int_equal(bind_process(&child, UIOMMU_READ, &pasid), 0);
+	usage_give(&inside.client->usage, RESOURCE_DRAINING, 1);
 	inside_stop(&inside);
 	child_end(&child);
 }
