@@ -21,13 +21,13 @@ struct page_request {
 };
 
 /* Under the lock: append, or count as lost. */
-static bool append(struct fault_queue *queue, const struct uiommu_fault *fault, uint32_t cookie)
+static void append(struct fault_queue *queue, const struct uiommu_fault *fault, uint32_t cookie)
 {
 	uint64_t one = 1;
 
 	if (queue->count == queue->depth) {
 		queue->lost++;
-		return false;
+		return;
 	}
 	queue->ring[(queue->first + queue->count) % queue->depth] =
 		(struct uiommu_fault_event){.fault = *fault, .cookie = cookie, .lost = queue->lost};
@@ -35,7 +35,6 @@ static bool append(struct fault_queue *queue, const struct uiommu_fault *fault, 
 	/* Cannot fail: the counter is 0 while the ring is empty. */
 	if (!queue->count++ && write(queue->eventfd, &one, sizeof(one)) != sizeof(one))
 		abort();
-	return true;
 }
 
 static void event(struct fault_sink *sink, const struct uiommu_fault *fault)
@@ -66,8 +65,9 @@ static int request_page(struct fault_sink *sink, struct attachment *attachment, 
 		return -ENOMEM;
 	pthread_mutex_lock(&queue->lock);
 	*request = (struct page_request){.attachment = attachment, .cookie = next_cookie(queue), .done = done, .opaque = opaque};
-	/* What has been read and not answered is bounded too. */
-	if (queue->waiting_count < DEPTH_MAX && append(queue, fault, request->cookie)) {
+	/* What has been read and not answered is bounded too. A request that is refused is no event that is lost. */
+	if (queue->waiting_count < DEPTH_MAX && queue->count < queue->depth) {
+		append(queue, fault, request->cookie);
 		cds_list_add_tail(&request->link, &queue->waiting);
 		queue->waiting_count++;
 	} else {

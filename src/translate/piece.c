@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "translate/piece.h"
 
+#include "translate/recover.h"
+
 /* In front of @area, or of nothing: the process's own memory. */
 static unsigned int find_in_process(const struct space *space, uint64_t address, uint64_t length, unsigned int access,
 				    const struct area *area, struct piece *piece)
@@ -88,9 +90,9 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();
 	counter_add(self, &counters_of(self, attachment)->faults, 1);
-	if (attachment->sink)
-		attachment->sink->event(attachment->sink, &failure->fault);
-	else
+	if (!attachment->sink)
 		device->report(device, &failure->fault);
+	else if (!self->recovers || !fault_is_recoverable(&failure->fault))
+		attachment->sink->event(attachment->sink, &failure->fault);
 	inflight_leave(slot);
 }

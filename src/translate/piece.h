@@ -78,7 +78,7 @@ static inline void counter_add(const struct thread_state *self, uint64_t *counte
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
 		 unsigned int reason, const struct attachment *attachment);
 
-/* Tell the owner of the attachment, and count. Outside of read sections, with nothing held. */
+/* Tell the owner of the attachment (but see recover.h), and count. Outside of read sections, with nothing held. */
 void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure);
 
 #endif

@@ -263,22 +263,21 @@ static void addresses_that_wrap(void **state)
 
 /* --- page requests --- */
 
-/* The request that is waiting now; events about the same access may be before it. */
+/* The request that is waiting now: nothing else was told of the fault. */
 static struct uiommu_fault_event next_request(struct rig *rig)
-{
-	struct uiommu_fault_event event = {0};
-
-	while (!event.cookie)
-		assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 1);
-	return event;
-}
-
-static void no_request(struct rig *rig)
 {
 	struct uiommu_fault_event event;
 
-	while (uiommu_fault_read(rig->context, rig->faults, &event, 1) == 1)
-		assert_int_equal(event.cookie, 0);
+	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 1);
+	assert_int_not_equal(event.cookie, 0);
+	return event;
+}
+
+static void nothing_told(struct rig *rig)
+{
+	struct uiommu_fault_event event;
+
+	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 0);
 }
 
 static void respond(struct rig *rig, const struct uiommu_fault_event *event, unsigned int response)
@@ -341,7 +340,7 @@ static void refused(void **state)
 			   rig_at(RIG_HOLE, 0), 0);
 		assert_memory_equal(rig_memory(rig, RIG_MAIN, before(RIG_HOLE)), rig_memory(rig, RIG_MAIN, rig_at(100, 0)), INTO);
 	}
-	no_request(rig);
+	nothing_told(rig);
 }
 
 /* A success that changed nothing asks again. */
@@ -413,7 +412,43 @@ static void nobody_to_ask(void **state)
 	assert_int_equal(uiommu_accel_grant(rig->accel, RIG_OTHER, &handle), 0);
 	desc.handles = handle;
 	rig_expect(rig_run_on(rig, queue, &desc), UIOMMU_ACCEL_PAGE_FAULT_INVALID, 0, INTO, rig_at(RIG_HOLE, 0), 0);
-	no_request(rig);
+	nothing_told(rig);
+}
+
+/* A fault that there is no room to ask for is an event. */
+static void no_room_to_ask(void **state)
+{
+	struct rig *rig = *state;
+	struct uiommu_accel_desc desc = blocking_move(rig_at(0, 0), rig_at(RIG_HOLE, 0), 8, 0);
+	struct uiommu_accel_desc plain = rig_move(rig_at(0, 0), rig_at(RIG_HOLE, 0), 8, 1);
+	struct uiommu_fault_event event;
+	unsigned int told = 0;
+
+	while (told++ < 1024)
+		rig_expect(rig_run(rig, &plain), UIOMMU_ACCEL_PAGE_FAULT, 0, 0, rig_at(RIG_HOLE, 0), 0);
+	rig_expect(rig_run(rig, &desc), UIOMMU_ACCEL_PAGE_FAULT_INVALID, 0, 0, rig_at(RIG_HOLE, 0), 0);
+	for (told = 0; uiommu_fault_read(rig->context, rig->faults, &event, 1) == 1; told++) {
+		assert_int_equal(event.cookie, 0);
+		assert_int_equal(event.lost, 0);
+	}
+	assert_int_equal(told, 1024);
+	rig_run(rig, &plain);
+	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 1);
+	assert_int_equal(event.lost, 1);
+}
+
+/* What differs before the fault decides, and nobody needs the page. */
+static void nothing_to_ask_for(void **state)
+{
+	struct rig *rig = *state;
+	struct uiommu_accel_desc desc = rig_desc(UIOMMU_ACCEL_COMPARE, RIG_RECORD | UIOMMU_ACCEL_BLOCK_ON_FAULT, 0);
+
+	desc.source = before(RIG_HOLE);
+	desc.destination = rig_at(100, 0);
+	desc.transfer_size = 5000;
+	rig_scramble(rig, 40);
+	rig_expect(rig_run(rig, &desc), UIOMMU_ACCEL_SUCCESS, 1, 0, 0, 0);
+	nothing_told(rig);
 }
 
 /* More parked than a window holds, answered in another order. */
@@ -730,6 +765,8 @@ int main(void)
 		TEST(answered_without_a_page),
 		TEST(every_operation_blocks),
 		TEST(nobody_to_ask),
+		TEST(no_room_to_ask),
+		TEST(nothing_to_ask_for),
 		TEST(many_parked),
 		TEST(queue_ends_with_parked),
 		TEST(engine_ends_with_parked),

@@ -136,8 +136,6 @@ static void fault_complete(struct uiommu_accel *accel, struct task *task, unsign
 
 void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
 {
-	bool block = task->desc.flags_opcode & UIOMMU_ACCEL_BLOCK_ON_FAULT;
-
 	if (fault_is_lost(fault)) {
 		bool own = fault->pasid == task->places[PLACE_OWN].pasid;
 
@@ -145,7 +143,7 @@ void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiom
 		return;
 	}
 	task->fault = *fault;
-	if (!block)
+	if (!task_blocks(task))
 		fault_complete(accel, task, UIOMMU_ACCEL_PAGE_FAULT);
 	else if (!task_park(accel, task, fault))
 		task_refuse(accel, task);

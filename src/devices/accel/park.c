@@ -6,6 +6,7 @@
 #include <uiommu/fault.h>
 
 #include "devices/accel/task.h"
+#include "translate/recover.h"
 
 static void page_answered(void *opaque, unsigned int response)
 {
@@ -26,18 +27,6 @@ static void page_answered(void *opaque, unsigned int response)
 	engine_queue_put(queue);
 }
 
-static bool fault_is_recoverable(const struct uiommu_fault *fault)
-{
-	switch (fault->reason) {
-	case UIOMMU_FAULT_UNMAPPED:
-	case UIOMMU_FAULT_PERMISSION:
-	case UIOMMU_FAULT_MEMORY:
-		return true;
-	default:
-		return false;
-	}
-}
-
 bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
 {
 	struct engine_queue *queue = task->queue;
@@ -49,6 +38,7 @@ bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiomm
 	pthread_mutex_unlock(&queue->park_lock);
 	if (uiommu_dma_page_request(accel->device, fault, page_answered, task)) {
 		engine_queue_put(queue);
+		recover_failed(accel->device, fault);
 		return false;
 	}
 	return true;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "devices/accel/task.h"
+#include "translate/recover.h"
 
 enum outcome {
 	MORE,
@@ -389,7 +390,9 @@ void task_step(struct uiommu_accel *accel, struct task *task)
 		return;
 	}
 	task->fault = (struct uiommu_fault){0};
+	recover_set(task_blocks(task));
 	outcome = step_do(accel, task, &fault);
+	recover_set(false);
 	accel->turn_bytes += task->done - before;
 	if (outcome == MORE)
 		task_push(&task->queue->active, task);

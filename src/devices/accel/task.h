@@ -128,6 +128,7 @@ struct records {
 
 struct group {
 	unsigned int count;
+	bool blocks; /* all of them wait for pages that are missing, or none */
 	size_t bytes;
 	struct task *tasks[WINDOW_TASKS];
 	struct uiommu_dma_op ops[WINDOW_TASKS];
@@ -208,6 +209,12 @@ static inline struct task *task_pop(struct task_list *list)
 static inline unsigned int task_opcode(const struct task *task)
 {
 	return desc_opcode(&task->desc);
+}
+
+/* It waits for a page that is missing. */
+static inline bool task_blocks(const struct task *task)
+{
+	return task->desc.flags_opcode & UIOMMU_ACCEL_BLOCK_ON_FAULT;
 }
 
 static inline const struct place *task_place(const struct task *task, enum place_name name)
