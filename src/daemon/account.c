@@ -83,6 +83,14 @@ uint32_t accounts_used(const struct accounts *accounts, enum resource resource)
 	return sum;
 }
 
+void accounts_wipe(struct accounts *accounts)
+{
+	struct account *account, *next;
+
+	cds_list_for_each_entry_safe (account, next, &accounts->list, link)
+		explicit_bzero(account, sizeof(*account));
+}
+
 int usage_init(struct accounts *accounts, struct usage *usage, uid_t uid)
 {
 	struct account *account;
@@ -115,6 +123,7 @@ void usage_fini(struct usage *usage)
 	if (--account->references)
 		return;
 	cds_list_del(&account->link);
+	explicit_bzero(account, sizeof(*account));
 	free(account);
 }
 

@@ -60,6 +60,9 @@ void accounts_init(struct accounts *accounts, const struct limits *limits);
 /* By all users together. */
 uint32_t accounts_used(const struct accounts *accounts, enum resource resource);
 
+/* In an executor: whose they are is nothing that it has to know. They cannot be used any more. */
+void accounts_wipe(struct accounts *accounts);
+
 /* -ENOMEM */
 int usage_init(struct accounts *accounts, struct usage *usage, uid_t uid);
 

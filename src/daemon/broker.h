@@ -187,6 +187,8 @@ bool listing_may_see(const struct client *client, uint32_t uid);
 
 /* reports.c */
 void reports_add(struct broker *broker, const struct client *client, const struct uiommu_fault_report *report);
+/* In an executor. */
+void reports_wipe(struct reports *reports);
 void reports_answer(struct broker *broker, struct client *client, uint64_t cursor);
 
 #endif

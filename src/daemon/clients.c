@@ -58,6 +58,16 @@ static bool slot_take(struct broker *broker, struct client *client)
 	return false;
 }
 
+/* Executors are copies of the broker, its free memory included. */
+static void client_wipe(struct client *client)
+{
+	if (client->pasids)
+		explicit_bzero(client->pasids, client->pasid_count * sizeof(*client->pasids));
+	explicit_bzero(client->comm, sizeof(client->comm));
+	explicit_bzero(&client->log, sizeof(client->log));
+	client->uid = client->pid = 0;
+}
+
 void client_free(struct broker *broker, struct client *client)
 {
 	if (client->set)
@@ -72,6 +82,7 @@ void client_free(struct broker *broker, struct client *client)
 		close(client->executor_fd);
 	if (client->peer_fd >= 0)
 		close(client->peer_fd);
+	client_wipe(client);
 	free(client->pasids);
 	free(client->queues);
 	free(client);
@@ -126,6 +137,28 @@ static int admit(const struct broker *broker, struct client *client)
 	return -EDQUOT;
 }
 
+/* What calls that have returned left behind. */
+static void __attribute__((noinline)) stack_wipe(void)
+{
+	uint8_t below[16 << 10];
+
+	explicit_bzero(below, sizeof(below));
+}
+
+/* In an executor, which its client may take over: what the broker knows of clients. */
+static void forget_clients(struct broker *broker)
+{
+	struct client *client;
+
+	cds_list_for_each_entry (client, &broker->clients, link)
+		client_wipe(client);
+	accounts_wipe(&broker->accounts);
+	reports_wipe(&broker->reports);
+	explicit_bzero(&broker->nobody, sizeof(broker->nobody));
+	explicit_bzero(broker->answer, sizeof(broker->answer));
+	stack_wipe();
+}
+
 static int executor_start(struct broker *broker, struct client *client, int client_fd, int refusal)
 {
 	struct executor_config config = {
@@ -155,8 +188,10 @@ static int executor_start(struct broker *broker, struct client *client, int clie
 		return -errno;
 	config.link_fd = pair[1];
 	pid = fork();
-	if (!pid)
+	if (!pid) {
+		forget_clients(broker);
 		executor_main(&config);
+	}
 	close(pair[1]);
 	client->link_fd = pair[0];
 	if (pid < 0)

@@ -9,6 +9,14 @@ static void forget(struct reports *reports, uint32_t index)
 {
 	reports->count--;
 	memmove(&reports->list[index], &reports->list[index + 1], (reports->count - index) * sizeof(reports->list[0]));
+	explicit_bzero(&reports->list[reports->count], sizeof(reports->list[0]));
+}
+
+/* Nothing is left behind the last one. */
+void reports_wipe(struct reports *reports)
+{
+	explicit_bzero(reports->list, reports->count * sizeof(reports->list[0]));
+	reports->count = 0;
 }
 
 /* The oldest of this client's if it has its share, the oldest of all if there is no room. */

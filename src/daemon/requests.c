@@ -77,10 +77,15 @@ static struct client_pasid *pasid_entry(struct broker *broker, struct client *cl
 	if (entry)
 		return entry;
 	count = count < most ? count : most;
-	entry = reallocarray(client->pasids, count, sizeof(*entry));
+	entry = calloc(count, sizeof(*entry));
 	if (!entry)
 		return NULL;
-	memset(entry + client->pasid_count, 0, (count - client->pasid_count) * sizeof(*entry));
+	if (client->pasids) {
+		memcpy(entry, client->pasids, client->pasid_count * sizeof(*entry));
+		/* Executors will have copies of what is free, too. */
+		explicit_bzero(client->pasids, client->pasid_count * sizeof(*entry));
+	}
+	free(client->pasids);
 	client->pasids = entry;
 	entry += client->pasid_count;
 	client->pasid_count = count;

@@ -193,6 +193,9 @@ class Daemon:
     def pid(self):
         return self.process.pid
 
+    def sanitized(self):
+        return b"__sanitizer_" in self.program.read_bytes()
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 

@@ -397,11 +397,57 @@ def test_ready_without_rights(small_daemon):
 
 
 def test_an_executor_cannot_fill_the_log(small_daemon):
-    if "san.so" in pathlib.Path(f"/proc/{small_daemon.pid}/maps").read_text():
+    if small_daemon.sanitized():
         pytest.skip("a sanitizer's reports go there")
     client = Peer(small_daemon.path)
     files = [os.readlink(f"/proc/{pid}/fd/2") for pid in small_daemon.executors()]
     assert files == ["/dev/null"]
+    client.close()
+
+
+def writable_memory(pid):
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            place, access = line.split()[:2]
+            if not access.startswith("rw"):
+                continue
+            start, end = (int(number, 16) for number in place.split("-"))
+            memory.seek(start)
+            try:
+                yield memory.read(end - start)
+            except OSError:
+                pass
+
+
+def test_an_executor_knows_nothing_of_others(small_daemon, target):
+    if small_daemon.sanitized():
+        pytest.skip("a sanitizer has memory of its own, and much of it")
+    words = [b"of-the-client-1", b"of-its-process2", b"of-the-client-3", b"of-its-process4"]
+
+    def connect(comm, process):
+        client = Peer(small_daemon.path, hello=False)
+        client.call(HELLO, hello_payload(comm=comm))
+        for access in (READ, READ | WRITE):
+            assert client.call(BIND, bind_payload(access=access, comm=process), target.bundle).error == 0
+        assert client.call(LIST, bytes(8)).error == 0
+        return client
+
+    def known(pid):
+        try:
+            return {word for memory in writable_memory(pid) for word in words if word in memory}
+        except PermissionError:
+            pytest.skip("may not look into processes of the same user")
+
+    # One that ends, and one that does not.
+    connect(*words[:2]).close()
+    while small_daemon.executors():
+        pass
+    client = connect(*words[2:])
+    own = small_daemon.executors()
+    assert known(own[0]) == set(words[2:])
+    other = Peer(small_daemon.path)
+    assert [known(pid) for pid in small_daemon.executors() if pid not in own] == [set()]
+    other.close()
     client.close()
 
 
