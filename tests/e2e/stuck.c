@@ -16,7 +16,7 @@
 
 enum { OTHERS_WORK = 100000 };
 
-/* Where only the handle is allowed every question is slow, and a userfaultfd ends with EIO instead of waiting. */
+/* Where only the handle is allowed, a userfaultfd ends with EIO instead of waiting. */
 static bool by_pid(void)
 {
 	const char *without = getenv("UIOMMU_WITHOUT");
