@@ -79,6 +79,9 @@ static const int executor_calls[] = {
 	/* files that are open */
 	SCMP_SYS(close),
 	SCMP_SYS(dup),
+	SCMP_SYS(epoll_create1),
+	SCMP_SYS(epoll_ctl),
+	SCMP_SYS(epoll_pwait),
 	SCMP_SYS(eventfd2),
 	SCMP_SYS(fstat),
 	SCMP_SYS(fstatfs),
@@ -131,8 +134,6 @@ static const int executor_calls[] = {
 static const int broker_calls[] = {
 	/* connections */
 	SCMP_SYS(accept4),
-	SCMP_SYS(epoll_ctl),
-	SCMP_SYS(epoll_pwait),
 	SCMP_SYS(epoll_wait),
 	SCMP_SYS(getsockopt),
 	SCMP_SYS(setsockopt),

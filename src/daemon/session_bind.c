@@ -92,11 +92,16 @@ static int tell_bound(struct session *session, const struct request *request, ui
 	return session_ask(session, &message);
 }
 
+/* What a bind keeps open: the bundle without auxv, and one to be told of the end. */
+static uint32_t fds_kept(const struct request *request)
+{
+	return (uint32_t)__builtin_popcount(request->bind.parts & ~(uint32_t)PROTOCOL_BUNDLE_AUXV) + 1;
+}
+
 /* Bind under a number that the broker has given out. */
 static int bind_new(struct session *session, const struct request *request, uint32_t *pasid)
 {
-	struct link_message message = {
-		.type = LINK_PASID_TAKE, .pasid.pasid = request->bind.pasid, .pasid.fds = request->fds->count};
+	struct link_message message = {.type = LINK_PASID_TAKE, .pasid.pasid = request->bind.pasid, .pasid.fds = fds_kept(request)};
 	struct binding *binding;
 	int rc = session_ask(session, &message);
 

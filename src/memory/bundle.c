@@ -32,7 +32,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "memory/calls.h"
 #include "util/util.h"
 
 enum { OPEN_ATTEMPTS = 16 };
@@ -43,7 +42,7 @@ bool pidfd_alive(int pidfd)
 	int n;
 
 	do
-		n = call_poll(&poll_fd);
+		n = poll(&poll_fd, 1, 0);
 	while (n < 0 && errno == EINTR);
 	return n == 0;
 }
@@ -55,7 +54,7 @@ ssize_t handle_peek(int mem, uint64_t address, void *buffer, size_t count)
 	if (address > INT64_MAX)
 		return -EIO;
 	do
-		n = call_pread(mem, buffer, count, address);
+		n = pread(mem, buffer, count, (off_t)address);
 	while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

@@ -6,9 +6,9 @@
 #ifndef MEMORY_CALLS_H
 #define MEMORY_CALLS_H
 
-#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,16 +22,12 @@ static inline ssize_t call_pwrite(int fd, const void *buffer, size_t length, uin
 	return syscall(SYS_pwrite64, fd, buffer, length, (off_t)offset);
 }
 
-/* Without waiting. */
-static inline int call_poll(struct pollfd *fd)
+/* How many events there are, at most one, without waiting. */
+static inline int call_epoll(int fd)
 {
-#ifdef SYS_poll
-	return (int)syscall(SYS_poll, fd, 1, 0);
-#else
-	struct timespec none = {0};
+	struct epoll_event event;
 
-	return (int)syscall(SYS_ppoll, fd, 1, &none, NULL, 0);
-#endif
+	return (int)syscall(SYS_epoll_pwait, fd, &event, 1, 0, NULL, 0);
 }
 
 #endif

@@ -43,6 +43,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -72,6 +73,7 @@ struct process {
 	struct vmas vmas;
 	int mem;
 	int pidfd;
+	int end; /* an epoll of the pidfd: asking it costs half as much */
 	pid_t pid;
 	unsigned int access;
 	unsigned int without;
@@ -91,13 +93,23 @@ enum identity {
 	GONE,
 };
 
+static bool alive(const struct process *process)
+{
+	int n;
+
+	do
+		n = call_epoll(process->end);
+	while (n < 0 && errno == EINTR);
+	return n == 0;
+}
+
 /* @seen: the cookie by pid, @n: bytes of it or -errno. */
 static enum identity judge(const struct process *process, ssize_t n, const uint8_t *seen)
 {
 	uint8_t now[COOKIE_SIZE];
 	ssize_t through_handle;
 
-	if (!pidfd_alive(process->pidfd))
+	if (!alive(process))
 		return GONE;
 	if (likely(n >= COOKIE_SIZE && !memcmp(seen, process->cookie, COOKIE_SIZE)))
 		return SAME;
@@ -114,7 +126,7 @@ static enum identity identify(const struct process *process)
 	uint8_t seen[COOKIE_SIZE] = {0};
 
 	if (!process->by_pid)
-		return pidfd_alive(process->pidfd) ? HANDLE_ONLY : GONE;
+		return alive(process) ? HANDLE_ONLY : GONE;
 	return judge(process, pid_peek(process->pid, process->cookie_address, seen, COOKIE_SIZE), seen);
 }
 
@@ -125,7 +137,7 @@ static enum identity identify_lately(struct process *process)
 	enum identity identity;
 
 	if (now - __atomic_load_n(&process->seen, __ATOMIC_RELAXED) < SEEN_NS)
-		return pidfd_alive(process->pidfd) ? SAME : GONE;
+		return alive(process) ? SAME : GONE;
 	identity = identify(process);
 	if (identity == SAME)
 		__atomic_store_n(&process->seen, now, __ATOMIC_RELAXED);
@@ -207,7 +219,7 @@ static uint64_t handle_read(struct process *process, uint64_t address, void *buf
 		n = handle_window(process, address + done, (uint8_t *)buffer + done, min_u64(length - done, READ_WINDOW),
 				  UIOMMU_READ, &answer, reason);
 		/* Only now is it known to be the process's memory still. */
-		if (n && !pidfd_alive(process->pidfd)) {
+		if (n && !alive(process)) {
 			memset((uint8_t *)buffer + done, 0, n);
 			*reason = UIOMMU_FAULT_GONE;
 			n = 0;
@@ -469,7 +481,7 @@ int process_describe(struct process *process, uint64_t address, struct process_v
 	*out = (struct process_vma){0};
 	if (process->direct)
 		return describe_self(address, out);
-	if (!pidfd_alive(process->pidfd))
+	if (!alive(process))
 		return -ESRCH;
 	return process->vmas.fd < 0 ? -ENOENT : vmas_find(&process->vmas, address, true, out);
 }
@@ -482,8 +494,7 @@ bool process_equal(const struct process *a, const struct process *b)
 		return true;
 	/* Two processes that are alive have different pids. Without a cookie nothing tells address spaces apart. */
 	return a->pid == b->pid && (a->vmas.fd < 0) == (b->vmas.fd < 0) && a->has_cookie && b->has_cookie &&
-	       a->cookie_address == b->cookie_address && !memcmp(a->cookie, b->cookie, COOKIE_SIZE) && pidfd_alive(a->pidfd) &&
-	       pidfd_alive(b->pidfd);
+	       a->cookie_address == b->cookie_address && !memcmp(a->cookie, b->cookie, COOKIE_SIZE) && alive(a) && alive(b);
 }
 
 bool process_is_direct(const struct process *process)
@@ -567,6 +578,14 @@ static int duplicate(int fd, int *out)
 	return fd >= 0 && *out < 0 ? -errno : 0;
 }
 
+static int watch_end(struct process *process)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	process->end = epoll_create1(EPOLL_CLOEXEC);
+	return process->end < 0 || epoll_ctl(process->end, EPOLL_CTL_ADD, process->pidfd, &event) ? -errno : 0;
+}
+
 static int open_foreign(const struct uiommu_process *bundle, struct process *process)
 {
 	uint8_t byte;
@@ -576,6 +595,8 @@ static int open_foreign(const struct uiommu_process *bundle, struct process *pro
 	if (!rc)
 		rc = duplicate(bundle->pidfd, &process->pidfd);
 	if (!rc)
+		rc = watch_end(process);
+	if (!rc)
 		rc = duplicate(bundle->maps, &maps);
 	if (rc)
 		return rc;
@@ -583,7 +604,7 @@ static int open_foreign(const struct uiommu_process *bundle, struct process *pro
 	find_cookie(process, bundle);
 	process->ask = process->without & UIOMMU_WITHOUT_FORCE_OVERRIDE || !process_handle_honours();
 	/* Alive, and with an address space (a kernel thread has none; after an exec nobody has this one). */
-	if (!pidfd_alive(process->pidfd) || handle_peek(process->mem, process->cookie_address, &byte, 1) == 0)
+	if (!alive(process) || handle_peek(process->mem, process->cookie_address, &byte, 1) == 0)
 		return -ESRCH;
 	return 0;
 }
@@ -593,7 +614,7 @@ static struct process *process_new(unsigned int access, unsigned int without)
 	struct process *process = calloc(1, sizeof(*process));
 
 	if (process) {
-		process->mem = process->pidfd = -1;
+		process->mem = process->pidfd = process->end = -1;
 		vmas_init(&process->vmas, -1, true);
 		process->access = access;
 		process->without = without;
@@ -649,7 +670,7 @@ int process_open_self(unsigned int access, unsigned int without, struct process 
 
 void process_close(struct process *process)
 {
-	int fds[] = {process->mem, process->pidfd, process->vmas.fd};
+	int fds[] = {process->mem, process->end, process->pidfd, process->vmas.fd};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)

@@ -4,10 +4,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -47,6 +47,7 @@ static void find_cookie(struct target *target)
 
 void target_start(struct target *target, size_t length)
 {
+	struct epoll_event event = {.events = EPOLLIN};
 	int ready[2];
 	char byte;
 
@@ -71,20 +72,23 @@ void target_start(struct target *target, size_t length)
 	munmap(target->address, length);
 	support_check_errno(uiommu_process_open(target->pid, UIOMMU_READ | UIOMMU_WRITE, &target->process), "open the process");
 	find_cookie(target);
+	target->end = epoll_create1(EPOLL_CLOEXEC);
+	support_check(target->end >= 0 && !epoll_ctl(target->end, EPOLL_CTL_ADD, target->process.pidfd, &event));
 }
 
 void target_stop(struct target *target)
 {
 	kill(target->pid, SIGKILL);
 	waitpid(target->pid, NULL, 0);
+	close(target->end);
 	uiommu_process_close(&target->process);
 }
 
 static void bare_alive(const struct target *target)
 {
-	struct pollfd poll_fd = {.fd = target->process.pidfd, .events = POLLIN};
+	struct epoll_event event;
 
-	support_check(poll(&poll_fd, 1, 0) == 0);
+	support_check(epoll_wait(target->end, &event, 1, 0) == 0);
 }
 
 void bare_read(const struct target *target, const uint64_t *addresses, size_t piece, size_t count, uint8_t *buffer)

@@ -15,6 +15,7 @@ struct target {
 	struct uiommu_process process;
 	uint64_t cookie_address;
 	uint8_t cookie[16];
+	int end; /* an epoll of the pidfd */
 };
 
 /* Fork a process that maps and touches @length bytes of pattern, opens its bundle, and sleeps until it is killed. */
