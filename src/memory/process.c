@@ -583,7 +583,10 @@ static int watch_end(struct process *process)
 	struct epoll_event event = {.events = EPOLLIN};
 
 	process->end = epoll_create1(EPOLL_CLOEXEC);
-	return process->end < 0 || epoll_ctl(process->end, EPOLL_CTL_ADD, process->pidfd, &event) ? -errno : 0;
+	if (process->end < 0)
+		return errno == ENOMEM ? -ENOMEM : -EMFILE;
+	/* ENOSPC: what the user may watch takes kernel memory as well. */
+	return epoll_ctl(process->end, EPOLL_CTL_ADD, process->pidfd, &event) ? -ENOMEM : 0;
 }
 
 static int open_foreign(const struct uiommu_process *bundle, struct process *process)

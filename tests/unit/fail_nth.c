@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -45,6 +46,8 @@ int __real_munmap(void *address, size_t length);
 int __real_open64(const char *path, int flags, ...);
 int __real_fcntl64(int fd, int command, ...);
 int __real_eventfd(unsigned int value, int flags);
+int __real_epoll_create1(int flags);
+int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
 int __real_memfd_create(const char *name, unsigned int flags);
 long __real_syscall(long number, ...);
 
@@ -58,6 +61,8 @@ int __wrap_munmap(void *address, size_t length);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_fcntl64(int fd, int command, ...);
 int __wrap_eventfd(unsigned int value, int flags);
+int __wrap_epoll_create1(int flags);
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
 int __wrap_memfd_create(const char *name, unsigned int flags);
 long __wrap_syscall(long number, ...);
 
@@ -134,6 +139,16 @@ int __wrap_eventfd(unsigned int value, int flags)
 	return fails(EMFILE) ? -1 : __real_eventfd(value, flags);
 }
 
+int __wrap_epoll_create1(int flags)
+{
+	return fails(EMFILE) ? -1 : __real_epoll_create1(flags);
+}
+
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	return fails(ENOSPC) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
+}
+
 int __wrap_memfd_create(const char *name, unsigned int flags)
 {
 	return fails(EMFILE) ? -1 : __real_memfd_create(name, flags);
@@ -142,13 +157,15 @@ int __wrap_memfd_create(const char *name, unsigned int flags)
 long __wrap_syscall(long number, ...)
 {
 	va_list arguments;
-	long a[3]; /* the library passes no more */
+	/* No more than the library passes: the others are not there. */
+	int count = number == SYS_epoll_pwait ? 6 : number == SYS_pread64 || number == SYS_pwrite64 ? 4 : 3;
+	long a[6] = {0};
 
 	va_start(arguments, number);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < count; i++)
 		a[i] = va_arg(arguments, long);
 	va_end(arguments);
-	return number == SYS_pidfd_open && fails(EMFILE) ? -1 : __real_syscall(number, a[0], a[1], a[2]);
+	return number == SYS_pidfd_open && fails(EMFILE) ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /* What a call may need, made before the first one can fail. */
