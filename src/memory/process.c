@@ -452,16 +452,6 @@ size_t process_write(struct process *process, uint64_t address, const void *data
 	return piece.done;
 }
 
-bool process_alive(struct process *process)
-{
-	uint8_t byte;
-
-	if (process->direct)
-		return true;
-	/* The handle gives 0 bytes, and no error, once nobody uses the address space. */
-	return identify(process) != GONE && handle_peek(process->mem, process->cookie_address, &byte, 1) != 0;
-}
-
 static int describe_self(uint64_t address, struct process_vma *out)
 {
 	struct vmas vmas;

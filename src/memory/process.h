@@ -55,9 +55,6 @@ bool process_is_direct(const struct process *process);
 unsigned int process_access(const struct process *process);
 pid_t process_pid(const struct process *process);
 
-/* True while the process exists and still has the address space it was bound with, as far as can be told. */
-bool process_alive(struct process *process);
-
 /* Read pieces; those in a row become one system call. Every piece gets its own result. */
 void process_readv(struct process *process, struct process_piece *pieces, size_t count);
 

@@ -361,7 +361,6 @@ static void own_memory_by_the_kernel(void **state)
 	for (size_t way = 0; way < ARRAY_SIZE(ways); way++) {
 		assert_int_equal(process_open_self(RW, ways[way], &process), 0);
 		assert_false(process_is_direct(process));
-		assert_true(process_alive(process));
 		assert_int_equal(process_pid(process), getpid());
 		assert_int_equal(read_one(process, PAGE(HOLE) - 50, buffer, sizeof(buffer), &reason), 50);
 		assert_int_equal(reason, UIOMMU_FAULT_UNMAPPED);
@@ -391,7 +390,6 @@ static void own_memory_directly(void **state)
 	arena_make();
 	assert_int_equal(process_open_self(RW, 0, &process), 0);
 	assert_true(process_is_direct(process));
-	assert_true(process_alive(process));
 	assert_int_equal(process_pid(process), getpid());
 	for (size_t i = 0; i < ARRAY_SIZE(stops); i++) {
 		bool executable = stops[i].page == EXEC_ONLY; /* a processor may let it be read */
