@@ -186,16 +186,18 @@ void uiommu_queue_error(struct uiommu_queue *queue, struct uiommu_accel_error *e
 		*error = (struct uiommu_accel_error){0};
 }
 
-static void embedded_release(struct uiommu_queue *queue, void *opaque)
+static void embedded_detach(struct uiommu_accel *accel, struct uiommu_queue *queue)
 {
-	struct uiommu_accel *accel = opaque;
-
-	if (!fork_is_owner(queue->owner))
-		return;
 	accel_lock(accel);
 	cds_list_del(&queue->embedded);
 	accel_unlock(accel);
 	engine_queue_detach(queue->engine);
+}
+
+static void embedded_release(struct uiommu_queue *queue, void *opaque)
+{
+	if (fork_is_owner(queue->owner))
+		embedded_detach(opaque, queue);
 }
 
 void queue_destroy_all(struct uiommu_accel *accel)
@@ -203,7 +205,7 @@ void queue_destroy_all(struct uiommu_accel *accel)
 	while (!cds_list_empty(&accel->embedded)) {
 		struct uiommu_queue *queue = cds_list_first_entry(&accel->embedded, struct uiommu_queue, embedded);
 
-		embedded_release(queue, accel);
+		embedded_detach(accel, queue);
 		queue_free(queue);
 	}
 }
