@@ -43,6 +43,34 @@ def target():
 
 
 @pytest.fixture
+def start():
+    """Daemons of one test, with options of its own."""
+    running = []
+
+    def start_one(*options):
+        running.append(peer.Daemon(program("uiommud"), options))
+        return running[-1]
+
+    yield start_one
+    for service in running:
+        assert service.stop() == 0
+
+
+@pytest.fixture
+def strangers(start):
+    """Start a daemon that other users may connect to."""
+    if os.geteuid():
+        pytest.skip("needs root, to connect as somebody else")
+
+    def start_one(*options):
+        service = start(*options)
+        os.chmod(service.path, 0o666)
+        return service
+
+    return start_one
+
+
+@pytest.fixture
 def good(daemon):
     """A well-behaved client that is connected before a case and must still be served after it."""
     client = peer.Peer(daemon.path)

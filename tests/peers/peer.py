@@ -2,7 +2,10 @@
 """A client of uiommud that shares no code with libuiommu: written from docs/protocol.md, with nothing but the standard library."""
 
 import array
+import collections
+import contextlib
 import errno
+import fcntl
 import os
 import pathlib
 import select
@@ -12,13 +15,16 @@ import socket
 import struct
 import subprocess
 import tempfile
+import time
 
 HEADER = struct.Struct("=IHHQ")
 STATUS = struct.Struct("=iI")
 REPLY = 1
 NO_PASID = 0xFFFFFFFF
 READ, WRITE = 1, 2
+SHARED, HANDLES = 1, 2
 ORDINARY_USER = 65534
+PATIENCE = 120  # seconds, after which what has not happened will not
 
 (END, HELLO, BIND, UNBIND, REGISTER, UNREGISTER, MAP, UNMAP, GRANT, QUEUE, QUEUE_DESTROY, RECORDS_AREA, LIST, FAULTS) = range(14)
 
@@ -31,6 +37,23 @@ PAYLOAD = {HELLO: 56, BIND: 32, UNBIND: 8, REGISTER: 32, UNREGISTER: 24, MAP: 32
 DESCRIPTORS = {REGISTER: 1, MAP: 1}
 
 
+DEVICE, CLIENT, RING, PASID = 1, 2, 3, 4
+ALLOCATED, BOUND, DRAINING = 1, 2, 3
+ITEM = struct.Struct("=8I5Q56s")
+Item = collections.namedtuple("Item", "type state client uid pid id flags reserved bytes_read bytes_written descriptors faults discarded "
+                              "name")
+REPORT = struct.Struct("=QIIBBBBIQIIIIQQ32s16s80s")
+Report = collections.namedtuple("Report", "address device_id pasid access reason stage table reserved time_ns client uid pid vma_access "
+                                "vma_start vma_end device comm vma_name")
+
+
+def text(name):
+    """A name as it travels: everything behind its end is 0."""
+    name, _, rest = name.partition(b"\0")
+    assert not rest.strip(b"\0")
+    return name.decode()
+
+
 def hello_payload(version=1, device=b"", comm=b"peer"):
     return struct.pack("=II32s16s", version, 0, device, comm)
 
@@ -40,7 +63,11 @@ def bind_payload(access=READ | WRITE, pasid=NO_PASID, parts=15, comm=b"target"):
 
 
 class Ended(Exception):
-    """The daemon has ended the connection."""
+    """The daemon has ended the connection; `error` is what its END said, None if there was none."""
+
+    def __init__(self, error=None):
+        super().__init__(error)
+        self.error = error
 
 
 class Refused(Exception):
@@ -56,17 +83,45 @@ class Reply:
         for fd in self.fds:
             os.close(fd)
 
+    def good(self):
+        assert self.error == 0, f"{NAMES[self.kind]}: {error_name(self.error)}"
+        return self
+
+    def number(self, layout="=I"):
+        """What nearly all replies have behind the status."""
+        return struct.unpack_from(layout, self.payload, STATUS.size)[0]
+
+
+@contextlib.contextmanager
+def identity(uid=None, gid=None):
+    """Root as somebody else: it is the effective ids that the kernel tells the other end of a connection."""
+    groups = os.getgroups()
+    try:
+        if gid is not None:
+            os.setgroups([])
+            os.setegid(gid)
+        if uid is not None:
+            os.seteuid(uid)
+        yield
+    finally:
+        if uid is not None:
+            os.seteuid(0)
+        if gid is not None:
+            os.setegid(0)
+            os.setgroups(groups)
+
 
 class Peer:
-    """One connection."""
+    """One connection; as root, of any user."""
 
-    def __init__(self, path, hello=True):
+    def __init__(self, path, hello=True, uid=None, gid=None, comm=b"peer"):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.socket.connect(path)
+        with identity(uid, gid):
+            self.socket.connect(path)
         self.cookie = 0
+        self.number = None
         if hello:
-            reply = self.call(HELLO, hello_payload())
-            assert reply.error == 0
+            self.hello(comm)
 
     def close(self):
         self.socket.close()
@@ -127,8 +182,90 @@ class Peer:
                 reply = self.receive()
                 reply.close()
                 assert reply.error != 0, f"{NAMES[reply.kind]} succeeded"
-        except Ended as end:
-            return end.args[0] if end.args else None
+        except Ended as ended:
+            return ended.error
+
+    # Requests, as docs/protocol.md has them. They return the reply, or what it says if it has to succeed.
+
+    def hello(self, comm=b"peer"):
+        reply = self.call(HELLO, hello_payload(comm=comm)).good()
+        version, self.number, device = struct.unpack_from("=II32s", reply.payload, 8)
+        assert version == 1
+        return text(device)
+
+    def try_bind(self, bundle, pasid=NO_PASID, access=READ | WRITE, comm=b"target"):
+        return self.call(BIND, bind_payload(access, pasid, comm=comm), bundle)
+
+    def bind(self, bundle, *arguments, **options):
+        return self.try_bind(bundle, *arguments, **options).good().number()
+
+    def unbind(self, pasid):
+        return self.call(UNBIND, struct.pack("=II", pasid, 0)).error
+
+    def try_register(self, pasid, fd, address, length, access=READ | WRITE, offset=0):
+        return self.call(REGISTER, struct.pack("=IIQQQ", pasid, access, address, length, offset), [fd])
+
+    def unregister(self, pasid, address, length):
+        return self.call(UNREGISTER, struct.pack("=IIQQ", pasid, 0, address, length)).error
+
+    def try_map(self, fd, length, iova=None, offset=0):
+        """For both reading and writing."""
+        return self.call(MAP, struct.pack("=IIQQQ", 6 if iova is None else 7, 0, offset, length, iova or 0), [fd])
+
+    def map(self, *arguments, **options):
+        return self.try_map(*arguments, **options).good().number("=Q")
+
+    def try_unmap(self, iova, length):
+        return self.call(UNMAP, struct.pack("=QQ", iova, length))
+
+    def unmap(self, iova, length):
+        return self.try_unmap(iova, length).good().number("=Q")
+
+    def grant(self, pasid=NO_PASID):
+        return self.call(GRANT, struct.pack("=II", pasid, 0)).good().number()
+
+    def try_queue(self, entries, flags=SHARED, pasid=0):
+        return self.call(QUEUE, struct.pack("=IIII", flags, entries, pasid, 0))
+
+    def queue(self, entries, flags=SHARED, pasid=0):
+        """Its number; the descriptors are closed."""
+        reply = self.try_queue(entries, flags, pasid).good()
+        reply.close()
+        assert len(reply.fds) == 3
+        return reply.number()
+
+    def destroy(self, queue):
+        return self.call(QUEUE_DESTROY, struct.pack("=II", queue, 0)).error
+
+    def elements(self, kind, layout, head):
+        """All elements of LIST or FAULTS, however many requests it takes."""
+        cursor, found = 0, []
+        while True:
+            payload = self.call(kind, struct.pack("=Q", cursor)).good().payload
+            cursor, count, size = struct.unpack_from("=QII", payload, 8)
+            assert size == layout.size and len(payload) == head + count * size
+            found += layout.iter_unpack(payload[head:])
+            if not cursor:
+                return found
+
+    def list(self):
+        items = [Item._make(fields) for fields in self.elements(LIST, ITEM, 24)]
+        return [item._replace(name=text(item.name)) for item in items]
+
+    def faults(self):
+        reports = [Report._make(fields) for fields in self.elements(FAULTS, REPORT, 32)]
+        return [report._replace(device=text(report.device), comm=text(report.comm), vma_name=text(report.vma_name)) for report in reports]
+
+    def objects(self):
+        """What there is, without the numbers that count."""
+        return [(item.type, item.client, item.id, item.state, item.flags, item.pid, item.uid, item.name) for item in self.list()]
+
+    def clients(self):
+        return [item.id for item in self.list() if item.type == CLIENT]
+
+    def wait_without(self, number):
+        """Until client @number is not there any more, with all that it had."""
+        eventually(lambda: number not in self.clients(), f"client {number} is gone")
 
 
 class Target:
@@ -151,6 +288,27 @@ class Target:
             os.close(fd)
         self.process.kill()
         self.process.wait()
+
+
+def own_bundle():
+    """The four files of the calling process."""
+    return [os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC), os.open("/proc/self/maps", os.O_RDONLY | os.O_CLOEXEC),
+            os.pidfd_open(os.getpid()), os.open("/proc/self/auxv", os.O_RDONLY | os.O_CLOEXEC)]
+
+
+def memfd(size=4096, seals=fcntl.F_SEAL_SHRINK):
+    fd = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size)
+    if seals:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def eventually(condition, what):
+    """Ask, and ask again. There is no time after which it is assumed: only one after which it is given up."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"not in {PATIENCE} s: {what}"
 
 
 def as_ordinary_user():
@@ -200,7 +358,8 @@ class Daemon:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def executors(self):
-        return pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
 
     def log_lines(self):
         return self.log.read_text(errors="replace").splitlines()

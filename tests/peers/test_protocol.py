@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from peer import (BIND, DESCRIPTORS, END, FAULTS, GRANT, HEADER, HELLO, LIST, MAP, NAMES, NO_PASID, PAYLOAD, QUEUE, QUEUE_DESTROY, READ,
-                  RECORDS_AREA, REGISTER, UNBIND, UNMAP, UNREGISTER, WRITE, Ended, Peer, Refused, bind_payload, hello_payload)
+                  RECORDS_AREA, REGISTER, UNBIND, UNMAP, UNREGISTER, WRITE, Ended, Peer, Refused, bind_payload, hello_payload, memfd)
 
 U64 = 0xFFFFFFFFFFFFFFFF
 REQUESTS = sorted(PAYLOAD)
@@ -20,14 +20,6 @@ pytestmark = pytest.mark.usefixtures("good")
 
 def name(kind):
     return NAMES[kind] if kind < len(NAMES) else f"type{kind}"
-
-
-def memfd(size=4096, seals=fcntl.F_SEAL_SHRINK):
-    fd = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, size)
-    if seals:
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    return fd
 
 
 def descriptors_for(kind):
@@ -45,7 +37,7 @@ def send_and_close(client, kind, payload, fds, **changed):
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 7, 8, 15])
 def test_shorter_than_a_header(bad, length):
     bad.send_raw(bytes(length) if length else b"\0")
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("delta", [-16, -8, -1, 1, 8, 4096, 2**31, 2**32 - 17, 2**32 - 1])
@@ -54,26 +46,26 @@ def test_length_that_lies(bad, kind, delta):
     payload = hello_payload() if kind == HELLO else bytes(PAYLOAD[kind])
     length = (HEADER.size + len(payload) + delta) & 0xFFFFFFFF
     send_and_close(bad, kind, payload, descriptors_for(kind), length=length)
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("kind", [END, len(NAMES), len(NAMES) + 1, 100, 255, 256, 0x7FFF, 0x8000, 0xFFFF], ids=name)
 def test_unknown_type(bad, kind):
     bad.send(kind, bytes(16))
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("flags", [1, 2, 4, 0x8000, 0xFFFF])
 @pytest.mark.parametrize("kind", [HELLO, BIND, LIST, QUEUE], ids=name)
 def test_unknown_flags(bad, kind, flags):
     bad.send(kind, bytes(PAYLOAD[kind]), flags=flags)
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("kind", REQUESTS, ids=name)
 def test_cookie_zero(bad, kind):
     send_and_close(bad, kind, bytes(PAYLOAD[kind]), descriptors_for(kind), cookie=0)
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 def test_reason_is_heard_behind_unread_requests(bad):
@@ -92,7 +84,7 @@ def test_reason_is_heard_behind_unread_requests(bad):
 @pytest.mark.parametrize("kind", [kind for kind in REQUESTS if PAYLOAD[kind]], ids=name)
 def test_payload_too_short(bad, kind, missing):
     send_and_close(bad, kind, bytes(max(0, PAYLOAD[kind] - missing)), descriptors_for(kind))
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("extra", [1, 8, 100])
@@ -113,7 +105,7 @@ def test_unknown_tail_of_zeros(bad):
 @pytest.mark.parametrize("kind", [HELLO, BIND, LIST, MAP], ids=name)
 def test_too_long(bad, kind, size):
     bad.send(kind, bytes(size - HEADER.size))
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 # Descriptors.
@@ -126,7 +118,7 @@ def test_descriptors_where_none_belong(bad, kind, count):
         bad.send(kind, bytes(PAYLOAD[kind]), [fd] * count)
     finally:
         os.close(fd)
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 4, 5, 100])
@@ -135,7 +127,7 @@ def test_wrong_number_of_descriptors(bad, kind, count):
     fd = memfd()
     bad.send(kind, bytes(PAYLOAD[kind]), [fd] * count)
     os.close(fd)
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 31, 0xFFFFFFFF])
@@ -223,7 +215,7 @@ def test_another_version(daemon, version):
     client.send(HELLO, hello_payload(version=version))
     reply = client.receive()
     assert reply.error == -errno.EPROTO
-    client.expect_end()
+    assert client.expect_end() == -errno.EPROTO
     client.close()
 
 
@@ -232,7 +224,7 @@ def test_before_hello(daemon, kind):
     client = Peer(daemon.path, hello=False)
     try:
         send_and_close(client, kind, bytes(PAYLOAD[kind]), descriptors_for(kind))
-        client.expect_end()
+        assert client.expect_end() == -errno.EPROTO
     except Refused:
         assert DESCRIPTORS.get(kind)
     client.close()
@@ -240,7 +232,7 @@ def test_before_hello(daemon, kind):
 
 def test_hello_twice(bad):
     bad.send(HELLO, hello_payload())
-    bad.expect_end()
+    assert bad.expect_end() == -errno.EPROTO
 
 
 @pytest.mark.parametrize("device", [b"nope", b"x" * 32, b"../../etc", b"\xff\xfe", b"accel0x"])
