@@ -118,6 +118,7 @@ class Peer:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with identity(uid, gid):
             self.socket.connect(path)
+        self.socket.settimeout(PATIENCE)
         self.cookie = 0
         self.number = None
         if hello:
@@ -341,7 +342,7 @@ class Daemon:
             self.process = subprocess.Popen([self.program, "--socket", self.path, *options], stderr=log, env=environment,
                                             **as_ordinary_user())
         ended = os.pidfd_open(self.process.pid)
-        ready, _, _ = select.select([notify, ended], [], [])
+        ready, _, _ = select.select([notify, ended], [], [], PATIENCE)
         assert notify in ready, f"uiommud has not started: {self.log.read_text()}"
         assert b"READY=1" in notify.recv(4096)
         os.close(ended)

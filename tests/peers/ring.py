@@ -8,7 +8,7 @@ import os
 import select
 import struct
 
-from peer import SHARED
+from peer import PATIENCE, SHARED, eventually
 
 MAGIC = 0x55494F52
 HEADER, SLOT = 4096, 64
@@ -109,7 +109,8 @@ class Queue:
         poll = select.poll()
         poll.register(self.interrupt, select.POLLIN)
         poll.register(self.client.socket, select.POLLRDHUP)
-        ready = [fd for fd, _ in poll.poll()]
+        ready = [fd for fd, _ in poll.poll(PATIENCE * 1000)]
+        assert ready, "neither"
         if self.interrupt not in ready:
             return False
         os.eventfd_read(self.interrupt)
@@ -138,7 +139,6 @@ class Record:
 
     def wait(self):
         """Look until it is complete: (status, result, bytes completed, fault address, value)."""
-        while not self.status():
-            pass
+        eventually(self.status, "the record is complete")
         status, result, _, completed, address, value = struct.unpack_from("=BBHIQQ", self.memory.map, self.offset)
         return status, result, completed, address, value

@@ -35,7 +35,7 @@ class Stuck(peer.Target):
 
     def wait_until_blocked(self, queue):
         """Until an access of this queue waits for the page. Its descriptor asks for an interrupt, which must not come."""
-        ready, _, _ = select.select([self.process.stdout, queue.interrupt], [], [])
+        ready, _, _ = select.select([self.process.stdout, queue.interrupt], [], [], peer.PATIENCE)
         if self.process.stdout not in ready and yama():
             pytest.skip("kernel.yama.ptrace_scope: nothing is read by pid")
         assert self.process.stdout in ready, "the access was not blocked"

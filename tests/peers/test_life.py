@@ -22,6 +22,7 @@ PAGE = mmap.PAGESIZE
 UNMAPPED = 3  # enum uiommu_fault_reason
 NOWHERE = 0x1000 + 16  # nothing is ever mapped so low
 RECORDS = 4096
+MORE_THAN_FITS = 50000  # messages into a socket
 U64 = (1 << 64) - 1
 
 
@@ -149,6 +150,12 @@ class Life:
         assert own[0].stage in (1, 2)
         assert before <= own[1].time_ns <= own[0].time_ns <= time.time_ns()
 
+    def client_item(self):
+        """What LIST has to say of the client as a whole: it has done what its queues and PASIDs have, also those that it had."""
+        return Item(type=CLIENT, state=0, client=self.client.number, uid=os.geteuid(), pid=os.getpid(), id=self.client.number, flags=0,
+                    reserved=0, bytes_read=self.bytes_read, bytes_written=self.bytes_written + 32 * self.descriptors + self.ioas_written,
+                    descriptors=self.descriptors, faults=self.faults, discarded=0, name=self.comm.decode())
+
     def list(self):
         """Exactly what was made, with exact numbers."""
         items = self.client.list()
@@ -158,10 +165,8 @@ class Life:
         # Records and seeds are no data of an operation, but they are bytes of the process that the device writes.
         numbers = {"bytes_read": self.bytes_read, "bytes_written": self.bytes_written + 32 * self.descriptors, "faults": self.faults,
                    "discarded": 0}
-        total = {**numbers, "bytes_written": numbers["bytes_written"] + self.ioas_written}
         assert [item for item in items if item.client == self.client.number] == [
-            Item(type=CLIENT, state=0, pid=os.getpid(), id=self.client.number, flags=0, descriptors=self.descriptors,
-                 name=self.comm.decode(), **owner, **total),
+            self.client_item(),
             Item(type=RING, state=0, pid=0, id=self.queue.number, flags=SHARED | HANDLES, name="",
                  **owner, **{**none, "descriptors": self.descriptors}),
             Item(type=PASID, state=BOUND, pid=os.getpid(), id=self.pasid, flags=READ | WRITE, descriptors=0, name="myself",
@@ -187,7 +192,7 @@ class Life:
     def unbind(self):
         assert self.client.unbind(self.pasid) == 0
         assert self.client.unbind(self.pasid) == -errno.ENOENT
-        assert [item.type for item in self.client.list() if item.client == self.client.number] == [CLIENT]
+        assert [item for item in self.client.list() if item.client == self.client.number] == [self.client_item()]
 
     STEPS = [connect, hello, open_bundle, bind, completion_area, make_queue, move, map, grant, interrupt, fault, list, destroy, unmap,
              unregister, unbind]
@@ -314,6 +319,55 @@ def test_disconnect(daemon, watch, steps, how):
         if how == "half":
             assert not life.queue.wait_interrupt()
     life.close()
+
+
+def test_disconnect_from_an_executor_that_does_nothing(daemon, watch):
+    """It cannot notice; the broker does, and kills it."""
+    for how in ("close", "half"):
+        life = Life(daemon.path).live(Life.STEPS.index(Life.make_queue) + 1)
+        executor = Stopped(watch.executor_of(life.client.number))
+        if how == "close":
+            life.hang_up()
+        else:
+            life.client.socket.shutdown(socket.SHUT_WR)
+        wait_ended(executor.pidfd)
+        watch.nothing_is_left(life.client.number)
+        life.close()
+
+
+def test_nothing_is_left_in_the_executor(daemon, watch):
+    """What has been undone one by one: no descriptor, no mapping of a memfd."""
+    def look():
+        with open(f"/proc/{executor}/maps", encoding="utf-8") as maps:
+            return sorted(os.readlink(f"/proc/{executor}/fd/{fd}") for fd in os.listdir(f"/proc/{executor}/fd")), maps.read().count("memfd:")
+
+    client, bundle, memory = Peer(daemon.path), own_bundle(), memfd()
+    executor = watch.executor_of(client.number)
+    before = look()
+    for _ in range(3):
+        pasid = client.bind(bundle)
+        assert client.bind(bundle) == pasid
+        client.try_register(pasid, memory, PAGE, PAGE).good()
+        client.try_register(pasid, memory, 2 * PAGE, PAGE).good()
+        iova = client.map(memory, PAGE)
+        queues = [client.queue(2) for _ in range(3)]
+        files, mapped = look()
+        # Three queues have an eventfd and a ring each, the process has at least mem and pidfd.
+        assert mapped >= before[1] + 3
+        assert len(files) >= len(before[0]) + 3 + 2
+        # What fails in between.
+        assert client.try_map(memory, 2 * PAGE).error == -errno.EINVAL
+        assert client.try_bind(bundle[::-1]).error == -errno.EBADF
+        assert client.try_queue(3).error == -errno.EINVAL
+        for number in queues:
+            assert client.destroy(number) == 0
+        assert client.unmap(iova, PAGE) == PAGE
+        assert client.unregister(pasid, PAGE, PAGE) == 0
+        assert [client.unbind(pasid) for _ in range(2)] == [0, 0]
+        assert look() == before
+    client.close()
+    for fd in [*bundle, memory]:
+        os.close(fd)
 
 
 def test_requests_before_half_an_end_are_served(daemon, watch):
@@ -506,7 +560,7 @@ def test_a_client_that_never_reads(daemon, watch):
     assert number == 1
     sent = 0
     with pytest.raises(Ended):
-        while True:
+        while sent < MORE_THAN_FITS:
             silent.send(LIST, bytes(8))
             sent += 1
             assert other.unbind(other.bind(bundle)) == 0
@@ -539,7 +593,7 @@ def test_a_client_whose_requests_are_not_read(daemon, watch):
     slow.socket.setblocking(False)
     sent = 0
     with pytest.raises(BlockingIOError):
-        while True:
+        while sent < MORE_THAN_FITS:
             slow.send(peer.GRANT, struct.pack("=II", 77, 0), cookie=sent + 1)
             sent += 1
     assert sent > 0

@@ -249,6 +249,29 @@ def test_fds_are_of_bundles_and_queues(start, processes):
     assert client.try_queue(2).error == -errno.EDQUOT
 
 
+def test_what_one_limit_refuses_counts_for_no_other(start, processes):
+    """A queue is a queue, its entries and a descriptor; a PASID is a PASID and its descriptors."""
+    client = Peer(start("--limit", "queues=3:3", "--limit", "descriptors=8:8", "--limit", "fds=4:4", "--limit", "pasids=2:2").path)
+    queue = client.queue(8)
+    for _ in range(5):
+        assert client.try_queue(2).error == -errno.EDQUOT  # the entries
+        assert client.try_bind(processes[0].bundle).error == -errno.EDQUOT  # the descriptors
+    assert client.destroy(queue) == 0
+    pasid = client.bind(processes[0].bundle)
+    for _ in range(5):
+        assert client.try_queue(2).error == -errno.EDQUOT  # the descriptors
+        assert client.try_bind(processes[1].bundle).error == -errno.EDQUOT
+    assert client.unbind(pasid) == 0
+    # All of each can still be had.
+    assert [client.queue(entries) for entries in (2, 2, 4)] == [1, 2, 3]
+    assert client.try_queue(2).error == -errno.EDQUOT  # the queues
+    assert [client.destroy(number) for number in (1, 2, 3)] == [0] * 3
+    # mem and pidfd alone make a bundle
+    small = [[target.bundle[0], target.bundle[2]] for target in processes]
+    answers = [client.call(peer.BIND, peer.bind_payload(parts=5), bundle).error for bundle in small[:3]]
+    assert answers == [0, 0, -errno.EDQUOT]
+
+
 def test_descriptors_are_entries(start):
     client = Peer(start("--limit", "descriptors=96:96").path)
     assert client.try_queue(128).error == -errno.EDQUOT
