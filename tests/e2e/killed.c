@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Clients die by SIGKILL at any moment while the engine works for them. Afterwards the daemon has what it had before: no PASID, no
- * descriptor, no mapping, no executor more; and a client that lives has lost nothing.
+ * descriptor, no mapping, no executor more, nothing that counts for a limit; and a client that lives has lost nothing.
  */
 #include "unit/test.h"
 
@@ -17,7 +17,21 @@
 #include "support/targets.h"
 #include "support/user.h"
 
-enum { ROUNDS = 120, LENGTH = 1 << 20 };
+enum {
+	ROUNDS = 120,
+	LENGTH = 1 << 20,
+	ITEMS_AT_ONCE = 40, /* of victims that are still ending */
+	NUMBERS = 1024,
+};
+
+/*
+ * The user's part is enough for all that are there at once, and less than all of them leave behind if one thing of each is kept:
+ * a victim takes an executor, three PASIDs with twelve descriptors, a queue with one and 64 entries, an area.
+ */
+static const char *const limits[] = {
+	"--limit", "executors=1:50", "--limit", "pasids=8:100", "--limit", "queues=2:50",   "--limit", "descriptors=128:3200",
+	"--limit", "areas=4:50",     "--limit", "fds=40:600",	"--limit", "draining=4:50", NULL,
+};
 
 static size_t open_descriptors(pid_t pid)
 {
@@ -118,6 +132,7 @@ static void kill_one(const struct service *service, const struct target *a, cons
 	assert_true(pid >= 0);
 	if (!pid)
 		victim(service, a, b, progress[1]);
+	close(progress[1]); /* a victim that fails says nothing, and this shall be noticed */
 	if (moment)
 		assert_int_equal(read(progress[0], &byte, 1), 1);
 	else
@@ -128,7 +143,20 @@ static void kill_one(const struct service *service, const struct target *a, cons
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGKILL);
 	close(progress[0]);
-	close(progress[1]);
+}
+
+/* Every number that a victim may have had can be had: bind @process there, and unbind it. */
+static void all_numbers_are_free(struct user *user, const struct uiommu_process *process)
+{
+	for (uint32_t number = 1; number <= NUMBERS; number++) {
+		uint32_t pasid = number;
+
+		if (number == user->pasid)
+			continue;
+		assert_int_equal(uiommu_client_bind(user->client, process, UIOMMU_READ, &pasid), 0);
+		assert_int_equal(pasid, number);
+		assert_int_equal(uiommu_client_unbind(user->client, number), 0);
+	}
 }
 
 static void nothing_is_left(void **state)
@@ -142,7 +170,7 @@ static void nothing_is_left(void **state)
 
 	(void)state;
 	srandom(3);
-	service_start(&service, NULL);
+	service_start(&service, limits);
 	target_start(&a, LENGTH);
 	target_start(&b, LENGTH);
 	user_start(&user, &service);
@@ -158,12 +186,15 @@ static void nothing_is_left(void **state)
 		from = i * 0x9e3779b97f4a7c15u + 1;
 		assert_int_equal(user_copy(&user, 0, (uintptr_t)&to, 0, (uintptr_t)&from, sizeof(from)), UIOMMU_ACCEL_SUCCESS);
 		assert_true(to == from);
+		while (others(&user, own) > ITEMS_AT_ONCE)
+			sched_yield();
 	}
 	while (others(&user, own))
 		sched_yield();
 	assert_int_equal(open_descriptors(service.pid), descriptors);
 	assert_int_equal(mappings(service.pid), maps);
 	assert_int_equal(service_processes(&service), 2); /* the broker, and our executor */
+	all_numbers_are_free(&user, &b.process);
 
 	/* The targets were left as they were: still there, still readable, the copy complete. */
 	assert_int_equal(user_copy(&user, 0, (uintptr_t)&to, user_bind(&user, &b.process, UIOMMU_READ, NULL),

@@ -21,7 +21,7 @@
 
 #include "support.h"
 
-enum { CHILDREN_MAX = 64, OPTIONS_MAX = 16 };
+enum { CHILDREN_MAX = 64, OPTIONS_MAX = 32 };
 
 static const char *daemon_path(char *buffer, size_t size)
 {
