@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/auxv.h>
+#include <sys/fsuid.h>
 #include <sys/personality.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -612,43 +613,78 @@ static pid_t stranger(uid_t real, uid_t effective, uid_t saved)
 	return pid;
 }
 
-static int open_as(uid_t real, uid_t effective, pid_t target)
+struct ids {
+	uid_t real, effective, saved, fs;
+};
+
+/* What a process with these ids, and without capabilities, gets: 0, or the errno. */
+static int open_as(struct ids ids, pid_t target)
 {
 	struct uiommu_process bundle;
-	int rc;
+	pid_t pid = fork();
+	int status;
 
-	/* Keeps the saved id 0, to come back; only the two others count. */
-	if (setresgid(SOMEBODY, SOMEBODY, 0) || setresuid(real, effective, 0))
-		return 1;
-	rc = uiommu_process_open(target, RW, &bundle);
-	if (!rc)
-		uiommu_process_close(&bundle);
-	if (setresuid(0, 0, 0))
-		return 1;
-	return rc;
+	if (!pid) {
+		if (syscall(SYS_setgroups, 0, NULL) || setresgid(SOMEBODY, SOMEBODY, SOMEBODY) ||
+		    setresuid(ids.real, ids.effective, ids.saved))
+			_exit(255);
+		/* It tells the old one, and after a second call whether the first one worked. */
+		setfsuid(ids.fs);
+		if ((uid_t)setfsuid(ids.fs) != ids.fs)
+			_exit(254);
+		_exit(-uiommu_process_open(target, RW, &bundle));
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return 253;
+	return WEXITSTATUS(status);
 }
 
-static bool refused(int rc)
+static bool refused(int error)
 {
-	return rc == -EPERM || rc == -EACCES;
+	return error == EPERM || error == EACCES;
 }
 
-/* Real and file-system ids (which follow the effective ones) both have to be the target's. */
+static struct ids all(uid_t uid)
+{
+	return (struct ids){uid, uid, uid, uid};
+}
+
+/* Real and file-system ids both have to be the target's; the others decide nothing. */
 static int credentials_body(void)
 {
-	pid_t his, roots, set_uid;
+	const struct ids set_uid_program = {SOMEBODY, SOMEBODY_ELSE, SOMEBODY_ELSE, SOMEBODY_ELSE},
+			 other_real = {SOMEBODY_ELSE, SOMEBODY, SOMEBODY, SOMEBODY},
+			 other_fs = {SOMEBODY, SOMEBODY, SOMEBODY_ELSE, SOMEBODY_ELSE},
+			 only_real_and_fs = {SOMEBODY, SOMEBODY_ELSE, SOMEBODY_ELSE, SOMEBODY},
+			 neither = {SOMEBODY_ELSE, SOMEBODY, SOMEBODY, SOMEBODY_ELSE};
+	pid_t his, roots, set_uid, without_power;
 
 	EXPECT(!prctl(PR_CAPBSET_DROP, 19 /* CAP_SYS_PTRACE */));
 	his = stranger(SOMEBODY, SOMEBODY, SOMEBODY);
 	roots = getppid();
 	set_uid = stranger(SOMEBODY, SOMEBODY_ELSE, SOMEBODY_ELSE);
-	EXPECT(his > 0 && set_uid > 0);
-	EXPECT(open_as(SOMEBODY, SOMEBODY, his) == 0);
-	EXPECT(refused(open_as(SOMEBODY, SOMEBODY, roots)));
-	EXPECT(refused(open_as(SOMEBODY, SOMEBODY_ELSE, his)));
-	EXPECT(refused(open_as(SOMEBODY_ELSE, SOMEBODY, his)));
-	EXPECT(refused(open_as(SOMEBODY, SOMEBODY, set_uid)));
-	EXPECT(refused(open_as(SOMEBODY_ELSE, SOMEBODY_ELSE, set_uid)));
+	without_power = stranger(SOMEBODY_ELSE, SOMEBODY_ELSE, SOMEBODY_ELSE);
+	EXPECT(his > 0 && set_uid > 0 && without_power > 0);
+	EXPECT(open_as(all(SOMEBODY), his) == 0);
+	EXPECT(open_as(only_real_and_fs, his) == 0);
+	/* Root's process. */
+	EXPECT(refused(open_as(all(SOMEBODY), roots)));
+	EXPECT(refused(open_as(all(SOMEBODY_ELSE), roots)));
+	EXPECT(refused(open_as(set_uid_program, roots)));
+	/* A program that lends out the rights of who calls it, or of its owner, would let one of these through. */
+	EXPECT(refused(open_as(set_uid_program, his)));
+	EXPECT(refused(open_as(set_uid_program, without_power)));
+	EXPECT(refused(open_as(other_real, his)));
+	EXPECT(refused(open_as(other_real, without_power)));
+	EXPECT(refused(open_as(other_fs, his)));
+	EXPECT(refused(open_as(other_fs, without_power)));
+	EXPECT(refused(open_as(neither, his)));
+	EXPECT(open_as(all(SOMEBODY_ELSE), without_power) == 0);
+	/* And such a program is nobody's. */
+	EXPECT(refused(open_as(all(SOMEBODY), set_uid)));
+	EXPECT(refused(open_as(all(SOMEBODY_ELSE), set_uid)));
+	EXPECT(refused(open_as(set_uid_program, set_uid)));
+	kill(without_power, SIGKILL);
 	kill(his, SIGKILL);
 	kill(set_uid, SIGKILL);
 	return 0;
