@@ -47,7 +47,7 @@ class Pasids:
 
 
 class Bundles(Pasids):
-    """The four descriptors of a bundle."""
+    """A bundle: its descriptors without auxv, and one."""
     limit, unit = "fds", 4
 
 
@@ -181,18 +181,19 @@ def test_of_another_user(strangers, processes, resource):
     assert others.take(0) == 0
 
 
-def test_pasids_of_a_process_that_has_one(start, processes):
-    """At the limit a bind without a number fails even if it would need none; with the number that the process has it is counted."""
-    client = Peer(start("--limit", "pasids=1:10").path)
+def test_binds_of_a_process_that_has_a_pasid(start, processes):
+    """They are counted to it and take nothing, also at the limit and whether they name the number or not."""
+    client = Peer(start("--limit", "pasids=1:10", "--limit", "fds=4:4").path)
     pasid = client.bind(processes[0].bundle)
     before = client.objects()
-    assert client.try_bind(processes[0].bundle).error == -errno.EDQUOT
-    assert client.try_bind(processes[0].bundle, pasid=NO_PASID).error == -errno.EDQUOT
+    assert client.try_bind(processes[1].bundle).error == -errno.EDQUOT
+    assert client.bind(processes[0].bundle) == pasid
     assert client.bind(processes[0].bundle, pasid=pasid) == pasid
     assert client.objects() == before
-    # Two binds, two unbinds; the PASID counts until the last.
-    assert client.unbind(pasid) == 0
-    assert client.try_bind(processes[1].bundle).error == -errno.EDQUOT
+    # Three binds, three unbinds; the PASID counts until the last.
+    for _ in range(2):
+        assert client.unbind(pasid) == 0
+        assert client.try_bind(processes[1].bundle).error == -errno.EDQUOT
     assert client.unbind(pasid) == 0
     assert client.unbind(pasid) == -errno.ENOENT
     assert client.bind(processes[1].bundle) > 0
@@ -204,7 +205,7 @@ def test_binds_that_fail_count_nothing(start, processes):
     for _ in range(10):
         assert client.try_bind(processes[1].bundle, pasid=taken).error == -errno.EBUSY
         assert client.try_bind(processes[1].bundle[::-1]).error == -errno.EBADF
-        assert client.bind(processes[0].bundle) == taken  # it has one: merged, and what was taken for it is given back
+        assert client.bind(processes[0].bundle) == taken
     assert client.bind(processes[1].bundle) != taken
 
 
@@ -266,10 +267,12 @@ def test_what_one_limit_refuses_counts_for_no_other(start, processes):
     assert [client.queue(entries) for entries in (2, 2, 4)] == [1, 2, 3]
     assert client.try_queue(2).error == -errno.EDQUOT  # the queues
     assert [client.destroy(number) for number in (1, 2, 3)] == [0] * 3
-    # mem and pidfd alone make a bundle
+    # mem and pidfd alone make a bundle, and take one less than maps with them.
     small = [[target.bundle[0], target.bundle[2]] for target in processes]
-    answers = [client.call(peer.BIND, peer.bind_payload(parts=5), bundle).error for bundle in small[:3]]
-    assert answers == [0, 0, -errno.EDQUOT]
+    answers = [client.call(peer.BIND, peer.bind_payload(parts=5), bundle).error for bundle in small[:2]]
+    assert answers == [0, -errno.EDQUOT]
+    assert client.queue(2) == 1
+    assert client.try_queue(2).error == -errno.EDQUOT
 
 
 def test_descriptors_are_entries(start):
@@ -325,37 +328,46 @@ def test_executors_of_a_client(start):
     expect_refused(start("--limit", "executors=0:100").path)
 
 
+def refused_for_places(service, places, **options):
+    """As above. Whoever comes while the one before is still being told is hung up on without a reason."""
+    for _ in range(3):
+        eventually(lambda: len(service.executors()) == places, "nobody is being refused")
+        expect_refused(service.path, **options)
+    for _ in range(20):
+        extra = Peer(service.path, hello=False, **options)
+        assert extra.expect_end() in (-errno.EDQUOT, None)
+        extra.close()
+    assert "as many clients as --executors permits" in "\n".join(service.log_lines())
+
+
 @pytest.mark.parametrize("places", [1, 2, 9])
 def test_places_for_executors(start, places):
-    """--executors: as many clients are served, of whatever user; others see the connection hang up and have not been served."""
+    """--executors: that many clients are served."""
     service = start("--executors", str(places), "--limit", "executors=1:100")
     clients = [Peer(service.path) for _ in range(places)]
-    for _ in range(2):
-        extra = Peer(service.path, hello=False)
-        with pytest.raises(Ended):
-            extra.hello()
-        extra.close()
     numbers = [client.number for client in clients]
+    refused_for_places(service, places)
     eventually(lambda: clients[0].clients() == numbers, "those that were refused are gone")
-    if places == 1:
-        return
+    # One goes, one comes.
     clients.pop().close()
-    clients[0].wait_without(numbers.pop())
-    again = Peer(service.path)
-    assert again.clients() == [*numbers, again.number]
-    extra = Peer(service.path, hello=False)
-    with pytest.raises(Ended):
-        extra.hello()
+    numbers.pop()
+    eventually(lambda: len(service.executors()) == places - 1, "its executor is gone")
+    clients.append(Peer(service.path))
+    assert clients[-1].clients() == [*numbers, clients[-1].number]
+    refused_for_places(service, places)
 
 
 def test_places_are_for_all_users(strangers):
     service = strangers("--executors", "2")
     ours, theirs = Peer(service.path), Peer(service.path, uid=STRANGER)
-    for uid in (STRANGER, STRANGER - 1):
-        extra = Peer(service.path, hello=False, uid=uid)
-        with pytest.raises(Ended):
-            extra.hello()
+    refused_for_places(service, 2, uid=STRANGER - 1)
     eventually(lambda: ours.clients() == [ours.number, theirs.number], "those that were refused are gone")
+    number = theirs.number
+    theirs.close()
+    ours.wait_without(number)
+    third = Peer(service.path, uid=STRANGER - 1)
+    assert third.clients() == [third.number]
+    refused_for_places(service, 2)
 
 
 # What drains: an access that does not end keeps a PASID.
