@@ -357,7 +357,7 @@ static void draining(void **state)
 	uint32_t again, queue_id;
 
 	if (stuck_missing(STUCK_UFFD)) {
-		print_message("skipped: %s\n", stuck_missing(STUCK_UFFD));
+		print_message("# skipped: %s\n", stuck_missing(STUCK_UFFD));
 		skip();
 	}
 	if (without && strstr(without, "process_vm")) {

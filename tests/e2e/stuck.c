@@ -12,6 +12,7 @@
 #include "support/service.h"
 #include "support/stuck.h"
 #include "support/support.h"
+#include "support/targets.h"
 #include "support/user.h"
 
 enum { OTHERS_WORK = 100000 };
@@ -78,7 +79,7 @@ static void others_go_on(enum stuck_kind kind)
 	int status;
 
 	if (missing) {
-		print_message("skipped: %s\n", missing);
+		print_message("# skipped: %s\n", missing);
 		skip();
 	}
 	service_start(&service, NULL);
@@ -134,6 +135,96 @@ static void fuse_page(void **state)
 	others_go_on(STUCK_FUSE);
 }
 
+/* PASIDs of other clients than @own, in @state. */
+static size_t pasids(struct user *user, uint32_t own, uint32_t state)
+{
+	struct uiommu_item *items;
+	size_t count, found = 0;
+
+	assert_int_equal(uiommu_client_list(user->client, &items, &count), 0);
+	for (size_t i = 0; i < count; i++)
+		found += items[i].type == UIOMMU_ITEM_PASID && items[i].id != own && items[i].state == state;
+	free(items);
+	return found;
+}
+
+/* What a client of the same user gets at the limit of what drains. */
+static int come_and_go(const struct service *service)
+{
+	struct uiommu_client *client;
+	int rc = uiommu_client_connect(service->socket, NULL, &client);
+
+	if (!rc)
+		uiommu_client_close(client);
+	return rc;
+}
+
+/*
+ * Through the handle, not even SIGKILL ends an access to a page of a file system that does not answer. The executor counts as
+ * draining, and what it has is nobody else's, until the file system has gone.
+ */
+static void an_executor_that_does_not_die_counts(void **state)
+{
+	static const char *const options[] = {"--limit", "draining=10:1", NULL};
+	const char *without = getenv("UIOMMU_WITHOUT"), *missing = stuck_missing(STUCK_FUSE);
+	char *before = without ? strdup(without) : NULL;
+	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 2, .flags = UIOMMU_QUEUE_SHARED};
+	struct uiommu_queue *queue;
+	struct user blocked, other;
+	struct service service;
+	struct target target;
+	struct stuck stuck;
+	uint32_t stuck_pasid, pasid;
+
+	(void)state;
+	if (missing) {
+		print_message("# skipped: %s\n", missing);
+		free(before);
+		skip();
+	}
+	setenv("UIOMMU_WITHOUT", "process_vm", 1);
+	service_start(&service, options);
+	if (before)
+		setenv("UIOMMU_WITHOUT", before, 1);
+	else
+		unsetenv("UIOMMU_WITHOUT");
+	free(before);
+	stuck_start(&stuck, STUCK_FUSE);
+	user_start(&other, &service);
+	block(&blocked, &stuck, &service);
+	assert_int_equal(pasids(&other, other.pasid, UIOMMU_STATE_BOUND), 2);
+	stuck_pasid = blocked.pasid;
+
+	/* It has hung up. Soon its executor is killed, and from then on nobody comes in. */
+	user_stop(&blocked);
+	while (!come_and_go(&service))
+		;
+	assert_int_equal(come_and_go(&service), -EDQUOT);
+	assert_int_equal(pasids(&other, other.pasid, UIOMMU_STATE_DRAINING), 2);
+	pasid = UIOMMU_NO_PASID;
+	assert_int_equal(uiommu_client_bind(other.client, &stuck.process, UIOMMU_READ, &pasid), -EDQUOT);
+	/* Other things are given, and there is work. */
+	assert_int_equal(uiommu_client_queue(other.client, &config, &queue), 0);
+	uiommu_queue_destroy(queue);
+	work(&other);
+	assert_int_equal(pasids(&other, other.pasid, UIOMMU_STATE_DRAINING), 2);
+	assert_int_equal(come_and_go(&service), -EDQUOT);
+
+	/* The file system ends; the access fails, the executor dies, all of it can be had again. */
+	stuck_stop(&stuck);
+	stuck_finish();
+	while (pasids(&other, other.pasid, UIOMMU_STATE_DRAINING))
+		;
+	assert_int_equal(come_and_go(&service), 0);
+	target_start(&target, 4096);
+	pasid = stuck_pasid;
+	assert_int_equal(uiommu_client_bind(other.client, &target.process, UIOMMU_READ, &pasid), 0);
+	assert_int_equal(pasid, stuck_pasid);
+	target_stop(&target);
+	user_stop(&other);
+	service_stop(&service);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +232,7 @@ int main(void)
 		cmocka_unit_test(user_mode_userfaultfd),
 		cmocka_unit_test(killed_target_whose_userfaultfd_is_held),
 		cmocka_unit_test(fuse_page),
+		cmocka_unit_test(an_executor_that_does_not_die_counts), /* the last one with the file system */
 	};
 	int failed;
 

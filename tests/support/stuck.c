@@ -23,7 +23,11 @@
 
 #include "support/support.h"
 
-enum { FILE_INODE = 2, FILE_LENGTH = 1 << 20 };
+enum {
+	FILE_INODE = 2,
+	FILE_LENGTH = 1 << 20,
+	FILE_STEP = 256 << 10, /* so far apart that reading ahead at one place does not ask for the other */
+};
 
 static struct {
 	int uffd_device; /* /dev/userfaultfd, -1 if it could not be opened */
@@ -234,6 +238,17 @@ static void fuse_target(int ready)
 		pause();
 }
 
+/* A page that nobody has asked for: only the first question for a page arrives. */
+static off_t file_place(void)
+{
+	static off_t next;
+	off_t place = next;
+
+	support_check(place < FILE_LENGTH);
+	next += FILE_STEP;
+	return place;
+}
+
 void stuck_start(struct stuck *stuck, enum stuck_kind kind)
 {
 	size_t length = (size_t)sysconf(_SC_PAGESIZE);
@@ -242,7 +257,7 @@ void stuck_start(struct stuck *stuck, enum stuck_kind kind)
 	support_check(!pipe(ready) && !pipe(event));
 	stuck->kind = kind;
 	if (kind == STUCK_FUSE)
-		stuck->page = mmap(NULL, length, PROT_READ, MAP_SHARED, prepared.file, 0);
+		stuck->page = mmap(NULL, length, PROT_READ, MAP_SHARED, prepared.file, file_place());
 	else
 		stuck->page = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	support_check(stuck->page != MAP_FAILED);
