@@ -195,12 +195,11 @@ static void an_executor_that_does_not_die_counts(void **state)
 	assert_int_equal(pasids(&other, other.pasid, UIOMMU_STATE_BOUND), 2);
 	stuck_pasid = blocked.pasid;
 
-	/* It has hung up. Soon its executor is killed, and from then on nobody comes in. */
+	/* It has hung up. Soon its executor is killed; that is when its PASIDs begin to drain, and from then on nobody comes in. */
 	user_stop(&blocked);
-	while (!come_and_go(&service))
+	while (pasids(&other, other.pasid, UIOMMU_STATE_DRAINING) != 2)
 		;
 	assert_int_equal(come_and_go(&service), -EDQUOT);
-	assert_int_equal(pasids(&other, other.pasid, UIOMMU_STATE_DRAINING), 2);
 	pasid = UIOMMU_NO_PASID;
 	assert_int_equal(uiommu_client_bind(other.client, &stuck.process, UIOMMU_READ, &pasid), -EDQUOT);
 	/* Other things are given, and there is work. */
