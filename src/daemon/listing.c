@@ -174,7 +174,7 @@ static void answer(struct broker *broker, struct client *viewer, uint64_t cursor
 	for (uint32_t i = 0; i < broker->options.device_count; i++)
 		write_device(broker, &writer, i);
 	cds_list_for_each_entry (client, &broker->clients, link)
-		if (listing_may_see(viewer, client->uid))
+		if (listing_may_see(viewer, client->uid) && !client->refused)
 			write_client(broker, &writer, client);
 	client_answer(broker, viewer, broker->answer,
 		      sizeof(*head) + sizeof(*writer.reply) + writer.reply->count * sizeof(struct uiommu_item));

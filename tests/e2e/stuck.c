@@ -159,6 +159,21 @@ static int come_and_go(const struct service *service)
 	return rc;
 }
 
+/* A daemon whose executors may not read by pid. */
+static void start_by_handle(struct service *service, const char *const *options)
+{
+	const char *without = getenv("UIOMMU_WITHOUT");
+	char *before = without ? strdup(without) : NULL;
+
+	setenv("UIOMMU_WITHOUT", "process_vm", 1);
+	service_start(service, options);
+	if (before)
+		setenv("UIOMMU_WITHOUT", before, 1);
+	else
+		unsetenv("UIOMMU_WITHOUT");
+	free(before);
+}
+
 /*
  * Through the handle, not even SIGKILL ends an access to a page of a file system that does not answer. The executor counts as
  * draining, and what it has is nobody else's, until the file system has gone.
@@ -166,8 +181,7 @@ static int come_and_go(const struct service *service)
 static void an_executor_that_does_not_die_counts(void **state)
 {
 	static const char *const options[] = {"--limit", "draining=10:1", NULL};
-	const char *without = getenv("UIOMMU_WITHOUT"), *missing = stuck_missing(STUCK_FUSE);
-	char *before = without ? strdup(without) : NULL;
+	const char *missing = stuck_missing(STUCK_FUSE);
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 2, .flags = UIOMMU_QUEUE_SHARED};
 	struct uiommu_queue *queue;
 	struct user blocked, other;
@@ -179,16 +193,9 @@ static void an_executor_that_does_not_die_counts(void **state)
 	(void)state;
 	if (missing) {
 		print_message("# skipped: %s\n", missing);
-		free(before);
 		skip();
 	}
-	setenv("UIOMMU_WITHOUT", "process_vm", 1);
-	service_start(&service, options);
-	if (before)
-		setenv("UIOMMU_WITHOUT", before, 1);
-	else
-		unsetenv("UIOMMU_WITHOUT");
-	free(before);
+	start_by_handle(&service, options);
 	stuck_start(&stuck, STUCK_FUSE);
 	user_start(&other, &service);
 	block(&blocked, &stuck, &service);

@@ -304,7 +304,7 @@ def test_executors_of_a_user(start):
     for _ in range(2):
         expect_refused(service.path)
     assert "the user has reached the limit 'executors'" in "\n".join(service.log_lines())
-    eventually(lambda: first.clients() == [first.number, second.number], "those that were refused are gone")
+    assert first.clients() == [first.number, second.number]
     second.close()
     first.wait_without(second.number)
     third = Peer(service.path)
@@ -347,7 +347,7 @@ def test_places_for_executors(start, places):
     clients = [Peer(service.path) for _ in range(places)]
     numbers = [client.number for client in clients]
     refused_for_places(service, places)
-    eventually(lambda: clients[0].clients() == numbers, "those that were refused are gone")
+    assert clients[0].clients() == numbers
     # One goes, one comes.
     clients.pop().close()
     numbers.pop()
@@ -361,7 +361,7 @@ def test_places_are_for_all_users(strangers):
     service = strangers("--executors", "2")
     ours, theirs = Peer(service.path), Peer(service.path, uid=STRANGER)
     refused_for_places(service, 2, uid=STRANGER - 1)
-    eventually(lambda: ours.clients() == [ours.number, theirs.number], "those that were refused are gone")
+    assert ours.clients() == [ours.number, theirs.number]
     number = theirs.number
     theirs.close()
     ours.wait_without(number)
@@ -460,7 +460,7 @@ def test_draining_of_a_user(start, processes, drain):
     assert viewer.queue(2) == 1
     expect_refused(service.path)
     assert "the user has reached the limit 'draining'" in "\n".join(service.log_lines())
-    eventually(lambda: viewer.clients() == numbers, "who was refused is gone")
+    assert viewer.clients() == numbers
     assert [drainer.state(viewer) for drainer in drainers] == [[DRAINING]] * 2
     # One less, and it is as before.
     drainers[0].let_go()
