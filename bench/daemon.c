@@ -22,7 +22,7 @@ enum {
 	PROCESSES = 125, /* times CLIENTS: a thousand PASIDs */
 	BLOCKED = 3,
 	OPERATIONS = 50000,
-	REPEATS = 7,
+	REPEATS = 15,
 	ENGINE_CPU = 1,
 	CLIENT_CPU = 0,
 };

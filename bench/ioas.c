@@ -11,7 +11,7 @@
 #include "harness.h"
 #include "support/support.h"
 
-enum { PAGE = 4096, PAGES_MAX = 512, PAIRS = 50000, REPEATS = 25 };
+enum { PAGE = 4096, PAGES_MAX = 512, PAIRS = 50000, REPEATS = 60 };
 
 #define SPAN (UINT64_C(1) << 46)
 

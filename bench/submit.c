@@ -14,7 +14,7 @@
 #include "support/support.h"
 #include "support/targets.h"
 
-enum { ROUNDS = 100000, SVA_ROUNDS = 20000, REPEATS = 15, ENGINE_CPU = 1, CLIENT_CPU = 0 };
+enum { ROUNDS = 100000, SVA_ROUNDS = 20000, REPEATS = 31, ENGINE_CPU = 1, CLIENT_CPU = 0 };
 
 struct lines {
 	_Alignas(64) uint64_t ping;

@@ -23,7 +23,9 @@ enum {
 	SMALL = 4096,
 	DEPTH = 64,
 	SMALL_COUNT = 64 * 256,
-	REPEATS = 9,
+	REPEATS = 41,
+	CHUNK_MIN = 16 << 10,
+	CHUNK_ROUNDS = 9,
 	CHUNK_MAX = 1 << 20,
 	ENGINE_CPU = 1,
 	CLIENT_CPU = 0,
@@ -162,22 +164,21 @@ static double bare_fill(void *opaque)
 	return bare(opaque, fill_piece);
 }
 
-/* The best floor: try the chunk sizes that make sense and keep the fastest. */
+/* The best floor: try the chunk sizes that make sense, in turns, and keep the fastest. */
 static void choose_chunk(struct bench *bench, bench_fn floor)
 {
 	double best_time = 0;
 	size_t best = 0;
 
-	for (size_t chunk = 16384; chunk <= CHUNK_MAX; chunk *= 2) {
-		double time;
+	for (unsigned int i = 0; i < CHUNK_ROUNDS; i++)
+		for (bench->chunk = CHUNK_MIN; bench->chunk <= CHUNK_MAX; bench->chunk *= 2) {
+			double time = floor(bench);
 
-		bench->chunk = chunk;
-		time = bench_measure(floor, bench, 5).min;
-		if (!best || time < best_time) {
-			best_time = time;
-			best = chunk;
+			if (!best || time < best_time) {
+				best_time = time;
+				best = bench->chunk;
+			}
 		}
-	}
 	bench->chunk = best;
 }
 
