@@ -10,7 +10,7 @@
 #include "devices/accel/task.h"
 #include "util/fork.h"
 
-enum { ACCEL_SCRATCH = 3 * SCRATCH_BYTES + 4096 };
+enum { ACCEL_SCRATCH = 2 * SCRATCH_BYTES };
 
 static struct task *task_alloc(struct engine_queue *queue)
 {
@@ -318,19 +318,51 @@ void engine_queue_put(struct engine_queue *queue)
 	munmap(queue, queue->bytes);
 }
 
+/* A step's worth of addresses for the little memory that stays in the cache. NULL without memory. */
+static uint8_t *pattern_map(void)
+{
+	uint8_t *span = mmap(NULL, PATTERN_SPAN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (span == MAP_FAILED)
+		return NULL;
+	for (size_t at = PATTERN_BYTES; at < PATTERN_SPAN; at += PATTERN_BYTES)
+		if (mremap(span, 0, PATTERN_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, span + at) == MAP_FAILED) {
+			munmap(span, PATTERN_SPAN);
+			return NULL;
+		}
+	return span;
+}
+
+static int buffers_map(struct uiommu_accel *accel)
+{
+	accel->scratch = mmap(NULL, ACCEL_SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (accel->scratch == MAP_FAILED)
+		return -ENOMEM;
+	accel->pattern_span = pattern_map();
+	if (accel->pattern_span)
+		return 0;
+	munmap(accel->scratch, ACCEL_SCRATCH);
+	return -ENOMEM;
+}
+
+static void buffers_unmap(struct uiommu_accel *accel)
+{
+	munmap(accel->pattern_span, PATTERN_SPAN);
+	munmap(accel->scratch, ACCEL_SCRATCH);
+}
+
 static int accel_init(struct uiommu_accel *accel)
 {
 	int rc = fork_token(&accel->owner);
 
+	if (!rc)
+		rc = buffers_map(accel);
 	if (rc)
 		return rc;
-	accel->scratch = mmap(NULL, ACCEL_SCRATCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (accel->scratch == MAP_FAILED)
-		return -ENOMEM;
 	accel->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (accel->wake_fd < 0) {
 		rc = errno == ENFILE ? -EMFILE : -errno;
-		munmap(accel->scratch, ACCEL_SCRATCH);
+		buffers_unmap(accel);
 		return rc;
 	}
 	pthread_mutex_init(&accel->gate, NULL);
@@ -373,7 +405,7 @@ void uiommu_accel_destroy(struct uiommu_accel *accel)
 	pthread_mutex_destroy(&accel->gate);
 	pthread_mutex_destroy(&accel->lock);
 	close(accel->wake_fd);
-	munmap(accel->scratch, ACCEL_SCRATCH);
+	buffers_unmap(accel);
 	free(accel->handles);
 	free(accel);
 }

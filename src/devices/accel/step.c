@@ -116,35 +116,32 @@ static enum outcome step_move(struct uiommu_accel *accel, struct task *task, str
 	return move_is_backward(task) ? move_backward(accel, task, fault) : move_forward(accel, task, fault);
 }
 
-/* @length bytes of the pattern repeated, as it has to be at offset @done. */
+/* @length bytes of the pattern repeated, as it has to be at offset @done; STEP_BYTES at most. */
 static const uint8_t *pattern_at(struct uiommu_accel *accel, uint64_t pattern, uint64_t done, size_t length)
 {
-	uint8_t *buffer = accel_buffer(accel, 2);
+	uint8_t *buffer = accel->pattern_span;
+	size_t needed = min_u64(length + sizeof(pattern), PATTERN_BYTES);
 
 	if (accel->pattern != pattern)
 		accel->pattern_length = 0;
 	accel->pattern = pattern;
-	for (; accel->pattern_length < length + sizeof(pattern); accel->pattern_length += sizeof(pattern))
+	for (; accel->pattern_length < needed; accel->pattern_length += sizeof(pattern))
 		memcpy(buffer + accel->pattern_length, &pattern, sizeof(pattern));
 	return buffer + done % sizeof(pattern);
 }
 
 static enum outcome step_fill(struct uiommu_accel *accel, struct task *task, struct uiommu_fault *fault)
 {
-	uint64_t stop = task->done + min_u64(task_left(task), STEP_BYTES);
+	size_t length = min_u64(task_left(task), STEP_BYTES);
+	const uint8_t *data = pattern_at(accel, task->desc.source, task->done, length);
 	struct uiommu_dma_result result;
 
-	while (task->done < stop) {
-		size_t length = min_u64(stop - task->done, SCRATCH_BYTES);
-		const uint8_t *data = pattern_at(accel, task->desc.source, task->done, length);
-
-		if (task_write(accel, task, PLACE_DESTINATION, task->desc.destination + task->done, data, length, &result)) {
-			task->done += result.done;
-			*fault = result.fault;
-			return FAULT;
-		}
-		task->done += length;
+	if (task_write(accel, task, PLACE_DESTINATION, task->desc.destination + task->done, data, length, &result)) {
+		task->done += result.done;
+		*fault = result.fault;
+		return FAULT;
 	}
+	task->done += length;
 	return task_outcome(task);
 }
 

@@ -36,6 +36,8 @@ enum {
 	GROUP_BYTES = 256 << 10,
 	STEP_BYTES = 1 << 20, /* of one descriptor per step, and of steps per turn */
 	SCRATCH_BYTES = 256 << 10,
+	PATTERN_BYTES = 64 << 10, /* of memory, */
+	PATTERN_SPAN = STEP_BYTES + PATTERN_BYTES, /* of addresses, where it is seen again and again */
 	BATCH_SLOTS = 4, /* batches of a queue at the same time */
 	BATCH_TASKS = 64, /* members of a batch at the same time */
 	RECORDS = 16, /* written together */
@@ -167,7 +169,8 @@ struct uiommu_accel {
 	bool seen_overflow;
 	uint32_t turn;
 
-	uint8_t *scratch; /* two of SCRATCH_BYTES, and the pattern */
+	uint8_t *scratch; /* two of SCRATCH_BYTES */
+	uint8_t *pattern_span;
 	uint64_t pattern;
 	size_t pattern_length; /* bytes filled with it */
 	uint64_t turn_bytes;
