@@ -180,7 +180,7 @@ UIOMMU_API int uiommu_ioas_iova_ranges(struct uiommu_context *context, uint32_t 
  * @access: READ, or READ | WRITE
  * @out_id: its id
  *
- * What is mapped of it stays mapped when the object is destroyed.
+ * While anything of it is mapped it is in use: uiommu_destroy() says -EBUSY.
  *
  * Return: 0, -EINVAL (length 0, misaligned, access, beyond the end of the file), -EOVERFLOW, -EBADF, -EACCES, -ENOMEM.
  */

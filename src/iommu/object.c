@@ -154,6 +154,12 @@ static void take_out(struct object *object)
 	object->context->live_count--;
 }
 
+/* By other objects, or RAM by what is mapped of it. */
+static bool in_use(const struct object *object)
+{
+	return object->users || (object->type == UIOMMU_OBJECT_RAM && ram_in_use(object));
+}
+
 /* Wait for the calls that are inside. One of them may begin to use it: then it stays. */
 static int wait_for_calls(struct object *object)
 {
@@ -161,7 +167,7 @@ static int wait_for_calls(struct object *object)
 
 	while (object->calls)
 		pthread_cond_wait(&context->calls_done, &context->lock);
-	if (!object->users)
+	if (!in_use(object))
 		return 0;
 	object->live = true;
 	context->live_count++;
@@ -177,7 +183,7 @@ int object_remove(struct uiommu_context *context, uint32_t id, struct object **o
 	object = find(context, id);
 	if (!object) {
 		error = -ENOENT;
-	} else if (object->users) {
+	} else if (in_use(object)) {
 		error = -EBUSY;
 	} else {
 		take_out(object);

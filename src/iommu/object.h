@@ -92,6 +92,7 @@ void object_end_all(struct uiommu_context *context);
 /* The end of each type, with the object removed. They may wait for accesses. */
 void ioas_end(struct object *object);
 void ram_end(struct object *object);
+bool ram_in_use(const struct object *object);
 void hwpt_end(struct object *object);
 void device_end(struct object *object);
 void fault_queue_end(struct object *object);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Guest RAM: one mapping of a file, whose parts are mapped in any IOAS. The areas hold the memory by themselves. */
+/* Guest RAM: one mapping of a file, whose parts are mapped in any IOAS. It is in use as long as there are such areas. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -48,6 +48,11 @@ struct region *ram_region(struct uiommu_context *context, uint32_t id)
 	region = region_get(container_of(object, struct ram, object)->region);
 	object_put(object);
 	return region;
+}
+
+bool ram_in_use(const struct object *object)
+{
+	return region_shared(container_of(object, struct ram, object)->region);
 }
 
 void ram_end(struct object *object)

@@ -206,6 +206,15 @@ static void maps_ram(void **state)
 		.length = 2 * w->page,
 		.iova = 0x70000,
 	};
+	struct uiommu_ioas_copy copy = {
+		.size = sizeof(copy),
+		.flags = RW | FIXED,
+		.dst_ioas_id = w->other,
+		.src_ioas_id = w->ioas,
+		.length = 2 * w->page,
+		.dst_iova = 0x70000,
+		.src_iova = 0x70000,
+	};
 	uint8_t byte = 0;
 	uint32_t ram, read_only;
 
@@ -232,10 +241,17 @@ static void maps_ram(void **state)
 	assert_int_equal(uiommu_ioas_map(w->context, &map), -EACCES);
 	map.flags = UIOMMU_MAP_READ | FIXED;
 	assert_int_equal(uiommu_ioas_map(w->context, &map), 0);
-	/* What is mapped does not need the object. */
-	assert_int_equal(uiommu_destroy(w->context, ram), 0);
+	byte = 0;
+	assert_int_equal(uiommu_destroy(w->context, ram), -EBUSY);
 	assert_int_equal(device_read(w, 0x70000 + w->page, &byte, 1, NULL), 0);
 	assert_int_equal(byte, 'A');
+	/* A copy is a use of its own. */
+	assert_int_equal(uiommu_ioas_copy(w->context, &copy), 0);
+	assert_int_equal(uiommu_ioas_unmap(w->context, w->ioas, 0x70000, 2 * w->page, NULL), 0);
+	assert_int_equal(uiommu_destroy(w->context, ram), -EBUSY);
+	assert_int_equal(uiommu_ioas_unmap(w->context, w->other, 0x70000, 2 * w->page, NULL), 0);
+	assert_int_equal(uiommu_destroy(w->context, ram), 0);
+	assert_int_equal(uiommu_destroy(w->context, ram), -ENOENT);
 	close(fd);
 }
 
