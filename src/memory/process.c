@@ -26,14 +26,13 @@
  * After exec or exit the handle's address space has lost its user, and the handle gives 0 bytes: unless another process shares
  * it (CLONE_VM) and goes on. Therefore, once per call and every IDENTITY_BYTES, before anything is written: the cookie by pid is
  * as recorded, and then the pidfd says that the process is alive; in this order, since only that tells whose cookie it was. Where
- * reading by pid is not allowed the pidfd alone is asked. A cookie counts for SEEN_NS, because reading it costs as much as a small
- * write: an exec takes longer from the switch of address spaces to the first instruction of the new program. What remains there:
- *after an exec with such a sibling alive, the handle goes on to reach the sibling's address space, the one that it was opened for.
+ * reading by pid is not allowed the pidfd alone is asked. What remains there:
+ * after an exec with such a sibling alive, the handle goes on to reach the sibling's address space, the one that it was opened for.
  *
  * When the pid stops being readable later (the process became non-dumpable or changed its ids, or its first thread has
  * ended) the authority of the handle is not revoked: the same rules as if it had never been. When the cookie by pid differs, the
- *handle tells which: if it still reads the recorded bytes, the process has another address space now; if it reads something else,
- *too, the process has overwritten them itself, and only the pid is of no use any more.
+ * handle tells which: if it still reads the recorded bytes, the process has another address space now; if it reads something else,
+ * too, the process has overwritten them itself, and only the pid is of no use any more.
  */
 #include "memory/process.h"
 
@@ -53,7 +52,6 @@
 #include "memory/calls.h"
 #include "memory/copy.h"
 #include "memory/vma.h"
-#include "util/clock.h"
 #include "util/util.h"
 
 enum {
@@ -63,7 +61,6 @@ enum {
 	WRITE_WINDOW = 128 << 10, /* of one question and one pwrite(), or of so many small ones: */
 	ANSWER_PIECES = 4,
 	IDENTITY_BYTES = 1 << 20,
-	SEEN_NS = 20000,
 };
 
 /* Offsets of a file are signed; no process has memory up there. */
@@ -83,7 +80,6 @@ struct process {
 	bool has_cookie;
 	uint64_t cookie_address;
 	uint8_t cookie[COOKIE_SIZE];
-	uint64_t seen; /* when the cookie was there */
 };
 
 /* Who is behind the pid and the handle. */
@@ -128,20 +124,6 @@ static enum identity identify(const struct process *process)
 	if (!process->by_pid)
 		return alive(process) ? HANDLE_ONLY : GONE;
 	return judge(process, pid_peek(process->pid, process->cookie_address, seen, COOKIE_SIZE), seen);
-}
-
-/* The same before a write, where a cookie that was seen lately counts. */
-static enum identity identify_lately(struct process *process)
-{
-	uint64_t now = clock_ns();
-	enum identity identity;
-
-	if (now - __atomic_load_n(&process->seen, __ATOMIC_RELAXED) < SEEN_NS)
-		return alive(process) ? SAME : GONE;
-	identity = identify(process);
-	if (identity == SAME)
-		__atomic_store_n(&process->seen, now, __ATOMIC_RELAXED);
-	return identity;
 }
 
 /* What the kernel said of a mapping, and how much may still rest on it: no more pieces, and no more bytes, than one window. */
@@ -408,7 +390,7 @@ static unsigned int piece_write(struct process *process, struct process_piece *p
 		unsigned int reason = UIOMMU_FAULT_UNMAPPED;
 
 		if (!*budget) {
-			if (identify_lately(process) == GONE)
+			if (identify(process) == GONE)
 				return UIOMMU_FAULT_GONE;
 			*budget = IDENTITY_BYTES;
 		}
