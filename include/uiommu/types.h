@@ -57,6 +57,12 @@ enum uiommu_access {
  * @UIOMMU_FAULT_ATOMIC: atomic operations are not supported on this memory
  * @UIOMMU_FAULT_NOT_DIRECT: the memory is not mapped in this process, so no pointer to it exists
  * @UIOMMU_FAULT_RANGE: address + length wraps, or is beyond the address width
+ * @UIOMMU_FAULT_RESERVED: a table entry is malformed: a reserved bit is set, or a value that is not defined or not supported
+ * @UIOMMU_FAULT_PRIVILEGE: an access without privilege to what only privileged ones may touch
+ * @UIOMMU_FAULT_OUTPUT: a table entry holds an address beyond the output width
+ * @UIOMMU_FAULT_ACCESS_FLAG: the accessed or dirty flag is not as this access needs it, and software manages it
+ * @UIOMMU_FAULT_UPDATE: the accessed or dirty flag of an entry could not be set
+ * @UIOMMU_FAULT_BLOCKED: the device's or PASID's entry does not let this kind of request through
  * @UIOMMU_FAULT_REASONS: number of reasons
  */
 enum uiommu_fault_reason {
@@ -71,7 +77,31 @@ enum uiommu_fault_reason {
 	UIOMMU_FAULT_ATOMIC,
 	UIOMMU_FAULT_NOT_DIRECT,
 	UIOMMU_FAULT_RANGE,
+	UIOMMU_FAULT_RESERVED,
+	UIOMMU_FAULT_PRIVILEGE,
+	UIOMMU_FAULT_OUTPUT,
+	UIOMMU_FAULT_ACCESS_FLAG,
+	UIOMMU_FAULT_UPDATE,
+	UIOMMU_FAULT_BLOCKED,
 	UIOMMU_FAULT_REASONS,
+};
+
+/**
+ * enum uiommu_structure - which kind of table a fault was met in.
+ * @UIOMMU_STRUCTURE_PAGE: a page table (or an IOAS, or a process)
+ * @UIOMMU_STRUCTURE_DEVICE_DIR: what leads to a device's entry: VT-d root entry, SMMUv3 first-level stream table, RISC-V
+ *                               non-leaf DDT
+ * @UIOMMU_STRUCTURE_DEVICE: a device's entry: VT-d context entry, SMMUv3 STE, AMD DTE, RISC-V DC
+ * @UIOMMU_STRUCTURE_PASID_DIR: what leads to a PASID's entry: VT-d PASID directory, SMMUv3 first-level CD table, AMD upper GCR3
+ *                              levels, RISC-V non-leaf PDT
+ * @UIOMMU_STRUCTURE_PASID: a PASID's entry: VT-d PASID table, SMMUv3 CD, AMD GCR3, RISC-V PC
+ */
+enum uiommu_structure {
+	UIOMMU_STRUCTURE_PAGE,
+	UIOMMU_STRUCTURE_DEVICE_DIR,
+	UIOMMU_STRUCTURE_DEVICE,
+	UIOMMU_STRUCTURE_PASID_DIR,
+	UIOMMU_STRUCTURE_PASID,
 };
 
 /**
@@ -82,7 +112,9 @@ enum uiommu_fault_reason {
  * @access: the one kind of access that was tried (&enum uiommu_access)
  * @reason: &enum uiommu_fault_reason
  * @stage: 1 or 2; 0 when no stage was reached (nothing attached)
- * @table: true if a table entry was being fetched, not the data itself
+ * @table: true if a table entry was being read or updated, not the data itself
+ * @level: of the table where the walk ended; 0 is that of the smallest pages
+ * @structure: &enum uiommu_structure
  * @reserved: 0
  *
  * 24 bytes, the same on every host; it travels over the daemon's socket as it is.
@@ -95,7 +127,9 @@ struct uiommu_fault {
 	uint8_t reason;
 	uint8_t stage;
 	uint8_t table;
-	uint32_t reserved;
+	uint8_t level;
+	uint8_t structure;
+	uint16_t reserved;
 };
 
 /**

@@ -121,6 +121,24 @@ static void add_missing(struct text *text, const struct uiommu_fault_report *rep
 	case UIOMMU_FAULT_RANGE:
 		add(text, "such an address: it is beyond the address width, or address and length wrap");
 		break;
+	case UIOMMU_FAULT_RESERVED:
+		add(text, "a valid table entry: a reserved bit is set, or a value that is not supported");
+		break;
+	case UIOMMU_FAULT_PRIVILEGE:
+		add(text, "privilege to %s", what);
+		break;
+	case UIOMMU_FAULT_OUTPUT:
+		add(text, "a table entry with an address inside the output width");
+		break;
+	case UIOMMU_FAULT_ACCESS_FLAG:
+		add(text, "the accessed or dirty flag in the table entry, which software has to set here");
+		break;
+	case UIOMMU_FAULT_UPDATE:
+		add(text, "a table entry whose accessed or dirty flag can be set");
+		break;
+	case UIOMMU_FAULT_BLOCKED:
+		add(text, "leave for this kind of request in the device's or PASID's entry");
+		break;
 	default:
 		add(text, "not known");
 	}

@@ -63,6 +63,12 @@ const char *uiommu_fault_reason_name(unsigned int reason)
 		[UIOMMU_FAULT_ATOMIC] = "atomic not supported",
 		[UIOMMU_FAULT_NOT_DIRECT] = "not directly accessible",
 		[UIOMMU_FAULT_RANGE] = "address out of range",
+		[UIOMMU_FAULT_RESERVED] = "malformed table entry",
+		[UIOMMU_FAULT_PRIVILEGE] = "privilege",
+		[UIOMMU_FAULT_OUTPUT] = "output address out of range",
+		[UIOMMU_FAULT_ACCESS_FLAG] = "access flag",
+		[UIOMMU_FAULT_UPDATE] = "table entry not writable",
+		[UIOMMU_FAULT_BLOCKED] = "blocked",
 	};
 
 	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Page tables: one stage of translation, in the format of its architecture.
+ *
+ * A *format* is a const description and a few functions (a file each); the one walker of walk.h is specialised with it by the
+ * compiler. A *pgtable* is a table of that format at run time: where its root is, how wide addresses are, what is enabled, and in
+ * which memory its tables lie. That memory is addressed by what the entries hold: own memory by pointer, guest RAM by
+ * guest-physical address, or the input of another stage, the stage 2.
+ *
+ * Words: level 0 is the table whose entries map the smallest pages; OA is the output address; _lg2 marks powers of two.
+ *
+ * All functions may run on any number of threads, in an RCU read section if the memory has areas. They take no lock and allocate
+ * nothing.
+ */
+#ifndef PGTABLE_PGTABLE_H
+#define PGTABLE_PGTABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uiommu/types.h>
+
+struct areas;
+struct pgtable;
+
+/* Flags of a walk, beside enum uiommu_access. No access at all: what would be permitted? */
+enum {
+	PGTABLE_USER = 0x10, /* not privileged */
+	PGTABLE_QUIET = 0x20, /* a debugger's or checker's walk: sets no accessed or dirty bit */
+};
+
+/* What a walk found. After a fault @reason is set, and only what is said to be. */
+struct pgtable_result {
+	uint64_t oa; /* of the byte asked for */
+	uint64_t ipa; /* fault in stage 2: its input address */
+	uint8_t reason; /* enum uiommu_fault_reason */
+	uint8_t stage; /* fault: 1 or 2 */
+	uint8_t level; /* where the walk ended; also after a fault */
+	bool table; /* fault: while a table entry was to be read or updated, not for the data */
+	uint8_t access; /* what may be done there with this privilege, enum uiommu_access */
+	bool clean; /* a write needs a walk of its own first, which sets the dirty bit */
+	uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this size */
+	uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
+	uint32_t attributes; /* memory type and the like, as the leaf entry has it: format specific */
+};
+
+/* Some memory that is mapped here: [first, first + length) of the addresses in question. */
+struct pgtable_window {
+	uint64_t first;
+	uint64_t length;
+	uint8_t *host; /* of @first */
+	bool writable;
+};
+
+/* Where tables are, and what output addresses mean. */
+struct pgtable_memory {
+	struct pgtable_window window; /* looked at first; no areas and no stage 2: all there is */
+	const struct areas *areas; /* the areas of guest RAM, or NULL; tables are read only from resident ones */
+	const struct pgtable *stage2; /* translates the addresses before all that, or NULL */
+};
+
+/* Sets every member of @out that is defined for its outcome. */
+typedef void pgtable_walk_fn(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
+
+/*
+ * What a register, context entry or nested HWPT says of a table. Which members mean something, and their ranges, is said in the
+ * format's file; all others are 0.
+ */
+struct pgtable_config {
+	uint64_t base[2]; /* of the top table; [1]: of the upper half of the addresses, where the two differ (TTBR1) */
+	uint8_t input_lg2[2]; /* widths of input addresses */
+	uint8_t granule_lg2[2]; /* smallest page */
+	uint8_t levels; /* of the table */
+	uint8_t output_lg2; /* width of output addresses, those of tables, too */
+	uint32_t flags; /* the format's own */
+	uint64_t attributes; /* what entries refer to by index (MAIR, PAT): kept, not interpreted */
+};
+
+/* Formats are named by pointers to these. */
+struct pgtable_format {
+	const char *name;
+	unsigned int stage; /* 1 or 2 */
+	/*
+	 * Fill in what walks need from pgtable->config, which has been set: top[], plain, and what else the format uses. 0, -EINVAL
+	 * (a value that the specification does not define), -EOPNOTSUPP (one that is not offered).
+	 */
+	int (*setup)(struct pgtable *pgtable);
+	pgtable_walk_fn *walk_flat; /* tables in the window */
+	pgtable_walk_fn *walk_guest; /* tables anywhere */
+};
+
+/*
+ * What nearly every entry above the leaves is like: (entry & mask) == value says that it leads to the table at entry & address one
+ * level down, with nothing to check or to change. Others are decoded with all care.
+ */
+struct pgtable_plain {
+	uint64_t mask;
+	uint64_t value;
+	uint64_t address;
+};
+
+enum { PGTABLE_LEVELS = 6 };
+
+struct pgtable {
+	pgtable_walk_fn *walk;
+	const struct pgtable_format *format;
+	struct pgtable_memory memory;
+	struct pgtable_plain plain; /* mask 0 and value 1: none is */
+	uint64_t reserved[PGTABLE_LEVELS]; /* if the format likes: bits that have to be 0 in a leaf, by level */
+	uint8_t top[2]; /* level of the top table */
+	struct pgtable_config config;
+};
+
+/* Errors are the format's. @config and @memory are copied; what @memory points to has to stay. */
+int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, const struct pgtable_config *config,
+		 const struct pgtable_memory *memory);
+
+/*
+ * Translate all the way: @pgtable, then the stage 2 that its memory has. The result's permissions, size and so on are those of both
+ * together; @oa is in the memory that is left then.
+ */
+void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
+
+extern const struct pgtable_format pgtable_vtd_first; /* vtd_first.c */
+extern const struct pgtable_format pgtable_vtd_second; /* vtd_second.c */
+extern const struct pgtable_format pgtable_arm_s1; /* arm_s1.c */
+extern const struct pgtable_format pgtable_arm_s2; /* arm_s2.c */
+extern const struct pgtable_format pgtable_amd_v1; /* amd_v1.c */
+extern const struct pgtable_format pgtable_amd_v2; /* amd_v2.c */
+extern const struct pgtable_format pgtable_riscv_first; /* riscv_first.c */
+extern const struct pgtable_format pgtable_riscv_second; /* riscv_second.c */
+
+#endif

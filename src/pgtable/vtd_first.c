@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VT-d first stage: the page tables of x86-64, 4 and 5 level (VT-d 4.1, 3.6 and 9.7).
+ *
+ * What the levels say of R/W, U/S and XD is gathered in the state and judged at the leaf. The accessed flag of an entry that leads
+ * to a table is set when the walk goes through it, whatever comes below.
+ */
+#include <errno.h>
+
+#include "pgtable/vtd.h"
+#include "pgtable/walk.h"
+#include "util/bits.h"
+
+#define PRESENT BIT64(0)
+#define READ_WRITE BIT64(1)
+#define USER BIT64(2)
+#define ACCESSED BIT64(5)
+#define DIRTY BIT64(6)
+#define PAGE_SIZE_BIT BIT64(7)
+#define EXTENDED_ACCESSED BIT64(10)
+#define ADDRESS GENMASK64(51, 12)
+#define EXECUTE_DISABLE BIT64(63)
+
+/* Bits that an entry may not have. Of a large page's address bits below its size only PAT is none. */
+static uint64_t reserved_bits(const struct pgtable_config *config, unsigned int level, bool leaf)
+{
+	uint64_t reserved = ADDRESS & ~low_mask(config->output_lg2);
+
+	if (!(config->flags & VTD_FIRST_NXE))
+		reserved |= EXECUTE_DISABLE;
+	if (level > 2 || (level == 2 && !(config->flags & VTD_FIRST_1G)))
+		reserved |= PAGE_SIZE_BIT;
+	else if (leaf && level)
+		reserved |= GENMASK64(11 + 9 * level, 13);
+	return reserved;
+}
+
+static uint64_t accessed_bits(const struct pgtable_config *config)
+{
+	return config->flags & VTD_FIRST_EAFE ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
+}
+
+static int setup(struct pgtable *pgtable)
+{
+	struct pgtable_config *config = &pgtable->config;
+
+	if (config->levels != 4 && config->levels != 5)
+		return -EINVAL;
+	if (config->output_lg2 < 32 || config->output_lg2 > 52)
+		return -EINVAL;
+	config->input_lg2[0] = (uint8_t)(12 + 9 * config->levels);
+	config->base[0] &= ADDRESS;
+	pgtable->top[0] = (uint8_t)(config->levels - 1);
+	for (unsigned int level = 0; level < config->levels; level++)
+		pgtable->reserved[level] = reserved_bits(config, level, true);
+	pgtable->plain.value = PRESENT | accessed_bits(config);
+	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | reserved_bits(config, 1, false);
+	pgtable->plain.address = ADDRESS;
+	return 0;
+}
+
+PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
+				  struct pgtable_cursor *cursor)
+{
+	unsigned int above = 64U - pgtable->config.input_lg2[0];
+
+	(void)flags;
+	cursor->input = address << above >> above;
+	/* Canonical: all bits from the highest one of the width on are equal. */
+	return (uint64_t)((int64_t)(address << above) >> above) == address ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_RANGE;
+}
+
+/* What @flags' privilege may do with what has been gathered; @why not. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags, uint8_t *why)
+{
+	unsigned int access = UIOMMU_READ;
+
+	*why = UIOMMU_FAULT_PERMISSION;
+	if (flags & PGTABLE_USER && !(gathered & USER)) {
+		*why = UIOMMU_FAULT_PRIVILEGE;
+		return 0;
+	}
+	if (gathered & READ_WRITE || (!(flags & PGTABLE_USER) && !(pgtable->config.flags & VTD_FIRST_WPE)))
+		access |= UIOMMU_WRITE;
+	if (gathered & EXECUTE_DISABLE && /* gathered upside down: no level has set it */
+	    (flags & PGTABLE_USER || !(gathered & USER) || !(pgtable->config.flags & VTD_FIRST_SMEP)))
+		access |= UIOMMU_EXEC;
+	return access;
+}
+
+PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
+					  const struct pgtable_cursor *cursor)
+{
+	bool leaf = !cursor->level || entry & PAGE_SIZE_BIT;
+	uint64_t reserved = leaf ? pgtable->reserved[cursor->level] : reserved_bits(&pgtable->config, cursor->level, false);
+	struct pgtable_item item = {.kind = PGTABLE_FAULT, .reason = UIOMMU_FAULT_UNMAPPED};
+
+	if (unlikely(!(entry & PRESENT)))
+		return item;
+	item.reason = UIOMMU_FAULT_RESERVED;
+	if (unlikely(entry & reserved))
+		return item;
+	item.update = entry | accessed_bits(&pgtable->config);
+	if (!leaf) {
+		item.kind = PGTABLE_TABLE;
+		item.oa = entry & ADDRESS;
+		return item;
+	}
+	item.kind = PGTABLE_LEAF;
+	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
+	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
+	item.access = (uint8_t)permitted(pgtable, cursor->gathered & (entry ^ EXECUTE_DISABLE), flags, &item.reason);
+	if (flags & UIOMMU_WRITE)
+		item.update |= DIRTY;
+	item.clean = item.access & UIOMMU_WRITE && !(item.update & DIRTY);
+	item.attributes = (uint32_t)(entry & VTD_FIRST_ATTRIBUTES);
+	return item;
+}
+
+static const struct pgtable_shape shape = {
+	.granule_lg2 = 12,
+	.index_lg2 = 9,
+	.entry_lg2 = 3,
+	.flip = EXECUTE_DISABLE,
+	.begin = begin,
+	.decode = decode,
+};
+
+PGTABLE_WALKERS(walk, shape)
+
+const struct pgtable_format pgtable_vtd_first = {
+	.name = "VT-d first stage",
+	.stage = 1,
+	.setup = setup,
+	.walk_flat = walk_flat,
+	.walk_guest = walk_guest,
+};
