@@ -1,14 +1,63 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pgtable/pgtable.h"
 
+#include "util/bits.h"
 #include "util/util.h"
+
+/* No table is larger than this and not aligned to it. */
+enum { BLOCK_LEAST_LG2 = 20 };
+
+/* The largest naturally aligned block of addresses in @window; its mask, and 0 in *@first if there is none worth it. */
+static uint64_t window_block(const struct pgtable_window *window, uint64_t *first)
+{
+	uint64_t last = window->first + (window->length - 1);
+
+	if (!window->first && window->length == UINT64_MAX) {
+		*first = 0;
+		return UINT64_MAX;
+	}
+	for (unsigned int lg2 = 63; window->length && lg2 >= BLOCK_LEAST_LG2; lg2--) {
+		uint64_t low = low_mask(lg2), start = (window->first + low) & ~low;
+
+		if (start >= window->first && start <= last && last - start >= low) {
+			*first = start;
+			return low;
+		}
+	}
+	return 0;
+}
+
+/* Tables elsewhere are not plain, so that flat walkers need not look where each one is. */
+static void keep_near(struct pgtable *pgtable)
+{
+	uint64_t first = 0, block = window_block(&pgtable->memory.window, &first);
+	struct pgtable_plain *plain = &pgtable->plain;
+
+	if (!block) {
+		plain->mask = 0;
+		plain->value = 1;
+		return;
+	}
+	plain->mask |= plain->address & ~block >> pgtable->format->plain_shift;
+	plain->value |= first >> pgtable->format->plain_shift;
+	if (first >> pgtable->format->plain_shift & ~plain->address)
+		plain->mask = 0;
+}
 
 int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, const struct pgtable_config *config,
 		 const struct pgtable_memory *memory)
 {
-	*pgtable = (struct pgtable){.format = format, .memory = *memory, .config = *config};
-	pgtable->walk = memory->areas || memory->stage2 ? format->walk_guest : format->walk_flat;
-	return format->setup(pgtable);
+	bool flat = !memory->areas && !memory->stage2;
+	int error;
+
+	*pgtable = (struct pgtable){.format = format, .memory = *memory, .config = *config, .plain.value = 1};
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
+		pgtable->leaf[level].value = 1;
+	pgtable->walk = flat ? format->walk_flat : format->walk_guest;
+	error = format->setup(pgtable);
+	if (!error && flat)
+		keep_near(pgtable);
+	return error;
 }
 
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)

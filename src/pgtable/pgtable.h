@@ -34,11 +34,11 @@ struct pgtable_result {
 	uint64_t ipa; /* fault in stage 2: its input address */
 	uint8_t reason; /* enum uiommu_fault_reason */
 	uint8_t stage; /* fault: 1 or 2 */
-	uint8_t level; /* where the walk ended; also after a fault */
 	bool table; /* fault: while a table entry was to be read or updated, not for the data */
+	uint8_t level; /* where the walk ended; also after a fault */
+	uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this size */
 	uint8_t access; /* what may be done there with this privilege, enum uiommu_access */
 	bool clean; /* a write needs a walk of its own first, which sets the dirty bit */
-	uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this size */
 	uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
 	uint32_t attributes; /* memory type and the like, as the leaf entry has it: format specific */
 };
@@ -78,9 +78,10 @@ struct pgtable_config {
 /* Formats are named by pointers to these. */
 struct pgtable_format {
 	const char *name;
-	unsigned int stage; /* 1 or 2 */
+	uint8_t stage; /* 1 or 2 */
+	uint8_t plain_shift; /* of the addresses in plain entries */
 	/*
-	 * Fill in what walks need from pgtable->config, which has been set: top[], plain, and what else the format uses. 0, -EINVAL
+	 * Fill in what walks need from pgtable->config, which has been set: top[], and what the format uses. 0, -EINVAL
 	 * (a value that the specification does not define), -EOPNOTSUPP (one that is not offered).
 	 */
 	int (*setup)(struct pgtable *pgtable);
@@ -98,13 +99,20 @@ struct pgtable_plain {
 	uint64_t address;
 };
 
-enum { PGTABLE_LEVELS = 6 };
+enum { PGTABLE_LEVELS = 6, PGTABLE_PLAIN_LEAVES = 3 };
 
 struct pgtable {
 	pgtable_walk_fn *walk;
 	const struct pgtable_format *format;
 	struct pgtable_memory memory;
 	struct pgtable_plain plain; /* mask 0 and value 1: none is */
+	struct pgtable_plain
+		leaf[PGTABLE_PLAIN_LEAVES]; /* the same of leaves, by level: there is nothing to check but permissions, */
+	uint64_t dirty; /* and that all of these are set for a write */
+	uint64_t beyond; /* bits of input addresses that have to be 0, after the addition of */
+	uint64_t sign; /* what makes canonical addresses be so */
+	uint64_t keep; /* the format's own */
+	uint64_t copy;
 	uint64_t reserved[PGTABLE_LEVELS]; /* if the format likes: bits that have to be 0 in a leaf, by level */
 	uint8_t top[2]; /* level of the top table */
 	struct pgtable_config config;

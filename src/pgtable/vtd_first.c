@@ -50,42 +50,44 @@ static int setup(struct pgtable *pgtable)
 		return -EINVAL;
 	config->input_lg2[0] = (uint8_t)(12 + 9 * config->levels);
 	config->base[0] &= ADDRESS;
+	pgtable->beyond = ~low_mask(config->input_lg2[0]);
+	pgtable->sign = BIT64(config->input_lg2[0] - 1);
 	pgtable->top[0] = (uint8_t)(config->levels - 1);
 	for (unsigned int level = 0; level < config->levels; level++)
 		pgtable->reserved[level] = reserved_bits(config, level, true);
 	pgtable->plain.value = PRESENT | accessed_bits(config);
-	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | reserved_bits(config, 1, false);
+	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | EXECUTE_DISABLE | reserved_bits(config, 1, false);
 	pgtable->plain.address = ADDRESS;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		struct pgtable_plain *leaf = &pgtable->leaf[level];
+
+		leaf->value = PRESENT | accessed_bits(config) | (level ? PAGE_SIZE_BIT : 0);
+		leaf->mask = leaf->value | pgtable->reserved[level];
+		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
+	}
+	pgtable->dirty = DIRTY;
+	pgtable->keep = config->flags & VTD_FIRST_WPE ? 0 : UIOMMU_WRITE; /* with privilege, even so */
+	pgtable->copy = config->flags & VTD_FIRST_SMEP ? USER : 0; /* forbids execution with privilege */
 	return 0;
 }
 
 PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
 				  struct pgtable_cursor *cursor)
 {
-	unsigned int above = 64U - pgtable->config.input_lg2[0];
-
 	(void)flags;
-	cursor->input = address << above >> above;
-	/* Canonical: all bits from the highest one of the width on are equal. */
-	return (uint64_t)((int64_t)(address << above) >> above) == address ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_RANGE;
+	return pgtable_begin(pgtable, address, cursor);
 }
 
-/* What @flags' privilege may do with what has been gathered; @why not. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags, uint8_t *why)
-{
-	unsigned int access = UIOMMU_READ;
+_Static_assert((int)READ_WRITE == UIOMMU_WRITE && (int)USER == UIOMMU_EXEC, "permitted");
 
-	*why = UIOMMU_FAULT_PERMISSION;
-	if (flags & PGTABLE_USER && !(gathered & USER)) {
-		*why = UIOMMU_FAULT_PRIVILEGE;
-		return 0;
-	}
-	if (gathered & READ_WRITE || (!(flags & PGTABLE_USER) && !(pgtable->config.flags & VTD_FIRST_WPE)))
-		access |= UIOMMU_WRITE;
-	if (gathered & EXECUTE_DISABLE && /* gathered upside down: no level has set it */
-	    (flags & PGTABLE_USER || !(gathered & USER) || !(pgtable->config.flags & VTD_FIRST_SMEP)))
-		access |= UIOMMU_EXEC;
-	return access;
+/* What the request's privilege may do. XD has been gathered upside down; see setup() for keep and copy. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
+{
+	unsigned int access = UIOMMU_READ | (unsigned int)(gathered & READ_WRITE) | (unsigned int)(gathered >> 63) << 2;
+
+	if (flags & PGTABLE_USER)
+		return gathered & USER ? access : 0;
+	return (access | (unsigned int)pgtable->keep) & ~(unsigned int)(gathered & pgtable->copy);
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
@@ -109,7 +111,8 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.kind = PGTABLE_LEAF;
 	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
-	item.access = (uint8_t)permitted(pgtable, cursor->gathered & (entry ^ EXECUTE_DISABLE), flags, &item.reason);
+	item.access = (uint8_t)permitted(pgtable, cursor->gathered & (entry ^ EXECUTE_DISABLE), flags);
+	item.reason = item.access ? UIOMMU_FAULT_PERMISSION : UIOMMU_FAULT_PRIVILEGE;
 	if (flags & UIOMMU_WRITE)
 		item.update |= DIRTY;
 	item.clean = item.access & UIOMMU_WRITE && !(item.update & DIRTY);
@@ -122,6 +125,8 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.flip = EXECUTE_DISABLE,
+	.attributes = VTD_FIRST_ATTRIBUTES,
+	.access = permitted,
 	.begin = begin,
 	.decode = decode,
 };

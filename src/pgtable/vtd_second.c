@@ -21,6 +21,7 @@
 #define ADDRESS GENMASK64(51, 12)
 #define ALWAYS_RESERVED BIT64(62)
 
+_Static_assert((int)VTD_SECOND_EXECUTE == (int)EXECUTE, "keep");
 _Static_assert(READ == UIOMMU_READ && WRITE == UIOMMU_WRITE && EXECUTE == UIOMMU_EXEC, "permissions are the API's bits");
 
 static uint64_t reserved_bits(const struct pgtable_config *config, unsigned int level, bool leaf)
@@ -46,6 +47,7 @@ static int setup(struct pgtable *pgtable)
 		return -EINVAL;
 	config->input_lg2[0] = (uint8_t)(12 + 9 * config->levels);
 	config->base[0] &= ADDRESS;
+	pgtable->beyond = ~low_mask(config->input_lg2[0]);
 	pgtable->top[0] = (uint8_t)(config->levels - 1);
 	for (unsigned int level = 0; level < config->levels; level++)
 		pgtable->reserved[level] = reserved_bits(config, level, true);
@@ -53,6 +55,16 @@ static int setup(struct pgtable *pgtable)
 	pgtable->plain.value = READ | WRITE | (config->flags & VTD_SECOND_AD ? ACCESSED : 0);
 	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | reserved_bits(config, 1, false);
 	pgtable->plain.address = ADDRESS;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		struct pgtable_plain *leaf = &pgtable->leaf[level];
+
+		leaf->value = READ | (level ? PAGE_SIZE_BIT : 0) | (config->flags & VTD_SECOND_AD ? ACCESSED : 0);
+		leaf->mask = leaf->value | pgtable->reserved[level];
+		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
+	}
+	pgtable->dirty = config->flags & VTD_SECOND_AD ? DIRTY : 0;
+	pgtable->keep = READ | WRITE | (config->flags & VTD_SECOND_EXECUTE);
+	pgtable->copy = config->flags & VTD_SECOND_EXECUTE ? 0 : READ;
 	return 0;
 }
 
@@ -60,16 +72,14 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 				  struct pgtable_cursor *cursor)
 {
 	(void)flags;
-	cursor->input = address;
-	return address >> pgtable->config.input_lg2[0] ? UIOMMU_FAULT_RANGE : UIOMMU_FAULT_NONE;
+	return pgtable_begin(pgtable, address, cursor);
 }
 
-/* With what has been gathered above, all levels' X or, where that means nothing, R. */
-PGTABLE_INLINE unsigned int permitted(uint64_t gathered, bool executes)
+/* X is that of all levels or, where it means nothing, R: @copy is one of the two (setup). */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
 {
-	unsigned int access = gathered & (UIOMMU_READ | UIOMMU_WRITE);
-
-	return access | (unsigned int)(executes ? gathered & EXECUTE : (gathered & READ) << 2);
+	(void)flags;
+	return (unsigned int)((gathered & pgtable->keep) | (gathered & pgtable->copy) << 2);
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
@@ -95,7 +105,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.reason = UIOMMU_FAULT_PERMISSION;
 	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
-	item.access = (uint8_t)permitted(cursor->gathered & entry, executes);
+	item.access = (uint8_t)permitted(pgtable, cursor->gathered & entry, flags);
 	if (sets && flags & UIOMMU_WRITE)
 		item.update |= DIRTY;
 	item.clean = sets && item.access & UIOMMU_WRITE && !(item.update & DIRTY);
@@ -107,6 +117,8 @@ static const struct pgtable_shape shape = {
 	.granule_lg2 = 12,
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
+	.attributes = VTD_SECOND_ATTRIBUTES,
+	.access = permitted,
 	.begin = begin,
 	.decode = decode,
 };

@@ -39,7 +39,6 @@ struct pgtable_item {
 
 /* Where a walk is. */
 struct pgtable_cursor {
-	uint64_t table; /* address of the table */
 	uint64_t input; /* the input address, without what is above the table's width */
 	uint64_t gathered; /* AND of the entries above, each after exclusive or with the shape's @flip; at the top all ones */
 	unsigned int level;
@@ -54,13 +53,18 @@ struct pgtable_shape {
 	bool skips; /* a table may lead to one more than a level down; address bits of the levels left out have to be 0 */
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
-	uint64_t flip; /* bits of entries that gather by OR: gathered upside down */
+	uint64_t flip; /* bits of entries that gather by OR: gathered upside down; 0 in plain tables' entries */
+	uint32_t attributes; /* plain leaves: the bits that are */
+	/* What may be done, by all entries together; NULL: no leaf is plain. */
+	unsigned int (*access)(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags);
 	/* Check the address and set input and half of @cursor. A reason. */
 	unsigned int (*begin)(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_cursor *cursor);
 	/* Judge an entry of cursor->level that is not plain. */
 	struct pgtable_item (*decode)(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 				      const struct pgtable_cursor *cursor);
 };
+
+enum { PGTABLE_USUAL_TOP = 3 }; /* four levels: that shift is a constant */
 
 enum { PGTABLE_LOSSES = 64 }; /* of one entry's compare-and-swap: then somebody is playing with us */
 
@@ -76,34 +80,43 @@ static __attribute__((noinline, cold, unused)) void pgtable_fault(const struct p
 	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
 
-/* Another window that has @address, @size bytes of it. */
-static __attribute__((noinline, unused)) bool pgtable_window_find(const struct areas *areas, uint64_t address, uint64_t size,
-								  struct pgtable_window *window)
+/* Where @size bytes at @address are mapped, for @access; or NULL, and *@reason. */
+PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable_memory *memory, bool flat, uint64_t address, uint64_t size,
+				     unsigned int access, unsigned int *reason)
 {
-	const struct area *area = areas ? areas_find(areas, address) : NULL;
+	const struct pgtable_window *window = &memory->window;
+	const struct area *area;
 
-	if (!area || !area->resident || !(area->access & UIOMMU_READ) || area->last - address < size - 1)
-		return false;
-	*window =
-		(struct pgtable_window){area->start, area->last - area->start + 1, area->host, (area->access & UIOMMU_WRITE) != 0};
-	return true;
+	*reason = UIOMMU_FAULT_MEMORY;
+	if (!flat && memory->areas) {
+		area = areas_find(memory->areas, address);
+		if (unlikely(!area || !area->resident || !(area->access & UIOMMU_READ) || area->last - address < size - 1))
+			return NULL;
+		*reason = UIOMMU_FAULT_UPDATE;
+		return (area->access & access) == access ? area->host + (address - area->start) : NULL;
+	}
+	if (unlikely(address - window->first >= window->length))
+		return NULL;
+	*reason = UIOMMU_FAULT_UPDATE;
+	return likely(!(access & UIOMMU_WRITE) || window->writable) ? window->host + (address - window->first) : NULL;
 }
 
 /* How far a walk came, for what may fail in it. */
 struct pgtable_place {
-	uint64_t address; /* of the entry */
-	uint8_t *host; /* the same */
+	uint64_t table; /* address of the table */
+	uint64_t offset; /* of the entry in it */
+	uint8_t *host; /* of the entry */
 	unsigned int level;
 	unsigned int fetches;
 };
 
 /* Set place->host. @access: READ, or with WRITE to change the entry. False: the fault has been told. */
 PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, bool flat, unsigned int size, unsigned int access,
-				  unsigned int flags, struct pgtable_window *window, struct pgtable_place *place,
-				  struct pgtable_result *out)
+				  unsigned int flags, struct pgtable_place *place, struct pgtable_result *out)
 {
 	const struct pgtable *stage2 = pgtable->memory.stage2;
-	uint64_t address = place->address;
+	uint64_t address = place->table + place->offset;
+	unsigned int reason;
 
 	if (!flat && stage2) {
 		stage2->walk(stage2, address, access | (flags & PGTABLE_QUIET), out);
@@ -117,17 +130,11 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, bool flat, unsi
 		}
 		address = out->oa;
 	}
-	if (unlikely(address - window->first >= window->length)) {
-		struct pgtable_window found;
-
-		if (flat || !pgtable_window_find(pgtable->memory.areas, address, size, &found)) {
-			pgtable_fault(pgtable, out, UIOMMU_FAULT_MEMORY, true, place->level, place->fetches);
-			return false;
-		}
-		*window = found;
-	}
-	place->host = window->host + (address - window->first);
-	return true;
+	place->host = pgtable_host(&pgtable->memory, flat, address, size, access, &reason);
+	if (likely(place->host))
+		return true;
+	pgtable_fault(pgtable, out, reason, true, place->level, place->fetches);
+	return false;
 }
 
 PGTABLE_INLINE bool pgtable_load(const uint8_t *host, unsigned int entry_lg2, uint64_t *entry)
@@ -159,8 +166,8 @@ PGTABLE_INLINE bool pgtable_swap(uint8_t *host, unsigned int entry_lg2, uint64_t
  * access is not changed.
  */
 PGTABLE_INLINE bool pgtable_judge(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable, uint64_t entry,
-				  unsigned int flags, const struct pgtable_cursor *cursor, struct pgtable_window *window,
-				  struct pgtable_place *place, struct pgtable_item *item, struct pgtable_result *out)
+				  unsigned int flags, const struct pgtable_cursor *cursor, struct pgtable_place *place,
+				  struct pgtable_item *item, struct pgtable_result *out)
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC), size = 1U << shape->entry_lg2;
 	uint64_t seen;
@@ -173,11 +180,10 @@ PGTABLE_INLINE bool pgtable_judge(const struct pgtable_shape *shape, bool flat, 
 		}
 		if (likely(item->update == entry) || flags & PGTABLE_QUIET)
 			return true;
-		if (!losses && !pgtable_reach(pgtable, flat, size, UIOMMU_READ | UIOMMU_WRITE, flags, window, place, out))
+		if (!losses && !pgtable_reach(pgtable, flat, size, UIOMMU_READ | UIOMMU_WRITE, flags, place, out))
 			return false;
 		seen = entry;
-		if (unlikely(!window->writable || losses == PGTABLE_LOSSES ||
-			     !pgtable_swap(place->host, shape->entry_lg2, &seen, item->update))) {
+		if (unlikely(losses == PGTABLE_LOSSES || !pgtable_swap(place->host, shape->entry_lg2, &seen, item->update))) {
 			pgtable_fault(pgtable, out, UIOMMU_FAULT_UPDATE, true, cursor->level, place->fetches);
 			return false;
 		}
@@ -208,6 +214,43 @@ PGTABLE_INLINE bool pgtable_is_plain(const struct pgtable_shape *shape, const st
 	return (entry & pgtable->plain.mask) == value;
 }
 
+/* A leaf that can be used as it is. */
+PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t entry,
+				       uint64_t address, unsigned int level, unsigned int flags, uint64_t gathered,
+				       unsigned int fetches, struct pgtable_result *out)
+{
+	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
+	const struct pgtable_plain *leaf = &pgtable->leaf[level];
+	unsigned int access;
+	bool clean;
+
+	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES || unlikely((entry & leaf->mask) != leaf->value))
+		return false;
+	access = shape->access(pgtable, (gathered | shape->flip) & (entry ^ shape->flip), flags);
+	clean = (entry & pgtable->dirty) != pgtable->dirty;
+	if (unlikely(need & ~access) || unlikely(clean && flags & UIOMMU_WRITE))
+		return false;
+	out->oa = (entry & leaf->address) << shape->plain_shift | (address & low_mask(page_lg2));
+	out->reason = UIOMMU_FAULT_NONE;
+	out->stage = 0;
+	out->table = false;
+	out->level = (uint8_t)level;
+	out->page_lg2 = (uint8_t)page_lg2;
+	out->access = (uint8_t)access;
+	out->clean = clean && access & UIOMMU_WRITE;
+	out->fetches = (uint8_t)fetches;
+	out->attributes = (uint32_t)entry & shape->attributes;
+	return true;
+}
+
+/* Usual begin(). */
+PGTABLE_INLINE unsigned int pgtable_begin(const struct pgtable *pgtable, uint64_t address, struct pgtable_cursor *cursor)
+{
+	cursor->input = address & ~pgtable->beyond;
+	return (address + pgtable->sign) & pgtable->beyond ? UIOMMU_FAULT_RANGE : UIOMMU_FAULT_NONE;
+}
+
 PGTABLE_INLINE void pgtable_done(const struct pgtable_cursor *cursor, const struct pgtable_item *item, unsigned int fetches,
 				 struct pgtable_result *out)
 {
@@ -221,26 +264,50 @@ PGTABLE_INLINE void pgtable_done(const struct pgtable_cursor *cursor, const stru
 	out->attributes = item->attributes;
 }
 
-/* The entry's place in cursor->table, which is not the top table. */
-PGTABLE_INLINE uint64_t pgtable_place_in(const struct pgtable_shape *shape, const struct pgtable_cursor *cursor)
+/* Where the input's entry is in the top table, which may be larger than others: all bits. */
+PGTABLE_INLINE uint64_t pgtable_top_offset(const struct pgtable_shape *shape, uint64_t input, unsigned int level)
 {
-	unsigned int shift = shape->granule_lg2 + cursor->level * shape->index_lg2;
-
-	return cursor->table + ((cursor->input >> shift & low_mask(shape->index_lg2)) << shape->entry_lg2);
+	return input >> (shape->granule_lg2 + level * shape->index_lg2) << shape->entry_lg2;
 }
 
-/* Go on from @entry, which has been read at @place and is in need of care, to the end. */
-PGTABLE_INLINE void pgtable_walk_on(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable, unsigned int flags,
-				    const struct pgtable_cursor *from, const struct pgtable_place *at, uint64_t entry,
-				    struct pgtable_result *out)
+/* And in any other one. */
+PGTABLE_INLINE uint64_t pgtable_offset(const struct pgtable_shape *shape, uint64_t input, unsigned int level)
 {
-	struct pgtable_window window = pgtable->memory.window;
-	struct pgtable_cursor cursor = *from;
-	struct pgtable_place place = *at;
-	struct pgtable_item item;
+	return (input >> (shape->granule_lg2 + level * shape->index_lg2) & low_mask(shape->index_lg2)) << shape->entry_lg2;
+}
 
-	for (;;) {
-		if (!pgtable_judge(shape, flat, pgtable, entry, flags, &cursor, &window, &place, &item, out))
+/* Read the entry at @place. False: the fault has been told. */
+PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable, unsigned int flags,
+				  struct pgtable_place *place, uint64_t *entry, struct pgtable_result *out)
+{
+	if (unlikely(!pgtable_reach(pgtable, flat, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
+		return false;
+	place->fetches++;
+	if (likely(pgtable_load(place->host, shape->entry_lg2, entry)))
+		return true;
+	pgtable_fault(pgtable, out, UIOMMU_FAULT_MEMORY, true, place->level, place->fetches);
+	return false;
+}
+
+/* With all care. */
+PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable,
+					   uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	struct pgtable_cursor cursor = {.gathered = UINT64_MAX};
+	unsigned int reason = shape->begin(pgtable, address, flags, &cursor);
+	struct pgtable_place place = {.table = pgtable->config.base[cursor.half]};
+	struct pgtable_item item;
+	uint64_t entry;
+
+	cursor.level = place.level = pgtable->top[cursor.half];
+	if (reason) {
+		pgtable_fault(pgtable, out, reason, false, cursor.level, 0);
+		return;
+	}
+	for (place.offset = pgtable_top_offset(shape, cursor.input, cursor.level);;
+	     place.offset = pgtable_offset(shape, cursor.input, cursor.level)) {
+		if (!pgtable_fetch(shape, flat, pgtable, flags, &place, &entry, out) ||
+		    !pgtable_judge(shape, flat, pgtable, entry, flags, &cursor, &place, &item, out))
 			return;
 		if (item.kind == PGTABLE_LEAF)
 			break;
@@ -248,116 +315,96 @@ PGTABLE_INLINE void pgtable_walk_on(const struct pgtable_shape *shape, bool flat
 			pgtable_fault(pgtable, out, UIOMMU_FAULT_RESERVED, false, cursor.level, place.fetches);
 			return;
 		}
-		cursor.table = item.oa;
 		cursor.gathered &= item.update ^ shape->flip;
-		cursor.level = shape->skips ? item.next : cursor.level - 1;
-		place.address = pgtable_place_in(shape, &cursor);
-		place.level = cursor.level;
-		if (!pgtable_reach(pgtable, flat, 1U << shape->entry_lg2, UIOMMU_READ, flags, &window, &place, out))
-			return;
-		place.fetches++;
-		if (!pgtable_load(place.host, shape->entry_lg2, &entry)) {
-			pgtable_fault(pgtable, out, UIOMMU_FAULT_MEMORY, true, cursor.level, place.fetches);
-			return;
-		}
+		cursor.level = place.level = shape->skips ? item.next : cursor.level - 1;
+		place.table = item.oa;
 	}
 	pgtable_done(&cursor, &item, place.fetches, out);
 }
 
-typedef void pgtable_walk_on_fn(const struct pgtable *pgtable, unsigned int flags, const struct pgtable_cursor *from,
-				const struct pgtable_place *at, uint64_t entry, struct pgtable_result *out);
+/* Where a quick walk stands after a level. */
+enum pgtable_glance { PGTABLE_DOWN, PGTABLE_DONE, PGTABLE_CARE };
 
 /*
- * One level, whose number is a constant here. True: go on one level down. Otherwise the walk is over. Entries that need no care, or
- * are leaves with nothing to set, end here; the rest is @on's.
+ * One level, whose number is a constant here, as long as entries are plain. If @flat the place is in the window; of the place only
+ * table, offset and fetches matter, and of these @fetches not if @flat.
  */
-PGTABLE_INLINE bool pgtable_step(const struct pgtable_shape *shape, bool flat, pgtable_walk_on_fn *on,
-				 const struct pgtable *pgtable, unsigned int level, unsigned int flags,
-				 struct pgtable_cursor *cursor, struct pgtable_window *window, struct pgtable_place *place,
-				 struct pgtable_result *out)
+PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable,
+						  uint64_t address, unsigned int level, unsigned int top, unsigned int flags,
+						  uint64_t *gathered, const struct pgtable_window *window,
+						  struct pgtable_place *place, struct pgtable_result *out)
 {
-	struct pgtable_item item;
 	uint64_t entry;
 
-	cursor->level = place->level = level;
-	if (unlikely(!pgtable_reach(pgtable, flat, 1U << shape->entry_lg2, UIOMMU_READ, flags, window, place, out)))
-		return false;
-	place->fetches++;
-	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry))) {
-		pgtable_fault(pgtable, out, UIOMMU_FAULT_MEMORY, true, level, place->fetches);
-		return false;
-	}
+	/* What depends on the entry before is added last. */
+	if (flat)
+		place->host = (uint8_t *)((uintptr_t)window->host - window->first + place->offset + place->table);
+	else if (unlikely(!pgtable_reach(pgtable, flat, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
+		return PGTABLE_CARE;
+	place->fetches = flat ? top + 1 - level : place->fetches + 1;
+	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
+		return PGTABLE_CARE;
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
-		cursor->table = (entry & pgtable->plain.address) << shape->plain_shift;
-		cursor->gathered &= entry ^ shape->flip;
-		cursor->level = level - 1;
-		place->address = pgtable_place_in(shape, cursor);
-		return true;
+		*gathered &= entry; /* it has no bit of @flip */
+		place->table = (entry & pgtable->plain.address) << shape->plain_shift;
+		place->offset = pgtable_offset(shape, address, level - 1);
+		return PGTABLE_DOWN;
 	}
-	item = shape->decode(pgtable, entry, flags, cursor);
-	if (likely(item.kind == PGTABLE_LEAF && item.update == entry &&
-		   !(flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC) & ~(unsigned int)item.access)))
-		pgtable_done(cursor, &item, place->fetches, out);
-	else
-		on(pgtable, flags, &(struct pgtable_cursor){cursor->table, cursor->input, cursor->gathered, level, cursor->half},
-		   &(struct pgtable_place){place->address, place->host, level, place->fetches}, entry, out);
+	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, *gathered, place->fetches, out) ? PGTABLE_DONE
+														: PGTABLE_CARE;
+}
+
+/* False: it takes care; nothing has been done. */
+PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable,
+					 uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	struct pgtable_window window = pgtable->memory.window;
+	struct pgtable_cursor cursor = {.half = 0};
+	unsigned int reason = shape->begin(pgtable, address, flags, &cursor), top = pgtable->top[cursor.half];
+	struct pgtable_place place = {.table = pgtable->config.base[cursor.half]};
+	uint64_t gathered = UINT64_MAX;
+	enum pgtable_glance seen;
+
+	if (unlikely(reason))
+		return false;
+	place.offset = pgtable_top_offset(shape, cursor.input, PGTABLE_USUAL_TOP);
+	if (unlikely(top != PGTABLE_USUAL_TOP))
+		place.offset = pgtable_top_offset(shape, cursor.input, top);
+	/* The tables of plain entries are in the window (pgtable_init). */
+	if (flat && unlikely(place.table + place.offset - window.first >= window.length))
+		return false;
+#define PGTABLE_GLANCE(level)                                                                                                      \
+	do {                                                                                                                       \
+		seen = pgtable_glance(shape, flat, pgtable, address, level, top, flags, &gathered, &window, &place, out);          \
+		if (seen != PGTABLE_DOWN)                                                                                          \
+			return seen == PGTABLE_DONE;                                                                               \
+	} while (0)
+	if (unlikely(top > PGTABLE_USUAL_TOP)) {
+		if (top > PGTABLE_USUAL_TOP + 1)
+			PGTABLE_GLANCE(5);
+		PGTABLE_GLANCE(4);
+	}
+	if (likely(top >= PGTABLE_USUAL_TOP))
+		PGTABLE_GLANCE(3);
+	if (likely(top >= 2))
+		PGTABLE_GLANCE(2);
+	if (likely(top >= 1))
+		PGTABLE_GLANCE(1);
+	PGTABLE_GLANCE(0);
+#undef PGTABLE_GLANCE
 	return false;
 }
 
-PGTABLE_INLINE void pgtable_walk_shape(const struct pgtable_shape *shape, bool flat, pgtable_walk_on_fn *on,
-				       const struct pgtable *pgtable, uint64_t address, unsigned int flags,
-				       struct pgtable_result *out)
-{
-	struct pgtable_window window = pgtable->memory.window;
-	struct pgtable_cursor cursor = {.input = address, .gathered = UINT64_MAX};
-	struct pgtable_place place = {.fetches = 0};
-	unsigned int reason = shape->begin(pgtable, address, flags, &cursor), top = pgtable->top[cursor.half];
-
-	if (unlikely(reason)) {
-		pgtable_fault(pgtable, out, reason, false, top, 0);
-		return;
-	}
-	/* All of the address's bits: the top table may be larger than others. */
-	place.address = pgtable->config.base[cursor.half] +
-			(cursor.input >> (shape->granule_lg2 + top * shape->index_lg2) << shape->entry_lg2);
-#define PGTABLE_STEP(level) pgtable_step(shape, flat, on, pgtable, level, flags, &cursor, &window, &place, out)
-	switch (top) {
-	case 5:
-		if (!PGTABLE_STEP(5))
-			return;
-		__attribute__((fallthrough));
-	case 4:
-		if (!PGTABLE_STEP(4))
-			return;
-		__attribute__((fallthrough));
-	case 3:
-		if (!PGTABLE_STEP(3))
-			return;
-		__attribute__((fallthrough));
-	case 2:
-		if (!PGTABLE_STEP(2))
-			return;
-		__attribute__((fallthrough));
-	case 1:
-		if (!PGTABLE_STEP(1))
-			return;
-		__attribute__((fallthrough));
-	default:
-		PGTABLE_STEP(0);
-	}
-#undef PGTABLE_STEP
-}
-
 #define PGTABLE_WALKER(name, shape, flat)                                                                                          \
-	static __attribute__((noinline)) void name##_on(const struct pgtable *pgtable, unsigned int flags,                         \
-							const struct pgtable_cursor *from, const struct pgtable_place *at,         \
-							uint64_t entry, struct pgtable_result *out)                                \
+	static __attribute__((noinline)) void name##_carefully(const struct pgtable *pgtable, uint64_t address,                    \
+							       unsigned int flags, struct pgtable_result *out)                     \
 	{                                                                                                                          \
-		pgtable_walk_on(&(shape), flat, pgtable, flags, from, at, entry, out);                                             \
+		pgtable_walk_carefully(&(shape), flat, pgtable, address, flags, out);                                              \
 	}                                                                                                                          \
 	static void name(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)          \
 	{                                                                                                                          \
-		pgtable_walk_shape(&(shape), flat, name##_on, pgtable, address, flags, out);                                       \
+		if (unlikely(!pgtable_walk_quickly(&(shape), flat, pgtable, address, flags, out)))                                 \
+			name##_carefully(pgtable, address, flags, out);                                                            \
 	}
 
 /* name_flat and name_guest. */
