@@ -63,7 +63,7 @@ UIOMMU_API void uiommu_device_put(struct uiommu_device *device);
 /**
  * enum uiommu_hwpt_type - what an HWPT is.
  * @UIOMMU_HWPT_PAGING: an IOAS, seen by devices
- * @UIOMMU_HWPT_NESTED: a guest's stage 1 on a paging HWPT
+ * @UIOMMU_HWPT_NESTED: a guest's tables on a paging HWPT; made by uiommu_hwpt_alloc_nested() only (nested.h)
  * @UIOMMU_HWPT_SVA: a process's own page table; made by uiommu_bind() only
  */
 enum uiommu_hwpt_type {
@@ -84,6 +84,9 @@ enum uiommu_hwpt_flags {
 	UIOMMU_HWPT_PASID = 8,
 };
 
+/** UIOMMU_IOTLB_NONE - cache no translations. */
+#define UIOMMU_IOTLB_NONE UINT32_MAX
+
 /**
  * struct uiommu_hwpt_alloc - a new HWPT.
  * @size: sizeof(struct uiommu_hwpt_alloc)
@@ -91,7 +94,8 @@ enum uiommu_hwpt_flags {
  * @type: PAGING
  * @parent_id: PAGING: the IOAS
  * @fault_queue_id: with FAULT: the queue
- * @reserved: 0
+ * @iotlb_entries: with NEST_PARENT: how many translations are cached of all that are nested on it, at least; 0: 16384,
+ *                 %UIOMMU_IOTLB_NONE: none
  */
 struct uiommu_hwpt_alloc {
 	uint32_t size;
@@ -99,7 +103,7 @@ struct uiommu_hwpt_alloc {
 	uint32_t type;
 	uint32_t parent_id;
 	uint32_t fault_queue_id;
-	uint32_t reserved;
+	uint32_t iotlb_entries;
 };
 
 /**
@@ -108,7 +112,8 @@ struct uiommu_hwpt_alloc {
  * @alloc: what it is
  * @out_id: its id
  *
- * Return: 0, -EINVAL (size, parent of the wrong type), -E2BIG, -EOPNOTSUPP (flag or type, FAULT with NEST_PARENT), -ENOENT (no such
+ * Return: 0, -EINVAL (size, parent of the wrong type), -E2BIG, -EOPNOTSUPP (flag or type, FAULT with NEST_PARENT, iotlb_entries
+ * without it or above 2^24), -ENOENT (no such
  * parent or queue), -ENOMEM.
  */
 UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id);

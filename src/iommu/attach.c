@@ -25,6 +25,7 @@ static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt,
 	attach->device = device;
 	attach->hwpt = hwpt;
 	attach->data.space = hwpt->space;
+	attach->data.stages = hwpt->parent ? &hwpt->stages : NULL;
 	attach->data.sink = hwpt->queue ? &hwpt->queue->sink : NULL;
 	attach->data.device_id = device->object.id;
 	attach->data.pasid = pasid;
@@ -321,7 +322,7 @@ static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool
 		object_put(target);
 		if (!hwpt)
 			return -ENOMEM;
-	} else if (target->type == UIOMMU_OBJECT_HWPT_PAGING) {
+	} else if (target->type == UIOMMU_OBJECT_HWPT_PAGING || target->type == UIOMMU_OBJECT_HWPT_NESTED) {
 		hwpt = object_hwpt(target);
 	} else {
 		object_put(target);

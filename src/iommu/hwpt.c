@@ -37,6 +37,19 @@ struct hwpt *hwpt_alloc_paging(struct ioas *ioas, struct fault_queue *queue, uin
 	return hwpt;
 }
 
+struct hwpt *hwpt_alloc_nested(struct hwpt *parent, struct fault_queue *queue, uint32_t flags)
+{
+	struct hwpt *hwpt = hwpt_make(parent->object.context, UIOMMU_OBJECT_HWPT_NESTED, queue, flags);
+
+	if (!hwpt)
+		return NULL;
+	hwpt->parent = parent;
+	hwpt->ioas = parent->ioas;
+	hwpt->space = parent->space;
+	object_use(&parent->object);
+	return hwpt;
+}
+
 struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *process, struct fault_queue *queue)
 {
 	struct hwpt *hwpt = hwpt_make(context, UIOMMU_OBJECT_HWPT_SVA, queue, UIOMMU_HWPT_PASID);
@@ -55,7 +68,11 @@ void hwpt_end(struct object *object)
 {
 	struct hwpt *hwpt = object_hwpt(object);
 
-	if (hwpt->ioas) {
+	if (hwpt->parent) {
+		nested_end(hwpt);
+		object_unuse(&hwpt->parent->object);
+	} else if (hwpt->ioas) {
+		nest_parent_end(hwpt);
 		object_clear_at(object, &hwpt->ioas->automatic);
 		object_unuse(&hwpt->ioas->object);
 	} else {
@@ -79,32 +96,54 @@ static int check_alloc(const struct uiommu_hwpt_alloc *alloc)
 {
 	const uint32_t known = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID;
 
-	if (alloc->type != UIOMMU_HWPT_PAGING || alloc->flags & ~known || alloc->reserved)
+	if (alloc->type != UIOMMU_HWPT_PAGING || alloc->flags & ~known)
+		return -EOPNOTSUPP;
+	if (alloc->iotlb_entries && !(alloc->flags & UIOMMU_HWPT_NEST_PARENT))
+		return -EOPNOTSUPP;
+	if (alloc->iotlb_entries > IOTLB_ENTRIES_MAX && alloc->iotlb_entries != UIOMMU_IOTLB_NONE)
 		return -EOPNOTSUPP;
 	if (alloc->flags & UIOMMU_HWPT_FAULT && alloc->flags & UIOMMU_HWPT_NEST_PARENT)
 		return -EOPNOTSUPP;
 	return 0;
 }
 
+int hwpt_queue_get(struct uiommu_context *context, uint32_t flags, uint32_t queue_id, struct fault_queue **out)
+{
+	struct object *object;
+
+	*out = NULL;
+	if (!(flags & UIOMMU_HWPT_FAULT))
+		return 0;
+	object = object_get(context, queue_id, UIOMMU_OBJECT_FAULT_QUEUE);
+	if (!object)
+		return -ENOENT;
+	*out = container_of(object, struct fault_queue, object);
+	return 0;
+}
+
 /* Inside a call of the parent. */
 static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id)
 {
-	struct object *queue = NULL;
+	struct fault_queue *queue;
 	struct hwpt *hwpt;
+	int error;
 
 	if (parent->type != UIOMMU_OBJECT_IOAS)
 		return -EINVAL;
-	if (alloc->flags & UIOMMU_HWPT_FAULT) {
-		queue = object_get(parent->context, alloc->fault_queue_id, UIOMMU_OBJECT_FAULT_QUEUE);
-		if (!queue)
-			return -ENOENT;
-	}
-	hwpt = hwpt_alloc_paging(container_of(parent, struct ioas, object),
-				 queue ? container_of(queue, struct fault_queue, object) : NULL, alloc->flags);
+	error = hwpt_queue_get(parent->context, alloc->flags, alloc->fault_queue_id, &queue);
+	if (error)
+		return error;
+	hwpt = hwpt_alloc_paging(container_of(parent, struct ioas, object), queue, alloc->flags);
 	if (queue)
-		object_put(queue);
+		object_put(&queue->object);
 	if (!hwpt)
 		return -ENOMEM;
+	error = alloc->flags & UIOMMU_HWPT_NEST_PARENT ? nest_parent_begin(hwpt, alloc->iotlb_entries) : 0;
+	if (error) {
+		hwpt->flags &= ~(uint32_t)UIOMMU_HWPT_NEST_PARENT;
+		hwpt_abort(hwpt);
+		return error;
+	}
 	*out_id = hwpt->object.id;
 	object_finalise(&hwpt->object);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * HWPTs. A paging one is its IOAS's interval map as it is; an SVA one has a space of its own, with a process behind it. (A nested
- * one will add a stage 1 in front of its parent's space.)
+ * HWPTs. A paging one is its IOAS's interval map as it is; an SVA one has a space of its own, with a process behind it. A nested
+ * one is stages in front of its parent's space.
  */
 #ifndef IOMMU_HWPT_H
 #define IOMMU_HWPT_H
@@ -9,6 +9,7 @@
 #include "iommu/fault_queue.h"
 #include "iommu/ioas.h"
 #include "iommu/object.h"
+#include "translate/stages.h"
 
 struct hwpt {
 	struct object object;
@@ -18,6 +19,14 @@ struct hwpt {
 	struct fault_queue *queue; /* used, or NULL */
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
+	struct hwpt *parent; /* nested: used */
+	struct stages stages; /* nested */
+	struct cds_list_head sibling; /* nested: in parent->children */
+	/* A nest parent's: */
+	struct iotlb iotlb;
+	pthread_mutex_t children_lock; /* of the list; before the context lock */
+	struct cds_list_head children; /* struct hwpt, in the order of their making */
+	unsigned int child_count;
 };
 
 static inline struct hwpt *object_hwpt(struct object *object)
@@ -26,13 +35,26 @@ static inline struct hwpt *object_hwpt(struct object *object)
 }
 
 /*
- * Allocated, not finalised. The caller is inside a call of @ioas and @queue; both may be NULL. An SVA HWPT takes over @process.
- * NULL without memory.
+ * Allocated, not finalised. The caller is inside a call of @ioas or @parent, and of @queue, which may be NULL. An SVA HWPT takes
+ * over
+ * @process. NULL without memory.
  */
 struct hwpt *hwpt_alloc_paging(struct ioas *ioas, struct fault_queue *queue, uint32_t flags);
+struct hwpt *hwpt_alloc_nested(struct hwpt *parent, struct fault_queue *queue, uint32_t flags);
 struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *process, struct fault_queue *queue);
+
+/* For the length of a call, if @flags have FAULT; otherwise *@out is NULL. -ENOENT. */
+int hwpt_queue_get(struct uiommu_context *context, uint32_t flags, uint32_t queue_id, struct fault_queue **out);
 
 /* Undo an allocation that was not finalised. */
 void hwpt_abort(struct hwpt *hwpt);
+
+enum { IOTLB_ENTRIES_DEFAULT = 16384, IOTLB_ENTRIES_MAX = 1 << 24 };
+
+/* A parent's and a nested one's own part (nested.c). nested_begin(): -EINVAL, -EOPNOTSUPP, -ENOMEM. */
+int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries);
+void nest_parent_end(struct hwpt *hwpt);
+int nested_begin(struct hwpt *hwpt, const struct stages_config *config);
+void nested_end(struct hwpt *hwpt);
 
 #endif

@@ -142,8 +142,8 @@ static inline void *follow(const struct areas_node *node, unsigned int entry)
 }
 
 /*
- * One of a few areas, by branches: a VM's memory is a handful of them, and accesses go to the same ones again and again. A branch that
- * is predicted need not wait for the address, so that the loads of entry, area and contents do not wait for one another.
+ * One of a few areas, by branches: a VM's memory is a handful of them, and accesses go to the same ones again and again. A branch
+ * that is predicted need not wait for the address, so that the loads of entry, area and contents do not wait for one another.
  */
 static inline struct area *find_few(const struct areas_node *node, uint64_t address)
 {

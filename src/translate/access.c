@@ -122,12 +122,12 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		done = use_host(&piece, buffer, access, &reason);
 		count(call, &piece, access, done);
 		if (unlikely(reason))
-			failure_set(&call->failure, call->device, pasid, address + done, access, reason, piece.attachment);
+			failure_set(&call->failure, call->device, pasid, address + done, access, reason, &piece);
 		rcu_leave();
 		return done;
 	}
 	if (reason) {
-		failure_set(&call->failure, call->device, pasid, address, access, reason, piece.attachment);
+		failure_set(&call->failure, call->device, pasid, address, access, reason, &piece);
 		rcu_leave();
 		return 0;
 	}
@@ -135,7 +135,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 	done = piece.host ? use_host(&piece, buffer, access, &reason) : use_process(&piece, address, buffer, access, &reason);
 	count(call, &piece, access, done);
 	if (reason)
-		failure_set(&call->failure, call->device, pasid, address + done, access, reason, piece.attachment);
+		failure_set(&call->failure, call->device, pasid, address + done, access, reason, &piece);
 	piece_release(&piece);
 	return done;
 }
@@ -150,6 +150,18 @@ static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, vo
 	if (unlikely(end < length && !call->failure.fault.reason))
 		failure_set(&call->failure, call->device, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
 	return done;
+}
+
+/* Where in the space the access goes on; false: not all of it in one page, or a fault. */
+static inline bool transfer_stages(struct attachment *attachment, uint64_t *address, uint64_t length, unsigned int access)
+{
+	struct stages_result found;
+
+	stages_find(attachment->stages, *address, access | PGTABLE_USER, &found);
+	if (unlikely(found.reason) || length > found.length)
+		return false;
+	*address = found.address;
+	return true;
 }
 
 /*
@@ -169,7 +181,8 @@ static inline __attribute__((always_inline)) size_t transfer_hit(struct uiommu_d
 		return 0;
 	rcu_enter();
 	attachment = attach_table_find(&device->table, pasid);
-	if (likely(attachment && attachment->access & access && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))) {
+	if (likely(attachment && attachment->access & access && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)) &&
+	    likely(!attachment->stages || transfer_stages(attachment, &address, length, access))) {
 		area = areas_find(&attachment->space->areas, address);
 		if (likely(area && area->resident && area->access & access && length - 1 <= area->last - address)) {
 			uint8_t *host = area->host + (address - area->start);
@@ -269,7 +282,7 @@ static size_t group_results(const struct call *call, struct uiommu_dma_op *ops, 
 		if (likely(pieces[i].done == ops[i].length))
 			continue;
 		failure_set(&failures[failed], call->device, ops[i].pasid, ops[i].address + pieces[i].done, access,
-			    pieces[i].reason, piece->attachment);
+			    pieces[i].reason, piece);
 		ops[i].result.fault = failures[failed++].fault;
 	}
 	count(call, piece, access, bytes);
@@ -313,7 +326,7 @@ static inline bool hit_find(const struct uiommu_device *device, const struct uio
 		hit->area = NULL;
 		hit->pasid = op->pasid;
 		hit->attachment = attach_table_find(&device->table, op->pasid);
-		if (!hit->attachment || !(hit->attachment->access & access) ||
+		if (!hit->attachment || !(hit->attachment->access & access) || hit->attachment->stages ||
 		    __atomic_load_n(&hit->attachment->draining, __ATOMIC_RELAXED))
 			return false;
 	}
@@ -403,8 +416,7 @@ static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *ds
 	}
 	held = !from.resident || !to.resident;
 	if (held) {
-		to.slots[0] = inflight_enter(call->self, &to.attachment->drain);
-		to.slots[1] = to.area ? inflight_enter(call->self, &to.area->drain) : NULL;
+		piece_enter(call->self, &to);
 		piece_hold(call->self, &from);
 	}
 	copied = copy_bytes(to.host, from.host, min_u64(min_u64(from.length, to.length), RESIDENT_BYTES));
@@ -412,10 +424,10 @@ static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *ds
 	count(call, &to, UIOMMU_WRITE, copied.done);
 	if (unlikely(copied.fault == COPY_FAULT_READ))
 		failure_set(&call->failure, call->device, src->pasid, src->address + copied.done, UIOMMU_READ, copy_reason(&copied),
-			    from.attachment);
+			    &from);
 	else if (unlikely(copied.fault == COPY_FAULT_WRITE))
 		failure_set(&call->failure, call->device, dst->pasid, dst->address + copied.done, UIOMMU_WRITE,
-			    copy_reason(&copied), to.attachment);
+			    copy_reason(&copied), &to);
 	if (held) {
 		piece_release(&from);
 		piece_release(&to);
@@ -532,7 +544,7 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	if (!reason)
 		reason = atomic_reason(&piece, atomic);
 	if (reason) {
-		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, piece.attachment);
+		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, &piece);
 		rcu_leave();
 		return call_end(&call, 0, result);
 	}
@@ -543,8 +555,7 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 		count(&call, &piece, UIOMMU_READ, done);
 		count(&call, &piece, UIOMMU_WRITE, done);
 	} else {
-		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, copy_reason(&fault),
-			    piece.attachment);
+		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, copy_reason(&fault), &piece);
 	}
 	if (piece.resident)
 		rcu_leave();

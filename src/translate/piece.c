@@ -18,15 +18,46 @@ static unsigned int find_in_process(const struct space *space, uint64_t address,
 	return UIOMMU_FAULT_NONE;
 }
 
+/* Through the guest's page tables, to what is mapped there. */
+static unsigned int find_in_stages(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access,
+				   struct piece *piece)
+{
+	struct stages_result found;
+	struct area *area;
+
+	stages_find(attachment->stages, address, access | PGTABLE_USER, &found);
+	if (unlikely(found.reason)) {
+		piece->stage = found.stage;
+		piece->level = found.level;
+		piece->table = found.table;
+		return found.reason;
+	}
+	area = areas_find(&attachment->space->areas, found.address);
+	piece->stage = 2;
+	if (unlikely(!area))
+		return UIOMMU_FAULT_UNMAPPED;
+	if (unlikely((area->access & access) != access))
+		return UIOMMU_FAULT_PERMISSION;
+	piece->area = area;
+	piece->resident = area->resident;
+	piece->host = area->host + (found.address - area->start);
+	piece->length = min_u64(min_u64(length, found.length) - 1, area->last - found.address) + 1;
+	return UIOMMU_FAULT_NONE;
+}
+
 unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access, struct piece *piece)
 {
 	struct space *space = attachment->space;
 	struct area *area;
 
+	piece->stage = piece->level = 0;
+	piece->table = false;
 	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		return UIOMMU_FAULT_DRAINING;
 	if (unlikely((attachment->access & access) != access))
 		return UIOMMU_FAULT_ATTACHMENT;
+	if (attachment->stages)
+		return find_in_stages(attachment, address, length, access, piece);
 	area = space->process ? areas_first(&space->areas, address) : areas_find(&space->areas, address);
 	if (!area || area->start > address)
 		return find_in_process(space, address, length, access, area, piece);
@@ -48,9 +79,20 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 	return piece_of(piece->attachment, address, length, access, piece);
 }
 
-void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
-		 unsigned int reason, const struct attachment *attachment)
+static unsigned int stage_of(const struct piece *piece)
 {
+	if (!piece || !piece->attachment)
+		return 0;
+	if (piece->stage)
+		return piece->stage;
+	return piece->attachment->space->process ? 1 : 2;
+}
+
+void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
+		 unsigned int reason, const struct piece *piece)
+{
+	struct attachment *attachment = piece ? piece->attachment : NULL;
+
 	*failure = (struct failure){
 		.fault =
 			{
@@ -59,9 +101,11 @@ void failure_set(struct failure *failure, const struct uiommu_device *device, ui
 				.pasid = pasid,
 				.access = (uint8_t)access,
 				.reason = (uint8_t)reason,
-				.stage = attachment ? (attachment->space->process ? 1 : 2) : 0,
+				.stage = (uint8_t)stage_of(piece),
+				.table = attachment && piece->table,
+				.level = attachment ? piece->level : 0,
 			},
-		.attachment = (struct attachment *)(uintptr_t)attachment,
+		.attachment = attachment,
 		.generation = attachment ? attachment->generation : 0,
 	};
 }

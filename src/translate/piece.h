@@ -12,8 +12,11 @@
 #include "memory/process.h"
 #include "translate/inflight.h"
 #include "translate/space.h"
+#include "translate/stages.h"
 #include "util/rcu.h"
 #include "util/util.h"
+
+enum { PIECE_SLOTS = 3 }; /* the attachment, the area, the stages */
 
 struct piece {
 	struct attachment *attachment;
@@ -21,7 +24,10 @@ struct piece {
 	uint8_t *host; /* NULL: only through the process */
 	uint64_t length;
 	bool resident;
-	struct inflight_slot *slots[2]; /* of the attachment and the area, while held */
+	uint8_t stage; /* after a fault: where it was met, as in struct uiommu_fault; 0: where the attachment's memory is */
+	uint8_t level;
+	bool table;
+	struct inflight_slot *slots[PIECE_SLOTS]; /* of what is entered, while held */
 };
 
 /* Why an access failed, and through which attachment: enough to tell its owner later, if it is still the same. */
@@ -44,20 +50,29 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
  */
 unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access, struct piece *piece);
 
-/* Before anything that may sleep: hold the piece and leave the read section. */
-static inline void piece_hold(struct thread_state *self, struct piece *piece)
+/* Before anything that may sleep, in the read section: what is entered stays as it is after the section. */
+static inline void piece_enter(struct thread_state *self, struct piece *piece)
 {
+	struct stages *stages = piece->attachment->stages;
+
 	piece->slots[0] = inflight_enter(self, &piece->attachment->drain);
 	piece->slots[1] = piece->area ? inflight_enter(self, &piece->area->drain) : NULL;
+	piece->slots[2] = stages ? inflight_enter(self, stages_flight(stages)) : NULL;
+}
+
+/* Enter it and leave the section. */
+static inline void piece_hold(struct thread_state *self, struct piece *piece)
+{
+	piece_enter(self, piece);
 	rcu_leave();
 }
 
-/* What piece_hold() held. */
+/* What has been entered. */
 static inline void piece_release(struct piece *piece)
 {
-	if (piece->slots[1])
-		inflight_leave(piece->slots[1]);
-	inflight_leave(piece->slots[0]);
+	for (unsigned int i = PIECE_SLOTS; i; i--)
+		if (piece->slots[i - 1])
+			inflight_leave(piece->slots[i - 1]);
 }
 
 static inline struct attach_counters *counters_of(const struct thread_state *self, struct attachment *attachment)
@@ -74,9 +89,9 @@ static inline void counter_add(const struct thread_state *self, uint64_t *counte
 		__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
 }
 
-/* Fill in @failure for the byte at @address. */
+/* Fill in @failure for the byte at @address. @piece: what was found of it; NULL: nothing is attached. */
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
-		 unsigned int reason, const struct attachment *attachment);
+		 unsigned int reason, const struct piece *piece);
 
 /* Tell the owner of the attachment (but see recover.h), and count. Outside of read sections, with nothing held. */
 void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure);

@@ -47,6 +47,9 @@ static unsigned int collect(struct attachment *attachment, struct uiommu_dma_pin
 	uint64_t left = request->length;
 
 	*count = 0;
+	*address = request->address;
+	if (attachment->stages)
+		return UIOMMU_FAULT_NOT_DIRECT; /* a guest's invalidation cannot wait for whoever holds a pin */
 	for (*address = request->address; left; (*count)++) {
 		struct piece piece;
 		unsigned int reason = piece_of(attachment, *address, left, request->access, &piece);
@@ -85,7 +88,8 @@ static int pin_held(struct uiommu_device *device, struct attachment *attachment,
 	}
 	reason = collect(attachment, request, pin, &address, &count);
 	if (reason) {
-		failure_set(failure, device, request->pasid, address, request->access, reason, attachment);
+		failure_set(failure, device, request->pasid, address, request->access, reason,
+			    &(struct piece){.attachment = attachment});
 		error = -EFAULT;
 	} else if (count > request->iov_count) {
 		error = -ENOBUFS;

@@ -20,6 +20,7 @@
 
 struct process;
 struct fault_sink;
+struct stages;
 
 struct space {
 	pthread_mutex_t lock; /* writers: areas, pins */
@@ -42,6 +43,7 @@ struct attach_counters {
 
 struct attachment {
 	struct space *space;
+	struct stages *stages; /* in front of the space; NULL: none */
 	struct fault_sink *sink; /* where its faults go; NULL: log only */
 	uint32_t device_id;
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */

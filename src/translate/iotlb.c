@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "translate/iotlb.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/cpu.h"
+#include "util/rcu.h"
+
+enum { CLEAR_MAX = 64 }; /* pages of one size that are looked for one by one; more, and all is forgotten */
+
+static uint64_t power_of_two(uint64_t least)
+{
+	uint64_t power = 1;
+
+	while (power < least)
+		power <<= 1;
+	return power;
+}
+
+int iotlb_init(struct iotlb *iotlb, uint64_t entries)
+{
+	uint64_t sets = power_of_two((entries + IOTLB_WAYS - 1) / IOTLB_WAYS);
+
+	*iotlb = (struct iotlb){.mask = sets - 1};
+	if (entries) {
+		iotlb->sets = aligned_alloc(_Alignof(struct iotlb_set), sets * sizeof(*iotlb->sets));
+		if (!iotlb->sets)
+			return -ENOMEM;
+		memset(iotlb->sets, 0, sets * sizeof(*iotlb->sets));
+	}
+	CDS_INIT_LIST_HEAD(&iotlb->owners);
+	pthread_mutex_init(&iotlb->lock, NULL);
+	return 0;
+}
+
+void iotlb_fini(struct iotlb *iotlb)
+{
+	pthread_mutex_destroy(&iotlb->lock);
+	free(iotlb->sets);
+}
+
+static bool set_trylock(struct iotlb_set *set, uint32_t *sequence)
+{
+	*sequence = __atomic_load_n(&set->sequence, __ATOMIC_RELAXED);
+	return !(*sequence & 1) &&
+	       __atomic_compare_exchange_n(&set->sequence, sequence, *sequence + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* A filler is inside for a few stores only. */
+static uint32_t set_lock(struct iotlb_set *set)
+{
+	uint32_t sequence;
+
+	while (!set_trylock(set, &sequence))
+		cpu_relax();
+	return sequence;
+}
+
+static void set_unlock(struct iotlb_set *set, uint32_t sequence)
+{
+	__atomic_store_n(&set->sequence, sequence + 2, __ATOMIC_RELEASE);
+}
+
+/* Release: whoever sees the entry sees the odd sequence number, too. */
+static void entry_store(struct iotlb_entry *entry, uint64_t key, uint64_t value)
+{
+	__atomic_store_n(&entry->value, value, __ATOMIC_RELEASE);
+	__atomic_store_n(&entry->key, key, __ATOMIC_RELEASE);
+}
+
+static void empty(struct iotlb *iotlb)
+{
+	for (uint64_t i = 0; iotlb->sets && i <= iotlb->mask; i++) {
+		uint32_t sequence = set_lock(&iotlb->sets[i]);
+
+		for (unsigned int way = 0; way < IOTLB_WAYS; way++)
+			entry_store(&iotlb->sets[i].way[way], 0, 0);
+		set_unlock(&iotlb->sets[i], sequence);
+	}
+}
+
+/* Whoever fills with the new tag adds his sizes after it. */
+static void give_tag(struct iotlb *iotlb, struct iotlb_owner *owner)
+{
+	__atomic_store_n(&owner->sizes, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&owner->tag, ++iotlb->tag, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * No tag is free any more. Fills under way are dropped, readers that know an old tag are waited for, and then nothing is there that
+ * may match one that is given again.
+ */
+static void begin_again(struct iotlb *iotlb)
+{
+	struct iotlb_owner *owner;
+
+	cds_list_for_each_entry (owner, &iotlb->owners, link) {
+		__atomic_store_n(&owner->sizes, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&owner->tag, 0, __ATOMIC_SEQ_CST);
+	}
+	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
+	rcu_wait();
+	empty(iotlb);
+	iotlb->tag = 0;
+	cds_list_for_each_entry (owner, &iotlb->owners, link)
+		give_tag(iotlb, owner);
+}
+
+static void renew(struct iotlb *iotlb, struct iotlb_owner *owner)
+{
+	if (iotlb->tag == low_mask(IOTLB_TAG_BITS))
+		begin_again(iotlb);
+	else
+		give_tag(iotlb, owner);
+}
+
+void iotlb_renew(struct iotlb *iotlb, struct iotlb_owner *owner)
+{
+	pthread_mutex_lock(&iotlb->lock);
+	renew(iotlb, owner);
+	pthread_mutex_unlock(&iotlb->lock);
+}
+
+void iotlb_join(struct iotlb *iotlb, struct iotlb_owner *owner)
+{
+	pthread_mutex_lock(&iotlb->lock);
+	cds_list_add(&owner->link, &iotlb->owners);
+	renew(iotlb, owner);
+	pthread_mutex_unlock(&iotlb->lock);
+}
+
+void iotlb_part(struct iotlb *iotlb, struct iotlb_owner *owner)
+{
+	pthread_mutex_lock(&iotlb->lock);
+	cds_list_del(&owner->link);
+	pthread_mutex_unlock(&iotlb->lock);
+}
+
+static void clear_page(struct iotlb *iotlb, uint32_t tag, uint64_t address, unsigned int page_lg2)
+{
+	struct iotlb_set *set = iotlb_set(iotlb, tag, address, page_lg2);
+	uint64_t key = iotlb_key(tag, false, address, page_lg2), value_tag = iotlb_value_tag(tag);
+	uint32_t sequence = set_lock(set);
+
+	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
+		if ((set->way[way].key & ~BIT64(5)) == key && (set->way[way].value & IOTLB_VALUE_TAG) == value_tag)
+			entry_store(&set->way[way], 0, 0);
+	set_unlock(set, sequence);
+}
+
+void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start, uint64_t last)
+{
+	uint64_t sizes = __atomic_load_n(&owner->sizes, __ATOMIC_SEQ_CST);
+
+	if (!iotlb->sets)
+		return;
+	/* Total order with a filler's look at it. */
+	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
+	for (; sizes; sizes &= sizes - 1) {
+		unsigned int page_lg2 = (unsigned int)__builtin_ctzll(sizes);
+		uint64_t pages = (last >> page_lg2) - (start >> page_lg2);
+
+		if (pages >= CLEAR_MAX) {
+			iotlb_renew(iotlb, owner);
+			return;
+		}
+		for (uint64_t i = 0; i <= pages; i++)
+			clear_page(iotlb, owner->tag, ((start >> page_lg2) + i) << page_lg2, page_lg2);
+	}
+}
+
+/* The way that has the page already, or the next one. */
+static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key)
+{
+	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
+		if (set->way[way].key == key || !set->way[way].key)
+			return &set->way[way];
+	set->next = (set->next + 1) % IOTLB_WAYS;
+	return &set->way[set->next];
+}
+
+void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iotlb_fill *fill, uint64_t address, bool user,
+		const struct pgtable_result *result)
+{
+	unsigned int access = result->access & ~(unsigned int)(result->clean ? UIOMMU_WRITE : 0);
+	struct iotlb_set *set;
+	uint32_t sequence;
+	uint64_t key;
+
+	if (!iotlb->sets || !fill->tag || result->page_lg2 < 12 || result->oa >> 52)
+		return;
+	/* Before the look at @cleared: an invalidation that is not seen there sees the size. */
+	if (!(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) & BIT64(result->page_lg2)))
+		__atomic_or_fetch(&owner->sizes, BIT64(result->page_lg2), __ATOMIC_SEQ_CST);
+	set = iotlb_set(iotlb, fill->tag, address, result->page_lg2);
+	key = iotlb_key(fill->tag, user, address, result->page_lg2);
+	if (!set_trylock(set, &sequence))
+		return;
+	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
+		entry_store(victim(set, key), key, (result->oa & GENMASK64(51, 12)) | iotlb_value_tag(fill->tag) | access);
+	set_unlock(set, sequence);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "translate/stages.h"
+
+#include "util/rcu.h"
+
+int stages_init(struct stages *stages, const struct stages_config *config, const struct areas *areas, struct iotlb *iotlb)
+{
+	struct pgtable_memory memory = {.areas = areas};
+	int error = 0;
+
+	*stages = (struct stages){.iotlb = iotlb};
+	if (config->second) {
+		error = pgtable_init(&stages->second, config->second_format, config->second, &memory);
+		stages->walked = memory.stage2 = &stages->second;
+	}
+	if (config->first && !error) {
+		error = pgtable_init(&stages->first, config->first_format, config->first, &memory);
+		stages->walked = &stages->first;
+	}
+	if (error)
+		return error;
+	pthread_mutex_init(&stages->drain_lock, NULL);
+	iotlb_join(iotlb, &stages->cached);
+	return 0;
+}
+
+void stages_fini(struct stages *stages)
+{
+	iotlb_part(stages->iotlb, &stages->cached);
+	pthread_mutex_destroy(&stages->drain_lock);
+}
+
+void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
+{
+	struct iotlb_fill fill = iotlb_begin(stages->iotlb, &stages->cached);
+	struct pgtable_result walked;
+
+	if (!stages->walked) {
+		*result = (struct stages_result){.address = address, .access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC};
+		result->length = UINT64_MAX - address + (address != 0);
+		return;
+	}
+	pgtable_translate(stages->walked, address, flags, &walked);
+	if (walked.reason) {
+		*result = (struct stages_result){
+			.reason = walked.reason, .stage = walked.stage, .level = walked.level, .table = walked.table};
+		return;
+	}
+	iotlb_fill(stages->iotlb, &stages->cached, &fill, address, flags & PGTABLE_USER, &walked);
+	*result = (struct stages_result){
+		.address = walked.oa,
+		.length = (UINT64_C(1) << walked.page_lg2) - (address & low_mask(walked.page_lg2)),
+		.access = walked.access,
+	};
+}
+
+void stages_forget(struct stages *stages, uint64_t start, uint64_t last)
+{
+	if (!start && last == UINT64_MAX)
+		iotlb_renew(stages->iotlb, &stages->cached);
+	else
+		iotlb_clear(stages->iotlb, &stages->cached, start, last);
+}
+
+unsigned int stages_turn(struct stages *stages)
+{
+	unsigned int turned;
+
+	pthread_mutex_lock(&stages->drain_lock);
+	turned = stages->current;
+	/* Who comes after the grace period enters the other one, which was empty when the drain before ended. */
+	__atomic_store_n(&stages->current, !turned, __ATOMIC_SEQ_CST);
+	return turned;
+}
+
+void stages_drain(struct stages *stages, unsigned int turned)
+{
+	drain_wait(&stages->flight[turned]);
+	pthread_mutex_unlock(&stages->drain_lock);
+}

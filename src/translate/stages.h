@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Stages: what stands between an attachment's input addresses and its space: a guest's page tables, one stage or two, whose output
+ * is guest-physical, and what has been cached of them.
+ *
+ * The same struct serves a nested HWPT and an entry that was decoded from a guest's PASID table.
+ *
+ * Invalidation. Who changed the tables calls stages_forget(), for as many as he likes, then stages_drain() once for each, with one
+ * grace period in between: accesses of resident memory run inside read sections. Those that sleep hold @flight, of which there are
+ * two, so that new ones do not keep a drain from ending.
+ */
+#ifndef TRANSLATE_STAGES_H
+#define TRANSLATE_STAGES_H
+
+#include "pgtable/pgtable.h"
+#include "translate/inflight.h"
+#include "translate/iotlb.h"
+
+struct stages {
+	struct iotlb_owner cached;
+	struct iotlb *iotlb;
+	const struct pgtable *walked; /* @first, or @second if that is all, or NULL: addresses go through as they are */
+	struct drainable flight[2];
+	unsigned int current; /* atomic: the one that is entered */
+	pthread_mutex_t drain_lock; /* of whoever waits for @flight; nobody else takes it */
+	struct pgtable first;
+	struct pgtable second;
+};
+
+/* What one look found: where an access goes on, or why not. */
+struct stages_result {
+	uint64_t address; /* in the space */
+	uint64_t length; /* to the end of the page; never 0 */
+	uint8_t access; /* what the stages permit */
+	uint8_t reason; /* enum uiommu_fault_reason */
+	uint8_t stage;
+	uint8_t level;
+	bool table;
+};
+
+/* One stage or two; a config of either may be NULL. */
+struct stages_config {
+	const struct pgtable_format *first_format;
+	const struct pgtable_config *first;
+	const struct pgtable_format *second_format;
+	const struct pgtable_config *second;
+};
+
+/* -EINVAL, -EOPNOTSUPP: the formats'. @areas: guest RAM, which has to stay. */
+int stages_init(struct stages *stages, const struct stages_config *config, const struct areas *areas, struct iotlb *iotlb);
+
+/* Nobody uses it any more. */
+void stages_fini(struct stages *stages);
+
+/* The walk, and the fill. In a read section. */
+void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result);
+
+/* Forget what is cached of [start, last]; 0 to UINT64_MAX: all. */
+void stages_forget(struct stages *stages, uint64_t start, uint64_t last);
+
+/* After a grace period, too, that began after stages_turn(): wait for those that entered before. */
+unsigned int stages_turn(struct stages *stages);
+void stages_drain(struct stages *stages, unsigned int turned);
+
+/* In a read section: what an access that will sleep enters. */
+static inline struct drainable *stages_flight(struct stages *stages)
+{
+	return &stages->flight[__atomic_load_n(&stages->current, __ATOMIC_SEQ_CST)];
+}
+
+/* In a read section. @flags: enum uiommu_access that is needed, and PGTABLE_USER. */
+static inline void stages_find(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
+{
+	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	struct iotlb_hit hit;
+
+	if (likely(iotlb_find(stages->iotlb, &stages->cached, address, flags & PGTABLE_USER, &hit) &&
+		   !(need & ~(unsigned int)hit.access))) {
+		result->address = hit.oa;
+		result->length = (UINT64_C(1) << hit.page_lg2) - (address & low_mask(hit.page_lg2));
+		result->access = hit.access;
+		result->reason = UIOMMU_FAULT_NONE;
+		return;
+	}
+	stages_walk(stages, address, flags, result);
+}
+
+#endif
