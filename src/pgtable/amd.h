@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is enabled for AMD's tables, and what their walks find (AMD I/O Virtualization Technology specification, document 48882, 2.2;
- * guest tables also AMD64 architecture, volume 2, 5.3).
+ * What is enabled for AMD's tables, and what their walks find (AMD I/O Virtualization Technology specification, document
+ * 48882, 2.2; guest tables also AMD64 architecture, volume 2, 5.3).
  *
  * Both: levels are counted from 0 here, the specification counts from 1: its "level n" is level n - 1 of walks. Entries are of 8
  * bytes, 512 in a table, tables are of 4 KiB. PGTABLE_QUIET and probes as everywhere. The entries are judged from the top, and each
