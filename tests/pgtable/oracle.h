@@ -14,15 +14,28 @@
 
 #include "pgtable/pgtable.h"
 
-/* Guest-physical memory is [0, size). */
+/* Guest-physical memory is [0, size), without the pages of which @absent says 1, if it is not NULL. */
 struct oracle_memory {
 	uint8_t *bytes;
 	uint64_t size;
+	const uint8_t *absent; /* by page of 4 KiB */
 };
 
-/* False beyond the memory. @size is 4 or 8, @address aligned to it. */
+/* False where no memory is. @size is 4 or 8, @address aligned to it. */
 bool oracle_read(const struct oracle_memory *memory, uint64_t address, unsigned int size, uint64_t *out);
 bool oracle_write(struct oracle_memory *memory, uint64_t address, unsigned int size, uint64_t value);
+
+/* What has been read since it was emptied, in this order; @count goes on when it is full. */
+enum { ORACLE_TRACE = 256 };
+struct oracle_trace {
+	unsigned int count;
+	struct oracle_seen {
+		uint64_t address;
+		uint64_t value;
+		unsigned int size;
+	} seen[ORACLE_TRACE];
+};
+extern struct oracle_trace oracle_trace;
 
 /* splitmix64 or the like; one seed, one sequence. */
 struct oracle_random {
