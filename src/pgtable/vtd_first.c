@@ -62,6 +62,10 @@ static int setup(struct pgtable *pgtable)
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
 		leaf->value = PRESENT | accessed_bits(config) | (level ? PAGE_SIZE_BIT : 0);
+		if (leaf->value & pgtable->reserved[level]) { /* no pages of this size */
+			*leaf = (struct pgtable_plain){.value = 1};
+			continue;
+		}
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
