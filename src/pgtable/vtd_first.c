@@ -117,7 +117,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
 	item.access = (uint8_t)permitted(pgtable, cursor->gathered & (entry ^ EXECUTE_DISABLE), flags);
 	item.reason = item.access ? UIOMMU_FAULT_PERMISSION : UIOMMU_FAULT_PRIVILEGE;
-	if (flags & UIOMMU_WRITE)
+	if (flags & UIOMMU_WRITE && !(flags & PGTABLE_QUIET))
 		item.update |= DIRTY;
 	item.clean = item.access & UIOMMU_WRITE && !(item.update & DIRTY);
 	item.attributes = (uint32_t)(entry & VTD_FIRST_ATTRIBUTES);

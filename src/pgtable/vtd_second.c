@@ -110,7 +110,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
 	item.access = (uint8_t)permitted(pgtable, cursor->gathered & entry, flags);
-	if (sets && flags & UIOMMU_WRITE)
+	if (sets && flags & UIOMMU_WRITE && !(flags & PGTABLE_QUIET))
 		item.update |= DIRTY;
 	item.clean = sets && item.access & UIOMMU_WRITE && !(item.update & DIRTY);
 	item.attributes = (uint32_t)(entry & VTD_SECOND_ATTRIBUTES);
