@@ -77,8 +77,7 @@ void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned
 	stage2->walk(stage2, first.oa, flags, out);
 	out->fetches = (uint8_t)min_u64((uint64_t)out->fetches + first.fetches, UINT8_MAX);
 	if (unlikely(out->reason)) {
-		out->ipa = first.oa;
-		out->table = false;
+		out->ipa = first.oa; /* and table is true if it was a table of stage 2 that could not be read */
 		return;
 	}
 	out->access &= first.access;
