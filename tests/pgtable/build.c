@@ -298,12 +298,13 @@ static void map_something(struct build *build)
 	while (leaf < top && oracle_once_in(dice(build), 3))
 		leaf++;
 	/* What stage 2 maps should be met again. */
-	if (build->stage2 && oracle_once_in(dice(build), 2)) {
+	if (build->stage2 && !oracle_once_in(dice(build), 5)) {
 		uint64_t low = below_bit(shift_of(&build->geometry[half], leaf));
 
 		input = (input & ~low) | (target & low & below_bit(width_of(&build->geometry[half])));
 	}
-	map(build, half, input, target, leaf);
+	if (!map(build, half, input, target, leaf) && !oracle_once_in(dice(build), 4))
+		return;
 	if (build->input_count < BUILD_INPUTS)
 		build->inputs[build->input_count++] = (struct build_input){half, input};
 	if (build->mapped_count < BUILD_MAPPED && !build->stage2)
@@ -328,7 +329,7 @@ bool build_tables(struct build *build, struct world *world, struct oracle_stage 
 			return false;
 		stage->config.base[half] = build->tables[build->table_count - 1].address;
 	}
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count || !build->input_count; i++)
 		map_something(build);
 	return true;
 }
@@ -341,19 +342,19 @@ uint64_t build_address(struct build *build)
 	uint64_t input = known->input, random = oracle_random(dice(build)), address;
 
 	switch (oracle_below(dice(build), 20)) {
-	case 0 ... 7: /* as it was built */
+	case 0 ... 10: /* as it was built */
 		break;
-	case 8 ... 12: /* in the same page */
+	case 11 ... 14: /* in the same page */
 		input = (input & ~below_bit(build->geometry[half].granule_lg2)) |
 			(random & below_bit(build->geometry[half].granule_lg2));
 		break;
-	case 13 ... 14:
+	case 15:
 		input ^= UINT64_C(1) << random % width;
 		break;
-	case 15: /* neighbours of a random size */
+	case 16: /* neighbours of a random size */
 		input += (random & 1 ? UINT64_C(1) : UINT64_MAX) << (random >> 8) % width;
 		break;
-	case 16:
+	case 17:
 		input = random & 1 ? 0 : UINT64_MAX;
 		break;
 	default:

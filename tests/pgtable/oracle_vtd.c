@@ -322,17 +322,17 @@ static uint64_t first_entry(struct oracle_random *random, const struct pgtable_c
 	(void)half;
 	if (next)
 		*next = level ? level - 1 : 0;
-	if (!oracle_once_in(random, 6))
+	if (!oracle_once_in(random, 16))
 		entry |= bit(1);
-	if (!oracle_once_in(random, 8))
+	if (!oracle_once_in(random, 16))
 		entry |= bit(2);
-	if ((config->flags & VTD_FIRST_NXE) && oracle_once_in(random, 8))
+	if ((config->flags & VTD_FIRST_NXE) && oracle_once_in(random, 16))
 		entry |= bit(63);
 	if (large || (level == 0 && oracle_once_in(random, 2)))
 		entry |= bit(7);
 	if (large && oracle_once_in(random, 2))
 		entry |= bit(12);
-	if (oracle_once_in(random, 64))
+	if (oracle_once_in(random, 100))
 		entry &= ~bit(0);
 	return entry;
 }
@@ -349,17 +349,17 @@ static uint64_t second_entry(struct oracle_random *random, const struct pgtable_
 	(void)half;
 	if (next)
 		*next = level ? level - 1 : 0;
-	if (!oracle_once_in(random, 12))
+	if (!oracle_once_in(random, 24))
 		entry |= bit(0);
-	if (!oracle_once_in(random, 10))
+	if (!oracle_once_in(random, 20))
 		entry |= bit(1);
-	if (!oracle_once_in(random, 6))
+	if (!oracle_once_in(random, 12))
 		entry |= bit(2);
 	if ((leaf && level > 0) || (level == 0 && oracle_once_in(random, 2)))
 		entry |= bit(7);
 	if (leaf && (config->flags & VTD_SECOND_SNOOP) && oracle_once_in(random, 2))
 		entry |= bit(11);
-	if (oracle_once_in(random, 64))
+	if (oracle_once_in(random, 100))
 		entry &= ~(uint64_t)7;
 	return entry;
 }

@@ -141,7 +141,7 @@ static bool run_case(struct property *property, bool careful)
 		flags |= PGTABLE_USER;
 	if (oracle_once_in(random, 8))
 		flags |= PGTABLE_QUIET;
-	if (oracle_once_in(random, 16))
+	if (oracle_once_in(random, 32))
 		world_damage_one(&property->world);
 	oracle_trace.count = 0;
 	oracle_translate(property, address, flags, &oracle);
@@ -199,7 +199,7 @@ static bool begin(struct property *property, uint64_t seed)
 	build_tables(&property->build[0], world, &property->oracle[0], second);
 	damage = (unsigned int)oracle_below(&world->random, 4);
 	if (damage)
-		world_damage(world, damage == 1 ? 100 : damage == 2 ? 30 : 8);
+		world_damage(world, damage == 1 ? 100 : damage == 2 ? 30 : 12);
 	return setup(property, 0, stage2);
 }
 

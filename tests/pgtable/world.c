@@ -64,6 +64,19 @@ static void cut(struct world *world, unsigned int count)
 	}
 }
 
+/* One piece in the middle. */
+static void cut_middle(struct world *world)
+{
+	uint64_t first = oracle_below(&world->random, WORLD_PAGES / 4),
+		 length = WORLD_PAGES / 2 + oracle_below(&world->random, WORLD_PAGES / 4);
+
+	world->piece_count = 1;
+	world->pieces[0] = (struct world_piece){first * 4096, length * 4096, world->host};
+	memset(world->absent, 1, sizeof(world->absent));
+	memset(world->absent + first, 0, length);
+	world->taken = first * 4096;
+}
+
 static void add_area(struct world *world, const struct world_piece *piece)
 {
 	struct area *area = areas_alloc(&world->areas);
@@ -82,13 +95,16 @@ void world_begin(struct world *world, enum world_shape shape, uint64_t seed)
 
 	end(world);
 	world->random.state = seed;
-	cut(world, shape == WORLD_WINDOW ? 1 : 3 + (unsigned int)oracle_below(&world->random, WORLD_PIECES - 2));
+	if (shape == WORLD_MIDDLE)
+		cut_middle(world);
+	else
+		cut(world, shape == WORLD_WINDOW ? 1 : 3 + (unsigned int)oracle_below(&world->random, WORLD_PIECES - 2));
 	world->walker = (struct pgtable_memory){.areas = NULL};
 	if (shape != WORLD_AREAS)
 		window = &world->pieces[oracle_below(&world->random, world->piece_count)];
 	if (window)
 		world->walker.window = (struct pgtable_window){window->start, window->length, window->host, true};
-	if (shape == WORLD_WINDOW)
+	if (shape == WORLD_WINDOW || shape == WORLD_MIDDLE)
 		return;
 	world->has_areas = true;
 	areas_init(&world->areas);

@@ -22,6 +22,7 @@ enum {
 
 enum world_shape {
 	WORLD_WINDOW, /* a window, and nothing else */
+	WORLD_MIDDLE, /* the same, and it begins and ends in the middle */
 	WORLD_AREAS, /* no window */
 	WORLD_MIXED, /* areas, and one of them is the window, too */
 	WORLD_SHAPES,
