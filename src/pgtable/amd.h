@@ -47,12 +47,8 @@ enum {
 	AMD_V1_DIRTY = 2, /* HAD[1]; alone it is -EINVAL */
 };
 
-/* struct pgtable_result's attributes, v1: bits 59 and 60 of the page's entry, shifted down by this. */
-enum {
-	AMD_V1_ATTRIBUTES_SHIFT = 59,
-	AMD_V1_U = 1,
-	AMD_V1_FC = 2,
-};
+/* struct pgtable_result's attributes, v1. FC, the other one there is, is not told: all accesses are coherent. */
+enum { AMD_V1_U = 1 }; /* bit 59 of the page's entry */
 
 /*
  * v2: guest tables (2.2.6), those of AMD64 in long mode, with EFER.NXE = 1 and without SMEP, SMAP and keys.
