@@ -221,7 +221,7 @@ PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const 
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
-	const struct pgtable_plain *leaf = &pgtable->leaf[level];
+	const struct pgtable_plain *leaf = &pgtable->leaf[level < PGTABLE_PLAIN_LEAVES ? level : 0];
 	unsigned int access;
 	bool clean;
 
