@@ -367,7 +367,7 @@ uint64_t build_address(struct build *build)
 	case 1:
 		return random;
 	case 2:
-		return (UINT64_C(1) << (width - random % 2)) - (random >> 8) % 2;
+		return below_bit(width - (unsigned int)(random % 2)) + (random >> 8) % 2;
 	default:
 		return address;
 	}
