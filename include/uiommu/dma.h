@@ -160,6 +160,55 @@ struct uiommu_dma_atomic {
  */
 UIOMMU_API int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result);
 
+struct uiommu_attachment;
+
+/**
+ * uiommu_attachment_get() - take an attachment in hand, to translate through it without a look-up.
+ * @device: from uiommu_device_get()
+ * @pasid: PASID, or %UIOMMU_NO_PASID
+ *
+ * The reference does not keep it attached: once it has ended, translations meet %UIOMMU_FAULT_DRAINING, and another one of the same
+ * PASID has to be got again.
+ *
+ * Return: the attachment, or NULL if nothing is attached. Thread-safe.
+ */
+UIOMMU_API struct uiommu_attachment *uiommu_attachment_get(struct uiommu_device *device, uint32_t pasid);
+
+/**
+ * uiommu_attachment_put() - give it back.
+ * @attachment: from uiommu_attachment_get(); NULL does nothing
+ */
+UIOMMU_API void uiommu_attachment_put(struct uiommu_attachment *attachment);
+
+/**
+ * struct uiommu_translation - what an input address translates to.
+ * @address: where it is in the memory behind the page tables: guest-physical if they are a guest's, otherwise the input address
+ * @length: bytes from @address on that run in parallel; to the end of the page or area. UINT64_MAX: to the end of all addresses
+ * @access: what may be done there, &enum uiommu_access; without WRITE also where a write has to be translated for itself, because
+ *          it sets the page's dirty bit
+ * @reserved: 0
+ */
+struct uiommu_translation {
+	uint64_t address;
+	uint64_t length;
+	uint32_t access;
+	uint32_t reserved;
+};
+
+/**
+ * uiommu_translate() - translate, and touch nothing.
+ * @attachment: from uiommu_attachment_get()
+ * @address: input address
+ * @access: what is to be done there, &enum uiommu_access; sets accessed and dirty bits as the access would; 0: whatever is permitted
+ * @out: the translation; untouched after a fault
+ *
+ * What is returned may be void as soon as it is: whoever keeps it is told by nobody. Nothing is recorded of a fault.
+ *
+ * Return: 0, or the fault: a positive &enum uiommu_fault_reason. Thread-safe; no lock, no allocation.
+ */
+UIOMMU_API int uiommu_translate(struct uiommu_attachment *attachment, uint64_t address, unsigned int access,
+				struct uiommu_translation *out);
+
 struct uiommu_pin;
 
 /**

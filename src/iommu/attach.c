@@ -13,6 +13,11 @@ static struct attach *of(struct attachment *data)
 	return container_of(data, struct attach, data);
 }
 
+static void memory_free(struct attachment *data)
+{
+	free(of(data));
+}
+
 /* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves. */
 static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct attach **out)
 {
@@ -31,6 +36,8 @@ static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt,
 	attach->data.pasid = pasid;
 	attach->data.access = (uint8_t)access;
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
+	attach->data.references = 1;
+	attach->data.free = memory_free;
 	CDS_INIT_LIST_HEAD(&attach->data.pins);
 	error = hwpt->ioas ? ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count) : 0;
 	if (error) {
@@ -52,11 +59,13 @@ static void hwpt_unuse(struct hwpt *hwpt)
 		hwpt_end(&hwpt->object);
 }
 
-/* It is in no table and nothing uses it. */
+/* It is in no table and nothing uses it. Who has it in hand sees that it has ended, once he is in a read section. */
 static void attach_free(struct attach *attach)
 {
 	struct hwpt *hwpt = attach->hwpt;
 
+	if (!__atomic_exchange_n(&attach->data.draining, true, __ATOMIC_SEQ_CST))
+		rcu_wait();
 	pins_drop(&attach->data);
 	if (hwpt->queue)
 		fault_queue_forget(hwpt->queue, &attach->data);
@@ -64,7 +73,7 @@ static void attach_free(struct attach *attach)
 		ioas_unreserve(hwpt->ioas, attach);
 	hwpt_unuse(hwpt);
 	object_unuse(&attach->device->object);
-	free(attach);
+	attachment_put(&attach->data);
 }
 
 static int check_pasid(const struct device *device, uint32_t pasid, const struct hwpt *hwpt)

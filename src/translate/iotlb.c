@@ -8,6 +8,9 @@
 #include "util/cpu.h"
 #include "util/rcu.h"
 
+/* The golden ratio: the sets of tags that follow one another are as far apart as can be. */
+#define SPREAD UINT64_C(0x9e3779b1)
+
 enum { CLEAR_MAX = 64 }; /* pages of one size that are looked for one by one; more, and all is forgotten */
 
 static uint64_t power_of_two(uint64_t least)
@@ -84,8 +87,10 @@ static void empty(struct iotlb *iotlb)
 /* Whoever fills with the new tag adds his sizes after it. */
 static void give_tag(struct iotlb *iotlb, struct iotlb_owner *owner)
 {
+	uint64_t tag = ++iotlb->tag;
+
 	__atomic_store_n(&owner->sizes, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&owner->tag, ++iotlb->tag, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&owner->tag, tag | (tag * SPREAD & iotlb->mask) << IOTLB_TAG_BITS, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -126,6 +131,8 @@ void iotlb_renew(struct iotlb *iotlb, struct iotlb_owner *owner)
 void iotlb_join(struct iotlb *iotlb, struct iotlb_owner *owner)
 {
 	pthread_mutex_lock(&iotlb->lock);
+	owner->sets = iotlb->sets;
+	owner->mask = iotlb->mask;
 	cds_list_add(&owner->link, &iotlb->owners);
 	renew(iotlb, owner);
 	pthread_mutex_unlock(&iotlb->lock);
@@ -138,26 +145,29 @@ void iotlb_part(struct iotlb *iotlb, struct iotlb_owner *owner)
 	pthread_mutex_unlock(&iotlb->lock);
 }
 
-static void clear_page(struct iotlb *iotlb, uint32_t tag, uint64_t address, unsigned int page_lg2)
+static void clear_page(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, unsigned int page_lg2)
 {
-	struct iotlb_set *set = iotlb_set(iotlb, tag, address, page_lg2);
-	uint64_t key = iotlb_key(tag, false, address, page_lg2), value_tag = iotlb_value_tag(tag);
+	struct iotlb_set *set = iotlb_set(owner, tag, address, page_lg2);
+	uint64_t key = iotlb_key(false, address, page_lg2);
 	uint32_t sequence = set_lock(set);
 
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
-		if ((set->way[way].key & ~BIT64(5)) == key && (set->way[way].value & IOTLB_VALUE_TAG) == value_tag)
+		if ((set->way[way].key & ~(uint64_t)(IOTLB_USER | IOTLB_ACCESS)) == key &&
+		    !((set->way[way].value ^ tag << IOTLB_TAG_SHIFT) >> IOTLB_TAG_SHIFT))
 			entry_store(&set->way[way], 0, 0);
 	set_unlock(set, sequence);
 }
 
 void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start, uint64_t last)
 {
-	uint64_t sizes = __atomic_load_n(&owner->sizes, __ATOMIC_SEQ_CST);
+	uint64_t tag, sizes;
 
 	if (!iotlb->sets)
 		return;
-	/* Total order with a filler's look at it. */
+	/* Total order with a filler, who adds his size and then looks at it. */
 	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
+	tag = __atomic_load_n(&owner->tag, __ATOMIC_SEQ_CST);
+	sizes = __atomic_load_n(&owner->sizes, __ATOMIC_SEQ_CST);
 	for (; sizes; sizes &= sizes - 1) {
 		unsigned int page_lg2 = (unsigned int)__builtin_ctzll(sizes);
 		uint64_t pages = (last >> page_lg2) - (start >> page_lg2);
@@ -167,15 +177,15 @@ void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start,
 			return;
 		}
 		for (uint64_t i = 0; i <= pages; i++)
-			clear_page(iotlb, owner->tag, ((start >> page_lg2) + i) << page_lg2, page_lg2);
+			clear_page(owner, tag, ((start >> page_lg2) + i) << page_lg2, page_lg2);
 	}
 }
 
-/* The way that has the page already, or the next one. */
+/* The way that has the page already, of whatever tag, or the next one. */
 static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key)
 {
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
-		if (set->way[way].key == key || !set->way[way].key)
+		if ((set->way[way].key & ~(uint64_t)IOTLB_ACCESS) == key || !set->way[way].key)
 			return &set->way[way];
 	set->next = (set->next + 1) % IOTLB_WAYS;
 	return &set->way[set->next];
@@ -194,11 +204,11 @@ void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 	/* Before the look at @cleared: an invalidation that is not seen there sees the size. */
 	if (!(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) & BIT64(result->page_lg2)))
 		__atomic_or_fetch(&owner->sizes, BIT64(result->page_lg2), __ATOMIC_SEQ_CST);
-	set = iotlb_set(iotlb, fill->tag, address, result->page_lg2);
-	key = iotlb_key(fill->tag, user, address, result->page_lg2);
+	set = iotlb_set(owner, fill->tag, address, result->page_lg2);
+	key = iotlb_key(user, address, result->page_lg2);
 	if (!set_trylock(set, &sequence))
 		return;
 	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key), key, (result->oa & GENMASK64(51, 12)) | iotlb_value_tag(fill->tag) | access);
+		entry_store(victim(set, key), key | access, result->oa >> 12 | fill->tag << IOTLB_TAG_SHIFT);
 	set_unlock(set, sequence);
 }

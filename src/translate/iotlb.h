@@ -31,8 +31,8 @@
 enum { IOTLB_WAYS = 3 };
 
 struct iotlb_entry {
-	uint64_t key; /* address above bit 11; size, privilege, low bits of the tag */
-	uint64_t value; /* output address above bit 11; high bits of the tag; access */
+	uint64_t key; /* [63:12] address, [11:6] size, [5] user; [3:0] not compared: access */
+	uint64_t value; /* [63:40] tag, [39:0] output address without its low 12 bits */
 };
 
 struct iotlb_set {
@@ -51,10 +51,12 @@ struct iotlb {
 	pthread_mutex_t lock; /* of tags and owners; a leaf */
 };
 
-/* Something that has translations cached. */
+/* Something that has translations cached. What a hit needs is together. */
 struct iotlb_owner {
-	uint32_t tag; /* 0: caches nothing */
+	uint64_t tag; /* [23:0]; 0: caches nothing. [63:24]: what it adds to the number of a set */
 	uint64_t sizes; /* bit n: pages of 1 << n bytes have been cached since the tag began */
+	struct iotlb_set *sets; /* the IOTLB's */
+	uint64_t mask;
 	struct cds_list_head link;
 };
 
@@ -67,7 +69,7 @@ struct iotlb_hit {
 
 /* Where a fill began. */
 struct iotlb_fill {
-	uint32_t tag;
+	uint64_t tag;
 	uint64_t cleared;
 };
 
@@ -95,52 +97,52 @@ static inline struct iotlb_fill iotlb_begin(const struct iotlb *iotlb, const str
 	};
 }
 
-/* key: [63:12] address, [11:6] size, [5] user, [4:0] tag; value: [63:52] and [11:4] tag, [51:12] output address, [3:0] access. */
-enum { IOTLB_TAG_BITS = 25 };
-#define IOTLB_VALUE_TAG (GENMASK64(63, 52) | GENMASK64(11, 4))
+enum { IOTLB_TAG_BITS = 24, IOTLB_TAG_SHIFT = 40, IOTLB_USER = 1 << 5, IOTLB_ACCESS = 15 };
 
-static inline uint64_t iotlb_key(uint32_t tag, bool user, uint64_t address, unsigned int page_lg2)
+static inline uint64_t iotlb_key(bool user, uint64_t address, unsigned int page_lg2)
 {
-	return (address & ~low_mask(page_lg2)) | (uint64_t)page_lg2 << 6 | (uint64_t)user << 5 | (tag & 31);
+	return (address & ~low_mask(page_lg2)) | (uint64_t)page_lg2 << 6 | (user ? IOTLB_USER : 0);
 }
 
-static inline uint64_t iotlb_value_tag(uint32_t tag)
+static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, unsigned int page_lg2)
 {
-	return (uint64_t)(tag >> 5 & 0xff) << 4 | (uint64_t)(tag >> 13) << 52;
+	return &owner->sets[((address >> page_lg2) + (tag >> IOTLB_TAG_BITS)) & owner->mask];
 }
 
-static inline struct iotlb_set *iotlb_set(const struct iotlb *iotlb, uint32_t tag, uint64_t address, unsigned int page_lg2)
+static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t tag, uint64_t address,
+							      bool user, unsigned int page_lg2, struct iotlb_hit *hit)
 {
-	return &iotlb->sets[((address >> page_lg2) + tag * UINT64_C(0x9e3779b1)) & iotlb->mask];
+	const struct iotlb_set *set = iotlb_set(owner, tag, address, page_lg2);
+	uint64_t wanted = iotlb_key(user, address, page_lg2), wanted_tag = tag << IOTLB_TAG_SHIFT, key, value;
+	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE);
+
+#pragma GCC unroll 3
+	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
+		key = __atomic_load_n(&set->way[way].key, __ATOMIC_ACQUIRE);
+		value = __atomic_load_n(&set->way[way].value, __ATOMIC_ACQUIRE);
+		/* The tag's shift leaves the 24 bits that are compared. */
+		if ((key & ~(uint64_t)IOTLB_ACCESS) != wanted || (value ^ wanted_tag) >> IOTLB_TAG_SHIFT)
+			continue;
+		hit->oa = value << 12 | (address & low_mask(page_lg2));
+		hit->oa &= low_mask(52);
+		hit->page_lg2 = (uint8_t)page_lg2;
+		hit->access = key & IOTLB_ACCESS;
+		return likely(!(sequence & 1) && __atomic_load_n(&set->sequence, __ATOMIC_RELAXED) == sequence);
+	}
+	return false;
 }
 
 /* In an RCU read section, so that whoever invalidates can wait for what follows. */
-static inline bool iotlb_find(const struct iotlb *iotlb, const struct iotlb_owner *owner, uint64_t address, bool user,
-			      struct iotlb_hit *hit)
+static inline __attribute__((always_inline)) bool iotlb_find(const struct iotlb_owner *owner, uint64_t address, bool user,
+							     struct iotlb_hit *hit)
 {
-	uint32_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE), sequence;
-	uint64_t value_tag = iotlb_value_tag(tag);
+	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE), sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED);
 
-	for (uint64_t sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED); sizes; sizes &= sizes - 1) {
-		unsigned int page_lg2 = (unsigned int)__builtin_ctzll(sizes);
-		const struct iotlb_set *set = iotlb_set(iotlb, tag, address, page_lg2);
-		uint64_t key = iotlb_key(tag, user, address, page_lg2), value;
-
-		sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE);
-		for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
-			if (__atomic_load_n(&set->way[way].key, __ATOMIC_ACQUIRE) != key)
-				continue;
-			value = __atomic_load_n(&set->way[way].value, __ATOMIC_ACQUIRE);
-			if ((value & IOTLB_VALUE_TAG) != value_tag)
-				continue;
-			if (unlikely(sequence & 1 || __atomic_load_n(&set->sequence, __ATOMIC_RELAXED) != sequence))
-				return false;
-			hit->oa = (value & GENMASK64(51, 12) & ~low_mask(page_lg2)) | (address & low_mask(page_lg2));
-			hit->page_lg2 = (uint8_t)page_lg2;
-			hit->access = value & 15;
+	if (likely(sizes == BIT64(12)))
+		return iotlb_probe(owner, tag, address, user, 12, hit);
+	for (; sizes; sizes &= sizes - 1)
+		if (iotlb_probe(owner, tag, address, user, (unsigned int)__builtin_ctzll(sizes), hit))
 			return true;
-		}
-	}
 	return false;
 }
 

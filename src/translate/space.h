@@ -51,6 +51,8 @@ struct attachment {
 	bool draining; /* atomic: accesses fail without a record */
 	bool closed; /* under the space's lock: no pin is added; if it is not draining, another attachment has taken its place */
 	uint32_t generation;
+	unsigned int references; /* to this memory, atomic: of the table, and of who has it in hand */
+	void (*free)(struct attachment *attachment);
 	struct drainable drain;
 	struct cds_list_head pins; /* struct uiommu_pin made through it, under the space's lock */
 	struct attach_counters counters[COUNTER_SHARDS];
@@ -78,6 +80,13 @@ struct fault_sink {
 	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque);
 };
+
+/* Give back a reference to the memory of one that has ended. */
+static inline void attachment_put(struct attachment *attachment)
+{
+	if (!__atomic_sub_fetch(&attachment->references, 1, __ATOMIC_ACQ_REL))
+		attachment->free(attachment);
+}
 
 void attach_table_init(struct attach_table *table);
 void attach_table_fini(struct attach_table *table);

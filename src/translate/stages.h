@@ -68,16 +68,29 @@ static inline struct drainable *stages_flight(struct stages *stages)
 	return &stages->flight[__atomic_load_n(&stages->current, __ATOMIC_SEQ_CST)];
 }
 
-/* In a read section. @flags: enum uiommu_access that is needed, and PGTABLE_USER. */
-static inline void stages_find(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
+/* In a read section: is it cached, for all that @flags (enum uiommu_access, PGTABLE_USER) ask? */
+static inline __attribute__((always_inline)) bool stages_hit(const struct stages *stages, uint64_t address, unsigned int flags,
+							     struct iotlb_hit *hit)
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+
+	return likely(iotlb_find(&stages->cached, address, flags & PGTABLE_USER, hit)) && !(need & ~(unsigned int)hit->access);
+}
+
+/* From @address to the end of its page. */
+static inline uint64_t stages_length(uint64_t address, unsigned int page_lg2)
+{
+	return (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
+}
+
+/* In a read section: the cache, or a walk. */
+static inline void stages_find(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
+{
 	struct iotlb_hit hit;
 
-	if (likely(iotlb_find(stages->iotlb, &stages->cached, address, flags & PGTABLE_USER, &hit) &&
-		   !(need & ~(unsigned int)hit.access))) {
+	if (likely(stages_hit(stages, address, flags, &hit))) {
 		result->address = hit.oa;
-		result->length = (UINT64_C(1) << hit.page_lg2) - (address & low_mask(hit.page_lg2));
+		result->length = stages_length(address, hit.page_lg2);
 		result->access = hit.access;
 		result->reason = UIOMMU_FAULT_NONE;
 		return;

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * iotlb_hit_*: a translation through the public call with the attachment in hand, of pages of a guest's VT-d first stage that are
+ * all cached, beside the barest four-way set-associative lookup. dma_read_8: look up, translate and copy 8 bytes, beside that hit.
+ * invalidate_*: forget and wait, with nobody in flight or one thread that reads all the time, beside a bare grace period.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <uiommu/uiommu.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "support/support.h"
+#include "util/rcu.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { PAGE = 4096, PAGES = 1024, PASIDS = 16, LOOKUPS = 1 << 16, REPEATS = 60, INVALIDATIONS = 200 };
+
+#define RAM_BYTES (UINT64_C(64) << 20)
+#define VA UINT64_C(0x7f0000000000)
+
+struct set {
+	uint64_t key[4];
+	uint64_t value[4];
+} __attribute__((aligned(64)));
+
+struct lookup {
+	uint64_t address;
+	uint32_t pasid; /* from 1 on */
+};
+
+struct run {
+	struct uiommu_context *context;
+	struct uiommu_device *device;
+	uint32_t device_id, parent, nested[PASIDS + 1];
+	struct uiommu_attachment *attachment[PASIDS + 1];
+	uint8_t *ram;
+	uint64_t next_page;
+	struct set *sets;
+	uint64_t set_mask;
+	struct lookup *lookups;
+	bool stop, reading;
+};
+
+static uint64_t page_new(struct run *run)
+{
+	run->next_page += PAGE;
+	support_check(run->next_page < RAM_BYTES);
+	return run->next_page;
+}
+
+static void map_page(struct run *run, uint64_t root, uint64_t va, uint64_t page)
+{
+	uint64_t table = root;
+
+	for (unsigned int shift = 39; shift > 12; shift -= 9) {
+		uint64_t *entry = (uint64_t *)(void *)(run->ram + table) + (va >> shift & 511);
+
+		if (!*entry)
+			*entry = page_new(run) | 0x7;
+		table = *entry & ~UINT64_C(0xfff);
+	}
+	((uint64_t *)(void *)(run->ram + table))[va >> 12 & 511] = page | 0x7;
+}
+
+static void make_nested(struct run *run, uint32_t pasid)
+{
+	struct uiommu_hwpt_nested nested = {
+		.size = sizeof(nested),
+		.flags = UIOMMU_HWPT_PASID,
+		.parent_id = run->parent,
+		.first = {.format = UIOMMU_FORMAT_VTD_FIRST, .base = {page_new(run)}, .levels = 4, .output_lg2 = 46, .flags = 3},
+	};
+	uint64_t page = page_new(run);
+
+	for (uint64_t i = 0; i < PAGES; i++)
+		map_page(run, nested.first.base[0], VA + i * PAGE, page);
+	support_check(!uiommu_hwpt_alloc_nested(run->context, &nested, &run->nested[pasid]));
+	support_check(!uiommu_attach(run->context, run->device_id, pasid, run->nested[pasid]));
+	run->attachment[pasid] = uiommu_attachment_get(run->device, pasid);
+}
+
+static void make(struct run *run)
+{
+	const struct uiommu_device_config config = {.size = sizeof(config), .name = "bench", .pasid_bits = 20};
+	struct uiommu_ioas_map map = {.size = sizeof(map),
+				      .flags = UIOMMU_MAP_FIXED | UIOMMU_MAP_READ | UIOMMU_MAP_WRITE,
+				      .source = UIOMMU_MAP_FILE,
+				      .length = RAM_BYTES};
+	struct uiommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .type = UIOMMU_HWPT_PAGING, .flags = UIOMMU_HWPT_NEST_PARENT, .iotlb_entries = 1 << 16};
+	int fd = memfd_create("ram", MFD_CLOEXEC);
+
+	support_check(fd >= 0 && !ftruncate(fd, (off_t)RAM_BYTES));
+	run->ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	support_check(run->ram != MAP_FAILED);
+	support_check(!uiommu_open(NULL, &run->context));
+	support_check(!uiommu_ioas_alloc(run->context, &map.ioas_id));
+	map.fd = fd;
+	support_check(!uiommu_ioas_map(run->context, &map));
+	alloc.parent_id = map.ioas_id;
+	support_check(!uiommu_hwpt_alloc(run->context, &alloc, &run->parent));
+	support_check(!uiommu_device_alloc(run->context, &config, &run->device_id));
+	run->device = uiommu_device_get(run->context, run->device_id);
+	for (uint32_t pasid = 1; pasid <= PASIDS; pasid++)
+		make_nested(run, pasid);
+	close(fd);
+}
+
+static uint64_t key_of(const struct lookup *lookup)
+{
+	return (lookup->address >> 12) | (uint64_t)lookup->pasid << 44;
+}
+
+static struct set *set_of(const struct run *run, uint64_t key)
+{
+	return &run->sets[(key ^ (key >> 44) * 1024) & run->set_mask];
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static inline int way_avx2(const struct set *set, uint64_t key)
+{
+	__m256i equal =
+		_mm256_cmpeq_epi64(_mm256_load_si256((const __m256i *)(const void *)set->key), _mm256_set1_epi64x((long long)key));
+
+	return __builtin_ctz((unsigned int)_mm256_movemask_pd(_mm256_castsi256_pd(equal)) | 16);
+}
+
+__attribute__((target("avx2"))) static double bare_avx2(const struct run *run)
+{
+	double begin = bench_now_ns();
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < LOOKUPS; i++) {
+		uint64_t key = key_of(&run->lookups[i]);
+		const struct set *set = set_of(run, key);
+		int way = way_avx2(set, key);
+
+		if (way < 4)
+			sum += set->value[way] | (run->lookups[i].address & (PAGE - 1));
+	}
+	support_check(sum);
+	return (bench_now_ns() - begin) / LOOKUPS;
+}
+#endif
+
+static double bare_plain(const struct run *run)
+{
+	double begin = bench_now_ns();
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < LOOKUPS; i++) {
+		uint64_t key = key_of(&run->lookups[i]);
+		const struct set *set = set_of(run, key);
+
+		for (unsigned int way = 0; way < 4; way++)
+			if (set->key[way] == key) {
+				sum += set->value[way] | (run->lookups[i].address & (PAGE - 1));
+				break;
+			}
+	}
+	support_check(sum);
+	return (bench_now_ns() - begin) / LOOKUPS;
+}
+
+static double bare(void *opaque)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx2"))
+		return bare_avx2(opaque);
+#endif
+	return bare_plain(opaque);
+}
+
+static double hits(void *opaque)
+{
+	const struct run *run = opaque;
+	struct uiommu_translation out;
+	double begin = bench_now_ns();
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < LOOKUPS; i++) {
+		const struct lookup *lookup = &run->lookups[i];
+
+		support_check(!uiommu_translate(run->attachment[lookup->pasid], lookup->address, UIOMMU_READ, &out));
+		sum += out.address;
+	}
+	support_check(sum);
+	return (bench_now_ns() - begin) / LOOKUPS;
+}
+
+static double reads(void *opaque)
+{
+	const struct run *run = opaque;
+	double begin = bench_now_ns();
+	uint64_t sum = 0, value;
+
+	for (unsigned int i = 0; i < LOOKUPS; i++) {
+		const struct lookup *lookup = &run->lookups[i];
+
+		support_check(!uiommu_dma_read(run->device, lookup->pasid, lookup->address, &value, 8, NULL));
+		sum += value;
+	}
+	support_check(sum + 1);
+	return (bench_now_ns() - begin) / LOOKUPS;
+}
+
+/* @pages of each of @pasids, in random order, in both caches. */
+static void choose(struct run *run, unsigned int pages, unsigned int pasids)
+{
+	uint64_t sets = 64;
+
+	while (sets * 2 < (uint64_t)pages * pasids)
+		sets *= 2;
+	free(run->sets);
+	run->sets = aligned_alloc(64, sets * sizeof(*run->sets));
+	if (!run->lookups)
+		run->lookups = malloc(LOOKUPS * sizeof(*run->lookups));
+	support_check(run->sets && run->lookups);
+	memset(run->sets, 0, sets * sizeof(*run->sets));
+	run->set_mask = sets - 1;
+	srand(1);
+	for (unsigned int i = 0; i < LOOKUPS; i++) {
+		struct lookup *lookup = &run->lookups[i];
+		uint64_t key;
+		struct set *set;
+
+		*lookup = (struct lookup){VA + (uint64_t)(rand() % (int)pages) * PAGE + (uint64_t)(rand() % 512) * 8,
+					  1 + (uint32_t)(rand() % (int)pasids)};
+		key = key_of(lookup);
+		set = set_of(run, key);
+		for (unsigned int way = 0; way < 4; way++)
+			if (!set->key[way] || set->key[way] == key) {
+				set->key[way] = key;
+				set->value[way] = PAGE;
+				break;
+			}
+	}
+}
+
+static double forget(void *opaque, uint32_t id, uint64_t last)
+{
+	struct run *run = opaque;
+	const struct uiommu_invalidation request = {.start = last == UINT64_MAX ? 0 : VA, .last = last};
+	double begin = bench_now_ns();
+
+	for (unsigned int i = 0; i < INVALIDATIONS; i++)
+		support_check(!uiommu_hwpt_invalidate(run->context, id, &request, 1));
+	return (bench_now_ns() - begin) / INVALIDATIONS;
+}
+
+static double forget_page(void *opaque)
+{
+	return forget(opaque, ((struct run *)opaque)->nested[1], VA + PAGE - 1);
+}
+
+static double forget_pasid(void *opaque)
+{
+	return forget(opaque, ((struct run *)opaque)->nested[1], UINT64_MAX);
+}
+
+static double forget_domain(void *opaque)
+{
+	return forget(opaque, ((struct run *)opaque)->parent, UINT64_MAX);
+}
+
+static double grace(void *opaque)
+{
+	double begin = bench_now_ns();
+
+	(void)opaque;
+	for (unsigned int i = 0; i < INVALIDATIONS; i++)
+		urcu_memb_synchronize_rcu();
+	return (bench_now_ns() - begin) / INVALIDATIONS;
+}
+
+static void *busy(void *opaque)
+{
+	struct run *run = opaque;
+	uint64_t value;
+
+	bench_pin(0, 0);
+	for (unsigned int i = 0; !__atomic_load_n(&run->stop, __ATOMIC_RELAXED); i++) {
+		support_check(!uiommu_dma_read(run->device, 2, VA + i % PAGES * PAGE, &value, 8, NULL));
+		__atomic_store_n(&run->reading, true, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void invalidations(struct run *run)
+{
+	static const struct {
+		const char *name;
+		bench_fn fn;
+	} kinds[] = {{"invalidate_page", forget_page}, {"invalidate_pasid", forget_pasid}, {"invalidate_domain", forget_domain}};
+	struct bench_sample sample;
+	struct bench_pair pair;
+	pthread_t thread;
+	char name[64];
+
+	for (unsigned int i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		sample = bench_measure(kinds[i].fn, run, REPEATS);
+		bench_report_value(kinds[i].name, "ns", sample.min, 1000, "no reader in a section");
+	}
+	support_check(!pthread_create(&thread, NULL, busy, run));
+	while (!__atomic_load_n(&run->reading, __ATOMIC_ACQUIRE))
+		sched_yield();
+	for (unsigned int i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		pair = bench_measure_pair(kinds[i].fn, grace, run, REPEATS);
+		snprintf(name, sizeof(name), "%s_busy", kinds[i].name);
+		bench_report_pair(name, "ns", &pair, 1.5, "one thread reads; a bare grace period");
+	}
+	__atomic_store_n(&run->stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+}
+
+int main(void)
+{
+	struct run run = {.stop = false};
+	struct bench_pair pair;
+
+	bench_pin(0, 1);
+	support_check(!uiommu_install_fault_handler());
+	make(&run);
+	choose(&run, 64, 1);
+	pair = bench_measure_pair(hits, bare, &run, REPEATS);
+	bench_report_pair("iotlb_hit_64", "ns", &pair, 2.5, "bare 4-way lookup");
+	pair = bench_measure_pair(reads, hits, &run, REPEATS);
+	bench_report_pair("dma_read_8", "ns", &pair, 2, "iotlb_hit_64");
+	choose(&run, PAGES, PASIDS);
+	pair = bench_measure_pair(hits, bare, &run, REPEATS);
+	bench_report_pair("iotlb_hit_1024x16pasids", "ns", &pair, 2.5, "bare 4-way lookup");
+	invalidations(&run);
+	for (uint32_t pasid = 1; pasid <= PASIDS; pasid++)
+		uiommu_attachment_put(run.attachment[pasid]);
+	uiommu_device_put(run.device);
+	support_check(!uiommu_close(run.context));
+	munmap(run.ram, RAM_BYTES);
+	free(run.sets);
+	free(run.lookups);
+	return 0;
+}

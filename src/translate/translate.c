@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Translations without an access, through an attachment that the caller has in hand. */
+#include "memory/process.h"
+#include "translate/inflight.h"
+#include "translate/space.h"
+#include "translate/stages.h"
+#include "util/rcu.h"
+
+/* The device has it in hand: only its memory is kept. */
+static struct attachment *of(struct uiommu_attachment *attachment)
+{
+	return (struct attachment *)(void *)attachment;
+}
+
+struct uiommu_attachment *uiommu_attachment_get(struct uiommu_device *device, uint32_t pasid)
+{
+	struct attachment *attachment;
+
+	thread_self();
+	rcu_enter();
+	attachment = attach_table_find(&device->table, pasid);
+	/* As long as it is in the table there is a reference. */
+	if (attachment)
+		__atomic_add_fetch(&attachment->references, 1, __ATOMIC_RELAXED);
+	rcu_leave();
+	return (struct uiommu_attachment *)(void *)attachment;
+}
+
+void uiommu_attachment_put(struct uiommu_attachment *attachment)
+{
+	if (attachment)
+		attachment_put(of(attachment));
+}
+
+/* Without stages: the area, or the process around the areas. */
+static unsigned int find_in_space(const struct space *space, uint64_t address, struct stages_result *found)
+{
+	const struct area *area = space->process ? areas_first(&space->areas, address) : areas_find(&space->areas, address);
+
+	found->address = address;
+	if (area && area->start <= address) {
+		found->length = area->last - address + (area->last - address != UINT64_MAX);
+		found->access = area->access;
+		return UIOMMU_FAULT_NONE;
+	}
+	if (!space->process)
+		return UIOMMU_FAULT_UNMAPPED;
+	found->length = area ? area->start - address : UINT64_MAX - address + (address != 0);
+	found->access = (uint8_t)process_access(space->process);
+	return UIOMMU_FAULT_NONE;
+}
+
+/* Whatever is no hit. In a read section. */
+static __attribute__((noinline)) unsigned int find(struct attachment *attachment, uint64_t address, unsigned int access,
+						   struct uiommu_translation *out)
+{
+	struct stages_result found;
+	unsigned int reason;
+
+	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
+		return UIOMMU_FAULT_DRAINING;
+	if (unlikely(access & ~(unsigned int)attachment->access))
+		return UIOMMU_FAULT_ATTACHMENT;
+	if (attachment->stages) {
+		stages_walk(attachment->stages, address, access | PGTABLE_USER, &found);
+		reason = found.reason;
+	} else {
+		reason = find_in_space(attachment->space, address, &found);
+		if (!reason && access & ~(unsigned int)found.access)
+			reason = UIOMMU_FAULT_PERMISSION;
+	}
+	if (!reason)
+		*out = (struct uiommu_translation){found.address, found.length, found.access & attachment->access, 0};
+	return reason;
+}
+
+int uiommu_translate(struct uiommu_attachment *handle, uint64_t address, unsigned int access, struct uiommu_translation *out)
+{
+	struct attachment *attachment = of(handle);
+	const struct stages *stages = attachment->stages;
+	unsigned int reason = UIOMMU_FAULT_NONE;
+	struct iotlb_hit hit;
+
+	thread_self();
+	rcu_enter();
+	if (likely(stages && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED) &&
+		   !(access & ~(unsigned int)attachment->access) && stages_hit(stages, address, access | PGTABLE_USER, &hit))) {
+		out->address = hit.oa;
+		out->length = stages_length(address, hit.page_lg2);
+		out->access = hit.access & attachment->access;
+		out->reserved = 0;
+	} else {
+		reason = find(attachment, address, access, out);
+	}
+	rcu_leave();
+	return (int)reason;
+}
