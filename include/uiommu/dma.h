@@ -186,20 +186,19 @@ UIOMMU_API void uiommu_attachment_put(struct uiommu_attachment *attachment);
  * @length: bytes from @address on that run in parallel; to the end of the page or area. UINT64_MAX: to the end of all addresses
  * @access: what may be done there, &enum uiommu_access; without WRITE also where a write has to be translated for itself, because
  *          it sets the page's dirty bit
- * @reserved: 0
  */
 struct uiommu_translation {
 	uint64_t address;
 	uint64_t length;
-	uint32_t access;
-	uint32_t reserved;
+	uint64_t access;
 };
 
 /**
  * uiommu_translate() - translate, and touch nothing.
  * @attachment: from uiommu_attachment_get()
  * @address: input address
- * @access: what is to be done there, &enum uiommu_access; sets accessed and dirty bits as the access would; 0: whatever is permitted
+ * @access: what is to be done there, &enum uiommu_access; sets accessed and dirty bits as the access would; 0: whatever is
+ * permitted
  * @out: the translation; untouched after a fault
  *
  * What is returned may be void as soon as it is: whoever keeps it is told by nobody. Nothing is recorded of a fault.

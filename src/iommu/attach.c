@@ -13,8 +13,10 @@ static struct attach *of(struct attachment *data)
 	return container_of(data, struct attach, data);
 }
 
+/* What it points to stays as long, for those who have it in hand. */
 static void memory_free(struct attachment *data)
 {
+	hwpt_memory_put(of(data)->hwpt);
 	free(of(data));
 }
 
@@ -35,6 +37,7 @@ static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt,
 	attach->data.device_id = device->object.id;
 	attach->data.pasid = pasid;
 	attach->data.access = (uint8_t)access;
+	attach->data.open = (uint8_t)(ATTACHMENT_OPEN | access);
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
 	attach->data.references = 1;
 	attach->data.free = memory_free;
@@ -46,6 +49,7 @@ static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt,
 	}
 	object_use(&device->object);
 	object_use(&hwpt->object);
+	__atomic_add_fetch(&hwpt->references, 1, __ATOMIC_RELAXED);
 	*out = attach;
 	return 0;
 }
@@ -166,6 +170,7 @@ static int close_pins(struct attach *attach, bool force, struct attach *instead)
 	} else {
 		/* Who has found the old one just now goes on with it: replacing is not draining. */
 		attach->data.closed = true;
+		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 		if (instead)
 			attach_table_set(&attach->device->data.table, attach->data.pasid, &instead->data);
 		else

@@ -14,6 +14,7 @@ static struct hwpt *hwpt_make(struct uiommu_context *context, enum uiommu_object
 
 	if (!hwpt)
 		return NULL;
+	hwpt->references = 1;
 	hwpt->flags = flags;
 	hwpt->queue = queue;
 	if (object_alloc(context, &hwpt->object, type)) {
@@ -47,6 +48,7 @@ struct hwpt *hwpt_alloc_nested(struct hwpt *parent, struct fault_queue *queue, u
 	hwpt->ioas = parent->ioas;
 	hwpt->space = parent->space;
 	object_use(&parent->object);
+	__atomic_add_fetch(&parent->references, 1, __ATOMIC_RELAXED);
 	return hwpt;
 }
 
@@ -63,6 +65,18 @@ struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *proc
 	return hwpt;
 }
 
+void hwpt_memory_put(struct hwpt *hwpt)
+{
+	struct hwpt *parent;
+
+	for (; hwpt && !__atomic_sub_fetch(&hwpt->references, 1, __ATOMIC_ACQ_REL); hwpt = parent) {
+		parent = hwpt->parent;
+		if (hwpt->flags & UIOMMU_HWPT_NEST_PARENT)
+			iotlb_fini(&hwpt->iotlb);
+		free(hwpt);
+	}
+}
+
 /* No attachment is left: nobody is inside the space. */
 void hwpt_end(struct object *object)
 {
@@ -72,7 +86,6 @@ void hwpt_end(struct object *object)
 		nested_end(hwpt);
 		object_unuse(&hwpt->parent->object);
 	} else if (hwpt->ioas) {
-		nest_parent_end(hwpt);
 		object_clear_at(object, &hwpt->ioas->automatic);
 		object_unuse(&hwpt->ioas->object);
 	} else {
@@ -83,7 +96,7 @@ void hwpt_end(struct object *object)
 	}
 	if (hwpt->queue)
 		object_unuse(&hwpt->queue->object);
-	free(hwpt);
+	hwpt_memory_put(hwpt);
 }
 
 void hwpt_abort(struct hwpt *hwpt)

@@ -14,6 +14,7 @@
 struct hwpt {
 	struct object object;
 	uint32_t flags; /* enum uiommu_hwpt_flags */
+	unsigned int references; /* to this memory, atomic: while it is an object, of attachments' memory, and of nested ones' */
 	bool automatic; /* made for an attach to an IOAS; ends with its last attachment */
 	struct ioas *ioas; /* paging: used */
 	struct fault_queue *queue; /* used, or NULL */
@@ -46,6 +47,8 @@ struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *proc
 /* For the length of a call, if @flags have FAULT; otherwise *@out is NULL. -ENOENT. */
 int hwpt_queue_get(struct uiommu_context *context, uint32_t flags, uint32_t queue_id, struct fault_queue **out);
 
+void hwpt_memory_put(struct hwpt *hwpt);
+
 /* Undo an allocation that was not finalised. */
 void hwpt_abort(struct hwpt *hwpt);
 
@@ -53,7 +56,6 @@ enum { IOTLB_ENTRIES_DEFAULT = 16384, IOTLB_ENTRIES_MAX = 1 << 24 };
 
 /* A parent's and a nested one's own part (nested.c). nested_begin(): -EINVAL, -EOPNOTSUPP, -ENOMEM. */
 int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries);
-void nest_parent_end(struct hwpt *hwpt);
 int nested_begin(struct hwpt *hwpt, const struct stages_config *config);
 void nested_end(struct hwpt *hwpt);
 

@@ -17,14 +17,6 @@ int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries)
 	return iotlb_init(&hwpt->iotlb, entries == UIOMMU_IOTLB_NONE ? 0 : entries);
 }
 
-void nest_parent_end(struct hwpt *hwpt)
-{
-	if (!(hwpt->flags & UIOMMU_HWPT_NEST_PARENT))
-		return;
-	iotlb_fini(&hwpt->iotlb);
-	pthread_mutex_destroy(&hwpt->children_lock);
-}
-
 int nested_begin(struct hwpt *hwpt, const struct stages_config *config)
 {
 	struct hwpt *parent = hwpt->parent;

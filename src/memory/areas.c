@@ -30,34 +30,15 @@
 #include "util/util.h"
 
 enum {
-	PER_LINE = 4,
-	LINES = 8,
+	PER_LINE = AREAS_PER_LINE,
+	LINES = AREAS_LINES,
 	ENTRIES = PER_LINE * LINES - 1, /* numbered from 1; the header is in the place of number 0 */
 	HEIGHT_MAX = AREAS_HEIGHT_MAX,
-	FEW = 8,
 };
 
-struct line {
-	uint64_t key[PER_LINE];
-	uintptr_t pointer[PER_LINE]; /* RCU; leaf: struct area and the length's logarithm, inner: struct areas_node */
-};
+enum { TAG = AREAS_TAG };
 
-struct areas_node {
-	union {
-		struct line line[LINES];
-		struct {
-			uint16_t inner; /* bool */
-			uint16_t count;
-			uint32_t live; /* pointers that are not NULL; writers only */
-			uint64_t keys[PER_LINE - 1];
-			struct areas_node *next; /* retired; writers only */
-		};
-	};
-} __attribute__((aligned(64)));
-
-enum { TAG = 63 };
-
-_Static_assert(sizeof(struct line) == TAG + 1 && sizeof(struct area) == TAG + 1, "cache lines");
+_Static_assert(sizeof(struct areas_line) == TAG + 1 && sizeof(struct area) == TAG + 1, "cache lines");
 
 static inline uint64_t *key_of(struct areas_node *node, unsigned int entry)
 {
@@ -138,33 +119,15 @@ static inline unsigned int search_inner(const struct areas_node *node, uint64_t 
 
 static inline void *follow(const struct areas_node *node, unsigned int entry)
 {
-	return (void *)(rcu_read(node->line[entry / PER_LINE].pointer[entry % PER_LINE]) & ~(uintptr_t)TAG);
+	return areas_follow(node, entry);
 }
 
-/*
- * One of a few areas, by branches: a VM's memory is a handful of them, and accesses go to the same ones again and again. A branch
- * that is predicted need not wait for the address, so that the loads of entry, area and contents do not wait for one another.
- */
-static inline struct area *find_few(const struct areas_node *node, uint64_t address)
-{
-#pragma GCC unroll 8
-	for (unsigned int entry = 1; entry <= FEW; entry++)
-		if (address < node->line[(entry + 1) / PER_LINE].key[(entry + 1) % PER_LINE]) {
-			struct area *area = follow(node, entry);
-
-			return area && address - area->start <= area->last - area->start ? area : NULL;
-		}
-	return NULL;
-}
-
-struct area *areas_find(const struct areas *areas, uint64_t address)
+struct area *areas_find_any(const struct areas *areas, uint64_t address)
 {
 	const struct areas_node *node = rcu_read(areas->root);
 	const struct area *area;
 	unsigned int entry;
 
-	if (node && !node->inner && node->count <= FEW && address != UINT64_MAX)
-		return find_few(node, address);
 	while (node && node->inner)
 		node = follow(node, search_inner(node, address));
 	entry = node ? search(node, address) : 0;

@@ -15,6 +15,7 @@
 
 #include "translate/inflight.h"
 #include "util/pool.h"
+#include "util/rcu.h"
 
 struct region;
 struct pin;
@@ -40,9 +41,26 @@ struct area {
 	};
 } __attribute__((aligned(64)));
 
-struct areas_node;
+enum { AREAS_HEIGHT_MAX = 20, AREAS_PER_LINE = 4, AREAS_LINES = 8, AREAS_TAG = 63, AREAS_FEW = 8 };
 
-enum { AREAS_HEIGHT_MAX = 20 };
+struct areas_line {
+	uint64_t key[AREAS_PER_LINE];
+	uintptr_t pointer[AREAS_PER_LINE]; /* RCU; leaf: struct area and the length's logarithm, inner: struct areas_node */
+};
+
+/* See areas.c. */
+struct areas_node {
+	union {
+		struct areas_line line[AREAS_LINES];
+		struct {
+			uint16_t inner; /* bool */
+			uint16_t count;
+			uint32_t live; /* pointers that are not NULL; writers only */
+			uint64_t keys[AREAS_PER_LINE - 1];
+			struct areas_node *next; /* retired; writers only */
+		};
+	};
+} __attribute__((aligned(64)));
 
 /* Where a writer is: the nodes from the root down to the leaf, and the entry taken in each. */
 struct areas_path {
@@ -82,8 +100,34 @@ void areas_remove(struct areas *areas, struct area *area);
 struct areas_node *areas_retired(struct areas *areas);
 void areas_reclaim(struct areas *areas, struct areas_node *retired);
 
-/* The area that contains @address, or NULL. Readers (RCU) and writers. */
-struct area *areas_find(const struct areas *areas, uint64_t address);
+static inline void *areas_follow(const struct areas_node *node, unsigned int entry)
+{
+	return (void *)(rcu_read(node->line[entry / AREAS_PER_LINE].pointer[entry % AREAS_PER_LINE]) & ~(uintptr_t)AREAS_TAG);
+}
+
+/* The area that contains @address, or NULL. */
+struct area *areas_find_any(const struct areas *areas, uint64_t address);
+
+/*
+ * The same, for readers (RCU) and writers. One of a few areas is found by branches: a VM's memory is a handful of them, and
+ * accesses go to the same ones again and again. A branch that is predicted need not wait for the address, so that the loads of
+ * entry, area and contents do not wait for one another.
+ */
+static inline struct area *areas_find(const struct areas *areas, uint64_t address)
+{
+	const struct areas_node *node = rcu_read(areas->root);
+
+	if (!node || node->inner || node->count > AREAS_FEW)
+		return areas_find_any(areas, address);
+#pragma GCC unroll 8
+	for (unsigned int entry = 1; entry <= AREAS_FEW; entry++)
+		if (address < node->line[(entry + 1) / AREAS_PER_LINE].key[(entry + 1) % AREAS_PER_LINE]) {
+			struct area *area = (struct area *)areas_follow(node, entry);
+
+			return area && address - area->start <= area->last - area->start ? area : NULL;
+		}
+	return areas_find_any(areas, address); /* UINT64_MAX */
+}
 
 /* The first area whose last is >= @address, or NULL. Readers (RCU) and writers. */
 struct area *areas_first(const struct areas *areas, uint64_t address);

@@ -44,6 +44,18 @@ void iotlb_fini(struct iotlb *iotlb)
 	free(iotlb->sets);
 }
 
+bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool user, struct iotlb_hit *hit)
+{
+	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE), sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED);
+
+	if (sizes == BIT64(12))
+		return false; /* looked for already */
+	for (; sizes; sizes &= sizes - 1)
+		if (iotlb_probe(owner, tag, address, user, (unsigned int)__builtin_ctzll(sizes), hit))
+			return true;
+	return false;
+}
+
 static bool set_trylock(struct iotlb_set *set, uint32_t *sequence)
 {
 	*sequence = __atomic_load_n(&set->sequence, __ATOMIC_RELAXED);
@@ -153,7 +165,7 @@ static void clear_page(const struct iotlb_owner *owner, uint64_t tag, uint64_t a
 
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
 		if ((set->way[way].key & ~(uint64_t)(IOTLB_USER | IOTLB_ACCESS)) == key &&
-		    !((set->way[way].value ^ tag << IOTLB_TAG_SHIFT) >> IOTLB_TAG_SHIFT))
+		    !((set->way[way].value ^ tag) & IOTLB_TAG))
 			entry_store(&set->way[way], 0, 0);
 	set_unlock(set, sequence);
 }
@@ -195,9 +207,9 @@ void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 		const struct pgtable_result *result)
 {
 	unsigned int access = result->access & ~(unsigned int)(result->clean ? UIOMMU_WRITE : 0);
+	uint64_t page = result->oa & ~low_mask(result->page_lg2), key;
 	struct iotlb_set *set;
 	uint32_t sequence;
-	uint64_t key;
 
 	if (!iotlb->sets || !fill->tag || result->page_lg2 < 12 || result->oa >> 52)
 		return;
@@ -209,6 +221,6 @@ void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 	if (!set_trylock(set, &sequence))
 		return;
 	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key), key | access, result->oa >> 12 | fill->tag << IOTLB_TAG_SHIFT);
+		entry_store(victim(set, key), key | access, (page >> 12) << IOTLB_TAG_BITS | (fill->tag & IOTLB_TAG));
 	set_unlock(set, sequence);
 }

@@ -32,7 +32,7 @@ enum { IOTLB_WAYS = 3 };
 
 struct iotlb_entry {
 	uint64_t key; /* [63:12] address, [11:6] size, [5] user; [3:0] not compared: access */
-	uint64_t value; /* [63:40] tag, [39:0] output address without its low 12 bits */
+	uint64_t value; /* [63:24] output address without its low 12 bits, [23:0] tag */
 };
 
 struct iotlb_set {
@@ -63,8 +63,8 @@ struct iotlb_owner {
 /* What a hit says. */
 struct iotlb_hit {
 	uint64_t oa;
-	uint8_t page_lg2;
-	uint8_t access; /* without WRITE as long as the dirty bit is to be set by a walk */
+	uint64_t length; /* to the end of the page */
+	unsigned int access; /* without WRITE as long as the dirty bit is to be set by a walk */
 };
 
 /* Where a fill began. */
@@ -97,7 +97,7 @@ static inline struct iotlb_fill iotlb_begin(const struct iotlb *iotlb, const str
 	};
 }
 
-enum { IOTLB_TAG_BITS = 24, IOTLB_TAG_SHIFT = 40, IOTLB_USER = 1 << 5, IOTLB_ACCESS = 15 };
+enum { IOTLB_TAG_BITS = 24, IOTLB_TAG = (1 << IOTLB_TAG_BITS) - 1, IOTLB_USER = 1 << 5, IOTLB_ACCESS = 15 };
 
 static inline uint64_t iotlb_key(bool user, uint64_t address, unsigned int page_lg2)
 {
@@ -113,37 +113,48 @@ static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb
 							      bool user, unsigned int page_lg2, struct iotlb_hit *hit)
 {
 	const struct iotlb_set *set = iotlb_set(owner, tag, address, page_lg2);
-	uint64_t wanted = iotlb_key(user, address, page_lg2), wanted_tag = tag << IOTLB_TAG_SHIFT, key, value;
+	uint64_t wanted = iotlb_key(user, address, page_lg2), key, value;
 	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE);
 
 #pragma GCC unroll 3
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
 		key = __atomic_load_n(&set->way[way].key, __ATOMIC_ACQUIRE);
 		value = __atomic_load_n(&set->way[way].value, __ATOMIC_ACQUIRE);
-		/* The tag's shift leaves the 24 bits that are compared. */
-		if ((key & ~(uint64_t)IOTLB_ACCESS) != wanted || (value ^ wanted_tag) >> IOTLB_TAG_SHIFT)
+		if ((key & ~(uint64_t)IOTLB_ACCESS) != wanted || (value ^ tag) & IOTLB_TAG)
 			continue;
-		hit->oa = value << 12 | (address & low_mask(page_lg2));
-		hit->oa &= low_mask(52);
-		hit->page_lg2 = (uint8_t)page_lg2;
+		hit->oa = (value >> (IOTLB_TAG_BITS - 12) & ~UINT64_C(0xfff)) | (address & low_mask(page_lg2));
+		hit->length = (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
 		hit->access = key & IOTLB_ACCESS;
 		return likely(!(sequence & 1) && __atomic_load_n(&set->sequence, __ATOMIC_RELAXED) == sequence);
 	}
 	return false;
 }
 
+/* Where all pages that are cached are of 4 KiB, which is usual. */
+static inline __attribute__((always_inline)) bool iotlb_find_small(const struct iotlb_owner *owner, uint64_t address, bool user,
+								   struct iotlb_hit *hit)
+{
+	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE);
+
+	return likely(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) == BIT64(12)) &&
+	       iotlb_probe(owner, tag, address, user, 12, hit);
+}
+
+/* Whatever sizes there are. */
+bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool user, struct iotlb_hit *hit);
+
 /* In an RCU read section, so that whoever invalidates can wait for what follows. */
 static inline __attribute__((always_inline)) bool iotlb_find(const struct iotlb_owner *owner, uint64_t address, bool user,
 							     struct iotlb_hit *hit)
 {
-	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE), sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED);
+	struct iotlb_hit sized; /* so that *@hit may live in registers */
 
-	if (likely(sizes == BIT64(12)))
-		return iotlb_probe(owner, tag, address, user, 12, hit);
-	for (; sizes; sizes &= sizes - 1)
-		if (iotlb_probe(owner, tag, address, user, (unsigned int)__builtin_ctzll(sizes), hit))
-			return true;
-	return false;
+	if (iotlb_find_small(owner, address, user, hit))
+		return true;
+	if (!iotlb_find_sized(owner, address, user, &sized))
+		return false;
+	*hit = sized;
+	return true;
 }
 
 #endif

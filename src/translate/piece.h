@@ -89,6 +89,18 @@ static inline void counter_add(const struct thread_state *self, uint64_t *counte
 		__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
 }
 
+/* The bytes of an access. One comparison: the shard of a thread that has its own is known then. */
+static inline void count_bytes(const struct thread_state *self, struct attachment *attachment, unsigned int access, uint64_t bytes)
+{
+	unsigned int shard = self->index;
+	uint64_t *counter;
+
+	if (unlikely(shard >= COUNTER_SHARDS - 1))
+		shard = COUNTER_SHARDS - 1;
+	counter = access == UIOMMU_READ ? &attachment->counters[shard].bytes_read : &attachment->counters[shard].bytes_written;
+	counter_add(self, counter, bytes);
+}
+
 /* Fill in @failure for the byte at @address. @piece: what was found of it; NULL: nothing is attached. */
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
 		 unsigned int reason, const struct piece *piece);

@@ -41,6 +41,8 @@ struct attach_counters {
 	uint64_t discarded;
 } __attribute__((aligned(64)));
 
+enum { ATTACHMENT_OPEN = 0x80 };
+
 struct attachment {
 	struct space *space;
 	struct stages *stages; /* in front of the space; NULL: none */
@@ -48,6 +50,7 @@ struct attachment {
 	uint32_t device_id;
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
 	uint8_t access; /* what the attachment permits */
+	uint8_t open; /* atomic: ATTACHMENT_OPEN and @access, until it is draining or another has taken its place */
 	bool draining; /* atomic: accesses fail without a record */
 	bool closed; /* under the space's lock: no pin is added; if it is not draining, another attachment has taken its place */
 	uint32_t generation;

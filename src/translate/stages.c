@@ -49,7 +49,7 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 	iotlb_fill(stages->iotlb, &stages->cached, &fill, address, flags & PGTABLE_USER, &walked);
 	*result = (struct stages_result){
 		.address = walked.oa,
-		.length = stages_length(address, walked.page_lg2),
+		.length = (UINT64_C(1) << walked.page_lg2) - (address & low_mask(walked.page_lg2)),
 		.access = walked.access,
 	};
 }

@@ -74,13 +74,7 @@ static inline __attribute__((always_inline)) bool stages_hit(const struct stages
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 
-	return likely(iotlb_find(&stages->cached, address, flags & PGTABLE_USER, hit)) && !(need & ~(unsigned int)hit->access);
-}
-
-/* From @address to the end of its page. */
-static inline uint64_t stages_length(uint64_t address, unsigned int page_lg2)
-{
-	return (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
+	return likely(iotlb_find(&stages->cached, address, flags & PGTABLE_USER, hit)) && !(need & ~hit->access);
 }
 
 /* In a read section: the cache, or a walk. */
@@ -90,8 +84,8 @@ static inline void stages_find(struct stages *stages, uint64_t address, unsigned
 
 	if (likely(stages_hit(stages, address, flags, &hit))) {
 		result->address = hit.oa;
-		result->length = stages_length(address, hit.page_lg2);
-		result->access = hit.access;
+		result->length = hit.length;
+		result->access = (uint8_t)hit.access;
 		result->reason = UIOMMU_FAULT_NONE;
 		return;
 	}

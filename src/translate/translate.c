@@ -62,7 +62,7 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 	if (unlikely(access & ~(unsigned int)attachment->access))
 		return UIOMMU_FAULT_ATTACHMENT;
 	if (attachment->stages) {
-		stages_walk(attachment->stages, address, access | PGTABLE_USER, &found);
+		stages_find(attachment->stages, address, access | PGTABLE_USER, &found);
 		reason = found.reason;
 	} else {
 		reason = find_in_space(attachment->space, address, &found);
@@ -70,28 +70,39 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 			reason = UIOMMU_FAULT_PERMISSION;
 	}
 	if (!reason)
-		*out = (struct uiommu_translation){found.address, found.length, found.access & attachment->access, 0};
+		*out = (struct uiommu_translation){found.address, found.length, found.access & attachment->access};
 	return reason;
 }
 
+static __attribute__((noinline)) int translate(struct attachment *attachment, uint64_t address, unsigned int access,
+					       struct uiommu_translation *out)
+{
+	unsigned int reason;
+
+	thread_self();
+	rcu_enter();
+	reason = find(attachment, address, access, out);
+	rcu_leave();
+	return (int)reason;
+}
+
+/*
+ * A hit needs no read section: what it looks at stays as long as the attachment's memory, an entry is read in one piece, and of the
+ * result nobody is promised more than that it was right during the call.
+ */
 int uiommu_translate(struct uiommu_attachment *handle, uint64_t address, unsigned int access, struct uiommu_translation *out)
 {
 	struct attachment *attachment = of(handle);
 	const struct stages *stages = attachment->stages;
-	unsigned int reason = UIOMMU_FAULT_NONE;
+	unsigned int open = __atomic_load_n(&attachment->open, __ATOMIC_RELAXED);
 	struct iotlb_hit hit;
 
-	thread_self();
-	rcu_enter();
-	if (likely(stages && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED) &&
-		   !(access & ~(unsigned int)attachment->access) && stages_hit(stages, address, access | PGTABLE_USER, &hit))) {
+	if (likely(stages && !((access | ATTACHMENT_OPEN) & ~open) && iotlb_find_small(&stages->cached, address, true, &hit) &&
+		   !(access & ~hit.access))) {
 		out->address = hit.oa;
-		out->length = stages_length(address, hit.page_lg2);
-		out->access = hit.access & attachment->access;
-		out->reserved = 0;
-	} else {
-		reason = find(attachment, address, access, out);
+		out->length = hit.length;
+		out->access = hit.access & open;
+		return 0;
 	}
-	rcu_leave();
-	return (int)reason;
+	return translate(attachment, address, access, out);
 }
