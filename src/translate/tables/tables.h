@@ -23,6 +23,7 @@ struct tables_config {
 	uint8_t split; /* bits of the last level, where there are two */
 	uint8_t output_lg2; /* width of physical addresses */
 	uint32_t flags; /* the format's own: capabilities */
+	uint32_t entries; /* of the device table, where that need not be a power of two */
 };
 
 struct tables {
@@ -38,6 +39,7 @@ struct tables_fault {
 	uint8_t stage; /* 2: stage 2 refused the access to a table; otherwise 0 */
 	uint8_t level;
 	bool table; /* the entry could not be read */
+	bool quiet; /* an entry on the way says that such a fault is not recorded */
 	uint64_t ipa; /* stage 2: the address it was asked for */
 	uint32_t detail; /* the format's own: which of its specification's codes, where reason and structure do not tell */
 };
@@ -59,6 +61,8 @@ enum {
 	TABLES_PRIVILEGED = 32, /* requests may ask for privilege */
 	TABLES_EXECUTE = 64, /* requests may execute */
 	TABLES_PASIDS = 128, /* requests with PASID are looked up */
+	TABLES_RID_PRIVILEGED = 256, /* requests without PASID are privileged (VT-d RID_PRIV) */
+	TABLES_FIRST_FAULT = 512, /* only the first fault is recorded until the entry is invalidated (AMD SE) */
 };
 
 /* What a device's entry says. */
@@ -87,6 +91,7 @@ struct tables_entry {
 	uint32_t flags;
 	uint32_t domain;
 	uint32_t asid; /* tag of stage 1: PASID, ASID, PSCID; UIOMMU_NO_PASID: no stage 1 */
+	uint8_t denied; /* what the entries forbid whatever the stages permit, enum uiommu_access */
 	bool has_stage1;
 	bool has_stage2;
 	const struct pgtable_format *stage1_format;
@@ -104,6 +109,8 @@ struct tables_format {
 	/* The entry of @pasid, or of requests without (UIOMMU_NO_PASID). */
 	bool (*pasid)(const struct tables_device *device, uint32_t pasid, struct tables_entry *out, struct tables_fault *fault);
 };
+
+extern const struct tables_format tables_vtd; /* vtd.c */
 
 /*
  * Copy @count words of 8 bytes from @address, aligned to 8, each with one load; @stage2 translates the address first, or is NULL.

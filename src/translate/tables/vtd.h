@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* VT-d's root, context and PASID tables (Intel VT-d specification 4.1, 3.4, 7.1.3 and 9.1 to 9.6). */
+#ifndef TRANSLATE_TABLES_VTD_H
+#define TRANSLATE_TABLES_VTD_H
+
+/* struct tables_config: base, output_lg2 (HAW, 32 to 52) and flags mean something; mode is RTADDR_REG.TTM. */
+enum {
+	VTD_TABLES_LEGACY = 0,
+	VTD_TABLES_SCALABLE = 1,
+	VTD_TABLES_ABORT = 3,
+};
+
+/* struct tables_config's flags: what CAP_REG and ECAP_REG report. */
+enum {
+	VTD_TABLES_3_LEVEL = 1 << 0, /* SAGAW: second stage of 39 bits */
+	VTD_TABLES_4_LEVEL = 1 << 1, /* of 48 */
+	VTD_TABLES_5_LEVEL = 1 << 2, /* of 57 */
+	VTD_TABLES_SECOND_2M = 1 << 3, /* SSLPS */
+	VTD_TABLES_SECOND_1G = 1 << 4,
+	VTD_TABLES_SNOOP = 1 << 5, /* SC: SNP and PGSNP are defined */
+	VTD_TABLES_PASS = 1 << 6, /* PT */
+	VTD_TABLES_ATS = 1 << 7, /* DT */
+	VTD_TABLES_SMTS = 1 << 8, /* scalable mode */
+	VTD_TABLES_ADMS = 1 << 9, /* abort-DMA mode */
+	/* In scalable mode only: */
+	VTD_TABLES_FIRST = 1 << 10, /* FSTS */
+	VTD_TABLES_FIRST_5 = 1 << 11, /* FS5LP: five levels */
+	VTD_TABLES_FIRST_1G = 1 << 12, /* FS1GP */
+	VTD_TABLES_SECOND = 1 << 13, /* SSTS */
+	VTD_TABLES_SECOND_AD = 1 << 14, /* SSADS */
+	VTD_TABLES_NESTED = 1 << 15, /* NEST, with both stages */
+	VTD_TABLES_PASID = 1 << 16, /* requests with PASID */
+	VTD_TABLES_PRI = 1 << 17, /* PRS */
+	VTD_TABLES_RID_PASID = 1 << 18, /* RPS: otherwise RID_PASID is ignored, and PASID 0 used */
+	VTD_TABLES_RID_PRIV = 1 << 19, /* RPRIVS */
+	VTD_TABLES_SUPERVISOR = 1 << 20, /* SRS */
+	/*
+	 * ERS, as the specification had it until 3.x: ERE, NXE, SMEP and the second stage's execute enable (bit 5). Otherwise NXE
+	 * and SMEP are ignored, and so is XD in page tables.
+	 */
+	VTD_TABLES_EXECUTE = 1 << 21,
+	VTD_TABLES_EXTENDED_ACCESSED = 1 << 22, /* EAFS */
+	VTD_TABLES_WALK_SNOOP = 1 << 23, /* SMPWC: PWSNP is defined */
+};
+
+/* Two fields in the same word, as they are in the registers: PSS (width of PASIDs - 1, up to 19) and ND (width of domains 4 + 2
+ * ND). */
+#define VTD_TABLES_PSS UINT32_C(0x1f000000)
+#define VTD_TABLES_ND UINT32_C(0xe0000000)
+
+/*
+ * Fault reasons of 7.1.3: struct tables_fault's detail. With the entry's flags the caller finds out himself what a kind of request
+ * meets: 0xd, 0x32, 0x44, 0x47, 0x5c, 0x5d.
+ */
+enum vtd_fault {
+	VTD_FAULT_ROOT_ABSENT = 0x1, /* LRT.2 */
+	VTD_FAULT_CONTEXT_ABSENT = 0x2, /* LCT.2 */
+	VTD_FAULT_CONTEXT_INVALID = 0x3, /* LCT.4: TT or AW undefined or not supported */
+	VTD_FAULT_ROOT_ACCESS = 0x8, /* LRT.1 */
+	VTD_FAULT_CONTEXT_ACCESS = 0x9, /* LCT.1 */
+	VTD_FAULT_ROOT_RESERVED = 0xa, /* LRT.3 */
+	VTD_FAULT_CONTEXT_RESERVED = 0xb, /* LCT.3 */
+	VTD_FAULT_CONTEXT_NO_ATS = 0xd, /* LCT.5: translation or translated request, and TT is not 01 */
+	VTD_FAULT_ROOT_MODE = 0x30, /* RTA.1: TTM */
+	VTD_FAULT_LEGACY_PASID = 0x31, /* RTA.2: request with PASID */
+	VTD_FAULT_LEGACY_PAGE_REQUEST = 0x32, /* RTA.3 */
+	VTD_FAULT_SM_ROOT_ACCESS = 0x38, /* SRT.1 */
+	VTD_FAULT_SM_ROOT_ABSENT = 0x39, /* SRT.2 */
+	VTD_FAULT_SM_ROOT_RESERVED = 0x3a, /* SRT.3 */
+	VTD_FAULT_SM_CONTEXT_ACCESS = 0x40, /* SCT.1 */
+	VTD_FAULT_SM_CONTEXT_ABSENT = 0x41, /* SCT.2 */
+	VTD_FAULT_SM_CONTEXT_RESERVED = 0x42, /* SCT.3 */
+	VTD_FAULT_SM_CONTEXT_INVALID = 0x43, /* SCT.4: RID_PASID beyond PDTS */
+	VTD_FAULT_SM_CONTEXT_NO_ATS = 0x44, /* SCT.5: DTE is 0 */
+	VTD_FAULT_SM_CONTEXT_NO_PASID = 0x45, /* SCT.6: PASIDE is 0 */
+	VTD_FAULT_SM_CONTEXT_PASID_RANGE = 0x46, /* SCT.7: PASID beyond PDTS */
+	VTD_FAULT_SM_CONTEXT_NO_PAGE_REQUEST = 0x47, /* SCT.8: PRE is 0 */
+	VTD_FAULT_DIRECTORY_ACCESS = 0x50, /* SPD.1 */
+	VTD_FAULT_DIRECTORY_ABSENT = 0x51, /* SPD.2 */
+	VTD_FAULT_DIRECTORY_RESERVED = 0x52, /* SPD.3 */
+	VTD_FAULT_PASID_ACCESS = 0x58, /* SPT.1 */
+	VTD_FAULT_PASID_ABSENT = 0x59, /* SPT.2 */
+	VTD_FAULT_PASID_RESERVED = 0x5a, /* SPT.3 */
+	VTD_FAULT_PASID_INVALID = 0x5b, /* SPT.4: PGTT, AW or FSPM undefined or not supported */
+	VTD_FAULT_PASID_NO_EXECUTE = 0x5c, /* SPT.5: ERE is 0 */
+	VTD_FAULT_PASID_NO_SUPERVISOR = 0x5d, /* SPT.6: SRE is 0 */
+};
+
+/*
+ * A PASID directory by itself, of a guest that has no root table: struct tables_device with mode TRANSLATE, has_pasid_table,
+ * pasid_table, pasid_bits (at most 20), rid_pasid, output_lg2, capabilities (the flags above), memory, and flags as a context entry
+ * gives them.
+ */
+
+#endif
