@@ -110,6 +110,7 @@ struct tables_format {
 	bool (*pasid)(const struct tables_device *device, uint32_t pasid, struct tables_entry *out, struct tables_fault *fault);
 };
 
+extern const struct tables_format tables_amd; /* amd.c */
 extern const struct tables_format tables_vtd; /* vtd.c */
 
 /*
