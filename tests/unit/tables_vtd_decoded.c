@@ -45,10 +45,10 @@ static void decoded_legacy(void **state)
 	second_flags(VTD_TABLES_SNOOP, VTD_SECOND_2M | VTD_SECOND_1G);
 	second_flags(VTD_TABLES_SECOND_2M, VTD_SECOND_SNOOP | VTD_SECOND_1G);
 	second_flags(VTD_TABLES_SECOND_1G, VTD_SECOND_SNOOP | VTD_SECOND_2M);
-	for (unsigned int nd = 0; nd < 7; nd++) {
-		legacy((ALL & ~(UINT32_C(7) << 29)) | nd << 29, 0);
+	for (unsigned int width = 0; width < 7; width++) {
+		legacy((ALL & ~(UINT32_C(7) << 29)) | width << 29, 0);
 		assert_true(run(LEGACY_RID, UIOMMU_NO_PASID));
-		assert_int_equal(entry.domain, DOMAIN & ((UINT32_C(1) << (4 + 2 * nd)) - 1));
+		assert_int_equal(entry.domain, DOMAIN & ((UINT32_C(1) << (4 + 2 * width)) - 1));
 	}
 }
 

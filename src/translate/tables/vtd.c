@@ -35,7 +35,7 @@
 
 /* PASID table entry. Word 0: */
 #define PASID_AW GENMASK64(4, 2)
-#define SSEE BIT64(5)
+#define SECOND_EXECUTE BIT64(5)
 #define PGTT GENMASK64(8, 6)
 #define SSADE BIT64(9)
 /* Word 1: */
@@ -88,7 +88,7 @@ static int check(const struct tables *tables)
 		return -EINVAL;
 	if (config->base & (low_mask(12) | ~low_mask(config->output_lg2)))
 		return -EINVAL;
-	if (FIELD_GET64(VTD_TABLES_PSS, flags) >= UIOMMU_PASID_BITS || FIELD_GET64(VTD_TABLES_ND, flags) > 6)
+	if (FIELD_GET64(VTD_TABLES_PSS, flags) >= UIOMMU_PASID_BITS || FIELD_GET64(VTD_TABLES_DOMAINS, flags) > 6)
 		return -EINVAL;
 	if (flags & VTD_TABLES_NESTED && (flags & nested) != nested)
 		return -EINVAL;
@@ -142,7 +142,7 @@ static unsigned int levels_of(uint64_t aw, uint32_t capabilities)
 /* Bits beyond the width are ignored. */
 static uint32_t domain_of(uint64_t did, uint32_t capabilities)
 {
-	return (uint32_t)(did & low_mask((unsigned int)(4 + 2 * FIELD_GET64(VTD_TABLES_ND, capabilities))));
+	return (uint32_t)(did & low_mask((unsigned int)(4 + 2 * FIELD_GET64(VTD_TABLES_DOMAINS, capabilities))));
 }
 
 static struct pgtable_config second_stage(uint64_t base, unsigned int levels, unsigned int output_lg2, uint32_t capabilities)
@@ -265,7 +265,7 @@ static void pasid_reserved(const struct tables_device *device, uint64_t *reserve
 	uint64_t beyond = ~low_mask(device->output_lg2);
 
 	reserved[0] = beyond | GENMASK64(11, 10);
-	reserved[0] |= capabilities & VTD_TABLES_EXECUTE ? 0 : SSEE;
+	reserved[0] |= capabilities & VTD_TABLES_EXECUTE ? 0 : SECOND_EXECUTE;
 	reserved[0] |= capabilities & VTD_TABLES_SECOND_AD ? 0 : SSADE;
 	/* Memory types (CD, EMTE, PAT) are not offered. */
 	reserved[1] = ~(PASID_DID | PWSNP | PGSNP);
@@ -325,7 +325,7 @@ static bool stages(const struct tables_device *device, const uint64_t *words, st
 		out->stage2_format = &pgtable_vtd_second;
 		out->stage2 = second_stage(words[0], levels, device->output_lg2, device->capabilities);
 		out->stage2.flags |= words[0] & SSADE ? VTD_SECOND_AD : 0;
-		out->stage2.flags |= words[0] & SSEE ? VTD_SECOND_EXECUTE : 0;
+		out->stage2.flags |= words[0] & SECOND_EXECUTE ? VTD_SECOND_EXECUTE : 0;
 	}
 	return !out->has_stage1 || first_stage(device, words, out);
 }

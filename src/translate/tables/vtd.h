@@ -43,10 +43,9 @@ enum {
 	VTD_TABLES_WALK_SNOOP = 1 << 23, /* SMPWC: PWSNP is defined */
 };
 
-/* Two fields in the same word, as they are in the registers: PSS (width of PASIDs - 1, up to 19) and ND (width of domains 4 + 2
- * ND). */
+/* Two fields in the same word, as they are in the registers: the width of PASIDs less 1, up to 19, and that of domains: 4 + 2 n. */
 #define VTD_TABLES_PSS UINT32_C(0x1f000000)
-#define VTD_TABLES_ND UINT32_C(0xe0000000)
+#define VTD_TABLES_DOMAINS UINT32_C(0xe0000000)
 
 /*
  * Fault reasons of 7.1.3: struct tables_fault's detail. With the entry's flags the caller finds out himself what a kind of request
