@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Arm stage 2: VMSAv8-64, with 4K, 16K and 64K pages (DDI 0487, D8.2 to D8.5).
+ *
+ * Only leaves say what is permitted. To read, to write and to execute are independent of each other.
+ */
+#include "pgtable/arm_entry.h"
+
+#define INDEX GENMASK64(5, 2)
+#define READ BIT64(6) /* S2AP[0] */
+#define WRITE BIT64(7) /* S2AP[1] */
+#define XN0 BIT64(53) /* with ARM_XNX: XN is turned round for EL1 */
+#define XN BIT64(54)
+#define FLIP 0
+
+static int setup(struct pgtable *pgtable)
+{
+	int error = arm_setup(pgtable);
+
+	if (error)
+		return error;
+	return pgtable->config.levels ? arm_setup_half(pgtable, 0, pgtable->config.levels, 4) : -EINVAL;
+}
+
+PGTABLE_INLINE unsigned int half_of(uint64_t address)
+{
+	(void)address;
+	return 0;
+}
+
+PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
+				  struct pgtable_cursor *cursor)
+{
+	(void)flags;
+	cursor->input = address;
+	if (unlikely(address >> pgtable->config.input_lg2[0]))
+		return UIOMMU_FAULT_UNMAPPED;
+	return unlikely(pgtable->config.base[0] & ARM_BEYOND) ? UIOMMU_FAULT_OUTPUT : UIOMMU_FAULT_NONE;
+}
+
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t entry, bool writable, unsigned int flags)
+{
+	bool exec = !(entry & XN);
+
+	if (pgtable->config.flags & ARM_XNX && entry & XN0 && !(flags & PGTABLE_USER))
+		exec = !exec;
+	return (entry & READ ? UIOMMU_READ : 0) | (writable ? UIOMMU_WRITE : 0) | (exec ? UIOMMU_EXEC : 0);
+}
+
+PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
+					  const struct pgtable_cursor *cursor, unsigned int granule_lg2)
+{
+	struct pgtable_item item = arm_decode(pgtable, entry, cursor, granule_lg2);
+	bool writable = entry & WRITE;
+
+	if (item.kind != PGTABLE_LEAF)
+		return item;
+	item.access = (uint8_t)permitted(pgtable, entry, writable || arm_manages_dirty(pgtable, entry), flags);
+	if (unlikely(!writable && item.access & UIOMMU_WRITE))
+		arm_first_write(&item, WRITE, flags);
+	item.attributes = arm_attributes(pgtable, entry, INDEX, granule_lg2);
+	return item;
+}
+
+ARM_WALKERS()
+
+const struct pgtable_format pgtable_arm_s2 = {
+	.name = "Arm stage 2",
+	.stage = 2,
+	.setup = setup,
+	.walk_flat = walk_flat,
+	.walk_guest = walk_guest,
+};
