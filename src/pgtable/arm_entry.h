@@ -23,8 +23,8 @@
 #define ARM_DBM BIT64(51)
 #define ARM_CONTIGUOUS BIT64(52)
 
-/* Set by setup in config.base: it is beyond the width of output addresses. */
-#define ARM_BEYOND BIT64(63)
+/* Set by setup in config.base: no walk begins there. */
+#define ARM_NO_WALK BIT64(63)
 
 /* Does ARM_DS mean something for these pages? */
 PGTABLE_INLINE bool arm_ds(const struct pgtable *pgtable, unsigned int granule_lg2)
@@ -73,7 +73,7 @@ static inline int arm_setup_half(struct pgtable *pgtable, unsigned int half, uns
 	pgtable->top[half] = (uint8_t)(levels - 1);
 	*base &= ~low_mask(input_lg2 - below + 3);
 	if (*base >> min_u64(pgtable->config.output_lg2, widest))
-		*base |= ARM_BEYOND;
+		*base |= ARM_NO_WALK;
 	/* With one half's pages of 16K these bits mean nothing, with 64K they are of the address; plain.address is for all. */
 	pgtable->plain.mask |= low_mask(granule_lg2) & ARM_ADDRESS;
 	return 0;
@@ -120,27 +120,41 @@ PGTABLE_INLINE unsigned int arm_page_lg2(const struct pgtable *pgtable, uint64_t
 	return wide;
 }
 
+/* Nothing that @entry says of its kind and address is uncommon: a table, or a page at level 0, and only plain.address is in use. */
+PGTABLE_INLINE bool arm_common(const struct pgtable *pgtable, uint64_t entry)
+{
+	return (entry & pgtable->plain.mask) == pgtable->plain.value;
+}
+
+/* A reason, or none. */
+PGTABLE_INLINE unsigned int arm_check(const struct pgtable *pgtable, uint64_t entry, uint64_t address, unsigned int level,
+				      unsigned int granule_lg2)
+{
+	bool table = entry & ARM_TABLE;
+
+	if (!(entry & ARM_VALID) || !(table || (level && arm_has_blocks(pgtable, level, granule_lg2))))
+		return UIOMMU_FAULT_UNMAPPED;
+	return address >> pgtable->config.output_lg2 ? UIOMMU_FAULT_OUTPUT : UIOMMU_FAULT_NONE;
+}
+
 /* Everything but permissions, dirty state and attributes. */
 PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uint64_t entry, const struct pgtable_cursor *cursor,
 					      unsigned int granule_lg2)
 {
 	bool leaf = !cursor->level || !(entry & ARM_TABLE);
-	struct pgtable_item item = {.kind = PGTABLE_FAULT, .reason = UIOMMU_FAULT_UNMAPPED, .update = entry};
-	uint64_t address = arm_address(pgtable, entry, granule_lg2);
+	struct pgtable_item item = {.kind = PGTABLE_FAULT, .update = entry, .oa = entry & ARM_ADDRESS};
 
-	if (unlikely(!(entry & ARM_VALID)))
-		return item;
-	if (leaf && unlikely(cursor->level ? !arm_has_blocks(pgtable, cursor->level, granule_lg2) : !(entry & ARM_TABLE)))
-		return item;
-	if (leaf)
-		address &= ~low_mask(granule_lg2 + cursor->level * (granule_lg2 - 3));
-	item.reason = UIOMMU_FAULT_OUTPUT;
-	if (unlikely(address >> pgtable->config.output_lg2))
-		return item;
-	if (!leaf) {
-		item.kind = PGTABLE_TABLE;
-		item.oa = address;
-		return item;
+	if (cursor->level || unlikely(!arm_common(pgtable, entry))) {
+		item.oa = arm_address(pgtable, entry, granule_lg2);
+		if (leaf)
+			item.oa &= ~low_mask(granule_lg2 + cursor->level * (granule_lg2 - 3));
+		item.reason = (uint8_t)arm_check(pgtable, entry, item.oa, cursor->level, granule_lg2);
+		if (unlikely(item.reason))
+			return item;
+		if (!leaf) {
+			item.kind = PGTABLE_TABLE;
+			return item;
+		}
 	}
 	item.reason = UIOMMU_FAULT_ACCESS_FLAG;
 	if (unlikely(!(entry & ARM_ACCESSED) && !(pgtable->config.flags & ARM_HA)))
@@ -148,8 +162,8 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 	item.kind = PGTABLE_LEAF;
 	item.reason = UIOMMU_FAULT_PERMISSION;
 	item.update |= ARM_ACCESSED;
-	item.page_lg2 = (uint8_t)arm_page_lg2(pgtable, entry, address, cursor, granule_lg2);
-	item.oa = address & ~low_mask(item.page_lg2);
+	item.page_lg2 = (uint8_t)arm_page_lg2(pgtable, entry, item.oa, cursor, granule_lg2);
+	item.oa &= ~low_mask(item.page_lg2);
 	return item;
 }
 

@@ -13,12 +13,13 @@
 #define PXN BIT64(53)
 #define UXN BIT64(54)
 
-/* Of tables, and gathered upside down: what no level has set. */
-#define TABLE_PXN BIT64(59)
-#define TABLE_UXN BIT64(60)
-#define TABLE_NO_USER BIT64(61) /* APTable[0] */
-#define TABLE_READ_ONLY BIT64(62) /* APTable[1] */
-#define FLIP (TABLE_PXN | TABLE_UXN | TABLE_NO_USER | TABLE_READ_ONLY)
+/*
+ * PXNTable, UXNTable, APTable[0] (not for EL0) and APTable[1] (read-only) are bits 59 to 62. Gathered upside down they say what no
+ * level forbids; the bits around them do not matter, and to turn all of them takes no constant.
+ */
+#define FLIP UINT64_MAX
+
+_Static_assert(UIOMMU_READ == 1 && UIOMMU_WRITE == 2 && UIOMMU_EXEC == 4, "permissions are the API's bits");
 
 /* Bit 55 decides, whether the top byte is ignored or not. */
 PGTABLE_INLINE unsigned int half_of(uint64_t address)
@@ -34,7 +35,9 @@ static int setup(struct pgtable *pgtable)
 		return error;
 	for (unsigned int half = 0; half < 2; half++) {
 		error = arm_setup_half(pgtable, half, 0, 0);
-		if (error && !(pgtable->config.flags >> half & ARM_EPD0))
+		if (pgtable->config.flags >> half & ARM_EPD0)
+			pgtable->config.base[half] |= ARM_NO_WALK;
+		else if (error)
 			return error;
 	}
 	return 0;
@@ -44,49 +47,56 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 				  struct pgtable_cursor *cursor)
 {
 	unsigned int half = half_of(address), width = pgtable->config.input_lg2[half];
-	uint32_t of_half = pgtable->config.flags >> half; /* where those of half 0 are */
-	uint64_t above = half ? ~address : address;
+	uint32_t of_half = pgtable->config.flags >> half; /* those of half 0 */
 
 	(void)flags;
-	if (of_half & ARM_TBI0)
-		above &= low_mask(56);
 	cursor->half = half;
-	cursor->input = address & (BIT64(width) - 1);
-	if (unlikely(above >> width || of_half & ARM_EPD0))
+	cursor->input = address;
+	if (of_half & ARM_TBI0)
+		cursor->input = (uint64_t)((int64_t)(address << 8) >> 8);
+	if (unlikely((int64_t)cursor->input >> width != -(int64_t)half))
 		return UIOMMU_FAULT_UNMAPPED;
-	return unlikely(pgtable->config.base[half] & ARM_BEYOND) ? UIOMMU_FAULT_OUTPUT : UIOMMU_FAULT_NONE;
+	if (unlikely(half))
+		cursor->input &= low_mask(width);
+	if (unlikely(pgtable->config.base[half] & ARM_NO_WALK))
+		return of_half & ARM_EPD0 ? UIOMMU_FAULT_UNMAPPED : UIOMMU_FAULT_OUTPUT;
+	return UIOMMU_FAULT_NONE;
 }
 
-/* @limits: what has been gathered. @writable: by the entry. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t entry, uint64_t limits, bool writable,
-				      unsigned int flags)
+/* @allowed: the entry, turned round so that ones permit. @limits: what has been gathered. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t allowed, uint64_t limits, unsigned int flags)
 {
-	bool write = writable && limits & TABLE_READ_ONLY, user = entry & USER && limits & TABLE_NO_USER, exec;
-	unsigned int access = UIOMMU_READ | (write ? UIOMMU_WRITE : 0);
+	unsigned int access = allowed >> 6 & limits >> 61 & (UIOMMU_READ | UIOMMU_WRITE); /* READ: EL0 may read */
+	unsigned int exec = allowed >> 53 & limits >> 59 & 3; /* EL1, EL0 */
 
 	if (flags & PGTABLE_USER) {
-		exec = !(entry & UXN) && limits & TABLE_UXN;
-		if (!user)
+		if (!(access & UIOMMU_READ))
 			access = 0;
+		exec >>= 1;
 	} else {
-		exec = !(entry & PXN) && limits & TABLE_PXN && !(user && write);
+		if (access == (UIOMMU_READ | UIOMMU_WRITE))
+			exec = 0;
+		access |= UIOMMU_READ;
 	}
-	if (access & UIOMMU_WRITE && pgtable->config.flags & ARM_WXN)
-		exec = false;
-	return exec ? access | UIOMMU_EXEC : access;
+	if (unlikely(pgtable->config.flags & ARM_WXN) && access & UIOMMU_WRITE)
+		exec = 0;
+	return access | (exec & 1) << 2;
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 					  const struct pgtable_cursor *cursor, unsigned int granule_lg2)
 {
 	struct pgtable_item item = arm_decode(pgtable, entry, cursor, granule_lg2);
-	uint64_t limits = pgtable->config.flags >> cursor->half & ARM_HPD0 ? UINT64_MAX : cursor->gathered;
-	bool writable = !(entry & READ_ONLY);
+	uint64_t allowed = entry ^ (READ_ONLY | PXN | UXN), limits = cursor->gathered;
 
 	if (item.kind != PGTABLE_LEAF)
 		return item;
-	item.access = (uint8_t)permitted(pgtable, entry, limits, writable || arm_manages_dirty(pgtable, entry), flags);
-	if (unlikely(!writable && item.access & UIOMMU_WRITE))
+	if (unlikely(pgtable->config.flags & (ARM_HPD0 | ARM_HPD1)) && pgtable->config.flags >> cursor->half & ARM_HPD0)
+		limits = UINT64_MAX;
+	if (unlikely(arm_manages_dirty(pgtable, entry)))
+		allowed |= READ_ONLY;
+	item.access = (uint8_t)permitted(pgtable, allowed, limits, flags);
+	if (unlikely(entry & READ_ONLY && item.access & UIOMMU_WRITE))
 		arm_first_write(&item, READ_ONLY, flags);
 	item.attributes = arm_attributes(pgtable, entry, INDEX, granule_lg2);
 	return item;

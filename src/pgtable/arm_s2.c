@@ -35,7 +35,7 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	cursor->input = address;
 	if (unlikely(address >> pgtable->config.input_lg2[0]))
 		return UIOMMU_FAULT_UNMAPPED;
-	return unlikely(pgtable->config.base[0] & ARM_BEYOND) ? UIOMMU_FAULT_OUTPUT : UIOMMU_FAULT_NONE;
+	return unlikely(pgtable->config.base[0] & ARM_NO_WALK) ? UIOMMU_FAULT_OUTPUT : UIOMMU_FAULT_NONE;
 }
 
 PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t entry, bool writable, unsigned int flags)
