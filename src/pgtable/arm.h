@@ -13,7 +13,7 @@
  * Faults, the first that applies in the first entry that has one:
  *   UNMAPPED    the entry is invalid, or a block where there is none; at the top level also: the address is beyond the width (of
  *               either stage), or this half has no walks. Arm has one translation fault for all of them.
- *   OUTPUT      the address that the entry holds, or at the top level base[], is beyond output_lg2: address size fault
+ *   OUTPUT      the address that the entry leads to, or at the top level base[], is beyond output_lg2: address size fault
  *   ACCESS_FLAG AF is 0 without ARM_HA
  *   PERMISSION  of any kind: Arm has no fault for a lack of privilege
  * So nothing is set in an entry whose access is not permitted. Bits that are RES0 or IGNORED are not looked at.

@@ -105,19 +105,23 @@ PGTABLE_INLINE bool arm_has_blocks(const struct pgtable *pgtable, unsigned int l
 
 /*
  * Size of the page or block at @address. Contiguous entries are one only as far as this one shows it: whoever sets the hint wrongly
- * gets what the entry says. Nor does the hint reach beyond the input width, where there is nothing.
+ * gets what the entry says. Nor does it reach beyond the widths of input and output addresses, where there is nothing; and of a
+ * block that is wider than the output only the part is told that exists.
  */
 PGTABLE_INLINE unsigned int arm_page_lg2(const struct pgtable *pgtable, uint64_t entry, uint64_t address,
 					 const struct pgtable_cursor *cursor, unsigned int granule_lg2)
 {
 	unsigned int page_lg2 = granule_lg2 + cursor->level * (granule_lg2 - 3), level = cursor->level, wide;
+	unsigned int output_lg2 = pgtable->config.output_lg2;
 
+	if (level && unlikely(page_lg2 > output_lg2))
+		return output_lg2;
 	if (likely(!(entry & ARM_CONTIGUOUS)) || level > (granule_lg2 == 12 ? 2 : 1))
 		return page_lg2;
 	wide = page_lg2 + (granule_lg2 == 12 ? 4 : granule_lg2 == 14 && !level ? 7 : 5);
-	if (wide > pgtable->config.input_lg2[cursor->half] || ((address ^ cursor->input) & low_mask(wide)) >> page_lg2)
+	if (wide > pgtable->config.input_lg2[cursor->half] || wide > output_lg2)
 		return page_lg2;
-	return wide;
+	return ((address ^ cursor->input) & low_mask(wide)) >> page_lg2 ? page_lg2 : wide;
 }
 
 /* Nothing that @entry says of its kind and address is uncommon: a table, or a page at level 0, and only plain.address is in use. */
@@ -126,7 +130,7 @@ PGTABLE_INLINE bool arm_common(const struct pgtable *pgtable, uint64_t entry)
 	return (entry & pgtable->plain.mask) == pgtable->plain.value;
 }
 
-/* A reason, or none. */
+/* A reason, or none. @address: all of it that comes out. */
 PGTABLE_INLINE unsigned int arm_check(const struct pgtable *pgtable, uint64_t entry, uint64_t address, unsigned int level,
 				      unsigned int granule_lg2)
 {
@@ -145,10 +149,11 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 	struct pgtable_item item = {.kind = PGTABLE_FAULT, .update = entry, .oa = entry & ARM_ADDRESS};
 
 	if (cursor->level || unlikely(!arm_common(pgtable, entry))) {
-		item.oa = arm_address(pgtable, entry, granule_lg2);
-		if (leaf)
-			item.oa &= ~low_mask(granule_lg2 + cursor->level * (granule_lg2 - 3));
-		item.reason = (uint8_t)arm_check(pgtable, entry, item.oa, cursor->level, granule_lg2);
+		uint64_t inside = leaf ? low_mask(granule_lg2 + cursor->level * (granule_lg2 - 3)) : 0, all;
+
+		item.oa = arm_address(pgtable, entry, granule_lg2) & ~inside;
+		all = item.oa | (cursor->input & inside);
+		item.reason = (uint8_t)arm_check(pgtable, entry, all, cursor->level, granule_lg2);
 		if (unlikely(item.reason))
 			return item;
 		if (!leaf) {
