@@ -54,7 +54,11 @@ struct pgtable_shape {
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
 	uint64_t flip; /* bits of entries that gather by OR: gathered upside down; 0 in plain tables' entries */
+	bool flips; /* they may be 1 there, too */
+	bool leaves_only; /* tables' entries do not say what may be done */
+	bool clean_is_1; /* struct pgtable's dirty bits are 0 of what is dirty */
 	uint32_t attributes; /* plain leaves: the bits that are */
+	uint32_t (*attributes_of)(uint64_t entry); /* or they are made of these */
 	/* What may be done, by all entries together; NULL: no leaf is plain. */
 	unsigned int (*access)(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags);
 	/* Check the address and set input and half of @cursor. A reason. */
@@ -222,13 +226,14 @@ PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const 
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
 	const struct pgtable_plain *leaf = &pgtable->leaf[level < PGTABLE_PLAIN_LEAVES ? level : 0];
+	uint64_t above = shape->leaves_only ? UINT64_MAX : shape->flips ? gathered : gathered | shape->flip;
 	unsigned int access;
 	bool clean;
 
 	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES || unlikely((entry & leaf->mask) != leaf->value))
 		return false;
-	access = shape->access(pgtable, (gathered | shape->flip) & (entry ^ shape->flip), flags);
-	clean = (entry & pgtable->dirty) != pgtable->dirty;
+	access = shape->access(pgtable, above & (entry ^ shape->flip), flags);
+	clean = ((shape->clean_is_1 ? ~entry : entry) & pgtable->dirty) != pgtable->dirty;
 	if (unlikely(need & ~access) || unlikely(clean && flags & UIOMMU_WRITE))
 		return false;
 	out->oa = (entry & leaf->address) << shape->plain_shift | (address & low_mask(page_lg2));
@@ -240,7 +245,7 @@ PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const 
 	out->access = (uint8_t)access;
 	out->clean = clean && access & UIOMMU_WRITE;
 	out->fetches = (uint8_t)fetches;
-	out->attributes = (uint32_t)entry & shape->attributes;
+	out->attributes = shape->attributes_of ? shape->attributes_of(entry) : (uint32_t)entry & shape->attributes;
 	return true;
 }
 
@@ -345,7 +350,8 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
 		return PGTABLE_CARE;
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
-		*gathered &= entry; /* it has no bit of @flip */
+		if (!shape->leaves_only)
+			*gathered &= shape->flips ? entry ^ shape->flip : entry; /* or it has no bit of @flip */
 		place->table = (entry & pgtable->plain.address) << shape->plain_shift;
 		place->offset = pgtable_offset(shape, address, level - 1);
 		return PGTABLE_DOWN;
