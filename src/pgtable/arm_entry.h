@@ -38,23 +38,29 @@ static inline unsigned int arm_widest(const struct pgtable *pgtable, unsigned in
 	return granule_lg2 == 16 || pgtable->config.flags & ARM_DS ? 52 : 48;
 }
 
-/* Check output_lg2 and set what is plain, but for the halves' granules. */
+/* Check output_lg2 and set what all plain entries are like; arm_setup_plain() does the rest. */
 static inline int arm_setup(struct pgtable *pgtable)
 {
 	static const uint64_t widths = BIT64(32) | BIT64(36) | BIT64(40) | BIT64(42) | BIT64(44) | BIT64(48) | BIT64(52);
 	unsigned int output_lg2 = pgtable->config.output_lg2;
+	uint64_t zero = ARM_ADDRESS & ~low_mask(output_lg2);
 
 	if (output_lg2 > 52 || !(widths >> output_lg2 & 1))
 		return -EINVAL;
-	pgtable->plain.value = ARM_VALID | ARM_TABLE;
-	pgtable->plain.mask = ARM_VALID | ARM_TABLE | (ARM_ADDRESS & ~low_mask(output_lg2));
 	if (pgtable->config.flags & ARM_DS)
-		pgtable->plain.mask |= ARM_ADDRESS_DS | ARM_SHAREABILITY;
-	pgtable->plain.address = ARM_ADDRESS;
+		zero |= ARM_ADDRESS_DS | ARM_SHAREABILITY;
+	pgtable->plain = (struct pgtable_plain){ARM_VALID | ARM_TABLE | zero, ARM_VALID | ARM_TABLE, ARM_ADDRESS};
+	zero |= ARM_CONTIGUOUS;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
+		pgtable->leaf[level] = (struct pgtable_plain){
+			.mask = ARM_VALID | ARM_TABLE | ARM_ACCESSED | zero,
+			.value = ARM_VALID | ARM_ACCESSED | (level ? 0 : ARM_TABLE),
+			.address = ARM_ADDRESS,
+		};
 	return 0;
 }
 
-/* The same of one half. @levels: 0 for as many as it takes. @beside: log2 of how many tables may be the top table. */
+/* Check the widths of a half. @levels: 0 for as many as it takes. @beside: log2 of how many tables may be the top table. */
 static inline int arm_setup_half(struct pgtable *pgtable, unsigned int half, unsigned int levels, unsigned int beside)
 {
 	unsigned int granule_lg2 = pgtable->config.granule_lg2[half], input_lg2 = pgtable->config.input_lg2[half];
@@ -74,8 +80,6 @@ static inline int arm_setup_half(struct pgtable *pgtable, unsigned int half, uns
 	*base &= ~low_mask(input_lg2 - below + 3);
 	if (*base >> min_u64(pgtable->config.output_lg2, widest))
 		*base |= ARM_NO_WALK;
-	/* With one half's pages of 16K these bits mean nothing, with 64K they are of the address; plain.address is for all. */
-	pgtable->plain.mask |= low_mask(granule_lg2) & ARM_ADDRESS;
 	return 0;
 }
 
@@ -104,6 +108,24 @@ PGTABLE_INLINE bool arm_has_blocks(const struct pgtable *pgtable, unsigned int l
 }
 
 /*
+ * What is plain in both halves: address bits that only some granule or size gives a meaning are 0. A value that its mask does not
+ * have is none.
+ */
+static inline void arm_setup_plain(struct pgtable *pgtable, unsigned int half)
+{
+	unsigned int granule_lg2 = pgtable->config.granule_lg2[half];
+
+	pgtable->plain.mask |= ARM_ADDRESS & low_mask(granule_lg2);
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		unsigned int page_lg2 = granule_lg2 + level * (granule_lg2 - 3);
+
+		pgtable->leaf[level].mask |= ARM_ADDRESS & low_mask(page_lg2);
+		if (page_lg2 > pgtable->config.output_lg2 || (level && !arm_has_blocks(pgtable, level, granule_lg2)))
+			pgtable->leaf[level].value |= BIT64(63);
+	}
+}
+
+/*
  * Size of the page or block at @address. Contiguous entries are one only as far as this one shows it: whoever sets the hint wrongly
  * gets what the entry says. Nor does it reach beyond the widths of input and output addresses, where there is nothing; and of a
  * block that is wider than the output only the part is told that exists.
@@ -124,12 +146,6 @@ PGTABLE_INLINE unsigned int arm_page_lg2(const struct pgtable *pgtable, uint64_t
 	return ((address ^ cursor->input) & low_mask(wide)) >> page_lg2 ? page_lg2 : wide;
 }
 
-/* Nothing that @entry says of its kind and address is uncommon: a table, or a page at level 0, and only plain.address is in use. */
-PGTABLE_INLINE bool arm_common(const struct pgtable *pgtable, uint64_t entry)
-{
-	return (entry & pgtable->plain.mask) == pgtable->plain.value;
-}
-
 /* A reason, or none. @address: all of it that comes out. */
 PGTABLE_INLINE unsigned int arm_check(const struct pgtable *pgtable, uint64_t entry, uint64_t address, unsigned int level,
 				      unsigned int granule_lg2)
@@ -146,20 +162,16 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 					      unsigned int granule_lg2)
 {
 	bool leaf = !cursor->level || !(entry & ARM_TABLE);
-	struct pgtable_item item = {.kind = PGTABLE_FAULT, .update = entry, .oa = entry & ARM_ADDRESS};
+	uint64_t inside = leaf ? low_mask(granule_lg2 + cursor->level * (granule_lg2 - 3)) : 0;
+	struct pgtable_item item = {.kind = PGTABLE_FAULT, .update = entry};
 
-	if (cursor->level || unlikely(!arm_common(pgtable, entry))) {
-		uint64_t inside = leaf ? low_mask(granule_lg2 + cursor->level * (granule_lg2 - 3)) : 0, all;
-
-		item.oa = arm_address(pgtable, entry, granule_lg2) & ~inside;
-		all = item.oa | (cursor->input & inside);
-		item.reason = (uint8_t)arm_check(pgtable, entry, all, cursor->level, granule_lg2);
-		if (unlikely(item.reason))
-			return item;
-		if (!leaf) {
-			item.kind = PGTABLE_TABLE;
-			return item;
-		}
+	item.oa = arm_address(pgtable, entry, granule_lg2) & ~inside;
+	item.reason = (uint8_t)arm_check(pgtable, entry, item.oa | (cursor->input & inside), cursor->level, granule_lg2);
+	if (item.reason)
+		return item;
+	if (!leaf) {
+		item.kind = PGTABLE_TABLE;
+		return item;
 	}
 	item.reason = UIOMMU_FAULT_ACCESS_FLAG;
 	if (unlikely(!(entry & ARM_ACCESSED) && !(pgtable->config.flags & ARM_HA)))
@@ -172,10 +184,10 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 	return item;
 }
 
-/* Does the entry's dirty state change by itself? */
-PGTABLE_INLINE bool arm_manages_dirty(const struct pgtable *pgtable, uint64_t entry)
+/* DBM, if dirty state is managed. */
+static inline uint64_t arm_dbm(const struct pgtable *pgtable)
 {
-	return entry & ARM_DBM && (pgtable->config.flags & (ARM_HA | ARM_HD)) == (ARM_HA | ARM_HD);
+	return (pgtable->config.flags & (ARM_HA | ARM_HD)) == (ARM_HA | ARM_HD) ? ARM_DBM : 0;
 }
 
 /* @entry is writable, and only because of DBM: @bit makes it so for good. */
@@ -187,16 +199,14 @@ PGTABLE_INLINE void arm_first_write(struct pgtable_item *item, uint64_t bit, uns
 		item->clean = true;
 }
 
-PGTABLE_INLINE uint32_t arm_attributes(const struct pgtable *pgtable, uint64_t entry, uint64_t index, unsigned int granule_lg2)
+/* With an index of so many bits. Plain leaves have no shareability with ARM_DS. */
+PGTABLE_INLINE uint32_t arm_attributes(uint64_t entry, uint64_t index)
 {
-	uint64_t attributes = (entry & index) >> 2;
-
-	if (likely(!arm_ds(pgtable, granule_lg2)))
-		attributes |= (entry & ARM_SHAREABILITY) >> 4;
-	return (uint32_t)attributes;
+	return (uint32_t)((entry & index) >> 2 | (entry & ARM_SHAREABILITY) >> 4);
 }
 
-/* A shape and its walkers for pages of 1 << @bits bytes; the file has FLIP, begin() and decode(). */
+/* A shape and its walkers for pages of 1 << @bits bytes; the file has ARM_SHAPE, what only it says of them, begin() and decode().
+ */
 #define ARM_GRANULE(name, bits)                                                                                                    \
 	PGTABLE_INLINE struct pgtable_item decode_##name(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,        \
 							 const struct pgtable_cursor *cursor)                                      \
@@ -207,7 +217,7 @@ PGTABLE_INLINE uint32_t arm_attributes(const struct pgtable *pgtable, uint64_t e
 		.granule_lg2 = (bits),                                                                                             \
 		.index_lg2 = (bits)-3,                                                                                             \
 		.entry_lg2 = 3,                                                                                                    \
-		.flip = FLIP,                                                                                                      \
+		ARM_SHAPE,                                                                                                         \
 		.begin = begin,                                                                                                    \
 		.decode = decode_##name,                                                                                           \
 	};                                                                                                                         \

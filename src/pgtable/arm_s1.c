@@ -2,8 +2,9 @@
 /*
  * Arm stage 1: VMSAv8-64 of the EL1&0 or EL2&0 regime, with 4K, 16K and 64K pages (DDI 0487, D8.2 to D8.5).
  *
- * An address belongs to one of two halves, each with tables and a page size of its own. What tables forbid is gathered and judged
- * at the leaf. At EL0 an entry that only EL1 may read or write can still be executed: UXN alone says that.
+ * An address belongs to one of two halves, each with tables and a page size of its own. What tables forbid is gathered, upside down
+ * as all bits are, and judged at the leaf. At EL0 an entry that only EL1 may read or write can still be executed: UXN alone says
+ * that.
  */
 #include "pgtable/arm_entry.h"
 
@@ -13,11 +14,7 @@
 #define PXN BIT64(53)
 #define UXN BIT64(54)
 
-/*
- * PXNTable, UXNTable, APTable[0] (not for EL0) and APTable[1] (read-only) are bits 59 to 62. Gathered upside down they say what no
- * level forbids; the bits around them do not matter, and to turn all of them takes no constant.
- */
-#define FLIP UINT64_MAX
+#define TABLE_BITS GENMASK64(62, 59) /* PXNTable, UXNTable, APTable[0] (not for EL0) and APTable[1] (read-only) */
 
 _Static_assert(UIOMMU_READ == 1 && UIOMMU_WRITE == 2 && UIOMMU_EXEC == 4, "permissions are the API's bits");
 
@@ -29,17 +26,33 @@ PGTABLE_INLINE unsigned int half_of(uint64_t address)
 
 static int setup(struct pgtable *pgtable)
 {
+	uint32_t flags = pgtable->config.flags, hpd[2] = {ARM_HPD0, ARM_HPD1}, ignored = 0, walked = 0;
 	int error = arm_setup(pgtable);
 
 	if (error)
 		return error;
 	for (unsigned int half = 0; half < 2; half++) {
 		error = arm_setup_half(pgtable, half, 0, 0);
-		if (pgtable->config.flags >> half & ARM_EPD0)
+		if (flags & (uint32_t)ARM_EPD0 << half) {
 			pgtable->config.base[half] |= ARM_NO_WALK;
-		else if (error)
+			continue;
+		}
+		if (error)
 			return error;
+		arm_setup_plain(pgtable, half);
+		walked |= hpd[half];
+		ignored |= flags & hpd[half];
 	}
+	/* permitted() takes the bits of leaves and those of tables together: the others of each are 0. */
+	pgtable->plain.mask |= USER | READ_ONLY | ARM_DBM | PXN | UXN;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
+		pgtable->leaf[level].mask |= TABLE_BITS;
+	/* It does not know the half: if one ignores tables and the other does not, those with such bits are not plain. */
+	if (ignored && ignored != walked)
+		pgtable->plain.mask |= TABLE_BITS;
+	pgtable->keep = ignored && ignored == walked ? TABLE_BITS : 0;
+	pgtable->copy = arm_dbm(pgtable);
+	pgtable->dirty = pgtable->copy ? READ_ONLY : 0;
 	return 0;
 }
 
@@ -63,11 +76,12 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	return UIOMMU_FAULT_NONE;
 }
 
-/* @allowed: the entry, turned round so that ones permit. @limits: what has been gathered. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t allowed, uint64_t limits, unsigned int flags)
+/* @zeros: bits that are 0 in the leaf, or in all tables. See setup() for keep, what tables may say, and copy, DBM. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t zeros, unsigned int flags)
 {
-	unsigned int access = allowed >> 6 & limits >> 61 & (UIOMMU_READ | UIOMMU_WRITE); /* READ: EL0 may read */
-	unsigned int exec = allowed >> 53 & limits >> 59 & 3; /* EL1, EL0 */
+	uint64_t limits = zeros | pgtable->keep, writable = zeros | (~zeros & pgtable->copy) >> 44; /* DBM: READ_ONLY's place */
+	unsigned int access = (writable ^ USER) >> 6 & limits >> 61 & (UIOMMU_READ | UIOMMU_WRITE); /* READ: EL0 may read */
+	unsigned int exec = zeros >> 53 & limits >> 59 & 3; /* EL1, EL0 */
 
 	if (flags & PGTABLE_USER) {
 		if (!(access & UIOMMU_READ))
@@ -83,24 +97,31 @@ PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t al
 	return access | (exec & 1) << 2;
 }
 
+_Static_assert(ARM_DBM >> 44 == READ_ONLY, "permitted");
+
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 					  const struct pgtable_cursor *cursor, unsigned int granule_lg2)
 {
 	struct pgtable_item item = arm_decode(pgtable, entry, cursor, granule_lg2);
-	uint64_t allowed = entry ^ (READ_ONLY | PXN | UXN), limits = cursor->gathered;
+	uint64_t above = pgtable->config.flags >> cursor->half & ARM_HPD0 ? UINT64_MAX : cursor->gathered;
 
 	if (item.kind != PGTABLE_LEAF)
 		return item;
-	if (unlikely(pgtable->config.flags & (ARM_HPD0 | ARM_HPD1)) && pgtable->config.flags >> cursor->half & ARM_HPD0)
-		limits = UINT64_MAX;
-	if (unlikely(arm_manages_dirty(pgtable, entry)))
-		allowed |= READ_ONLY;
-	item.access = (uint8_t)permitted(pgtable, allowed, limits, flags);
-	if (unlikely(entry & READ_ONLY && item.access & UIOMMU_WRITE))
+	item.access = (uint8_t)permitted(pgtable, (above & TABLE_BITS) | (~entry & ~TABLE_BITS), flags);
+	if (entry & READ_ONLY && item.access & UIOMMU_WRITE)
 		arm_first_write(&item, READ_ONLY, flags);
-	item.attributes = arm_attributes(pgtable, entry, INDEX, granule_lg2);
+	if (arm_ds(pgtable, granule_lg2))
+		entry &= ~ARM_SHAREABILITY;
+	item.attributes = arm_attributes(entry, INDEX);
 	return item;
 }
+
+PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
+{
+	return arm_attributes(entry, INDEX);
+}
+
+#define ARM_SHAPE .flip = UINT64_MAX, .flips = true, .clean_is_1 = true, .attributes_of = attributes_of, .access = permitted
 
 ARM_WALKERS()
 

@@ -11,15 +11,20 @@
 #define WRITE BIT64(7) /* S2AP[1] */
 #define XN0 BIT64(53) /* with ARM_XNX: XN is turned round for EL1 */
 #define XN BIT64(54)
-#define FLIP 0
 
 static int setup(struct pgtable *pgtable)
 {
 	int error = arm_setup(pgtable);
 
+	if (!error)
+		error = pgtable->config.levels ? arm_setup_half(pgtable, 0, pgtable->config.levels, 4) : -EINVAL;
 	if (error)
 		return error;
-	return pgtable->config.levels ? arm_setup_half(pgtable, 0, pgtable->config.levels, 4) : -EINVAL;
+	arm_setup_plain(pgtable, 0);
+	pgtable->keep = pgtable->config.flags & ARM_XNX ? XN0 : 0;
+	pgtable->copy = arm_dbm(pgtable);
+	pgtable->dirty = WRITE;
+	return 0;
 }
 
 PGTABLE_INLINE unsigned int half_of(uint64_t address)
@@ -38,29 +43,39 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	return unlikely(pgtable->config.base[0] & ARM_NO_WALK) ? UIOMMU_FAULT_OUTPUT : UIOMMU_FAULT_NONE;
 }
 
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t entry, bool writable, unsigned int flags)
+/* See setup() for keep, XN[0], and copy, DBM. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t entry, unsigned int flags)
 {
-	bool exec = !(entry & XN);
+	uint64_t writable = entry | (entry & pgtable->copy) >> 44; /* WRITE's place */
+	uint64_t never = entry >> 1 ^ (flags & PGTABLE_USER ? 0 : entry & pgtable->keep); /* XN, where XN[0] is */
 
-	if (pgtable->config.flags & ARM_XNX && entry & XN0 && !(flags & PGTABLE_USER))
-		exec = !exec;
-	return (entry & READ ? UIOMMU_READ : 0) | (writable ? UIOMMU_WRITE : 0) | (exec ? UIOMMU_EXEC : 0);
+	return (writable >> 6 & (UIOMMU_READ | UIOMMU_WRITE)) | (never & XN0 ? 0 : UIOMMU_EXEC);
 }
+
+_Static_assert(UIOMMU_READ == 1 && UIOMMU_WRITE == 2 && ARM_DBM >> 44 == WRITE && XN >> 1 == XN0, "permitted");
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 					  const struct pgtable_cursor *cursor, unsigned int granule_lg2)
 {
 	struct pgtable_item item = arm_decode(pgtable, entry, cursor, granule_lg2);
-	bool writable = entry & WRITE;
 
 	if (item.kind != PGTABLE_LEAF)
 		return item;
-	item.access = (uint8_t)permitted(pgtable, entry, writable || arm_manages_dirty(pgtable, entry), flags);
-	if (unlikely(!writable && item.access & UIOMMU_WRITE))
+	item.access = (uint8_t)permitted(pgtable, entry, flags);
+	if (!(entry & WRITE) && item.access & UIOMMU_WRITE)
 		arm_first_write(&item, WRITE, flags);
-	item.attributes = arm_attributes(pgtable, entry, INDEX, granule_lg2);
+	if (arm_ds(pgtable, granule_lg2))
+		entry &= ~ARM_SHAREABILITY;
+	item.attributes = arm_attributes(entry, INDEX);
 	return item;
 }
+
+PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
+{
+	return arm_attributes(entry, INDEX);
+}
+
+#define ARM_SHAPE .leaves_only = true, .attributes_of = attributes_of, .access = permitted
 
 ARM_WALKERS()
 
