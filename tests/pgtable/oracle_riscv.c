@@ -329,8 +329,13 @@ static void configure(struct oracle_random *random, unsigned int memory_lg2, con
 
 	*config = (struct pgtable_config){0};
 	config->input_lg2[0] = (uint8_t)mode->width;
-	config->output_lg2 = (uint8_t)(least + oracle_below(random, 56 - least + 1));
+	config->output_lg2 = (uint8_t)(oracle_once_in(random, 2) ? 56 : least + oracle_below(random, 56 - least + 1));
 	config->flags = (uint32_t)oracle_below(random, RISCV_MXR);
+	/* Wider, entries would only lose bits. */
+	if (mode->pte_lg2 == 2 && !oracle_once_in(random, 8))
+		config->output_lg2 = (uint8_t)least;
+	if (oracle_once_in(random, 2)) /* less that is forbidden */
+		config->flags |= RISCV_ADUE | RISCV_SUM;
 }
 
 static void configure_first(struct oracle_random *random, unsigned int memory_lg2, struct pgtable_config *config)
@@ -362,10 +367,10 @@ static void geometry(const struct pgtable_config *config, unsigned int half, str
 /* But for V and what tables have, too. */
 static uint64_t leaf(struct oracle_random *random, const struct pgtable_config *config, unsigned int level, uint64_t page)
 {
-	static const uint64_t permissions[] = {R, X, R | W, R | X, R | W | X, R | W | X, R | W | X, R | W | X};
+	static const uint64_t permissions[] = {R, X, R | W, R | X};
 	const struct mode *mode = mode_of(config);
 	unsigned int low = mode->vpn_bits * level;
-	uint64_t pte = permissions[oracle_below(random, 8)];
+	uint64_t pte = oracle_once_in(random, 4) ? permissions[oracle_below(random, 4)] : R | W | X;
 
 	page = page >> low << low;
 	if (level && oracle_once_in(random, 64))
@@ -393,12 +398,12 @@ static uint64_t entry(struct oracle_random *random, const struct pgtable_config 
 
 	(void)half;
 	pte = kind == ORACLE_LEAF ? leaf(random, config, level, page) : page << 10;
-	if (!oracle_once_in(random, 64))
+	if (!oracle_once_in(random, 256))
 		pte |= V;
 	if (oracle_once_in(random, 2))
 		pte |= G;
 	pte |= oracle_below(random, 4) << 8; /* RSW */
-	if (oracle_once_in(random, 32)) /* something is wrong; bits of addresses beyond the width are among what it may be */
+	if (oracle_once_in(random, 128)) /* something is wrong; bits of addresses beyond the width are among what it may be */
 		pte ^= UINT64_C(1) << oracle_below(random, 8U << mode->pte_lg2);
 	if (next)
 		*next = level ? level - 1 : 0;
@@ -422,7 +427,7 @@ static uint64_t address(const struct pgtable_config *config, unsigned int half, 
 }
 
 const struct oracle_format oracle_riscv_first = {
-	.name = "RISC-V first stage",
+	.name = "riscv_first",
 	.format = &pgtable_riscv_first,
 	.stage = 1,
 	.configure = configure_first,
@@ -434,7 +439,7 @@ const struct oracle_format oracle_riscv_first = {
 };
 
 const struct oracle_format oracle_riscv_second = {
-	.name = "RISC-V second stage",
+	.name = "riscv_second",
 	.format = &pgtable_riscv_second,
 	.stage = 2,
 	.configure = configure_second,
