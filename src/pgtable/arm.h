@@ -14,7 +14,7 @@
  *   UNMAPPED    the entry is invalid, or a block where there is none; at the top level also: the address is beyond the width (of
  *               either stage), or this half has no walks. Arm has one translation fault for all of them.
  *   OUTPUT      the address that the entry leads to, or at the top level base[], is beyond output_lg2: address size fault
- *   ACCESS_FLAG AF is 0 without ARM_HA
+ *   ACCESS_FLAG AF is 0 without ARM_HA and ARM_AFFD
  *   PERMISSION  of any kind: Arm has no fault for a lack of privilege
  * So nothing is set in an entry whose access is not permitted. Bits that are RES0 or IGNORED are not looked at.
  */
@@ -34,6 +34,8 @@ enum {
 	ARM_HPD0 = 512, /* no hierarchical permissions */
 	ARM_HPD1 = 1024,
 	ARM_XNX = 2048, /* stage 2: XN has two bits */
+	ARM_AFFD = 4096, /* AF is taken to be 1, unless ARM_HA */
+	ARM_PAN = 8192, /* stage 1: no privileged reads and writes where unprivileged reads are permitted */
 };
 
 /* struct pgtable_result's attributes. */

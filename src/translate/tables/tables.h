@@ -65,6 +65,19 @@ enum {
 	TABLES_FIRST_FAULT = 512, /* only the first fault is recorded until the entry is invalidated (AMD SE) */
 };
 
+/* More of them, of some architectures only. */
+enum {
+	TABLES_STALL_2 = 1 << 16, /* faults of stage 2 stall (SMMUv3) */
+	TABLES_NO_FAULTS_1 = 1 << 17, /* translation faults of stage 1 are not recorded, unless they stall (SMMUv3) */
+	TABLES_NO_FAULTS_2 = 1 << 18, /* the same of stage 2 */
+	TABLES_ZEROES = 1 << 19, /* what stage 1 refuses reads as zeroes and is not written, and that is no error (SMMUv3) */
+	TABLES_ALL_PRIVILEGED = 1 << 20, /* every request is privileged (SMMUv3 PRIVCFG) */
+	TABLES_ALL_EXECUTE = 1 << 21, /* every read is for execution (SMMUv3 INSTCFG) */
+	TABLES_OVERRIDE =
+		1 << 22, /* what PRIVILEGED or EXECUTE does not grant is not refused but left out of the request (SMMUv3) */
+	TABLES_PRI_PASID = 1 << 23, /* responses to page requests that are made here have their PASID (PPAR, PRPR) */
+};
+
 /* What a device's entry says. */
 struct tables_device {
 	const struct tables_format *format; /* of the PASID table */
@@ -83,6 +96,7 @@ struct tables_device {
 	struct pgtable_memory memory; /* as in struct tables */
 	struct pgtable stage2; /* if has_stage2; its memory is @memory */
 	uint64_t extra[2]; /* the format's own: what the step to the PASID needs of the entry */
+	uint64_t msi[3]; /* RISC-V: msiptp, or 0 for off, msi_addr_mask and msi_addr_pattern: for what comes out of stage 1 */
 };
 
 /* What is said of (device, PASID): the description that a call's attachment has, too. */
@@ -119,5 +133,8 @@ extern const struct tables_format tables_vtd; /* vtd.c */
  */
 bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stage2, uint64_t address, uint64_t *words,
 		 unsigned int count, struct tables_fault *fault);
+
+extern const struct tables_format tables_smmuv3; /* smmuv3.c */
+extern const struct tables_format tables_riscv; /* riscv.c */
 
 #endif
