@@ -409,8 +409,10 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, 0, RVIOMMU_CAUSE_DISALLOWED);
 	if (!implied && pasid >> device->pasid_bits)
 		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, 0, RVIOMMU_CAUSE_DISALLOWED);
-	if (implied)
+	if (implied) { /* they are a user's */
 		pasid = device->rid_pasid;
+		out->flags = (out->flags & ~(uint32_t)TABLES_PRIVILEGED) | TABLES_OVERRIDE;
+	}
 	if (device->has_stage2) {
 		out->has_stage2 = true;
 		out->stage2_format = device->stage2.format;
