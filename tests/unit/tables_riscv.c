@@ -167,7 +167,7 @@ static void without_directory(void **state)
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_true(find(UINT32_MAX));
 		assert_int_equal(device.mode, TABLES_PASS);
-		assert_false(device.flags & (TABLES_ATS | TABLES_PRI));
+		assert_int_equal(device.flags, TABLES_PASIDS | TABLES_PRIVILEGED | TABLES_EXECUTE);
 		assert_true(look(i ? UIOMMU_NO_PASID : 0xfffff));
 		assert_int_equal(entry.mode, TABLES_PASS);
 		assert_int_equal(entry.asid, UIOMMU_NO_PASID);
@@ -252,7 +252,7 @@ static void flags_of_dc(void **state)
 	assert_int_equal(device.flags, TABLES_PRIVILEGED | TABLES_EXECUTE);
 	assert_int_equal(device.rid_pasid, UIOMMU_NO_PASID);
 	assert_int_equal(entry.mode, TABLES_PASS);
-	assert_false(entry.flags & TABLES_PRIVILEGED); /* without process id everything is a user's */
+	assert_int_equal(entry.flags, TABLES_EXECUTE | TABLES_OVERRIDE); /* without process id everything is a user's */
 	assert_false(look(0));
 	assert_fault(BLOCKED, DEVICE, 0, 260);
 	assert_false(fault.quiet);
@@ -339,6 +339,12 @@ static void reserved_bits_of_dc(void **state)
 		tables.config.flags = ALL; /* the base format ends before */
 		if (number >= 256)
 			assert_true(find(0));
+	}
+	for (unsigned int number = 44; number < 60; number++) {
+		begin(ALL);
+		bit(PDTV, true);
+		bit(FSC + number, true);
+		bad_dc();
 	}
 	for (unsigned int number = 0; number < 2; number++) {
 		begin(ALL);

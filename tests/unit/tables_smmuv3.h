@@ -64,7 +64,7 @@ static inline void make_ste(uint64_t at, unsigned int config)
 {
 	put(at, 0, 0, 1);
 	put(at, 3, 1, config);
-	put(at, 55, 6, (config == NESTED ? CDS + OFFSET : CDS) >> 6);
+	put(at, 55, 6, (CDS + (config == NESTED ? (uint64_t)OFFSET : 0)) >> 6);
 	put(at, 143, 128, VMID);
 	put(at, 165, 160, 25); /* T0SZ: 39 bits */
 	put(at, 167, 166, 1); /* SL0: three levels */

@@ -76,7 +76,7 @@ static void two_level_cds(void **state)
 		make_cd(CD_LEAF + 3 * 64);
 		assert_true(look(pasid));
 		assert_int_equal(entry.asid, ASID);
-		put(CD_DIR + 5 * 8, 63, 0, CD_LEAF | 0xff00000000000fffULL);
+		put(CD_DIR + 5 * 8, 63, 0, CD_LEAF | 0xff00000000000fffULL | (format == 2 ? 0xf000 : 0));
 		assert_true(look(pasid));
 		put(CD_DIR + 5 * 8, 63, 0, CD_LEAF | UINT64_C(1) << 48 | 1);
 		assert_false(look(pasid));
@@ -145,6 +145,9 @@ static void fields_of_cd(void **state)
 	put(CDS, 45, 45, 0); /* R */
 	good(UIOMMU_NO_PASID);
 	assert_true(entry.flags & TABLES_NO_FAULTS_1);
+	tables.config.flags |= SMMUV3_TERM_MODEL;
+	good(UIOMMU_NO_PASID);
+	tables.config.flags &= ~(uint32_t)SMMUV3_TERM_MODEL;
 	put(CDS, 46, 46, 0); /* A */
 	good(UIOMMU_NO_PASID);
 	assert_true(entry.flags & TABLES_ZEROES);
@@ -172,8 +175,9 @@ static void illegal_cds(void **state)
 	good(UIOMMU_NO_PASID);
 	begin(S1, WITHOUT(SMMUV3_ASID16));
 	bad_cd();
-	put(CDS, 63, 56, 0);
+	put(CDS, 63, 48, 0xff);
 	good(UIOMMU_NO_PASID);
+	assert_int_equal(entry.asid, 0xff);
 	for (unsigned int httu = 1; httu < 4; httu++) {
 		begin(S1, WITHOUT(SMMUV3_HA | SMMUV3_HD));
 		put(CDS, 43, 42, httu);
@@ -367,6 +371,12 @@ static void by_itself(void **state)
 	assert_int_equal(entry.domain, 7);
 	assert_false(look(0));
 	assert_fault(BLOCKED, DEVICE, 6);
+	device.pasid_table = device.memory.window.first = UINT64_C(1) << 48;
+	device.memory.window.host = arena + (CDS - START);
+	assert_false(look(UIOMMU_NO_PASID));
+	assert_fault(MEMORY, PASID, 9);
+	device.output_lg2 = 52;
+	assert_true(look(UIOMMU_NO_PASID));
 }
 
 static bool same_config(const struct pgtable_config *a, const struct pgtable_config *b)

@@ -72,7 +72,8 @@ enum smmuv3_event {
 /*
  * A CD table by itself, of a guest whose STE came with an iommufd call: struct tables_device with mode TRANSLATE, has_pasid_table,
  * pasid_table (S1ContextPtr), pasid_mode (S1Fmt), pasid_bits (S1CDMax), rid_pasid (0 if S1CDMax is 0 or S1DSS 0b10), domain (VMID),
- * output_lg2, capabilities (the flags above), memory, stage2 if there is one, flags, and extra: words 0 and 1 of the STE.
+ * output_lg2, capabilities (the flags above), memory, stage2 if there is one, flags (TABLES_PASIDS if S1CDMax is not 0), and extra:
+ * words 0 and 1 of the STE.
  */
 
 #endif

@@ -73,8 +73,7 @@ enum {
 	TABLES_ZEROES = 1 << 19, /* what stage 1 refuses reads as zeroes and is not written, and that is no error (SMMUv3) */
 	TABLES_ALL_PRIVILEGED = 1 << 20, /* every request is privileged (SMMUv3 PRIVCFG) */
 	TABLES_ALL_EXECUTE = 1 << 21, /* every read is for execution (SMMUv3 INSTCFG) */
-	TABLES_OVERRIDE =
-		1 << 22, /* what PRIVILEGED or EXECUTE does not grant is not refused but left out of the request */
+	TABLES_OVERRIDE = 1 << 22, /* what PRIVILEGED or EXECUTE does not grant is left out of the request, not refused */
 	TABLES_PRI_PASID = 1 << 23, /* responses to page requests that are made here have their PASID (PPAR, PRPR) */
 };
 
