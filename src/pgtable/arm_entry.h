@@ -174,11 +174,12 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 		return item;
 	}
 	item.reason = UIOMMU_FAULT_ACCESS_FLAG;
-	if (unlikely(!(entry & ARM_ACCESSED) && !(pgtable->config.flags & ARM_HA)))
+	if (unlikely(!(entry & ARM_ACCESSED) && !(pgtable->config.flags & (ARM_HA | ARM_AFFD))))
 		return item;
 	item.kind = PGTABLE_LEAF;
 	item.reason = UIOMMU_FAULT_PERMISSION;
-	item.update |= ARM_ACCESSED;
+	if (pgtable->config.flags & ARM_HA)
+		item.update |= ARM_ACCESSED;
 	item.page_lg2 = (uint8_t)arm_page_lg2(pgtable, entry, item.oa, cursor, granule_lg2);
 	item.oa &= ~low_mask(item.page_lg2);
 	return item;

@@ -90,7 +90,10 @@ PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t ze
 	} else {
 		if (access == (UIOMMU_READ | UIOMMU_WRITE))
 			exec = 0;
-		access |= UIOMMU_READ;
+		if (unlikely(pgtable->config.flags & ARM_PAN) && access & UIOMMU_READ)
+			access = 0;
+		else
+			access |= UIOMMU_READ;
 	}
 	if (unlikely(pgtable->config.flags & ARM_WXN) && access & UIOMMU_WRITE)
 		exec = 0;

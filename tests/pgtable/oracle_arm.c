@@ -159,6 +159,9 @@ static unsigned int permissions_s1(const struct regime *r, uint64_t entry, const
 		access |= UIOMMU_READ;
 	if (el0 ? el0_writes : el1_writes)
 		access |= UIOMMU_WRITE;
+	/* Privileged Access Never. */
+	if (!el0 && r->config->flags & ARM_PAN && el0_reads)
+		access = 0;
 	if (el0 ? el0_executes : el1_executes)
 		access |= UIOMMU_EXEC;
 	return access;
@@ -243,7 +246,7 @@ static struct decision decide(const struct regime *r, unsigned int flags, int le
 		return d;
 
 	/* Access flag fault. */
-	if (!bit(entry, 10) && !(r->config->flags & ARM_HA)) {
+	if (!bit(entry, 10) && !(r->config->flags & ARM_HA) && !(r->config->flags & ARM_AFFD)) {
 		d.reason = UIOMMU_FAULT_ACCESS_FLAG;
 		return d;
 	}
@@ -452,7 +455,7 @@ static void configure_s1(struct oracle_random *random, unsigned int memory_lg2, 
 {
 	*config = (struct pgtable_config){.output_lg2 = random_output(random, memory_lg2)};
 	config->flags = random_flags(random, ARM_HA | ARM_HD | ARM_TBI0 | ARM_TBI1 | ARM_DS, 2) |
-			random_flags(random, ARM_WXN | ARM_UWXN | ARM_HPD0 | ARM_HPD1, 4);
+			random_flags(random, ARM_WXN | ARM_UWXN | ARM_HPD0 | ARM_HPD1 | ARM_AFFD | ARM_PAN, 4);
 	/* At least one half has walks. */
 	if (oracle_once_in(random, 3))
 		config->flags |= oracle_once_in(random, 3) ? ARM_EPD0 : ARM_EPD1;
@@ -480,7 +483,7 @@ static bool may_have_levels(const struct pgtable_config *config, int levels)
 static void configure_s2(struct oracle_random *random, unsigned int memory_lg2, struct pgtable_config *config)
 {
 	*config = (struct pgtable_config){.output_lg2 = random_output(random, memory_lg2)};
-	config->flags = random_flags(random, ARM_HA | ARM_HD | ARM_DS | ARM_XNX, 2);
+	config->flags = random_flags(random, ARM_HA | ARM_HD | ARM_DS | ARM_XNX, 2) | random_flags(random, ARM_AFFD, 4);
 	config->granule_lg2[0] = random_granule(random);
 	/* Its input is where the first stage's tables are. */
 	config->input_lg2[0] = (uint8_t)between(random, memory_lg2 > 25 ? memory_lg2 : 25, widest(config, 0));

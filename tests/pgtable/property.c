@@ -20,6 +20,8 @@ static const struct architecture {
 	const struct oracle_format *second;
 } architectures[] = {
 	{&oracle_vtd_first, &oracle_vtd_second},
+	{&oracle_arm_s1, &oracle_arm_s2},
+	{&oracle_riscv_first, &oracle_riscv_second},
 };
 
 enum { ARCHITECTURES = sizeof(architectures) / sizeof(architectures[0]), ROUND = 500 };
