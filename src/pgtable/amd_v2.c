@@ -130,4 +130,5 @@ const struct pgtable_format pgtable_amd_v2 = {
 	.setup = setup,
 	.walk_flat = walk_flat,
 	.walk_guest = walk_guest,
+	.walk_nested = walk_nested,
 };

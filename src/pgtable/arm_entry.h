@@ -239,12 +239,13 @@ PGTABLE_INLINE uint32_t arm_attributes(uint64_t entry, uint64_t index)
 		}                                                                                                                  \
 	}
 
-/* walk_flat and walk_guest; the file also has half_of(). */
+/* walk_flat, walk_guest and walk_nested; the file also has half_of(). */
 #define ARM_WALKERS()                                                                                                              \
 	ARM_GRANULE(4k, 12)                                                                                                        \
 	ARM_GRANULE(16k, 14)                                                                                                       \
 	ARM_GRANULE(64k, 16)                                                                                                       \
 	ARM_SWITCH(flat)                                                                                                           \
-	ARM_SWITCH(guest)
+	ARM_SWITCH(guest)                                                                                                          \
+	ARM_SWITCH(nested)
 
 #endif

@@ -134,4 +134,5 @@ const struct pgtable_format pgtable_arm_s1 = {
 	.setup = setup,
 	.walk_flat = walk_flat,
 	.walk_guest = walk_guest,
+	.walk_nested = walk_nested,
 };

@@ -85,4 +85,5 @@ const struct pgtable_format pgtable_arm_s2 = {
 	.setup = setup,
 	.walk_flat = walk_flat,
 	.walk_guest = walk_guest,
+	.walk_nested = walk_nested,
 };

@@ -53,7 +53,7 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 	*pgtable = (struct pgtable){.format = format, .memory = *memory, .config = *config, .plain.value = 1};
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
 		pgtable->leaf[level].value = 1;
-	pgtable->walk = flat ? format->walk_flat : format->walk_guest;
+	pgtable->walk = flat ? format->walk_flat : memory->stage2 ? format->walk_nested : format->walk_guest;
 	error = format->setup(pgtable);
 	if (!error && flat)
 		keep_near(pgtable);

@@ -86,7 +86,8 @@ struct pgtable_format {
 	 */
 	int (*setup)(struct pgtable *pgtable);
 	pgtable_walk_fn *walk_flat; /* tables in the window */
-	pgtable_walk_fn *walk_guest; /* tables anywhere */
+	pgtable_walk_fn *walk_guest; /* in areas */
+	pgtable_walk_fn *walk_nested; /* behind a stage 2 */
 };
 
 /*

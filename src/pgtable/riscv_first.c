@@ -72,6 +72,14 @@ static void walk_guest(const struct pgtable *pgtable, uint64_t address, unsigned
 		sv32_guest(pgtable, address, flags, out);
 }
 
+static void walk_nested(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	if (likely(pgtable->config.levels != 2))
+		sv64_nested(pgtable, address, flags, out);
+	else
+		sv32_nested(pgtable, address, flags, out);
+}
+
 const struct pgtable_format pgtable_riscv_first = {
 	.name = "RISC-V first stage",
 	.stage = 1,
@@ -79,4 +87,5 @@ const struct pgtable_format pgtable_riscv_first = {
 	.setup = setup,
 	.walk_flat = walk_flat,
 	.walk_guest = walk_guest,
+	.walk_nested = walk_nested,
 };

@@ -143,4 +143,5 @@ const struct pgtable_format pgtable_vtd_first = {
 	.setup = setup,
 	.walk_flat = walk_flat,
 	.walk_guest = walk_guest,
+	.walk_nested = walk_nested,
 };

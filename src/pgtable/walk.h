@@ -84,21 +84,43 @@ static __attribute__((noinline, cold, unused)) void pgtable_fault(const struct p
 	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
 
-/* Where @size bytes at @address are mapped, for @access; or NULL, and *@reason. */
-PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable_memory *memory, bool flat, uint64_t address, uint64_t size,
+/* Where tables are; each has walkers of its own. */
+enum pgtable_where {
+	PGTABLE_FLAT, /* in the window */
+	PGTABLE_GUEST, /* in areas */
+	PGTABLE_NESTED, /* behind stage 2, in either */
+};
+
+/* Where @size bytes at @address are mapped in @areas, for @access; or NULL, and *@reason. */
+PGTABLE_INLINE uint8_t *pgtable_in_areas(const struct areas *areas, uint64_t address, uint64_t size, unsigned int access,
+					 unsigned int *reason)
+{
+	const struct area *area = areas_find(areas, address);
+
+	*reason = UIOMMU_FAULT_MEMORY;
+	if (unlikely(!area || !area->resident || !(area->access & UIOMMU_READ) || area->last - address < size - 1))
+		return NULL;
+	*reason = UIOMMU_FAULT_UPDATE;
+	return (area->access & access) == access ? area->host + (address - area->start) : NULL;
+}
+
+/* Not inlined where a call is made for each entry anyway. */
+static __attribute__((noinline, unused)) uint8_t *pgtable_in_areas_below(const struct areas *areas, uint64_t address, uint64_t size,
+									 unsigned int access, unsigned int *reason)
+{
+	return pgtable_in_areas(areas, address, size, access, reason);
+}
+
+PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable_memory *memory, enum pgtable_where where, uint64_t address, uint64_t size,
 				     unsigned int access, unsigned int *reason)
 {
 	const struct pgtable_window *window = &memory->window;
-	const struct area *area;
 
+	if (where == PGTABLE_GUEST)
+		return pgtable_in_areas(memory->areas, address, size, access, reason);
+	if (where == PGTABLE_NESTED && memory->areas)
+		return pgtable_in_areas_below(memory->areas, address, size, access, reason);
 	*reason = UIOMMU_FAULT_MEMORY;
-	if (!flat && memory->areas) {
-		area = areas_find(memory->areas, address);
-		if (unlikely(!area || !area->resident || !(area->access & UIOMMU_READ) || area->last - address < size - 1))
-			return NULL;
-		*reason = UIOMMU_FAULT_UPDATE;
-		return (area->access & access) == access ? area->host + (address - area->start) : NULL;
-	}
 	if (unlikely(address - window->first >= window->length))
 		return NULL;
 	*reason = UIOMMU_FAULT_UPDATE;
@@ -115,14 +137,14 @@ struct pgtable_place {
 };
 
 /* Set place->host. @access: READ, or with WRITE to change the entry. False: the fault has been told. */
-PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, bool flat, unsigned int size, unsigned int access,
+PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_where where, unsigned int size, unsigned int access,
 				  unsigned int flags, struct pgtable_place *place, struct pgtable_result *out)
 {
 	const struct pgtable *stage2 = pgtable->memory.stage2;
 	uint64_t address = place->table + place->offset;
 	unsigned int reason;
 
-	if (!flat && stage2) {
+	if (where == PGTABLE_NESTED) {
 		stage2->walk(stage2, address, access | (flags & PGTABLE_QUIET), out);
 		place->fetches += out->fetches;
 		if (unlikely(out->reason)) { /* stage and reason are its own */
@@ -134,7 +156,7 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, bool flat, unsi
 		}
 		address = out->oa;
 	}
-	place->host = pgtable_host(&pgtable->memory, flat, address, size, access, &reason);
+	place->host = pgtable_host(&pgtable->memory, where, address, size, access, &reason);
 	if (likely(place->host))
 		return true;
 	pgtable_fault(pgtable, out, reason, true, place->level, place->fetches);
@@ -169,9 +191,9 @@ PGTABLE_INLINE bool pgtable_swap(uint8_t *host, unsigned int entry_lg2, uint64_t
  * Judge the entry at @place until it is as it should be. False: the fault has been told. An entry that does not suffice for the
  * access is not changed.
  */
-PGTABLE_INLINE bool pgtable_judge(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable, uint64_t entry,
-				  unsigned int flags, const struct pgtable_cursor *cursor, struct pgtable_place *place,
-				  struct pgtable_item *item, struct pgtable_result *out)
+PGTABLE_INLINE bool pgtable_judge(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
+				  uint64_t entry, unsigned int flags, const struct pgtable_cursor *cursor,
+				  struct pgtable_place *place, struct pgtable_item *item, struct pgtable_result *out)
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC), size = 1U << shape->entry_lg2;
 	uint64_t seen;
@@ -184,7 +206,7 @@ PGTABLE_INLINE bool pgtable_judge(const struct pgtable_shape *shape, bool flat, 
 		}
 		if (likely(item->update == entry) || flags & PGTABLE_QUIET)
 			return true;
-		if (!losses && !pgtable_reach(pgtable, flat, size, UIOMMU_READ | UIOMMU_WRITE, flags, place, out))
+		if (!losses && !pgtable_reach(pgtable, where, size, UIOMMU_READ | UIOMMU_WRITE, flags, place, out))
 			return false;
 		seen = entry;
 		if (unlikely(losses == PGTABLE_LOSSES || !pgtable_swap(place->host, shape->entry_lg2, &seen, item->update))) {
@@ -282,10 +304,10 @@ PGTABLE_INLINE uint64_t pgtable_offset(const struct pgtable_shape *shape, uint64
 }
 
 /* Read the entry at @place. False: the fault has been told. */
-PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable, unsigned int flags,
-				  struct pgtable_place *place, uint64_t *entry, struct pgtable_result *out)
+PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
+				  unsigned int flags, struct pgtable_place *place, uint64_t *entry, struct pgtable_result *out)
 {
-	if (unlikely(!pgtable_reach(pgtable, flat, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
+	if (unlikely(!pgtable_reach(pgtable, where, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
 		return false;
 	place->fetches++;
 	if (likely(pgtable_load(place->host, shape->entry_lg2, entry)))
@@ -295,8 +317,9 @@ PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, bool flat, 
 }
 
 /* With all care. */
-PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable,
-					   uint64_t address, unsigned int flags, struct pgtable_result *out)
+PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, enum pgtable_where where,
+					   const struct pgtable *pgtable, uint64_t address, unsigned int flags,
+					   struct pgtable_result *out)
 {
 	struct pgtable_cursor cursor = {.gathered = UINT64_MAX};
 	unsigned int reason = shape->begin(pgtable, address, flags, &cursor);
@@ -311,8 +334,8 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, bo
 	}
 	for (place.offset = pgtable_top_offset(shape, cursor.input, cursor.level);;
 	     place.offset = pgtable_offset(shape, cursor.input, cursor.level)) {
-		if (!pgtable_fetch(shape, flat, pgtable, flags, &place, &entry, out) ||
-		    !pgtable_judge(shape, flat, pgtable, entry, flags, &cursor, &place, &item, out))
+		if (!pgtable_fetch(shape, where, pgtable, flags, &place, &entry, out) ||
+		    !pgtable_judge(shape, where, pgtable, entry, flags, &cursor, &place, &item, out))
 			return;
 		if (item.kind == PGTABLE_LEAF)
 			break;
@@ -331,22 +354,23 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, bo
 enum pgtable_glance { PGTABLE_DOWN, PGTABLE_DONE, PGTABLE_CARE };
 
 /*
- * One level, whose number is a constant here, as long as entries are plain. If @flat the place is in the window; of the place only
- * table, offset and fetches matter, and of these @fetches not if @flat.
+ * One level, whose number is a constant here, as long as entries are plain. If where, the place is in the window; of the place only
+ * table, offset and fetches matter, and of these @fetches not if flat.
  */
-PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable,
-						  uint64_t address, unsigned int level, unsigned int top, unsigned int flags,
-						  uint64_t *gathered, const struct pgtable_window *window,
-						  struct pgtable_place *place, struct pgtable_result *out)
+PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *shape, enum pgtable_where where,
+						  const struct pgtable *pgtable, uint64_t address, unsigned int level,
+						  unsigned int top, unsigned int flags, uint64_t *gathered,
+						  const struct pgtable_window *window, struct pgtable_place *place,
+						  struct pgtable_result *out)
 {
 	uint64_t entry;
 
 	/* What depends on the entry before is added last. */
-	if (flat)
+	if (where == PGTABLE_FLAT)
 		place->host = (uint8_t *)((uintptr_t)window->host - window->first + place->offset + place->table);
-	else if (unlikely(!pgtable_reach(pgtable, flat, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
+	else if (unlikely(!pgtable_reach(pgtable, where, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
 		return PGTABLE_CARE;
-	place->fetches = flat ? top + 1 - level : place->fetches + 1;
+	place->fetches = where == PGTABLE_FLAT ? top + 1 - level : place->fetches + 1;
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
 		return PGTABLE_CARE;
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
@@ -361,7 +385,7 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 }
 
 /* False: it takes care; nothing has been done. */
-PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, bool flat, const struct pgtable *pgtable,
+PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
 					 uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	struct pgtable_window window = pgtable->memory.window;
@@ -377,11 +401,11 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, bool
 	if (unlikely(top != PGTABLE_USUAL_TOP))
 		place.offset = pgtable_top_offset(shape, cursor.input, top);
 	/* The tables of plain entries are in the window (pgtable_init). */
-	if (flat && unlikely(place.table + place.offset - window.first >= window.length))
+	if (where == PGTABLE_FLAT && unlikely(place.table + place.offset - window.first >= window.length))
 		return false;
 #define PGTABLE_GLANCE(level)                                                                                                      \
 	do {                                                                                                                       \
-		seen = pgtable_glance(shape, flat, pgtable, address, level, top, flags, &gathered, &window, &place, out);          \
+		seen = pgtable_glance(shape, where, pgtable, address, level, top, flags, &gathered, &window, &place, out);         \
 		if (seen != PGTABLE_DOWN)                                                                                          \
 			return seen == PGTABLE_DONE;                                                                               \
 	} while (0)
@@ -401,21 +425,22 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, bool
 	return false;
 }
 
-#define PGTABLE_WALKER(name, shape, flat)                                                                                          \
+#define PGTABLE_WALKER(name, shape, where)                                                                                         \
 	static __attribute__((noinline)) void name##_carefully(const struct pgtable *pgtable, uint64_t address,                    \
 							       unsigned int flags, struct pgtable_result *out)                     \
 	{                                                                                                                          \
-		pgtable_walk_carefully(&(shape), flat, pgtable, address, flags, out);                                              \
+		pgtable_walk_carefully(&(shape), where, pgtable, address, flags, out);                                             \
 	}                                                                                                                          \
 	static void name(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)          \
 	{                                                                                                                          \
-		if (unlikely(!pgtable_walk_quickly(&(shape), flat, pgtable, address, flags, out)))                                 \
+		if (unlikely(!pgtable_walk_quickly(&(shape), where, pgtable, address, flags, out)))                                \
 			name##_carefully(pgtable, address, flags, out);                                                            \
 	}
 
-/* name_flat and name_guest. */
+/* name_flat, name_guest and name_nested. */
 #define PGTABLE_WALKERS(name, shape)                                                                                               \
-	PGTABLE_WALKER(name##_flat, shape, true)                                                                                   \
-	PGTABLE_WALKER(name##_guest, shape, false)
+	PGTABLE_WALKER(name##_flat, shape, PGTABLE_FLAT)                                                                           \
+	PGTABLE_WALKER(name##_guest, shape, PGTABLE_GUEST)                                                                         \
+	PGTABLE_WALKER(name##_nested, shape, PGTABLE_NESTED)
 
 #endif
