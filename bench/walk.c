@@ -9,7 +9,9 @@
 
 #include "harness.h"
 #include "memory/areas.h"
+#include "pgtable/arm.h"
 #include "pgtable/pgtable.h"
+#include "pgtable/riscv.h"
 #include "pgtable/vtd.h"
 #include "support/support.h"
 #include "util/bits.h"
@@ -28,6 +30,8 @@ struct shape {
 	double limit;
 	uint64_t (*table)(uint64_t address, unsigned int level);
 	uint64_t (*leaf)(uint64_t address);
+	uint64_t mask; /* the address of a table is (entry & mask) << shift; 0: ADDRESS */
+	unsigned int shift;
 };
 
 /* Where tables and pages are: addresses from 0 on, in one mapping or in several. */
@@ -88,6 +92,43 @@ static uint64_t first_leaf(uint64_t address)
 	return address | 0x67;
 }
 
+static uint64_t arm_table(uint64_t address, unsigned int level)
+{
+	(void)level;
+	return address | 0x3;
+}
+
+static uint64_t arm_first_leaf(uint64_t address)
+{
+	return address | 0x743; /* AF, inner shareable, EL0 */
+}
+
+static uint64_t arm_second_leaf(uint64_t address)
+{
+	return address | 0x7ff;
+}
+
+static uint64_t sv_table(uint64_t address, unsigned int level)
+{
+	(void)level;
+	return address >> 2 | 0x1;
+}
+
+static uint64_t sv_leaf(uint64_t address)
+{
+	return address >> 2 | 0xdf; /* D, A, U, X, W, R, V */
+}
+
+static uint64_t amd_table(uint64_t address, unsigned int level)
+{
+	return address | UINT64_C(3) << 61 | (uint64_t)level << 9 | 0x1;
+}
+
+static uint64_t amd_leaf(uint64_t address)
+{
+	return address | UINT64_C(3) << 61 | 0x1;
+}
+
 static uint8_t *at(const struct memory *memory, uint64_t address)
 {
 	return memory->host[address / memory->region_size] + address % memory->region_size;
@@ -114,6 +155,17 @@ static uint64_t page_make(struct memory *memory)
 	uint64_t number = memory->next++;
 
 	return number % memory->regions * memory->region_size + number / memory->regions * PAGE;
+}
+
+/* Some are four pages, aligned to that. */
+static uint64_t root_make(struct memory *memory)
+{
+	if (memory->regions == 1) {
+		memory->next = (memory->next + 3) & ~UINT64_C(3);
+		memory->next += 3;
+		return page_make(memory) - UINT64_C(3) * PAGE;
+	}
+	return page_make(memory);
 }
 
 static void map(struct memory *memory, uint64_t root, uint64_t iova, uint64_t page, uint64_t (*table)(uint64_t, unsigned int),
@@ -244,12 +296,12 @@ static void tables_make(struct run *run, const struct shape *shape, uint64_t *ro
 {
 	struct memory *memory = &run->memory;
 
-	*root = page_make(memory);
+	*root = root_make(memory);
 	run->bare_root = page_make(memory);
 	for (unsigned int i = 0; i < PAGES; i++) {
 		uint64_t page = page_make(memory), iova = BASE + (uint64_t)i * PAGE;
 
-		map(memory, *root, iova, page, shape->table, shape->leaf, ADDRESS, 0);
+		map(memory, *root, iova, page, shape->table, shape->leaf, shape->mask ? shape->mask : ADDRESS, shape->shift);
 		map(memory, run->bare_root, iova, page, bare_entry, bare_leaf, ADDRESS, 0);
 	}
 }
@@ -296,10 +348,11 @@ static void nested(const char *name, const struct shape *first, const struct sha
 	addresses_make(&run);
 	run.bare_host = run.memory.host[0];
 	used = run.memory.next;
-	config2.base[0] = page_make(&run.memory);
+	config2.base[0] = root_make(&run.memory);
 	run.bare_stage2 = page_make(&run.memory);
 	for (uint64_t page = 0; page < used; page++) {
-		map(&run.memory, config2.base[0], page * PAGE, page * PAGE, second->table, second->leaf, ADDRESS, 0);
+		map(&run.memory, config2.base[0], page * PAGE, page * PAGE, second->table, second->leaf,
+		    second->mask ? second->mask : ADDRESS, second->shift);
 		map(&run.memory, run.bare_stage2, page * PAGE, page * PAGE, bare_entry, bare_leaf, ADDRESS, 0);
 	}
 	flat = (struct pgtable_memory){.window = {0, 64 << 20, run.memory.host[0], true}};
@@ -370,12 +423,65 @@ static const struct shape first4 = {
 	.leaf = first_leaf,
 };
 
+static const struct shape lpae_s1 = {
+	.name = "walk_lpae4k_s1",
+	.format = &pgtable_arm_s1,
+	.config = {.input_lg2 = {48}, .granule_lg2 = {12}, .output_lg2 = 48, .flags = ARM_EPD1},
+	.flags = UIOMMU_READ | PGTABLE_USER,
+	.limit = 3.5,
+	.table = arm_table,
+	.leaf = arm_first_leaf,
+};
+
+static const struct shape lpae_s2 = {
+	.format = &pgtable_arm_s2,
+	.config = {.input_lg2 = {48}, .granule_lg2 = {12}, .levels = 4, .output_lg2 = 48},
+	.table = arm_table,
+	.leaf = arm_second_leaf,
+};
+
+static const struct shape sv48 = {
+	.name = "walk_sv48",
+	.format = &pgtable_riscv_first,
+	.config = {.input_lg2 = {48}, .output_lg2 = 56, .flags = RISCV_ADUE},
+	.flags = UIOMMU_READ | PGTABLE_USER,
+	.limit = 3.8,
+	.table = sv_table,
+	.leaf = sv_leaf,
+	.mask = GENMASK64(53, 10),
+	.shift = 2,
+};
+
+static const struct shape sv48x4 = {
+	.format = &pgtable_riscv_second,
+	.config = {.input_lg2 = {50}, .output_lg2 = 56, .flags = RISCV_ADUE},
+	.table = sv_table,
+	.leaf = sv_leaf,
+	.mask = GENMASK64(53, 10),
+	.shift = 2,
+};
+
+static const struct shape amd_v1 = {
+	.name = "walk_amdv1",
+	.format = &pgtable_amd_v1,
+	.config = {.levels = 4, .output_lg2 = 48},
+	.flags = UIOMMU_READ,
+	.limit = 6,
+	.table = amd_table,
+	.leaf = amd_leaf,
+};
+
 int main(void)
 {
 	bench_pin(0, 1);
 	single(&second4);
 	single(&first4);
+	single(&lpae_s1);
+	single(&sv48);
+	single(&amd_v1);
 	nested("walk_nested_vtd", &first4, &second4, 2.2);
+	nested("walk_nested_lpae", &lpae_s1, &lpae_s2, 2.2);
+	nested("walk_nested_sv48", &sv48, &sv48x4, 2.2);
 	guest("walk_guest_fs4", &first4, 3);
 	return 0;
 }
