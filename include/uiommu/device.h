@@ -126,8 +126,8 @@ UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct ui
  * @pt_id: an HWPT or an IOAS
  *
  * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0 or beyond the device's width, HWPT not for PASIDs), -EBUSY
- * (something is attached), -EADDRINUSE (an area lies in a range that the device reserves), -EOPNOTSUPP (the device has no
- * PASIDs), -ENOMEM.
+ * (something is attached; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a range that the device
+ * reserves), -EOPNOTSUPP (the device has no PASIDs), -ENOMEM.
  */
 UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 
@@ -140,8 +140,8 @@ UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id,
  *
  * When it returns nothing uses the old one any more.
  *
- * Return: as uiommu_attach(), but -EINVAL if nothing is attached, and -EBUSY if a bind is (bind.h); -EDEADLOCK (a pin was not put),
- * -EDEADLK (inside an access).
+ * Return: as uiommu_attach(), but -EINVAL if nothing is attached, and -EBUSY if a bind is (bind.h); -EOPNOTSUPP if one of the two
+ * is a guest's tables (nested.h); -EDEADLOCK (a pin was not put), -EDEADLK (inside an access).
  */
 UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 

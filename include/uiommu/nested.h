@@ -98,16 +98,111 @@ struct uiommu_hwpt_nested {
 UIOMMU_API int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu_hwpt_nested *nested, uint32_t *out_id);
 
 /**
- * struct uiommu_invalidation - cached translations that are to be forgotten.
+ * enum uiommu_tables - an architecture's device and PASID tables.
+ * @UIOMMU_TABLES_VTD: root, context, PASID directory and PASID table (VT-d 4.1, 9.1 to 9.6)
+ * @UIOMMU_TABLES_SMMUV3: stream table, CDs (IHI 0070, 3.3 and 5)
+ * @UIOMMU_TABLES_AMD: device table, GCR3 tables (AMD IOMMU 48882, 2.2)
+ * @UIOMMU_TABLES_RISCV: device and process directories (RISC-V IOMMU 1.0, 2)
+ */
+enum uiommu_tables {
+	UIOMMU_TABLES_VTD,
+	UIOMMU_TABLES_SMMUV3,
+	UIOMMU_TABLES_AMD,
+	UIOMMU_TABLES_RISCV,
+};
+
+/**
+ * struct uiommu_hwpt_tables - a nested HWPT that is a guest's device table, or the PASID table of its devices.
+ * @size: sizeof(struct uiommu_hwpt_tables)
+ * @flags: &enum uiommu_hwpt_flags: FAULT
+ * @parent_id: a paging HWPT with NEST_PARENT
+ * @fault_queue_id: with FAULT: the queue
+ * @tables: &enum uiommu_tables
+ * @structure: %UIOMMU_STRUCTURE_DEVICE: @base is the device table, looked up by requester id; %UIOMMU_STRUCTURE_PASID: it is a
+ * PASID table
+ * @capabilities: what the model offers; the architecture's own, docs/formats.md
+ * @base: address of the table: guest-physical, or of a PASID table what the architecture says
+ * @mode: its layout
+ * @size_lg2: device table: number of entries or requester id bits; PASID table: PASIDs have so many bits
+ * @split: device table: bits of the last level, where there are two
+ * @output_lg2: width of guest-physical addresses
+ * @entries: device table: AMD: number of entries
+ * @rid_pasid: PASID table: the PASID of requests without, or %UIOMMU_NO_PASID: they are not its own
+ * @domain: PASID table: tag of @second
+ * @extra: PASID table: more of the device's entry, the architecture's own
+ * @second: PASID table: stage 2 of the device's entry; NONE: there is none
+ */
+struct uiommu_hwpt_tables {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t parent_id;
+	uint32_t fault_queue_id;
+	uint32_t tables;
+	uint32_t structure;
+	uint64_t base;
+	uint32_t capabilities;
+	uint8_t mode;
+	uint8_t size_lg2;
+	uint8_t split;
+	uint8_t output_lg2;
+	uint32_t entries;
+	uint32_t rid_pasid;
+	uint64_t extra[2];
+	uint32_t domain;
+	uint32_t reserved;
+	struct uiommu_page_table second;
+};
+
+/**
+ * uiommu_hwpt_alloc_tables() - make a nested HWPT of a guest's tables.
+ * @context: its owner
+ * @tables: what it is; copied
+ * @out_id: its id
+ *
+ * It is attached to a device without PASID, and stands for all that the device does then, with every PASID and without; nothing
+ * else can be attached to that device meanwhile. What the tables say of a PASID is read when an access needs it, and kept until
+ * uiommu_hwpt_invalidate(). An entry that does not let the access through is a fault whose structure says which.
+ *
+ * Return: 0, -EINVAL (size, parent not paging or without NEST_PARENT, tables, structure, a value that the specification does not
+ * define), -E2BIG, -EOPNOTSUPP (flags, a value that is not supported), -ENOENT (no such parent or queue), -ENOMEM.
+ */
+UIOMMU_API int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu_hwpt_tables *tables, uint32_t *out_id);
+
+/**
+ * enum uiommu_invalidation_flags - what an invalidation is about.
+ * @UIOMMU_INVALIDATE_ENTRIES: tables: what they say of devices and PASIDs is forgotten, too, and not only what page tables say
+ * @UIOMMU_INVALIDATE_DEVICE: tables: only of the device @device_id
+ * @UIOMMU_INVALIDATE_PASID: tables: only of @pasid, or of what has none
+ * @UIOMMU_INVALIDATE_DOMAIN: tables: only of what has this tag: DID, VMID, DomainID, GSCID
+ * @UIOMMU_INVALIDATE_ASID: tables: only of what has this tag: ASID, PSCID; else the PASID
+ */
+enum uiommu_invalidation_flags {
+	UIOMMU_INVALIDATE_ENTRIES = 1,
+	UIOMMU_INVALIDATE_DEVICE = 2,
+	UIOMMU_INVALIDATE_PASID = 4,
+	UIOMMU_INVALIDATE_DOMAIN = 8,
+	UIOMMU_INVALIDATE_ASID = 16,
+};
+
+/**
+ * struct uiommu_invalidation - what is to be forgotten.
  * @start: first input address
  * @last: last one; 0 and UINT64_MAX are all
- * @flags: 0
+ * @flags: &enum uiommu_invalidation_flags; 0 for an HWPT that is one page table
+ * @device_id: with DEVICE
+ * @pasid: with PASID; or %UIOMMU_NO_PASID
+ * @domain: with DOMAIN
+ * @asid: with ASID
  * @reserved: 0
  */
 struct uiommu_invalidation {
 	uint64_t start;
 	uint64_t last;
 	uint32_t flags;
+	uint32_t device_id;
+	uint32_t pasid;
+	uint32_t domain;
+	uint32_t asid;
 	uint32_t reserved;
 };
 
@@ -115,7 +210,7 @@ struct uiommu_invalidation {
  * uiommu_hwpt_invalidate() - forget what is cached of a guest's tables (IOMMU_HWPT_INVALIDATE).
  * @context: owner
  * @id: a nested HWPT; or its parent: of all that are nested on it, because the guest's memory or second stages have changed
- * @requests: what to forget; of a parent everything is, as soon as there is one
+ * @requests: what to forget; of a parent all page tables' translations, as soon as there is one
  * @count: how many; all are checked before anything is done
  *
  * When it returns, no access that used what the tables said before is running or will still have an effect. It waits once, however

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iommu/tables.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -17,22 +18,21 @@ static struct attach *of(struct attachment *data)
 static void memory_free(struct attachment *data)
 {
 	hwpt_memory_put(of(data)->hwpt);
+	free(of(data)->stages);
 	free(of(data));
 }
 
-/* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves. */
-static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct attach **out)
+static struct attach *attach_alloc(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
 {
 	struct attach *attach = aligned_alloc(_Alignof(struct attach), sizeof(*attach));
-	int error;
 
 	if (!attach)
-		return -ENOMEM;
+		return NULL;
 	memset(attach, 0, sizeof(*attach));
 	attach->device = device;
 	attach->hwpt = hwpt;
 	attach->data.space = hwpt->space;
-	attach->data.stages = hwpt->parent ? &hwpt->stages : NULL;
+	attach->data.stages = hwpt->parent && !hwpt->tables ? &hwpt->stages : NULL;
 	attach->data.sink = hwpt->queue ? &hwpt->queue->sink : NULL;
 	attach->data.device_id = device->object.id;
 	attach->data.pasid = pasid;
@@ -42,16 +42,44 @@ static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt,
 	attach->data.references = 1;
 	attach->data.free = memory_free;
 	CDS_INIT_LIST_HEAD(&attach->data.pins);
+	return attach;
+}
+
+static void attach_use(struct attach *attach)
+{
+	object_use(&attach->device->object);
+	object_use(&attach->hwpt->object);
+	__atomic_add_fetch(&attach->hwpt->references, 1, __ATOMIC_RELAXED);
+}
+
+/* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves. */
+static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct attach **out)
+{
+	struct attach *attach = attach_alloc(device, pasid, hwpt, access);
+	int error;
+
+	if (!attach)
+		return -ENOMEM;
 	error = hwpt->ioas ? ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count) : 0;
 	if (error) {
 		free(attach);
 		return error;
 	}
-	object_use(&device->object);
-	object_use(&hwpt->object);
-	__atomic_add_fetch(&hwpt->references, 1, __ATOMIC_RELAXED);
+	attach_use(attach);
 	*out = attach;
 	return 0;
+}
+
+struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct stages *stages)
+{
+	struct attach *attach = attach_alloc(device, pasid, hwpt, access);
+
+	if (!attach)
+		return NULL;
+	attach->stages = attach->data.stages = stages;
+	attach_use(attach);
+	attach_table_set(&device->data.table, pasid, &attach->data);
+	return attach;
 }
 
 /* One user fewer; an automatic HWPT ends with the last one. Whoever is inside a call of it does this again (attach_to). */
@@ -64,7 +92,7 @@ static void hwpt_unuse(struct hwpt *hwpt)
 }
 
 /* It is in no table and nothing uses it. Who has it in hand sees that it has ended, once he is in a read section. */
-static void attach_free(struct attach *attach)
+void attach_free(struct attach *attach)
 {
 	struct hwpt *hwpt = attach->hwpt;
 
@@ -73,7 +101,9 @@ static void attach_free(struct attach *attach)
 	pins_drop(&attach->data);
 	if (hwpt->queue)
 		fault_queue_forget(hwpt->queue, &attach->data);
-	if (hwpt->ioas)
+	if (attach->stages)
+		stages_fini(attach->stages);
+	else if (hwpt->ioas)
 		ioas_unreserve(hwpt->ioas, attach);
 	hwpt_unuse(hwpt);
 	object_unuse(&attach->device->object);
@@ -84,6 +114,8 @@ static int check_pasid(const struct device *device, uint32_t pasid, const struct
 {
 	if (pasid == UIOMMU_NO_PASID)
 		return 0;
+	if (hwpt->tables)
+		return -EINVAL;
 	if (!device->data.pasid_bits)
 		return -EOPNOTSUPP;
 	if (!pasid || pasid >= UINT32_C(1) << device->data.pasid_bits || !(hwpt->flags & UIOMMU_HWPT_PASID))
@@ -94,17 +126,22 @@ static int check_pasid(const struct device *device, uint32_t pasid, const struct
 /* Under the device's lock. */
 static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
 {
+	struct attach_table *table = &device->data.table;
 	struct attach *attach;
 	int error;
 
-	if (attach_table_prepare(&device->data.table, pasid))
+	if (attach_table_prepare(table, pasid))
 		return -ENOMEM;
-	if (attach_table_find(&device->data.table, pasid))
+	if (table->tables || attach_table_find(table, pasid) || (hwpt->tables && attach_table_next(table, 1)))
 		return -EBUSY;
 	error = attach_make(device, pasid, hwpt, access, &attach);
-	if (!error)
-		attach_table_set(&device->data.table, pasid, &attach->data);
-	return error;
+	if (error)
+		return error;
+	if (hwpt->tables)
+		rcu_publish(table->tables, &attach->data);
+	else
+		attach_table_set(table, pasid, &attach->data);
+	return 0;
 }
 
 int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
@@ -124,6 +161,16 @@ static bool is_bind(const struct attachment *data)
 	return container_of(data, struct attach, data)->hwpt->object.type == UIOMMU_OBJECT_HWPT_SVA;
 }
 
+/* What a call has attached; entries of a guest's tables are nobody's to end. */
+static struct attachment *attached(const struct device *device, uint32_t pasid)
+{
+	const struct attach_table *table = &device->data.table;
+
+	if (table->tables)
+		return pasid == UIOMMU_NO_PASID ? table->tables : NULL;
+	return attach_table_find(table, pasid);
+}
+
 /*
  * The attachment of @pasid, now marked as ending by us; waits for another one who is ending it. -ENOENT; -EBUSY: it is a bind's and
  * not the caller's to end.
@@ -134,7 +181,7 @@ static int claim(struct device *device, uint32_t pasid, bool bind, struct attach
 	int error = -ENOENT;
 
 	pthread_mutex_lock(&device->lock);
-	while ((found = attach_table_find(&device->data.table, pasid)) && is_bind(found) == bind && of(found)->ending)
+	while ((found = attached(device, pasid)) && is_bind(found) == bind && of(found)->ending)
 		pthread_cond_wait(&device->ended, &device->lock);
 	if (found && is_bind(found) != bind) {
 		error = -EBUSY;
@@ -206,7 +253,10 @@ static void drained(struct drainable *drain)
 	void *opaque = attach->opaque;
 
 	pthread_mutex_lock(&device->lock);
-	attach_table_set(&device->data.table, attach->data.pasid, NULL);
+	if (attach->hwpt->tables)
+		rcu_publish(device->data.table.tables, NULL);
+	else
+		attach_table_set(&device->data.table, attach->data.pasid, NULL);
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
 	rcu_wait();
@@ -247,6 +297,8 @@ int attach_end(struct device *device, uint32_t pasid, bool force)
 
 	if (error)
 		return error;
+	if (attach->hwpt->tables)
+		tables_leave(attach->hwpt, device);
 	attach_end_start(attach, wake, &waiter);
 	pthread_mutex_lock(&waiter.lock);
 	while (!waiter.done)
@@ -283,9 +335,15 @@ static int swap(struct device *device, uint32_t pasid, struct hwpt *hwpt)
 
 	if (error)
 		return error;
+	if (hwpt->tables)
+		return -EOPNOTSUPP;
 	error = claim(device, pasid, false, &old);
 	if (error)
 		return error == -ENOENT ? -EINVAL : error;
+	if (old->hwpt->tables) {
+		unclaim(old);
+		return -EOPNOTSUPP;
+	}
 	error = attach_make(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC, &new);
 	if (error) {
 		unclaim(old);

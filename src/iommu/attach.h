@@ -17,6 +17,11 @@ struct attach {
 	struct device *device; /* used */
 	struct hwpt *hwpt; /* used */
 	bool ending; /* under the device's lock */
+	/* Of an entry of a guest's tables (tables.h): */
+	struct stages *stages; /* its own */
+	struct cds_list_head entry; /* in the tables' list; or in a list of those that go */
+	uint32_t domain, asid;
+	unsigned int turned;
 	void (*done)(void *opaque);
 	void *opaque;
 };
@@ -33,6 +38,12 @@ void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *o
 
 /* Both, and wait, of what is no bind: that gives -EBUSY. */
 int attach_end(struct device *device, uint32_t pasid, bool force);
+
+/* Under the device's lock: one that is an entry of @hwpt's tables, with @stages, which it takes over. NULL without memory. */
+struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct stages *stages);
+
+/* It is in no table and nothing uses it. */
+void attach_free(struct attach *attach);
 
 /* Every attachment of every device of a context that closes. */
 void attach_end_all(struct uiommu_context *context);

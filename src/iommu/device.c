@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iommu/tables.h"
 #include "util/util.h"
 
 /* A fault that no attachment owns. */
@@ -81,6 +82,7 @@ static struct device *device_make(const struct uiommu_device_config *config)
 	attach_table_init(&device->data.table);
 	device->data.pasid_bits = config->pasid_bits;
 	device->data.report = report;
+	device->data.resolve = tables_resolve;
 	device->rid = config->rid;
 	strcpy(device->name, config->name);
 	device->reserved_count = config->reserved_count;

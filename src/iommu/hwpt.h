@@ -6,6 +6,8 @@
 #ifndef IOMMU_HWPT_H
 #define IOMMU_HWPT_H
 
+#include <uiommu/nested.h>
+
 #include "iommu/fault_queue.h"
 #include "iommu/ioas.h"
 #include "iommu/object.h"
@@ -21,7 +23,8 @@ struct hwpt {
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
 	struct hwpt *parent; /* nested: used */
-	struct stages stages; /* nested */
+	struct stages stages; /* nested, one page table */
+	struct guest_tables *tables; /* nested, a guest's tables (tables.h); otherwise NULL */
 	struct cds_list_head sibling; /* nested: in parent->children */
 	/* A nest parent's: */
 	struct iotlb iotlb;
@@ -54,9 +57,17 @@ void hwpt_abort(struct hwpt *hwpt);
 
 enum { IOTLB_ENTRIES_DEFAULT = 16384, IOTLB_ENTRIES_MAX = 1 << 24 };
 
-/* A parent's and a nested one's own part (nested.c). nested_begin(): -EINVAL, -EOPNOTSUPP, -ENOMEM. */
+/* A parent's and a nested one's own part (nested.c). nested_begin(): after what it is has been set. */
 int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries);
-int nested_begin(struct hwpt *hwpt, const struct stages_config *config);
+void nested_begin(struct hwpt *hwpt);
 void nested_end(struct hwpt *hwpt);
+
+/* What the allocation of every nested HWPT has in common: inside calls of the parent and the queue, if there is one. Errors as
+ * there. */
+int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt **out);
+
+/* -EINVAL: a format that is none, or not of @stage. */
+int nested_page_table(const struct uiommu_page_table *table, unsigned int stage, const struct pgtable_format **format,
+		      struct pgtable_config *config);
 
 #endif

@@ -5,6 +5,7 @@
 #include <uiommu/nested.h>
 
 #include "iommu/hwpt.h"
+#include "iommu/tables.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -17,18 +18,14 @@ int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries)
 	return iotlb_init(&hwpt->iotlb, entries == UIOMMU_IOTLB_NONE ? 0 : entries);
 }
 
-int nested_begin(struct hwpt *hwpt, const struct stages_config *config)
+void nested_begin(struct hwpt *hwpt)
 {
 	struct hwpt *parent = hwpt->parent;
-	int error = stages_init(&hwpt->stages, config, &parent->space->areas, &parent->iotlb);
 
-	if (error)
-		return error;
 	pthread_mutex_lock(&parent->children_lock);
 	cds_list_add_tail(&hwpt->sibling, &parent->children);
 	parent->child_count++;
 	pthread_mutex_unlock(&parent->children_lock);
-	return 0;
 }
 
 void nested_end(struct hwpt *hwpt)
@@ -41,23 +38,27 @@ void nested_end(struct hwpt *hwpt)
 	cds_list_del(&hwpt->sibling);
 	parent->child_count--;
 	pthread_mutex_unlock(&parent->children_lock);
-	stages_fini(&hwpt->stages);
+	if (hwpt->tables)
+		tables_end(hwpt->tables);
+	else
+		stages_fini(&hwpt->stages);
 }
 
 /* NULL: no such format. */
 static const struct pgtable_format *format_of(uint32_t format)
 {
 	static const struct pgtable_format *const formats[] = {
-		[UIOMMU_FORMAT_VTD_FIRST] = &pgtable_vtd_first,
-		[UIOMMU_FORMAT_VTD_SECOND] = &pgtable_vtd_second,
+		[UIOMMU_FORMAT_VTD_FIRST] = &pgtable_vtd_first,	    [UIOMMU_FORMAT_VTD_SECOND] = &pgtable_vtd_second,
+		[UIOMMU_FORMAT_ARM_S1] = &pgtable_arm_s1,	    [UIOMMU_FORMAT_ARM_S2] = &pgtable_arm_s2,
+		[UIOMMU_FORMAT_AMD_V1] = &pgtable_amd_v1,	    [UIOMMU_FORMAT_AMD_V2] = &pgtable_amd_v2,
+		[UIOMMU_FORMAT_RISCV_FIRST] = &pgtable_riscv_first, [UIOMMU_FORMAT_RISCV_SECOND] = &pgtable_riscv_second,
 	};
 
 	return format < ARRAY_SIZE(formats) ? formats[format] : NULL;
 }
 
-/* -EINVAL: none, or not of @stage. */
-static int table_of(const struct uiommu_page_table *table, unsigned int stage, const struct pgtable_format **format,
-		    struct pgtable_config *config)
+int nested_page_table(const struct uiommu_page_table *table, unsigned int stage, const struct pgtable_format **format,
+		      struct pgtable_config *config)
 {
 	*format = format_of(table->format);
 	if (!*format || (*format)->stage != stage || table->reserved)
@@ -83,11 +84,11 @@ static int alloc_nested(struct hwpt *parent, struct fault_queue *queue, const st
 	int error = 0;
 
 	if (nested->first.format) {
-		error = table_of(&nested->first, 1, &config.first_format, &first);
+		error = nested_page_table(&nested->first, 1, &config.first_format, &first);
 		config.first = &first;
 	}
 	if (nested->second.format && !error) {
-		error = table_of(&nested->second, 2, &config.second_format, &second);
+		error = nested_page_table(&nested->second, 2, &config.second_format, &second);
 		config.second = &second;
 	}
 	if (error || (!config.first && !config.second))
@@ -95,41 +96,50 @@ static int alloc_nested(struct hwpt *parent, struct fault_queue *queue, const st
 	hwpt = hwpt_alloc_nested(parent, queue, nested->flags);
 	if (!hwpt)
 		return -ENOMEM;
-	error = nested_begin(hwpt, &config);
+	error = stages_init(&hwpt->stages, &config, &parent->space->areas, &parent->iotlb);
 	if (error) {
 		hwpt_abort(hwpt);
 		return error;
 	}
+	nested_begin(hwpt);
 	*out_id = hwpt->object.id;
 	object_finalise(&hwpt->object);
 	return 0;
+}
+
+int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt **out)
+{
+	struct object *object = object_get(context, id, UIOMMU_OBJECT_NONE);
+
+	if (!object)
+		return -ENOENT;
+	*out = object_hwpt(object);
+	if (object->type == UIOMMU_OBJECT_HWPT_PAGING && (*out)->flags & UIOMMU_HWPT_NEST_PARENT)
+		return 0;
+	object_put(object);
+	return -EINVAL;
 }
 
 int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu_hwpt_nested *nested, uint32_t *out_id)
 {
 	struct uiommu_hwpt_nested given;
 	struct fault_queue *queue;
-	struct object *parent;
+	struct hwpt *parent;
 	int error = copy_struct(&given, sizeof(given), sizeof(given), nested, nested->size);
 
 	if (error)
 		return error;
 	if (given.flags & ~(uint32_t)(UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID))
 		return -EOPNOTSUPP;
-	parent = object_get(context, given.parent_id, UIOMMU_OBJECT_NONE);
-	if (!parent)
-		return -ENOENT;
-	if (parent->type != UIOMMU_OBJECT_HWPT_PAGING || !(object_hwpt(parent)->flags & UIOMMU_HWPT_NEST_PARENT)) {
-		error = -EINVAL;
-	} else {
-		error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
-		if (!error) {
-			error = alloc_nested(object_hwpt(parent), queue, &given, out_id);
-			if (queue)
-				object_put(&queue->object);
-		}
-	}
-	object_put(parent);
+	error = nested_parent_get(context, given.parent_id, &parent);
+	if (error)
+		return error;
+	error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
+	if (!error)
+		error = alloc_nested(parent, queue, &given, out_id);
+	if (queue)
+		object_put(&queue->object);
+	object_put(&parent->object);
 	return error;
 }
 
@@ -144,13 +154,18 @@ static void invalidate(struct member *members, unsigned int count, const struct 
 	for (unsigned int i = 0; i < count; i++) {
 		struct stages *stages = &members[i].hwpt->stages;
 
+		if (members[i].hwpt->tables)
+			continue;
 		for (size_t j = 0; j < request_count; j++)
 			stages_forget(stages, requests[j].start, requests[j].last);
 		members[i].turned = stages_turn(stages);
 	}
 	rcu_wait();
 	for (unsigned int i = 0; i < count; i++)
-		stages_drain(&members[i].hwpt->stages, members[i].turned);
+		if (members[i].hwpt->tables)
+			tables_invalidate(members[i].hwpt, requests, request_count);
+		else
+			stages_drain(&members[i].hwpt->stages, members[i].turned);
 }
 
 /* All that are nested on @parent, in the order that everybody takes them in; NULL without memory. */
@@ -185,6 +200,18 @@ static int invalidate_children(struct hwpt *parent)
 	return 0;
 }
 
+#define INVALIDATIONS                                                                                                              \
+	((uint32_t)(UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE | UIOMMU_INVALIDATE_PASID | UIOMMU_INVALIDATE_DOMAIN |    \
+		    UIOMMU_INVALIDATE_ASID))
+
+static bool has_flags(const struct uiommu_invalidation *requests, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (requests[i].flags)
+			return true;
+	return false;
+}
+
 int uiommu_hwpt_invalidate(struct uiommu_context *context, uint32_t id, const struct uiommu_invalidation *requests, size_t count)
 {
 	struct object *object;
@@ -192,7 +219,7 @@ int uiommu_hwpt_invalidate(struct uiommu_context *context, uint32_t id, const st
 	int error = 0;
 
 	for (size_t i = 0; i < count; i++)
-		if (requests[i].start > requests[i].last || requests[i].flags || requests[i].reserved)
+		if (requests[i].start > requests[i].last || requests[i].flags & ~INVALIDATIONS || requests[i].reserved)
 			return -EINVAL;
 	if (thread_inside())
 		return -EDEADLK;
@@ -200,9 +227,9 @@ int uiommu_hwpt_invalidate(struct uiommu_context *context, uint32_t id, const st
 	if (!object)
 		return -ENOENT;
 	hwpt = object_hwpt(object);
-	if (object->type == UIOMMU_OBJECT_HWPT_NESTED)
+	if (object->type == UIOMMU_OBJECT_HWPT_NESTED && (hwpt->tables || !has_flags(requests, count)))
 		invalidate(&(struct member){.hwpt = hwpt}, 1, requests, count);
-	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT)
+	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT && !has_flags(requests, count))
 		error = invalidate_children(hwpt);
 	else
 		error = -EINVAL;

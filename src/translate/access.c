@@ -24,6 +24,7 @@ struct call {
 	struct uiommu_device *device;
 	struct thread_state *self;
 	struct failure failure; /* fault.reason is 0 as long as there is none */
+	unsigned int resolved; /* how often a guest's tables were asked */
 };
 
 static void call_begin(struct call *call, struct uiommu_device *device)
@@ -32,6 +33,8 @@ static void call_begin(struct call *call, struct uiommu_device *device)
 	call->self = thread_self();
 	call->self->depth++;
 	call->failure.fault.reason = UIOMMU_FAULT_NONE;
+	call->failure.told = false;
+	call->resolved = 0;
 }
 
 /* Deliver what failed, and fill in @result. */
@@ -108,6 +111,26 @@ static void count(const struct call *call, const struct piece *piece, unsigned i
 	counter_add(call->self, access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, bytes);
 }
 
+/*
+ * Outside of read sections: ask the guest's tables what is attached. True: look again. They are not asked for ever, because the
+ * guest may invalidate what they say each time.
+ */
+static __attribute__((noinline)) bool resolve(struct call *call, uint32_t pasid, uint64_t address, unsigned int access)
+{
+	struct failure *failure = &call->failure;
+
+	failure_set(failure, call->device, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
+	if (call->resolved++ < RESOLVE_TRIES) {
+		failure->told = true;
+		if (call->device->resolve(call->device, pasid, &failure->fault)) {
+			failure->fault.reason = UIOMMU_FAULT_NONE;
+			failure->told = false;
+			return true;
+		}
+	}
+	return false;
+}
+
 /* One piece of a read or write: returns bytes done; call->failure is set if the next one failed. */
 static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length,
 				      unsigned int access)
@@ -126,6 +149,11 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 			failure_set(&call->failure, call->device, pasid, address + done, access, reason, &piece);
 		rcu_leave();
 		return done;
+	}
+	if (reason == PIECE_RESOLVE) {
+		rcu_leave();
+		resolve(call, pasid, address, access);
+		return 0;
 	}
 	if (reason) {
 		failure_set(&call->failure, call->device, pasid, address, access, reason, &piece);
@@ -547,6 +575,13 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	call_begin(&call, device);
 	rcu_enter();
 	reason = piece_find(device, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
+	while (reason == PIECE_RESOLVE) {
+		rcu_leave();
+		if (!resolve(&call, atomic->pasid, atomic->address, UIOMMU_WRITE))
+			return call_end(&call, 0, result);
+		rcu_enter();
+		reason = piece_find(device, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
+	}
 	if (!reason)
 		reason = atomic_reason(&piece, atomic);
 	if (reason) {

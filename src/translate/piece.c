@@ -75,7 +75,7 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 {
 	piece->attachment = attach_table_find(&device->table, pasid);
 	if (unlikely(!piece->attachment))
-		return UIOMMU_FAULT_NOT_ATTACHED;
+		return rcu_read(device->table.tables) ? PIECE_RESOLVE : UIOMMU_FAULT_NOT_ATTACHED;
 	return piece_of(piece->attachment, address, length, access, piece);
 }
 
@@ -115,6 +115,8 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	struct attachment *attachment;
 	struct inflight_slot *slot;
 
+	if (failure->told)
+		return;
 	if (!failure->attachment) {
 		device->report(device, &failure->fault);
 		return;

@@ -35,11 +35,15 @@ struct failure {
 	struct uiommu_fault fault;
 	struct attachment *attachment; /* only to be compared */
 	uint32_t generation;
+	bool told; /* whoever wants to know has been told */
 };
+
+/* Beyond enum uiommu_fault_reason: a guest's tables may know (uiommu_device.resolve); then the same again. */
+enum { PIECE_RESOLVE = 0x100, RESOLVE_TRIES = 16 };
 
 /*
  * Inside an RCU read section: what serves the bytes from @address on, at most @length (> 0, and the sum does not wrap). Returns an
- * enum uiommu_fault_reason; also on a fault @piece->attachment is set if there is one.
+ * enum uiommu_fault_reason or PIECE_RESOLVE; also on a fault @piece->attachment is set if there is one.
  */
 unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
 			struct piece *piece);

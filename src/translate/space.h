@@ -64,6 +64,7 @@ struct attachment {
 enum { TABLE_FANOUT_LG2 = 10, TABLE_FANOUT = 1 << TABLE_FANOUT_LG2 };
 
 struct attach_table {
+	struct attachment *tables; /* a guest's tables, which say what is attached elsewhere; RCU */
 	struct attachment *rid; /* without PASID; RCU */
 	struct attachment ***by_pasid; /* [pasid >> 10][pasid & 1023]; each level RCU, made on demand, freed with the table */
 };
@@ -75,6 +76,11 @@ struct uiommu_device {
 	struct attach_table table;
 	/* Where a fault goes that no attachment owns (not attached): control's log. */
 	void (*report)(struct uiommu_device *device, const struct uiommu_fault *fault);
+	/*
+	 * Nothing is attached to @pasid, but there are a guest's tables: look there. True: now there is something, or has been.
+	 * Otherwise @fault says why not, and whoever wants to know has been told. Without a lock, outside of read sections.
+	 */
+	bool (*resolve)(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
 };
 
 /* Go up: deliver one record, or queue a page request. Called without a lock and outside of RCU sections. */

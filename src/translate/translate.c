@@ -2,6 +2,7 @@
 /* Translations without an access, through an attachment that the caller has in hand. */
 #include "memory/process.h"
 #include "translate/inflight.h"
+#include "translate/piece.h"
 #include "translate/space.h"
 #include "translate/stages.h"
 #include "util/rcu.h"
@@ -12,17 +13,32 @@ static struct attachment *of(struct uiommu_attachment *attachment)
 	return (struct attachment *)(void *)attachment;
 }
 
-struct uiommu_attachment *uiommu_attachment_get(struct uiommu_device *device, uint32_t pasid)
+static struct attachment *get(struct uiommu_device *device, uint32_t pasid, bool *resolve)
 {
 	struct attachment *attachment;
 
-	thread_self();
 	rcu_enter();
 	attachment = attach_table_find(&device->table, pasid);
+	*resolve = !attachment && rcu_read(device->table.tables);
 	/* As long as it is in the table there is a reference. */
 	if (attachment)
 		__atomic_add_fetch(&attachment->references, 1, __ATOMIC_RELAXED);
 	rcu_leave();
+	return attachment;
+}
+
+struct uiommu_attachment *uiommu_attachment_get(struct uiommu_device *device, uint32_t pasid)
+{
+	struct uiommu_fault fault = {.device_id = device->id, .pasid = pasid};
+	struct attachment *attachment = NULL;
+	bool resolve = true;
+
+	thread_self();
+	for (unsigned int i = 0; resolve && i < RESOLVE_TRIES; i++) {
+		attachment = get(device, pasid, &resolve);
+		if (resolve && !device->resolve(device, pasid, &fault))
+			break;
+	}
 	return (struct uiommu_attachment *)(void *)attachment;
 }
 

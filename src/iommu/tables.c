@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "iommu/tables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "util/rcu.h"
+#include "util/util.h"
+
+static struct device *device_of(struct uiommu_device *data)
+{
+	return container_of(data, struct device, data);
+}
+
+/* In a read section: what the guest's tables say. */
+static bool decode(const struct guest_tables *tables, const struct device *device, uint32_t pasid, struct tables_entry *entry,
+		   struct tables_fault *fault)
+{
+	struct tables_device found;
+
+	*fault = (struct tables_fault){.reason = UIOMMU_FAULT_NONE};
+	if (!tables->by_device)
+		return tables->device.format->pasid(&tables->device, pasid, entry, fault);
+	return tables->tables.format->device(&tables->tables, device->rid, &found, fault) &&
+	       found.format->pasid(&found, pasid, entry, fault);
+}
+
+static void entry_fault(struct uiommu_fault *fault, unsigned int reason)
+{
+	fault->reason = (uint8_t)reason;
+	fault->structure = UIOMMU_STRUCTURE_PASID;
+}
+
+/* Stages for what @entry says, or NULL with @fault's reason. */
+static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *entry, struct uiommu_fault *fault)
+{
+	const struct stages_config config = {
+		.first_format = entry->stage1_format,
+		.first = entry->mode == TABLES_TRANSLATE && entry->has_stage1 ? &entry->stage1 : NULL,
+		.second_format = entry->stage2_format,
+		.second = entry->mode == TABLES_TRANSLATE && entry->has_stage2 ? &entry->stage2 : NULL,
+	};
+	struct stages *stages = calloc(1, sizeof(*stages));
+
+	if (!stages) {
+		entry_fault(fault, UIOMMU_FAULT_MEMORY);
+		return NULL;
+	}
+	if (stages_init(stages, &config, &hwpt->space->areas, &hwpt->parent->iotlb)) {
+		entry_fault(fault, UIOMMU_FAULT_RESERVED);
+		free(stages);
+		return NULL;
+	}
+	return stages;
+}
+
+/* Under the device's lock. What @entry says becomes an attachment; false: @fault. */
+static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, const struct tables_entry *entry,
+		    struct uiommu_fault *fault)
+{
+	unsigned int access = (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC) & ~(unsigned int)entry->denied;
+	struct stages *stages = stages_for(hwpt, entry, fault);
+	struct attach *attach;
+
+	if (!stages)
+		return false;
+	attach = attach_table_prepare(&device->data.table, pasid) ? NULL : attach_entry(device, pasid, hwpt, access, stages);
+	if (!attach) {
+		entry_fault(fault, UIOMMU_FAULT_MEMORY);
+		stages_fini(stages);
+		free(stages);
+		return false;
+	}
+	attach->domain = entry->domain;
+	attach->asid = entry->asid;
+	pthread_mutex_lock(&hwpt->tables->entries_lock);
+	cds_list_add_tail(&attach->entry, &hwpt->tables->entries);
+	pthread_mutex_unlock(&hwpt->tables->entries_lock);
+	return true;
+}
+
+/* Under the device's lock, with its tables attached. False: @fault, which nobody is told if *@quiet. */
+static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, struct uiommu_fault *fault, bool *quiet)
+{
+	struct tables_entry entry;
+	struct tables_fault why;
+	bool found;
+
+	*quiet = false;
+	rcu_enter();
+	found = decode(hwpt->tables, device, pasid, &entry, &why);
+	rcu_leave();
+	if (!found) {
+		fault->reason = why.reason;
+		fault->structure = why.structure;
+		fault->stage = why.stage;
+		fault->level = why.level;
+		fault->table = why.table;
+		*quiet = why.quiet;
+		return false;
+	}
+	if (entry.mode == TABLES_BLOCK) {
+		entry_fault(fault, UIOMMU_FAULT_BLOCKED);
+		*quiet = true;
+		return false;
+	}
+	return publish(device, pasid, hwpt, &entry, fault);
+}
+
+/* The device's tables have been entered. */
+static void tell(struct uiommu_device *data, struct attachment *tables, const struct uiommu_fault *fault)
+{
+	if (tables->sink)
+		tables->sink->event(tables->sink, fault);
+	else
+		data->report(data, fault);
+}
+
+bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fault *fault)
+{
+	struct device *device = device_of(data);
+	struct inflight_slot *slot = NULL;
+	struct attachment *tables;
+	bool found = true, quiet = true;
+
+	if (pasid != UIOMMU_NO_PASID && (!pasid || pasid > UIOMMU_PASID_LAST)) {
+		fault->reason = UIOMMU_FAULT_RANGE;
+		return false;
+	}
+	pthread_mutex_lock(&device->lock);
+	tables = data->table.tables;
+	if (!tables || tables->draining) {
+		fault->reason = tables ? UIOMMU_FAULT_DRAINING : UIOMMU_FAULT_NOT_ATTACHED;
+		found = false;
+	} else if (!attach_table_find(&data->table, pasid)) {
+		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, fault, &quiet);
+		slot = inflight_enter(thread_self(), &tables->drain);
+	}
+	pthread_mutex_unlock(&device->lock);
+	if (!found && !quiet)
+		tell(data, tables, fault);
+	if (slot)
+		inflight_leave(slot);
+	return found;
+}
+
+static bool matches(const struct attach *attach, const struct uiommu_invalidation *request)
+{
+	uint32_t flags = request->flags;
+
+	return !((flags & UIOMMU_INVALIDATE_DEVICE && attach->data.device_id != request->device_id) ||
+		 (flags & UIOMMU_INVALIDATE_PASID && attach->data.pasid != request->pasid) ||
+		 (flags & UIOMMU_INVALIDATE_DOMAIN && attach->domain != request->domain) ||
+		 (flags & UIOMMU_INVALIDATE_ASID && attach->asid != request->asid));
+}
+
+/* Every entry that @request is about and that goes with it leaves the list for @gone, and the device's table. */
+static void take_entries(struct guest_tables *tables, const struct uiommu_invalidation *request, struct cds_list_head *gone)
+{
+	struct attach *attach, *next;
+	CDS_LIST_HEAD(taken);
+
+	pthread_mutex_lock(&tables->entries_lock);
+	cds_list_for_each_entry_safe (attach, next, &tables->entries, entry)
+		if (matches(attach, request))
+			cds_list_move(&attach->entry, &taken);
+	pthread_mutex_unlock(&tables->entries_lock);
+	cds_list_for_each_entry (attach, &taken, entry) {
+		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
+		pthread_mutex_lock(&attach->device->lock);
+		attach_table_set(&attach->device->data.table, attach->data.pasid, NULL);
+		pthread_mutex_unlock(&attach->device->lock);
+	}
+	cds_list_splice(&taken, gone);
+}
+
+/* What they have cached of page tables. */
+static void forget(struct guest_tables *tables, const struct uiommu_invalidation *request)
+{
+	struct attach *attach;
+
+	pthread_mutex_lock(&tables->entries_lock);
+	cds_list_for_each_entry (attach, &tables->entries, entry)
+		if (matches(attach, request))
+			stages_forget(attach->stages, request->start, request->last);
+	pthread_mutex_unlock(&tables->entries_lock);
+}
+
+/* Those that stay: whoever comes after the grace period enters the other half. */
+static void turn(struct guest_tables *tables, struct cds_list_head *stay)
+{
+	struct attach *attach;
+
+	pthread_mutex_lock(&tables->entries_lock);
+	cds_list_splice(&tables->entries, stay);
+	CDS_INIT_LIST_HEAD(&tables->entries);
+	pthread_mutex_unlock(&tables->entries_lock);
+	cds_list_for_each_entry (attach, stay, entry)
+		attach->turned = stages_turn(attach->stages);
+}
+
+/* After a grace period. */
+static void drain(struct guest_tables *tables, struct cds_list_head *stay)
+{
+	struct attach *attach;
+
+	cds_list_for_each_entry (attach, stay, entry)
+		stages_drain(attach->stages, attach->turned);
+	pthread_mutex_lock(&tables->entries_lock);
+	cds_list_splice(stay, &tables->entries);
+	pthread_mutex_unlock(&tables->entries_lock);
+}
+
+void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
+{
+	struct guest_tables *tables = hwpt->tables;
+	struct attach *attach, *next;
+	CDS_LIST_HEAD(gone);
+	CDS_LIST_HEAD(stay);
+
+	pthread_mutex_lock(&tables->drain_lock);
+	for (size_t i = 0; i < count; i++)
+		if (requests[i].flags & UIOMMU_INVALIDATE_ENTRIES)
+			take_entries(tables, &requests[i], &gone);
+		else
+			forget(tables, &requests[i]);
+	turn(tables, &stay);
+	rcu_wait();
+	drain(tables, &stay);
+	pthread_mutex_unlock(&tables->drain_lock);
+	cds_list_for_each_entry_safe (attach, next, &gone, entry) {
+		drain_wait(&attach->data.drain);
+		attach_free(attach);
+	}
+}
+
+void tables_leave(struct hwpt *hwpt, struct device *device)
+{
+	const struct uiommu_invalidation all = {
+		.last = UINT64_MAX,
+		.flags = UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE,
+		.device_id = device->object.id,
+	};
+
+	/* Who has seen that it is not draining is done with the device's lock. */
+	pthread_mutex_lock(&device->lock);
+	pthread_mutex_unlock(&device->lock);
+	tables_invalidate(hwpt, &all, 1);
+}
+
+static struct guest_tables *tables_new(void)
+{
+	struct guest_tables *tables = calloc(1, sizeof(*tables));
+
+	if (!tables)
+		return NULL;
+	pthread_mutex_init(&tables->entries_lock, NULL);
+	pthread_mutex_init(&tables->drain_lock, NULL);
+	CDS_INIT_LIST_HEAD(&tables->entries);
+	return tables;
+}
+
+void tables_end(struct guest_tables *tables)
+{
+	pthread_mutex_destroy(&tables->drain_lock);
+	pthread_mutex_destroy(&tables->entries_lock);
+	free(tables);
+}
+
+static const struct tables_format *format_of(uint32_t tables)
+{
+	static const struct tables_format *const formats[] = {
+		[UIOMMU_TABLES_VTD] = &tables_vtd,
+		[UIOMMU_TABLES_SMMUV3] = &tables_smmuv3,
+		[UIOMMU_TABLES_AMD] = &tables_amd,
+		[UIOMMU_TABLES_RISCV] = &tables_riscv,
+	};
+
+	return tables < ARRAY_SIZE(formats) ? formats[tables] : NULL;
+}
+
+static int set_device_table(struct guest_tables *tables, const struct uiommu_hwpt_tables *given)
+{
+	tables->by_device = true;
+	tables->tables.config = (struct tables_config){
+		.base = given->base,
+		.mode = given->mode,
+		.size_lg2 = given->size_lg2,
+		.split = given->split,
+		.output_lg2 = given->output_lg2,
+		.entries = given->entries,
+		.flags = given->capabilities,
+	};
+	return tables->tables.format->check(&tables->tables);
+}
+
+static int set_pasid_table(struct guest_tables *tables, const struct uiommu_hwpt_tables *given)
+{
+	const struct pgtable_format *format;
+	struct pgtable_config config;
+	int error = 0;
+
+	if (given->size_lg2 > UIOMMU_PASID_BITS || given->output_lg2 > 56)
+		return -EINVAL;
+	tables->device = (struct tables_device){
+		.format = tables->tables.format,
+		.mode = TABLES_TRANSLATE,
+		.flags = TABLES_PASIDS,
+		.domain = given->domain,
+		.rid_pasid = given->rid_pasid,
+		.has_pasid_table = true,
+		.pasid_table = given->base,
+		.pasid_mode = given->mode,
+		.pasid_bits = given->size_lg2,
+		.output_lg2 = given->output_lg2,
+		.capabilities = given->capabilities,
+		.memory = tables->tables.memory,
+		.extra = {given->extra[0], given->extra[1]},
+		.has_stage2 = given->second.format != UIOMMU_FORMAT_NONE,
+	};
+	if (tables->device.has_stage2) {
+		error = nested_page_table(&given->second, 2, &format, &config);
+		if (!error)
+			error = pgtable_init(&tables->device.stage2, format, &config, &tables->device.memory);
+	}
+	return error;
+}
+
+/* Inside calls of the parent and of @queue. */
+static int alloc_tables(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_tables *given, uint32_t *out_id)
+{
+	struct guest_tables *tables = tables_new();
+	struct hwpt *hwpt;
+	int error;
+
+	if (!tables)
+		return -ENOMEM;
+	tables->tables.format = format_of(given->tables);
+	tables->tables.memory = (struct pgtable_memory){.areas = &parent->space->areas};
+	error = given->structure == UIOMMU_STRUCTURE_DEVICE ? set_device_table(tables, given) : set_pasid_table(tables, given);
+	hwpt = error ? NULL : hwpt_alloc_nested(parent, queue, given->flags);
+	if (!hwpt) {
+		tables_end(tables);
+		return error ? error : -ENOMEM;
+	}
+	hwpt->tables = tables;
+	nested_begin(hwpt);
+	*out_id = hwpt->object.id;
+	object_finalise(&hwpt->object);
+	return 0;
+}
+
+int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu_hwpt_tables *tables, uint32_t *out_id)
+{
+	struct uiommu_hwpt_tables given;
+	struct fault_queue *queue;
+	struct hwpt *parent;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), tables, tables->size);
+
+	if (error)
+		return error;
+	if (given.flags & ~(uint32_t)UIOMMU_HWPT_FAULT)
+		return -EOPNOTSUPP;
+	if (!format_of(given.tables) || given.reserved ||
+	    (given.structure != UIOMMU_STRUCTURE_DEVICE && given.structure != UIOMMU_STRUCTURE_PASID))
+		return -EINVAL;
+	error = nested_parent_get(context, given.parent_id, &parent);
+	if (error)
+		return error;
+	error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
+	if (!error)
+		error = alloc_tables(parent, queue, &given, out_id);
+	if (queue)
+		object_put(&queue->object);
+	object_put(&parent->object);
+	return error;
+}

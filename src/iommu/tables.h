@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A guest's device and PASID tables as an HWPT.
+ *
+ * Attached to a device it is the device's attachment "tables". What an access then finds missing is resolved (tables.c): the data
+ * layer's decoder reads the guest's entries, and what they say becomes an attachment like any other, an *entry*, with stages of its
+ * own. It stays in the device's table until it is invalidated, or the tables are detached.
+ *
+ * An entry is put into the device's table and into @entries under the device's lock, with the decoding: whoever has changed a
+ * guest's entry and invalidates it afterwards finds there what was read before the change.
+ */
+#ifndef IOMMU_TABLES_H
+#define IOMMU_TABLES_H
+
+#include "iommu/attach.h"
+#include "translate/tables/tables.h"
+
+struct guest_tables {
+	bool by_device; /* @tables is in use, and says what @device says */
+	struct tables tables;
+	struct tables_device device;
+	pthread_mutex_t entries_lock; /* after a device's lock; a leaf */
+	struct cds_list_head entries; /* struct attach by entry */
+	pthread_mutex_t drain_lock; /* of whoever takes entries or waits for accesses; never taken by an access */
+};
+
+/* Resolve: as in struct uiommu_device. */
+bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
+
+/* Forget and wait. @hwpt has tables. */
+void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count);
+
+/* Every entry of @device goes, and none comes any more: its tables have been taken out. */
+void tables_leave(struct hwpt *hwpt, struct device *device);
+
+void tables_end(struct guest_tables *tables);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Nested HWPTs that are a guest's device or PASID table. */
+#include "guest.h"
+
+/* A scalable-mode PASID directory with one table, and in it the entry of PASID: first stage, 4 levels, domain 5. */
+static uint64_t *pasid_entry(uint64_t *directory)
+{
+	uint64_t table = page_new();
+
+	*directory = page_new();
+	entry_at(*directory)[PASID >> 6] = table | 1;
+	return entry_at(table) + (PASID & 63) * 8;
+}
+
+static void entry_set(uint64_t *entry, uint64_t root)
+{
+	entry[1] = 5;
+	entry[2] = root | 0 << 2;
+	entry[0] = 1 << 6 | 1;
+}
+
+static struct uiommu_hwpt_tables directory_of(uint64_t directory)
+{
+	return (struct uiommu_hwpt_tables){
+		.size = sizeof(struct uiommu_hwpt_tables),
+		.flags = UIOMMU_HWPT_FAULT,
+		.parent_id = g.parent,
+		.fault_queue_id = g.queue,
+		.tables = UIOMMU_TABLES_VTD,
+		.structure = UIOMMU_STRUCTURE_PASID,
+		.base = directory,
+		.capabilities = 1 << 1 | 1 << 8 | 1 << 10 | 1 << 16 | 19 << 24 | UINT32_C(6) << 29,
+		.size_lg2 = 20,
+		.output_lg2 = 46,
+		.rid_pasid = UIOMMU_NO_PASID,
+	};
+}
+
+/* The same memory, once with the page table attached, once with the PASID table: the same bytes and faults. */
+static void a_pasid_table(void **state)
+{
+	uint64_t root = page_new(), page = page_new(), directory, *entry = pasid_entry(&directory), value;
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+	struct uiommu_invalidation of_pasid = {
+		.last = UINT64_MAX, .flags = UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_PASID, .pasid = PASID};
+	struct uiommu_fault_event event;
+	size_t count;
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	*leaf_of(root, VA, FIRST_TABLE) = page | FIRST_PAGE;
+	*entry_at(page) = 0x1234;
+	entry_set(entry, root);
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, PASID, id), -EINVAL);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, g.ioas), -EBUSY);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, PASID + 1, g.ioas), -EBUSY);
+	assert_int_equal(uiommu_replace(g.context, g.device_id, UIOMMU_NO_PASID, g.ioas), -EOPNOTSUPP);
+	count = uiommu_object_count(g.context);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(value, 0x1234);
+	assert_int_equal(uiommu_object_count(g.context), count);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	assert_int_equal(stats.bytes_read, 8);
+	assert_int_equal(stats.hwpt_id, id);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, PASID), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA + PAGE, &value, 8, NULL), -EFAULT);
+	check_fault(VA + PAGE, UIOMMU_FAULT_UNMAPPED, 1, 0, false);
+	/* An entry that is not there, then malformed, then gone and invalidated. */
+	assert_int_equal(uiommu_dma_read(g.device, PASID + 1, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.reason, UIOMMU_FAULT_UNMAPPED);
+	assert_int_equal(event.fault.structure, UIOMMU_STRUCTURE_PASID);
+	entry[8] = 7 << 6 | 1;
+	assert_int_equal(uiommu_dma_write(g.device, PASID + 1, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.reason, UIOMMU_FAULT_RESERVED);
+	assert_int_equal(event.fault.structure, UIOMMU_STRUCTURE_PASID);
+	assert_int_equal(event.fault.access, UIOMMU_WRITE);
+	entry[0] = 0;
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &of_pasid, 1), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.structure, UIOMMU_STRUCTURE_PASID);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), -ENOENT);
+	/* A request without PASID has no entry here. */
+	assert_int_equal(uiommu_dma_read(g.device, UIOMMU_NO_PASID, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.pasid, UIOMMU_NO_PASID);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_destroy(g.context, id), 0);
+}
+
+/* Translations of one domain or PASID are forgotten, those of others may stay; entries stay where only translations go. */
+static void tables_are_invalidated_in_parts(void **state)
+{
+	uint64_t root = page_new(), pages[2] = {page_new(), page_new()}, directory, *entry = pasid_entry(&directory), value;
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	struct uiommu_invalidation request = {.start = VA, .last = VA + PAGE - 1};
+	const struct {
+		uint32_t flags;
+		bool hits;
+	} cases[] = {
+		{0, true},
+		{UIOMMU_INVALIDATE_PASID, true},
+		{UIOMMU_INVALIDATE_DOMAIN, true},
+		{UIOMMU_INVALIDATE_DOMAIN | UIOMMU_INVALIDATE_ASID, true},
+		{UIOMMU_INVALIDATE_DEVICE | UIOMMU_INVALIDATE_ENTRIES, true},
+	};
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	entry_set(entry, root);
+	for (unsigned int i = 0; i < 2; i++)
+		*entry_at(pages[i]) = i;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	request.pasid = PASID;
+	request.asid = PASID;
+	request.domain = 5;
+	request.device_id = g.device_id;
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		*leaf_of(root, VA, FIRST_TABLE) = pages[i % 2] | FIRST_PAGE;
+		request.flags = cases[i].flags;
+		assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &request, 1), 0);
+		assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+		assert_int_equal(value, i % 2);
+	}
+	request.flags = 32;
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &request, 1), -EINVAL);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+}
+
+/* A context that closes with everything attached, and a device table that leads to it all: root, context, directory, entry. */
+static void a_device_table(void **state)
+{
+	uint64_t root = page_new(), page = page_new(), directory, *entry = pasid_entry(&directory), value, table = page_new();
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	uint64_t context_table = page_new(), *context = entry_at(context_table) + 8 * 4;
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	/* RID 8: bus 0, device 1, function 0. */
+	entry_at(table)[0] = context_table | 1;
+	context[1] = 0;
+	context[0] = directory | UINT64_C(7) << 9 | 1 << 3 | 1; /* PDTS, PASIDE */
+	*leaf_of(root, VA, FIRST_TABLE) = page | FIRST_PAGE;
+	*entry_at(page) = 0x4321;
+	entry_set(entry, root);
+	tables.structure = UIOMMU_STRUCTURE_DEVICE;
+	tables.base = table;
+	tables.mode = 1;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(value, 0x4321);
+}
+
+static void bad_calls(void **state)
+{
+	struct uiommu_hwpt_tables tables = directory_of(PAGE);
+	size_t count = uiommu_object_count(g.context);
+	uint32_t id;
+
+	(void)state;
+	tables.structure = UIOMMU_STRUCTURE_PASID_DIR;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), -EINVAL);
+	tables = directory_of(PAGE);
+	tables.tables = 17;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), -EINVAL);
+	tables = directory_of(PAGE);
+	tables.flags |= UIOMMU_HWPT_PASID;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), -EOPNOTSUPP);
+	assert_int_equal(uiommu_object_count(g.context), count);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TWICE(a_pasid_table),
+		TWICE(tables_are_invalidated_in_parts),
+		TWICE(a_device_table),
+		cmocka_unit_test_setup_teardown(bad_calls, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
