@@ -87,15 +87,16 @@ static bool grow(struct pages *pages)
 
 static void shrink(struct pages *pages)
 {
-	struct chunk *chunk;
+	CDS_LIST_HEAD(excess);
 
 	while (pages->empty > EMPTY_MAX) {
-		chunk = cds_list_entry(pages->spare.prev, struct chunk, link);
-		cds_list_del(&chunk->link);
+		struct chunk *chunk = cds_list_entry(pages->spare.prev, struct chunk, link);
+
+		cds_list_move(&chunk->link, &excess);
 		pages->free -= chunk->free;
 		pages->empty--;
-		free(chunk);
 	}
+	free_all(&excess);
 }
 
 int pages_reserve(struct pages *pages, uint64_t count)
