@@ -220,7 +220,7 @@ static void check_found(const struct walk *walk, const struct pgtable_result *re
 	CHECK(!(result->oa & ~low_mask(last->config.output_lg2)));
 	CHECK(!(walk->flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC) & ~(unsigned int)result->access));
 	CHECK(result->access <= (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC));
-	CHECK(result->clean <= 1 && (!result->clean || result->access & UIOMMU_WRITE));
+	CHECK(result->clean <= 1 && (!result->clean || result->access & UIOMMU_WRITE || walk->pgtable->memory.stage2));
 	CHECK(result->level < PGTABLE_LEVELS);
 }
 
