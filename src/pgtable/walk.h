@@ -124,7 +124,9 @@ PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable_memory *memory, enum p
 	if (unlikely(address - window->first >= window->length))
 		return NULL;
 	*reason = UIOMMU_FAULT_UPDATE;
-	return likely(!(access & UIOMMU_WRITE) || window->writable) ? window->host + (address - window->first) : NULL;
+	if (unlikely(access & UIOMMU_WRITE && !window->writable))
+		return NULL;
+	return (uint8_t *)((uintptr_t)window->host + (address - window->first)); /* it may begin at NULL */
 }
 
 /* How far a walk came, for what may fail in it. */
