@@ -34,13 +34,19 @@ enum {
 	ARENA = PAGES * PAGE,
 };
 
-/* A format for each line, and what it may be nested in. */
-static const struct {
+/*
+ * A format for each line, and what it may be nested in. @repeated: with one of them a page may have several entries, and they
+ * should be the same, but here they are not.
+ */
+static const struct format {
 	const struct pgtable_format *format;
 	const struct pgtable_format *stage2;
+	bool repeated;
 } formats[] = {
-	{&pgtable_vtd_first, &pgtable_vtd_second},
-	{&pgtable_vtd_second, NULL},
+	{&pgtable_vtd_first, &pgtable_vtd_second, false},
+	{&pgtable_vtd_second, NULL, false},
+	{&pgtable_amd_v2, &pgtable_amd_v1, true},
+	{&pgtable_amd_v1, NULL, true},
 };
 
 enum { HOW_GUEST = 1, HOW_NESTED = 2 };
@@ -253,10 +259,10 @@ static bool same_place(const struct pgtable_result *a, const struct pgtable_resu
 }
 
 /* The last byte of its block leads to the last byte of the other. */
-static void check_block(const struct walk *walk, const struct pgtable_result *found)
+static void check_block(const struct walk *walk, const struct pgtable_result *found, bool repeated)
 {
+	uint64_t block = low_mask(repeated ? 12 : found->page_lg2);
 	struct walk other = *walk;
-	uint64_t block = low_mask(found->page_lg2);
 	struct pgtable_result result;
 
 	other.address |= block;
@@ -264,7 +270,7 @@ static void check_block(const struct walk *walk, const struct pgtable_result *fo
 	CHECK(!result.reason && result.oa == (found->oa | block) && result.page_lg2 == found->page_lg2);
 }
 
-static void check_walks(const struct pgtable *pgtable, uint64_t address, unsigned int flags)
+static void check_walks(const struct pgtable *pgtable, uint64_t address, unsigned int flags, bool repeated)
 {
 	struct walk walk = {pgtable, address, flags | PGTABLE_QUIET};
 	struct pgtable_result quiet, real;
@@ -272,7 +278,7 @@ static void check_walks(const struct pgtable *pgtable, uint64_t address, unsigne
 	memcpy(world.before, world.arena, ARENA);
 	quiet = do_walk(&walk);
 	if (!quiet.reason)
-		check_block(&walk, &quiet);
+		check_block(&walk, &quiet, repeated);
 	CHECK(!memcmp(world.before, world.arena, ARENA));
 	walk.flags = flags;
 	real = do_walk(&walk);
@@ -295,24 +301,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct pgtable_config config;
 	struct pgtable first, second;
 	struct header header;
-	unsigned int which, flags;
+	const struct format *format;
+	unsigned int flags;
 
 	take(&input, &header, sizeof(header));
-	which = header.format % ARRAY_SIZE(formats);
+	format = &formats[header.format % ARRAY_SIZE(formats)];
 	memset(world.arena, 0, ARENA);
 	while (input.left)
 		put_entry(&input);
 	flags = header.flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC | PGTABLE_USER);
 	if (header.how & HOW_GUEST)
 		memory = (struct pgtable_memory){.areas = &world.areas};
-	if (header.how & HOW_NESTED && formats[which].stage2) {
+	if (header.how & HOW_NESTED && format->stage2) {
 		config = config_of(&header, 1);
-		if (!open_stage(&second, formats[which].stage2, &config, &memory))
+		if (!open_stage(&second, format->stage2, &config, &memory))
 			return 0;
 		memory.stage2 = &second;
 	}
 	config = config_of(&header, 0);
-	if (open_stage(&first, formats[which].format, &config, &memory))
-		check_walks(&first, header.address, flags);
+	if (open_stage(&first, format->format, &config, &memory))
+		check_walks(&first, header.address, flags, format->repeated);
 	return 0;
 }

@@ -22,6 +22,7 @@ static const struct architecture {
 	{&oracle_vtd_first, &oracle_vtd_second},
 	{&oracle_arm_s1, &oracle_arm_s2},
 	{&oracle_riscv_first, &oracle_riscv_second},
+	{&oracle_amd_v2, &oracle_amd_v1},
 };
 
 enum { ARCHITECTURES = sizeof(architectures) / sizeof(architectures[0]), ROUND = 500 };
