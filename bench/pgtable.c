@@ -52,11 +52,11 @@ static double warm(void *opaque)
 
 static double store_entries(void *opaque)
 {
-	struct run *run = opaque;
+	uint64_t *entries = ((struct run *)opaque)->entries, *end = entries + PAGES, value = OUTPUT + READ_WRITE;
 	double begin = bench_now_ns();
 
-	for (uint64_t i = 0; i < PAGES; i++)
-		__atomic_store_n(&run->entries[i], OUTPUT + i * PAGE + READ_WRITE, __ATOMIC_RELEASE);
+	for (; entries < end; entries++, value += PAGE)
+		__atomic_store_n(entries, value, __ATOMIC_RELEASE);
 	return bench_now_ns() - begin;
 }
 
