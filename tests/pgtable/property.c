@@ -20,9 +20,9 @@ static const struct architecture {
 	const struct oracle_format *second;
 } architectures[] = {
 	{&oracle_vtd_first, &oracle_vtd_second},
+	{&oracle_amd_v2, &oracle_amd_v1},
 	{&oracle_arm_s1, &oracle_arm_s2},
 	{&oracle_riscv_first, &oracle_riscv_second},
-	{&oracle_amd_v2, &oracle_amd_v1},
 };
 
 enum { ARCHITECTURES = sizeof(architectures) / sizeof(architectures[0]), ROUND = 500 };
