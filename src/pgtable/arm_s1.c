@@ -35,6 +35,7 @@ static int setup(struct pgtable *pgtable)
 		error = arm_setup_half(pgtable, half, 0, 0);
 		if (flags & (uint32_t)ARM_EPD0 << half) {
 			pgtable->config.base[half] |= ARM_NO_WALK;
+			pgtable->config.input_lg2[half] = 0; /* whatever it is: nobody has looked at it */
 			continue;
 		}
 		if (error)
