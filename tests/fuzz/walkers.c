@@ -47,6 +47,10 @@ static const struct format {
 	{&pgtable_vtd_second, NULL, false},
 	{&pgtable_amd_v2, &pgtable_amd_v1, true},
 	{&pgtable_amd_v1, NULL, true},
+	{&pgtable_arm_s1, &pgtable_arm_s2, true},
+	{&pgtable_arm_s2, NULL, true},
+	{&pgtable_riscv_first, &pgtable_riscv_second, true},
+	{&pgtable_riscv_second, NULL, true},
 };
 
 enum { HOW_GUEST = 1, HOW_NESTED = 2 };
