@@ -210,14 +210,13 @@ struct uiommu_invalidation {
  * uiommu_hwpt_invalidate() - forget what is cached of a guest's tables (IOMMU_HWPT_INVALIDATE).
  * @context: owner
  * @id: a nested HWPT; or its parent: of all that are nested on it, because the guest's memory or second stages have changed
- * @requests: what to forget; of a parent all page tables' translations, as soon as there is one
+ * @requests: what to forget; of a parent always all translations
  * @count: how many; all are checked before anything is done
  *
  * When it returns, no access that used what the tables said before is running or will still have an effect. It waits once, however
  * many requests there are. An access that waits for a page response is not waited for.
  *
- * Return: 0, -ENOENT (no such HWPT), -EINVAL (no nested HWPT or parent, flags, start > last), -EDEADLK (inside an access),
- * -ENOMEM (of a parent: nothing has been forgotten).
+ * Return: 0, -ENOENT (no such HWPT), -EINVAL (no nested HWPT or parent, flags, start > last), -EDEADLK (inside an access).
  */
 UIOMMU_API int uiommu_hwpt_invalidate(struct uiommu_context *context, uint32_t id, const struct uiommu_invalidation *requests,
 				      size_t count);

@@ -30,7 +30,6 @@ struct hwpt {
 	struct iotlb iotlb;
 	pthread_mutex_t children_lock; /* of the list; before the context lock */
 	struct cds_list_head children; /* struct hwpt, in the order of their making */
-	unsigned int child_count;
 };
 
 static inline struct hwpt *object_hwpt(struct object *object)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Nested HWPTs: stages in front of a parent's space; and what a parent has for them all. */
 #include <errno.h>
-#include <stdlib.h>
 #include <uiommu/nested.h>
 
 #include "iommu/hwpt.h"
@@ -24,7 +23,6 @@ void nested_begin(struct hwpt *hwpt)
 
 	pthread_mutex_lock(&parent->children_lock);
 	cds_list_add_tail(&hwpt->sibling, &parent->children);
-	parent->child_count++;
 	pthread_mutex_unlock(&parent->children_lock);
 }
 
@@ -36,7 +34,6 @@ void nested_end(struct hwpt *hwpt)
 		return; /* it has not begun */
 	pthread_mutex_lock(&parent->children_lock);
 	cds_list_del(&hwpt->sibling);
-	parent->child_count--;
 	pthread_mutex_unlock(&parent->children_lock);
 	if (hwpt->tables)
 		tables_end(hwpt->tables);
@@ -143,61 +140,56 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 	return error;
 }
 
-/* HWPTs whose caches are invalidated together; inside a call of each. */
-struct member {
-	struct hwpt *hwpt;
+/* One page table: forget, wait for whoever found what is forgotten, and then for those who hold it. */
+static void invalidate(struct stages *stages, const struct uiommu_invalidation *requests, size_t count)
+{
 	unsigned int turned;
-};
 
-static void invalidate(struct member *members, unsigned int count, const struct uiommu_invalidation *requests, size_t request_count)
-{
-	for (unsigned int i = 0; i < count; i++) {
-		struct stages *stages = &members[i].hwpt->stages;
-
-		if (members[i].hwpt->tables)
-			continue;
-		for (size_t j = 0; j < request_count; j++)
-			stages_forget(stages, requests[j].start, requests[j].last);
-		members[i].turned = stages_turn(stages);
-	}
+	for (size_t i = 0; i < count; i++)
+		stages_forget(stages, requests[i].start, requests[i].last);
 	rcu_wait();
-	for (unsigned int i = 0; i < count; i++)
-		if (members[i].hwpt->tables)
-			tables_invalidate(members[i].hwpt, requests, request_count);
-		else
-			stages_drain(&members[i].hwpt->stages, members[i].turned);
+	if (inflight_quiet())
+		return;
+	turned = stages_turn(stages);
+	rcu_wait();
+	stages_drain(stages, turned);
 }
 
-/* All that are nested on @parent, in the order that everybody takes them in; NULL without memory. */
-static struct member *children_of(struct hwpt *parent, unsigned int *count)
+/* The first child that is made after @last, inside a call of it. The order is that of the ids for as long as one lives. */
+static struct hwpt *child_after(struct hwpt *parent, const struct hwpt *last)
 {
-	struct member *members;
-	struct hwpt *child;
+	struct cds_list_head *place;
+	struct hwpt *child = NULL;
 
-	*count = 0;
 	pthread_mutex_lock(&parent->children_lock);
-	members = malloc((parent->child_count + 1) * sizeof(*members));
-	if (members)
-		cds_list_for_each_entry (child, &parent->children, sibling)
-			if (object_get(parent->object.context, child->object.id, UIOMMU_OBJECT_HWPT_NESTED))
-				members[(*count)++].hwpt = child;
+	for (place = last ? last->sibling.next : parent->children.next; place != &parent->children && !child; place = place->next) {
+		struct hwpt *next = cds_list_entry(place, struct hwpt, sibling);
+
+		if (object_get(parent->object.context, next->object.id, UIOMMU_OBJECT_HWPT_NESTED))
+			child = next;
+	}
 	pthread_mutex_unlock(&parent->children_lock);
-	return members;
+	return child;
 }
 
-static int invalidate_children(struct hwpt *parent)
+/* All of them at once, and only if somebody holds something, one after the other. */
+static void invalidate_children(struct hwpt *parent)
 {
-	const struct uiommu_invalidation all = {.last = UINT64_MAX};
-	unsigned int count;
-	struct member *members = children_of(parent, &count);
+	const struct uiommu_invalidation none = {.start = 0};
+	struct hwpt *child, *next;
 
-	if (!members)
-		return -ENOMEM;
-	invalidate(members, count, &all, 1);
-	for (unsigned int i = 0; i < count; i++)
-		object_put(&members[i].hwpt->object);
-	free(members);
-	return 0;
+	iotlb_renew_all(&parent->iotlb);
+	rcu_wait();
+	if (inflight_quiet())
+		return;
+	for (child = child_after(parent, NULL); child; child = next) {
+		if (child->tables)
+			tables_invalidate(child, &none, 0);
+		else
+			invalidate(&child->stages, &none, 0);
+		next = child_after(parent, child);
+		object_put(&child->object);
+	}
 }
 
 #define INVALIDATIONS                                                                                                              \
@@ -212,11 +204,26 @@ static bool has_flags(const struct uiommu_invalidation *requests, size_t count)
 	return false;
 }
 
+static int invalidate_object(struct object *object, const struct uiommu_invalidation *requests, size_t count)
+{
+	struct hwpt *hwpt = object_hwpt(object);
+	bool flags = has_flags(requests, count);
+
+	if (object->type == UIOMMU_OBJECT_HWPT_NESTED && hwpt->tables)
+		tables_invalidate(hwpt, requests, count);
+	else if (object->type == UIOMMU_OBJECT_HWPT_NESTED && !flags)
+		invalidate(&hwpt->stages, requests, count);
+	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT && !flags)
+		invalidate_children(hwpt);
+	else
+		return -EINVAL;
+	return 0;
+}
+
 int uiommu_hwpt_invalidate(struct uiommu_context *context, uint32_t id, const struct uiommu_invalidation *requests, size_t count)
 {
 	struct object *object;
-	struct hwpt *hwpt;
-	int error = 0;
+	int error;
 
 	for (size_t i = 0; i < count; i++)
 		if (requests[i].start > requests[i].last || requests[i].flags & ~INVALIDATIONS || requests[i].reserved)
@@ -226,13 +233,7 @@ int uiommu_hwpt_invalidate(struct uiommu_context *context, uint32_t id, const st
 	object = object_get(context, id, UIOMMU_OBJECT_NONE);
 	if (!object)
 		return -ENOENT;
-	hwpt = object_hwpt(object);
-	if (object->type == UIOMMU_OBJECT_HWPT_NESTED && (hwpt->tables || !has_flags(requests, count)))
-		invalidate(&(struct member){.hwpt = hwpt}, 1, requests, count);
-	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT && !has_flags(requests, count))
-		error = invalidate_children(hwpt);
-	else
-		error = -EINVAL;
+	error = invalidate_object(object, requests, count);
 	object_put(object);
 	return error;
 }

@@ -211,12 +211,23 @@ static void drain(struct guest_tables *tables, struct cds_list_head *stay)
 	pthread_mutex_unlock(&tables->entries_lock);
 }
 
+/* Wait for those who hold something through an entry that stays. */
+static void wait_for_holders(struct guest_tables *tables)
+{
+	CDS_LIST_HEAD(stay);
+
+	if (inflight_quiet())
+		return;
+	turn(tables, &stay);
+	rcu_wait();
+	drain(tables, &stay);
+}
+
 void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
 {
 	struct guest_tables *tables = hwpt->tables;
 	struct attach *attach, *next;
 	CDS_LIST_HEAD(gone);
-	CDS_LIST_HEAD(stay);
 
 	pthread_mutex_lock(&tables->drain_lock);
 	for (size_t i = 0; i < count; i++)
@@ -224,9 +235,8 @@ void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requ
 			take_entries(tables, &requests[i], &gone);
 		else
 			forget(tables, &requests[i]);
-	turn(tables, &stay);
 	rcu_wait();
-	drain(tables, &stay);
+	wait_for_holders(tables);
 	pthread_mutex_unlock(&tables->drain_lock);
 	cds_list_for_each_entry_safe (attach, next, &gone, entry) {
 		drain_wait(&attach->data.drain);

@@ -141,6 +141,21 @@ void inflight_leave(struct inflight_slot *slot)
 		done(object);
 }
 
+bool inflight_quiet(void)
+{
+	const struct thread_state *state;
+	uintptr_t held = 0;
+
+	if (rcu_quiet())
+		return true;
+	pthread_mutex_lock(&inflight_lock);
+	cds_list_for_each_entry (state, &threads, link)
+		for (unsigned int i = 0; i < INFLIGHT_SLOTS; i++)
+			held |= __atomic_load_n(&state->slots[i].word, __ATOMIC_ACQUIRE);
+	pthread_mutex_unlock(&inflight_lock);
+	return !held;
+}
+
 /* Mark every slot that holds @object. Under inflight_lock, so no marked slot reports before all are counted. */
 static void mark(struct drainable *object)
 {

@@ -65,6 +65,9 @@ bool thread_inside(void);
 struct inflight_slot *inflight_enter(struct thread_state *self, struct drainable *object);
 void inflight_leave(struct inflight_slot *slot);
 
+/* Does nobody hold anything? What was found before a grace period that has passed, and what it held, has ended then. */
+bool inflight_quiet(void);
+
 /*
  * @object is unreachable and a grace period has passed. Call @done when the last access has left it: from here if there is none,
  * otherwise from the thread that leaves last.

@@ -140,6 +140,16 @@ void iotlb_renew(struct iotlb *iotlb, struct iotlb_owner *owner)
 	pthread_mutex_unlock(&iotlb->lock);
 }
 
+void iotlb_renew_all(struct iotlb *iotlb)
+{
+	struct iotlb_owner *owner;
+
+	pthread_mutex_lock(&iotlb->lock);
+	cds_list_for_each_entry (owner, &iotlb->owners, link)
+		renew(iotlb, owner);
+	pthread_mutex_unlock(&iotlb->lock);
+}
+
 void iotlb_join(struct iotlb *iotlb, struct iotlb_owner *owner)
 {
 	pthread_mutex_lock(&iotlb->lock);

@@ -80,8 +80,9 @@ void iotlb_fini(struct iotlb *iotlb);
 void iotlb_join(struct iotlb *iotlb, struct iotlb_owner *owner);
 void iotlb_part(struct iotlb *iotlb, struct iotlb_owner *owner);
 
-/* Forget all that @owner has cached. */
+/* Forget all that @owner has cached, or that all have. */
 void iotlb_renew(struct iotlb *iotlb, struct iotlb_owner *owner);
+void iotlb_renew_all(struct iotlb *iotlb);
 
 /* Forget the pages of [start, last]. */
 void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start, uint64_t last);

@@ -5,9 +5,10 @@
  *
  * The same struct serves a nested HWPT and an entry that was decoded from a guest's PASID table.
  *
- * Invalidation. Who changed the tables calls stages_forget(), for as many as he likes, then stages_drain() once for each, with one
- * grace period in between: accesses of resident memory run inside read sections. Those that sleep hold @flight, of which there are
- * two, so that new ones do not keep a drain from ending.
+ * Invalidation. Who changed the tables calls stages_forget(), for as many as he likes, and waits for a grace period: accesses of
+ * resident memory run inside read sections. If somebody holds something then (inflight_quiet), stages_turn(), another grace period
+ * and stages_drain() wait for them: accesses that sleep hold @flight, of which there are two, so that new ones do not keep a drain
+ * from ending.
  */
 #ifndef TRANSLATE_STAGES_H
 #define TRANSLATE_STAGES_H
