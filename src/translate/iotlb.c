@@ -8,9 +8,6 @@
 #include "util/cpu.h"
 #include "util/rcu.h"
 
-/* The golden ratio: the sets of tags that follow one another are as far apart as can be. */
-#define SPREAD UINT64_C(0x9e3779b1)
-
 enum { CLEAR_MAX = 64 }; /* pages of one size that are looked for one by one; more, and all is forgotten */
 
 static uint64_t power_of_two(uint64_t least)
@@ -102,7 +99,8 @@ static void give_tag(struct iotlb *iotlb, struct iotlb_owner *owner)
 	uint64_t tag = ++iotlb->tag;
 
 	__atomic_store_n(&owner->sizes, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&owner->tag, tag | (tag * SPREAD & iotlb->mask) << IOTLB_TAG_BITS, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&owner->spread, iotlb_spread(tag), __ATOMIC_RELAXED);
+	__atomic_store_n(&owner->tag, tag, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -169,7 +167,7 @@ void iotlb_part(struct iotlb *iotlb, struct iotlb_owner *owner)
 
 static void clear_page(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, unsigned int page_lg2)
 {
-	struct iotlb_set *set = iotlb_set(owner, tag, address, page_lg2);
+	struct iotlb_set *set = iotlb_set(owner, iotlb_spread(tag), address, page_lg2);
 	uint64_t key = iotlb_key(false, address, page_lg2);
 	uint32_t sequence = set_lock(set);
 
@@ -226,11 +224,11 @@ void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 	/* Before the look at @cleared: an invalidation that is not seen there sees the size. */
 	if (!(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) & BIT64(result->page_lg2)))
 		__atomic_or_fetch(&owner->sizes, BIT64(result->page_lg2), __ATOMIC_SEQ_CST);
-	set = iotlb_set(owner, fill->tag, address, result->page_lg2);
+	set = iotlb_set(owner, iotlb_spread(fill->tag), address, result->page_lg2);
 	key = iotlb_key(user, address, result->page_lg2);
 	if (!set_trylock(set, &sequence))
 		return;
 	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key), key | access, (page >> 12) << IOTLB_TAG_BITS | (fill->tag & IOTLB_TAG));
+		entry_store(victim(set, key), key | access, (page >> 12) << IOTLB_TAG_BITS | fill->tag);
 	set_unlock(set, sequence);
 }

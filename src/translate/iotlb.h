@@ -53,7 +53,8 @@ struct iotlb {
 
 /* Something that has translations cached. What a hit needs is together. */
 struct iotlb_owner {
-	uint64_t tag; /* [23:0]; 0: caches nothing. [63:24]: what it adds to the number of a set */
+	uint64_t tag; /* 0: caches nothing */
+	uint64_t spread; /* what the tag adds to the number of a set; if it is not the tag's, for a moment, nothing is found */
 	uint64_t sizes; /* bit n: pages of 1 << n bytes have been cached since the tag began */
 	struct iotlb_set *sets; /* the IOTLB's */
 	uint64_t mask;
@@ -105,28 +106,39 @@ static inline uint64_t iotlb_key(bool user, uint64_t address, unsigned int page_
 	return (address & ~low_mask(page_lg2)) | (uint64_t)page_lg2 << 6 | (user ? IOTLB_USER : 0);
 }
 
-static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, unsigned int page_lg2)
+/* The golden ratio: the sets of tags that follow one another are as far apart as can be. */
+static inline uint64_t iotlb_spread(uint64_t tag)
 {
-	return &owner->sets[((address >> page_lg2) + (tag >> IOTLB_TAG_BITS)) & owner->mask];
+	return tag * UINT64_C(0x9e3779b1);
+}
+
+static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t spread, uint64_t address, unsigned int page_lg2)
+{
+	return &owner->sets[((address >> page_lg2) + spread) & owner->mask];
 }
 
 static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t tag, uint64_t address,
 							      bool user, unsigned int page_lg2, struct iotlb_hit *hit)
 {
-	const struct iotlb_set *set = iotlb_set(owner, tag, address, page_lg2);
-	uint64_t wanted = iotlb_key(user, address, page_lg2), key, value;
-	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE);
+	uint64_t spread = __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), wanted = iotlb_key(user, address, page_lg2), key,
+		 value;
+	const struct iotlb_set *set = iotlb_set(owner, spread, address, page_lg2);
+	/* An odd number becomes one that is past. */
+	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE) & ~1U;
 
 #pragma GCC unroll 3
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
-		key = __atomic_load_n(&set->way[way].key, __ATOMIC_ACQUIRE);
-		value = __atomic_load_n(&set->way[way].value, __ATOMIC_ACQUIRE);
-		if ((key & ~(uint64_t)IOTLB_ACCESS) != wanted || (value ^ tag) & IOTLB_TAG)
+		/* What is left is access, and the output address. */
+		key = __atomic_load_n(&set->way[way].key, __ATOMIC_ACQUIRE) ^ wanted;
+		value = __atomic_load_n(&set->way[way].value, __ATOMIC_ACQUIRE) ^ tag;
+		if (key > IOTLB_ACCESS || value & IOTLB_TAG)
 			continue;
+		if (unlikely(__atomic_load_n(&set->sequence, __ATOMIC_RELAXED) != sequence))
+			return false;
 		hit->oa = (value >> (IOTLB_TAG_BITS - 12) & ~UINT64_C(0xfff)) | (address & low_mask(page_lg2));
 		hit->length = (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
-		hit->access = key & IOTLB_ACCESS;
-		return likely(!(sequence & 1) && __atomic_load_n(&set->sequence, __ATOMIC_RELAXED) == sequence);
+		hit->access = (unsigned int)key;
+		return true;
 	}
 	return false;
 }

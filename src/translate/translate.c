@@ -110,15 +110,17 @@ int uiommu_translate(struct uiommu_attachment *handle, uint64_t address, unsigne
 {
 	struct attachment *attachment = of(handle);
 	const struct stages *stages = attachment->stages;
-	unsigned int open = __atomic_load_n(&attachment->open, __ATOMIC_RELAXED);
+	unsigned int permits;
 	struct iotlb_hit hit;
 
-	if (likely(stages && !((access | ATTACHMENT_OPEN) & ~open) && iotlb_find_small(&stages->cached, address, true, &hit) &&
-		   !(access & ~hit.access))) {
-		out->address = hit.oa;
-		out->length = hit.length;
-		out->access = hit.access & open;
-		return 0;
+	if (likely(stages && iotlb_find_small(&stages->cached, address, true, &hit))) {
+		permits = __atomic_load_n(&attachment->open, __ATOMIC_RELAXED) & (hit.access | ATTACHMENT_OPEN);
+		if (likely(!((access | ATTACHMENT_OPEN) & ~permits))) {
+			out->address = hit.oa;
+			out->length = hit.length;
+			out->access = permits & ~(unsigned int)ATTACHMENT_OPEN;
+			return 0;
+		}
 	}
 	return translate(attachment, address, access, out);
 }
