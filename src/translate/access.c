@@ -181,17 +181,6 @@ static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, vo
 	return done;
 }
 
-/* What is so short and aligned is one load or store. */
-static inline bool copy_word(uint8_t *host, void *buffer, size_t length, unsigned int access)
-{
-	uint64_t word;
-
-	if (length != sizeof(word) || access != UIOMMU_READ || (uintptr_t)host % sizeof(word) || !load_u64(host, &word))
-		return false;
-	memcpy(buffer, &word, sizeof(word));
-	return true;
-}
-
 /*
  * All of it in one resident area, and in one page if there are stages: nothing sleeps, nothing calls back, so nothing has to be set
  * up for that. Returns the bytes done; the long way finds out what is in the way of the rest.
@@ -221,10 +210,7 @@ static inline __attribute__((always_inline)) size_t transfer_hit(struct uiommu_d
 	if (unlikely(!area || !area->resident || !(area->access & access) || length - 1 > area->last - address))
 		goto out;
 	host = area->host + (address - area->start);
-	if (likely(copy_word(host, buffer, length, access)))
-		done = length;
-	else
-		done = access == UIOMMU_READ ? copy_bytes(buffer, host, length).done : copy_bytes(host, buffer, length).done;
+	done = access == UIOMMU_READ ? copy_bytes(buffer, host, length).done : copy_bytes(host, buffer, length).done;
 	count_bytes(self, attachment, access, done);
 out:
 	rcu_leave();
@@ -256,10 +242,68 @@ static inline __attribute__((always_inline)) int transfer_all(struct uiommu_devi
 	return 0;
 }
 
+/* In a read section: where the aligned word at @address is, if it takes nothing but looking. */
+static inline __attribute__((always_inline)) const uint8_t *word_find(const struct attachment *attachment, uint64_t address)
+{
+	unsigned int permits = __atomic_load_n(&attachment->open, __ATOMIC_RELAXED);
+	const struct area *area;
+	struct iotlb_hit hit;
+
+	if (attachment->stages) {
+		if (unlikely(!iotlb_find_small(&attachment->stages->cached, address, true, &hit)))
+			return NULL;
+		permits &= hit.access;
+		address = hit.oa;
+	}
+	area = areas_find(&attachment->space->areas, address);
+	if (unlikely(!area || !(permits & area->access & UIOMMU_READ) || !area->resident))
+		return NULL;
+	return area->host + (address - area->start);
+}
+
+/*
+ * Eight aligned bytes, of which rings and descriptors are made: one load, and an area does not end inside of them. False: nothing
+ * has been done.
+ */
+static inline __attribute__((always_inline)) bool read_word(struct uiommu_device *device, uint32_t pasid, uint64_t address,
+							    void *buffer)
+{
+	const struct thread_state *self = &thread_current;
+	struct attachment *attachment;
+	const uint8_t *host;
+	bool done = false;
+	uint64_t word;
+
+	if (unlikely(!self->registered || address % sizeof(word)))
+		return false;
+	rcu_enter();
+	attachment = attach_table_find(&device->table, pasid);
+	if (likely(attachment)) {
+		host = word_find(attachment, address);
+		done = likely(host) && likely(load_u64(host, &word));
+	}
+	if (likely(done)) {
+		memcpy(buffer, &word, sizeof(word));
+		count_bytes(self, attachment, UIOMMU_READ, sizeof(word));
+	}
+	rcu_leave();
+	return done;
+}
+
+static __attribute__((noinline)) int transfer_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer,
+						   size_t length, struct uiommu_dma_result *result)
+{
+	return transfer_all(device, pasid, address, buffer, length, UIOMMU_READ, result);
+}
+
 int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer, size_t length,
 		    struct uiommu_dma_result *result)
 {
-	return transfer_all(device, pasid, address, buffer, length, UIOMMU_READ, result);
+	if (length != sizeof(uint64_t) || unlikely(!read_word(device, pasid, address, buffer)))
+		return transfer_read(device, pasid, address, buffer, length, result);
+	if (result)
+		*result = (struct uiommu_dma_result){.done = sizeof(uint64_t)};
+	return 0;
 }
 
 int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, uint64_t address, const void *buffer, size_t length,
