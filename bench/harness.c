@@ -108,6 +108,17 @@ void bench_report_pair(const char *name, const char *unit, const struct bench_pa
 	report(name, unit, &pair->value.min, &pair->floor.min, full);
 }
 
+void bench_report_least(const char *name, const char *unit, double value, double floor, double limit, const char *note)
+{
+	double ratio = value / floor;
+	char judged[48];
+
+	snprintf(judged, sizeof(judged), "at least %.2f %s", limit, ratio >= limit ? "ok" : "MISSED");
+	printf("%-28s %12.6g %-8s floor %12.6g  ratio %5.2f  %-18s %s\n", name, value, unit, floor, ratio, judged, note);
+	fflush(stdout);
+	report(name, unit, &value, &floor, note);
+}
+
 void bench_report_value(const char *name, const char *unit, double value, double limit, const char *note)
 {
 	char judged[48] = "";

@@ -35,6 +35,8 @@ struct bench_pair bench_measure_pair(bench_fn value, bench_fn floor, void *opaqu
 
 /* @limit is only printed; none if it is negative (or 0 for a ratio). */
 void bench_report_pair(const char *name, const char *unit, const struct bench_pair *pair, double limit, const char *note);
+/* More is better: @limit is what the ratio has to be at least. */
+void bench_report_least(const char *name, const char *unit, double value, double floor, double limit, const char *note);
 void bench_report_value(const char *name, const char *unit, double value, double limit, const char *note);
 void bench_report_skip(const char *name, const char *why);
 

@@ -5,10 +5,12 @@
  * invalidate_*: forget and wait, with nobody in flight or one thread that reads all the time, beside a bare grace period.
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
 
@@ -320,6 +322,110 @@ static void invalidations(struct run *run)
 	pthread_join(thread, NULL);
 }
 
+/* Threads that translate, each through PASIDs of its own, and one that invalidates or only wakes as often. */
+enum { CROWD = 2, SPELL_MS = 40, PERIOD_US = 100 };
+
+struct crowd {
+	struct run *run;
+	unsigned int threads;
+	bool invalidates;
+	pthread_barrier_t ready;
+	bool stop;
+	uint64_t done[CROWD * 16]; /* a cache line each */
+};
+
+struct one {
+	struct crowd *crowd;
+	unsigned int number;
+};
+
+static void *translate_all(void *opaque)
+{
+	const struct one *one = opaque;
+	struct crowd *crowd = one->crowd;
+	struct run *run = crowd->run;
+	struct uiommu_translation out;
+	uint64_t done = 0;
+
+	bench_pin(0, one->number);
+	pthread_barrier_wait(&crowd->ready);
+	while (!__atomic_load_n(&crowd->stop, __ATOMIC_RELAXED)) {
+		for (unsigned int i = 0; i < 1024; i++) {
+			const struct lookup *lookup = &run->lookups[(one->number * (LOOKUPS / 2) + done + i) % LOOKUPS];
+
+			support_check(!uiommu_translate(run->attachment[lookup->pasid], lookup->address, UIOMMU_READ, &out));
+		}
+		done += 1024;
+	}
+	crowd->done[one->number * 16] = done;
+	return NULL;
+}
+
+static void spell(struct crowd *crowd)
+{
+	const struct timespec period = {.tv_nsec = PERIOD_US * 1000};
+	double end = bench_now_ns() + SPELL_MS * 1e6;
+
+	for (unsigned int i = 0; bench_now_ns() < end; i++) {
+		const struct uiommu_invalidation page = {.start = VA + i % PAGES * PAGE, .last = VA + i % PAGES * PAGE + PAGE - 1};
+
+		if (crowd->invalidates)
+			support_check(!uiommu_hwpt_invalidate(crowd->run->context, crowd->run->nested[1 + i % PASIDS], &page, 1));
+		nanosleep(&period, NULL);
+	}
+	__atomic_store_n(&crowd->stop, true, __ATOMIC_RELAXED);
+}
+
+/* Translations per microsecond, of all threads together. */
+static double throughput(struct run *run, unsigned int threads, bool invalidates)
+{
+	struct crowd crowd = {.run = run, .threads = threads, .invalidates = invalidates};
+	pthread_t thread[CROWD];
+	struct one one[CROWD];
+	double begin, total = 0;
+
+	pthread_barrier_init(&crowd.ready, NULL, threads + 1);
+	for (unsigned int i = 0; i < threads; i++) {
+		one[i] = (struct one){&crowd, i};
+		support_check(!pthread_create(&thread[i], NULL, translate_all, &one[i]));
+	}
+	pthread_barrier_wait(&crowd.ready);
+	begin = bench_now_ns();
+	spell(&crowd);
+	for (unsigned int i = 0; i < threads; i++)
+		pthread_join(thread[i], NULL);
+	for (unsigned int i = 0; i < threads; i++)
+		total += (double)crowd.done[i * 16];
+	pthread_barrier_destroy(&crowd.ready);
+	return total * 1e3 / (bench_now_ns() - begin);
+}
+
+static double larger(double a, double b)
+{
+	return a > b ? a : b;
+}
+
+static void threads(struct run *run)
+{
+	double one = 0, two = 0, disturbed = 0;
+	cpu_set_t any;
+
+	/* Whoever invalidates runs where there is room. */
+	CPU_ZERO(&any);
+	for (size_t cpu = 0; cpu < CROWD; cpu++)
+		CPU_SET(cpu, &any);
+	sched_setaffinity(0, sizeof(any), &any);
+	for (unsigned int i = 0; i < REPEATS / 3; i++) {
+		one = larger(one, throughput(run, 1, false));
+		two = larger(two, throughput(run, 2, false));
+		disturbed = larger(disturbed, throughput(run, 2, true));
+	}
+	bench_report_least("translate_2threads", "per us", two, one, 1.9, "one thread; best of the repeats");
+	bench_report_least("translate_2threads_inval", "per us", disturbed, two, 0.9,
+			   "10,000 pages/s are invalidated by a third thread; the same with it only waking");
+	bench_pin(0, 1);
+}
+
 int main(void)
 {
 	struct run run = {.stop = false};
@@ -336,6 +442,7 @@ int main(void)
 	choose(&run, PAGES, PASIDS);
 	pair = bench_measure_pair(hits, bare, &run, REPEATS);
 	bench_report_pair("iotlb_hit_1024x16pasids", "ns", &pair, 2.5, "bare 4-way lookup");
+	threads(&run);
 	invalidations(&run);
 	for (uint32_t pasid = 1; pasid <= PASIDS; pasid++)
 		uiommu_attachment_put(run.attachment[pasid]);

@@ -95,6 +95,77 @@ static void a_pasid_table(void **state)
 	assert_int_equal(uiommu_destroy(g.context, id), 0);
 }
 
+/* What one way of attaching gives for each of many accesses. */
+enum { ACCESSES = 400 };
+
+struct answers {
+	struct {
+		int error;
+		uint64_t done, value;
+		struct uiommu_fault fault;
+	} of[ACCESSES];
+};
+
+static void ask_all(struct answers *answers)
+{
+	uint64_t random = 88172645463325252u;
+
+	for (unsigned int i = 0; i < ACCESSES; i++) {
+		struct uiommu_dma_result result;
+		uint64_t address;
+
+		random ^= random << 13;
+		random ^= random >> 7;
+		random ^= random << 17;
+		address = VA + random % (40 * PAGE);
+		answers->of[i].value = random;
+		answers->of[i].error = random >> 60 & 1
+					       ? uiommu_dma_write(g.device, PASID, address, &answers->of[i].value, 8, &result)
+					       : uiommu_dma_read(g.device, PASID, address, &answers->of[i].value, 8, &result);
+		answers->of[i].done = result.done;
+		answers->of[i].fault = result.fault;
+		if (result.done < 8)
+			answers->of[i].value = 0;
+	}
+}
+
+/* One guest memory, its PASID table attached whole and its page table attached to the PASID: the same answers, bytes and records.
+ */
+static void whole_and_one_by_one(void **state)
+{
+	uint64_t root = page_new(), directory, *entry = pasid_entry(&directory);
+	struct answers *whole = calloc(1, sizeof(*whole)), *single = calloc(1, sizeof(*single));
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	static const uint64_t kinds[] = {FIRST_PAGE, FIRST_READ_ONLY, 0, 0x3 /* privileged */, FIRST_PAGE | UINT64_C(1) << 50};
+	uint8_t *before = malloc(RAM_BYTES), *after = malloc(RAM_BYTES);
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	tables.capabilities |= 1 << 21; /* execute: NXE means something, as the page table attached by itself has it */
+	entry_set(entry, root);
+	entry[2] |= 1 << 5 | 1 << 4; /* NXE, WPE */
+	for (unsigned int i = 0; i < 40; i++)
+		*leaf_of(root, VA + i * PAGE, i % 7 == 6 ? 0x3 : FIRST_TABLE) = page_new() | kinds[i % 5];
+	memcpy(before, g.bytes, RAM_BYTES);
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	ask_all(whole);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+	memcpy(after, g.bytes, RAM_BYTES);
+	memcpy(g.bytes, before, RAM_BYTES);
+	id = nested_make(root, 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, PASID, id), 0);
+	ask_all(single);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, PASID), 0);
+	assert_memory_equal(whole, single, sizeof(*whole));
+	assert_memory_equal(after, g.bytes, RAM_BYTES);
+	free(whole);
+	free(single);
+	free(before);
+	free(after);
+}
+
 /* Translations of one domain or PASID are forgotten, those of others may stay; entries stay where only translations go. */
 static void tables_are_invalidated_in_parts(void **state)
 {
@@ -185,6 +256,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TWICE(a_pasid_table),
 		TWICE(tables_are_invalidated_in_parts),
+		TWICE(whole_and_one_by_one),
 		TWICE(a_device_table),
 		cmocka_unit_test_setup_teardown(bad_calls, setup, teardown),
 	};
