@@ -78,7 +78,6 @@ struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *
 		return NULL;
 	attach->stages = attach->data.stages = stages;
 	attach_use(attach);
-	attach_table_set(&device->data.table, pasid, &attach->data);
 	return attach;
 }
 

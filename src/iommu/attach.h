@@ -39,7 +39,10 @@ void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *o
 /* Both, and wait, of what is no bind: that gives -EBUSY. */
 int attach_end(struct device *device, uint32_t pasid, bool force);
 
-/* Under the device's lock: one that is an entry of @hwpt's tables, with @stages, which it takes over. NULL without memory. */
+/*
+ * Under the device's lock: one that is to be an entry of @hwpt's tables, with @stages, which it takes over. NULL without memory. It
+ * is in no table.
+ */
 struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct stages *stages);
 
 /* It is in no table and nothing uses it. */

@@ -73,9 +73,11 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	}
 	attach->domain = entry->domain;
 	attach->asid = entry->asid;
+	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out waits for our lock. */
 	pthread_mutex_lock(&hwpt->tables->entries_lock);
 	cds_list_add_tail(&attach->entry, &hwpt->tables->entries);
 	pthread_mutex_unlock(&hwpt->tables->entries_lock);
+	attach_table_set(&device->data.table, pasid, &attach->data);
 	return true;
 }
 
