@@ -54,8 +54,35 @@ static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *e
 	return stages;
 }
 
-/* Under the device's lock. What @entry says becomes an attachment; false: @fault. */
-static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, const struct tables_entry *entry,
+/* How often entries have been invalidated. */
+static uint64_t changes(struct guest_tables *tables)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&tables->entries_lock);
+	count = tables->changes;
+	pthread_mutex_unlock(&tables->entries_lock);
+	return count;
+}
+
+/* True, and it is in the list, if no entry has been invalidated since @before. */
+static bool list_entry(struct guest_tables *tables, struct attach *attach, uint64_t before)
+{
+	bool current;
+
+	pthread_mutex_lock(&tables->entries_lock);
+	current = tables->changes == before;
+	if (current)
+		cds_list_add_tail(&attach->entry, &tables->entries);
+	pthread_mutex_unlock(&tables->entries_lock);
+	return current;
+}
+
+/*
+ * Under the device's lock. What @entry says, which was read after @before, becomes an attachment; or nothing does, because it may
+ * be out of date. False: @fault.
+ */
+static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, const struct tables_entry *entry, uint64_t before,
 		    struct uiommu_fault *fault)
 {
 	unsigned int access = (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC) & ~(unsigned int)entry->denied;
@@ -73,17 +100,19 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	}
 	attach->domain = entry->domain;
 	attach->asid = entry->asid;
-	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out waits for our lock. */
-	pthread_mutex_lock(&hwpt->tables->entries_lock);
-	cds_list_add_tail(&attach->entry, &hwpt->tables->entries);
-	pthread_mutex_unlock(&hwpt->tables->entries_lock);
-	attach_table_set(&device->data.table, pasid, &attach->data);
+	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out waits for our lock.
+	 */
+	if (list_entry(hwpt->tables, attach, before))
+		attach_table_set(&device->data.table, pasid, &attach->data);
+	else
+		attach_free(attach);
 	return true;
 }
 
 /* Under the device's lock, with its tables attached. False: @fault, which nobody is told if *@quiet. */
 static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, struct uiommu_fault *fault, bool *quiet)
 {
+	uint64_t before = changes(hwpt->tables);
 	struct tables_entry entry;
 	struct tables_fault why;
 	bool found;
@@ -106,7 +135,7 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		*quiet = true;
 		return false;
 	}
-	return publish(device, pasid, hwpt, &entry, fault);
+	return publish(device, pasid, hwpt, &entry, before, fault);
 }
 
 /* The device's tables have been entered. */
@@ -163,6 +192,7 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 	CDS_LIST_HEAD(taken);
 
 	pthread_mutex_lock(&tables->entries_lock);
+	tables->changes++;
 	cds_list_for_each_entry_safe (attach, next, &tables->entries, entry)
 		if (matches(attach, request))
 			cds_list_move(&attach->entry, &taken);

@@ -6,8 +6,8 @@
  * layer's decoder reads the guest's entries, and what they say becomes an attachment like any other, an *entry*, with stages of its
  * own. It stays in the device's table until it is invalidated, or the tables are detached.
  *
- * An entry is put into the device's table and into @entries under the device's lock, with the decoding: whoever has changed a
- * guest's entry and invalidates it afterwards finds there what was read before the change.
+ * A guest's entry that is decoded while somebody invalidates entries may be out of date: it is decoded again (@changes). Otherwise
+ * whoever has changed a guest's entry and invalidates it afterwards finds in @entries what was read before the change.
  */
 #ifndef IOMMU_TABLES_H
 #define IOMMU_TABLES_H
@@ -21,6 +21,7 @@ struct guest_tables {
 	struct tables_device device;
 	pthread_mutex_t entries_lock; /* after a device's lock; a leaf */
 	struct cds_list_head entries; /* struct attach by entry */
+	uint64_t changes;
 	pthread_mutex_t drain_lock; /* of whoever takes entries or waits for accesses; never taken by an access */
 };
 
