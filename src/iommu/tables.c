@@ -102,10 +102,12 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	attach->asid = entry->asid;
 	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out waits for our lock.
 	 */
-	if (list_entry(hwpt->tables, attach, before))
+	if (list_entry(hwpt->tables, attach, before)) {
 		attach_table_set(&device->data.table, pasid, &attach->data);
-	else
+	} else {
+		attach->data.draining = true; /* nobody has seen it: there is nothing to wait for */
 		attach_free(attach);
+	}
 	return true;
 }
 

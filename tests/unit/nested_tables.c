@@ -233,6 +233,73 @@ static void a_device_table(void **state)
 	assert_int_equal(value, 0x4321);
 }
 
+/*
+ * The guest moves a PASID from one page table to another, invalidates its entry and poisons what the old one led to: nobody reads
+ * poison.
+ */
+enum { ROUNDS = 3000, GOOD = 0x11, POISON = 0xee };
+
+struct reader {
+	pthread_t thread;
+	bool stop;
+	unsigned long good, poisoned;
+};
+
+static void *reads(void *opaque)
+{
+	struct reader *reader = opaque;
+	uint8_t buffer[64];
+
+	while (!__atomic_load_n(&reader->stop, __ATOMIC_ACQUIRE)) {
+		if (uiommu_dma_read(g.device, PASID, VA, buffer, sizeof(buffer), NULL))
+			continue;
+		for (unsigned int i = 0; i < sizeof(buffer); i++)
+			reader->poisoned += buffer[i] != GOOD;
+		__atomic_store_n(&reader->good, reader->good + 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void entries_against_accesses(void **state)
+{
+	uint64_t roots[2] = {page_new(), page_new()}, pages[2] = {page_new(), page_new()}, directory,
+		 *entry = pasid_entry(&directory);
+	const struct uiommu_invalidation of_pasid = {
+		.last = UINT64_MAX, .flags = UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_PASID, .pasid = PASID};
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	struct reader reader[2] = {{.stop = false}};
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	for (unsigned int i = 0; i < 2; i++) {
+		*leaf_of(roots[i], VA, FIRST_TABLE) = pages[i] | FIRST_PAGE;
+		memset(at(pages[i]), i ? POISON : GOOD, PAGE);
+	}
+	entry_set(entry, roots[0]);
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&reader[i].thread, NULL, reads, &reader[i]), 0);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		unsigned long before = __atomic_load_n(&reader[0].good, __ATOMIC_ACQUIRE);
+
+		memset(at(pages[(i + 1) % 2]), GOOD, PAGE);
+		__atomic_store_n(&entry[2], roots[(i + 1) % 2], __ATOMIC_RELEASE);
+		assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &of_pasid, 1), 0);
+		memset(at(pages[i % 2]), POISON, PAGE);
+		while (i % 64 == 0 && __atomic_load_n(&reader[0].good, __ATOMIC_ACQUIRE) == before)
+			sched_yield();
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		__atomic_store_n(&reader[i].stop, true, __ATOMIC_RELEASE);
+		pthread_join(reader[i].thread, NULL);
+		assert_int_equal(reader[i].poisoned, 0);
+		assert_true(reader[i].good > 0);
+	}
+	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+}
+
 static void bad_calls(void **state)
 {
 	struct uiommu_hwpt_tables tables = directory_of(PAGE);
@@ -258,6 +325,7 @@ int main(void)
 		TWICE(tables_are_invalidated_in_parts),
 		TWICE(whole_and_one_by_one),
 		TWICE(a_device_table),
+		TWICE(entries_against_accesses),
 		cmocka_unit_test_setup_teardown(bad_calls, setup, teardown),
 	};
 
