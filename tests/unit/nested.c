@@ -191,6 +191,7 @@ enum { THREADS = 2, ROUNDS = 3000, GOOD = 0x11, POISON = 0xee };
 
 struct race {
 	pthread_t thread;
+	uint64_t slice; /* each thread has its own: among themselves they have nothing to report */
 	bool stop;
 	unsigned long good, faults, poisoned;
 };
@@ -202,7 +203,7 @@ static void *accesses(void *opaque)
 
 	memset(good, GOOD, sizeof(good));
 	for (unsigned int i = 0; !__atomic_load_n(&race->stop, __ATOMIC_ACQUIRE); i++) {
-		uint64_t address = VA + i * 64 % PAGE;
+		uint64_t address = VA + race->slice + i * 64 % (PAGE / THREADS);
 		bool write = i % 3 == 0;
 
 		if (write ? uiommu_dma_write(g.device, PASID, address, good, 64, NULL)
@@ -230,8 +231,10 @@ static void invalidations_against_accesses(void **state)
 	memset(at(pages[1]), POISON, PAGE);
 	__atomic_store_n(leaf, pages[0] | FIRST_PAGE, __ATOMIC_RELEASE);
 	assert_int_equal(uiommu_attach(g.context, g.device_id, PASID, id), 0);
-	for (unsigned int i = 0; i < THREADS; i++)
+	for (unsigned int i = 0; i < THREADS; i++) {
+		race[i].slice = i * (PAGE / THREADS);
 		assert_int_equal(pthread_create(&race[i].thread, NULL, accesses, &race[i]), 0);
+	}
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		uint8_t *old = at(pages[i % 2]), *new = at(pages[(i + 1) % 2]);
 		unsigned long before = __atomic_load_n(&race[0].good, __ATOMIC_ACQUIRE);
