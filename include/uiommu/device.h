@@ -166,6 +166,8 @@ UIOMMU_API int uiommu_detach(struct uiommu_context *context, uint32_t device_id,
  * @bytes_written: by the device
  * @faults: accesses that failed with a record
  * @discarded: accesses that failed without one because the attachment was draining
+ * @walks: translations that were not cached and were looked for in a guest's page tables
+ * @entries_read: page-table entries that were read for them, of all stages
  */
 struct uiommu_attach_stats {
 	uint32_t size;
@@ -174,6 +176,8 @@ struct uiommu_attach_stats {
 	uint64_t bytes_written;
 	uint64_t faults;
 	uint64_t discarded;
+	uint64_t walks;
+	uint64_t entries_read;
 };
 
 /**

@@ -460,6 +460,8 @@ static void sum(const struct attachment *attachment, struct uiommu_attach_stats 
 		out->bytes_written += __atomic_load_n(&counters->bytes_written, __ATOMIC_RELAXED);
 		out->faults += __atomic_load_n(&counters->faults, __ATOMIC_RELAXED);
 		out->discarded += __atomic_load_n(&counters->discarded, __ATOMIC_RELAXED);
+		out->walks += __atomic_load_n(&counters->walks, __ATOMIC_RELAXED);
+		out->entries_read += __atomic_load_n(&counters->fetches, __ATOMIC_RELAXED);
 	}
 }
 

@@ -26,6 +26,7 @@ static unsigned int find_in_stages(struct attachment *attachment, uint64_t addre
 	struct area *area;
 
 	stages_find(attachment->stages, address, access | PGTABLE_USER, &found);
+	count_walk(attachment, found.fetches);
 	if (unlikely(found.reason)) {
 		piece->stage = found.stage;
 		piece->level = found.level;

@@ -105,6 +105,18 @@ static inline void count_bytes(const struct thread_state *self, struct attachmen
 	counter_add(self, counter, bytes);
 }
 
+/* What a look through stages cost, if it was no hit. */
+static inline void count_walk(struct attachment *attachment, unsigned int fetches)
+{
+	const struct thread_state *self = &thread_current;
+	struct attach_counters *counters = counters_of(self, attachment);
+
+	if (likely(!fetches))
+		return;
+	counter_add(self, &counters->walks, 1);
+	counter_add(self, &counters->fetches, fetches);
+}
+
 /* Fill in @failure for the byte at @address. @piece: what was found of it; NULL: nothing is attached. */
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
 		 unsigned int reason, const struct piece *piece);

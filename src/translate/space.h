@@ -39,6 +39,8 @@ struct attach_counters {
 	uint64_t bytes_written;
 	uint64_t faults;
 	uint64_t discarded;
+	uint64_t walks;
+	uint64_t fetches;
 } __attribute__((aligned(64)));
 
 enum { ATTACHMENT_OPEN = 0x80 };

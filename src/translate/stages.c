@@ -42,14 +42,18 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 	}
 	pgtable_translate(stages->walked, address, flags, &walked);
 	if (walked.reason) {
-		*result = (struct stages_result){
-			.reason = walked.reason, .stage = walked.stage, .level = walked.level, .table = walked.table};
+		*result = (struct stages_result){.fetches = walked.fetches,
+						 .reason = walked.reason,
+						 .stage = walked.stage,
+						 .level = walked.level,
+						 .table = walked.table};
 		return;
 	}
 	iotlb_fill(stages->iotlb, &stages->cached, &fill, address, flags & PGTABLE_USER, &walked);
 	*result = (struct stages_result){
 		.address = walked.oa,
 		.length = (UINT64_C(1) << walked.page_lg2) - (address & low_mask(walked.page_lg2)),
+		.fetches = walked.fetches,
 		.access = walked.access,
 	};
 }

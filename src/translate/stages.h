@@ -32,6 +32,7 @@ struct stages {
 struct stages_result {
 	uint64_t address; /* in the space */
 	uint64_t length; /* to the end of the page; never 0 */
+	uint8_t fetches; /* entries that were read for it; 0 if it was cached. At most 255 are counted */
 	uint8_t access; /* what the stages permit */
 	uint8_t reason; /* enum uiommu_fault_reason */
 	uint8_t stage;
@@ -88,6 +89,7 @@ static inline void stages_find(struct stages *stages, uint64_t address, unsigned
 		result->length = hit.length;
 		result->access = (uint8_t)hit.access;
 		result->reason = UIOMMU_FAULT_NONE;
+		result->fetches = 0;
 		return;
 	}
 	stages_walk(stages, address, flags, result);

@@ -79,6 +79,7 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 		return UIOMMU_FAULT_ATTACHMENT;
 	if (attachment->stages) {
 		stages_find(attachment->stages, address, access | PGTABLE_USER, &found);
+		count_walk(attachment, found.fetches);
 		reason = found.reason;
 	} else {
 		reason = find_in_space(attachment->space, address, &found);

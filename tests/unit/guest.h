@@ -29,6 +29,7 @@ struct guest {
 	uint8_t *bytes;
 	int fd;
 	uint64_t next; /* free guest-physical page */
+	bool caches;
 };
 
 static struct guest g;
@@ -76,7 +77,7 @@ static inline void guest_make(uint32_t iotlb_entries)
 					  .flags = UIOMMU_HWPT_NEST_PARENT,
 					  .iotlb_entries = iotlb_entries};
 
-	g = (struct guest){.next = 1};
+	g = (struct guest){.next = 1, .caches = iotlb_entries != UIOMMU_IOTLB_NONE};
 	g.fd = memfd_create("ram", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(g.fd, RAM_BYTES), 0);
 	g.bytes = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd, 0);

@@ -41,6 +41,31 @@ static void one_stage(void **state)
 	assert_int_equal(uiommu_destroy(g.context, g.parent), 0);
 }
 
+/* What was walked is counted: once if it is cached, every time if nothing is. */
+static void walks_are_counted(void **state)
+{
+	uint64_t root = page_new(), page = page_new(), value;
+	struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+	const struct uiommu_invalidation all = {.last = UINT64_MAX};
+	uint32_t id = nested_make(root, 0);
+	bool caches = g.caches;
+
+	(void)state;
+	traps_on();
+	*leaf_of(root, VA, FIRST_TABLE | ACCESSED) = page | FIRST_PAGE | ACCESSED;
+	assert_int_equal(uiommu_attach(g.context, g.device_id, PASID, id), 0);
+	for (unsigned int i = 0; i < 5; i++)
+		assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	assert_int_equal(stats.walks, caches ? 1 : 5);
+	assert_int_equal(stats.entries_read, stats.walks * 4);
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &all, 1), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	assert_int_equal(stats.walks, caches ? 2 : 6);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, PASID), 0);
+}
+
 static void reads_see_what_is_invalidated(void **state)
 {
 	uint64_t root = page_new(), old = page_new(), new = page_new(), *leaf = leaf_of(root, VA, FIRST_TABLE);
@@ -263,6 +288,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TWICE(one_stage),
+		TWICE(walks_are_counted),
 		TWICE(reads_see_what_is_invalidated),
 		TWICE(two_stages),
 		TWICE(memory_of_the_guest_ends),
