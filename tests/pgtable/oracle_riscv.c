@@ -422,7 +422,7 @@ static uint64_t address(const struct pgtable_config *config, unsigned int half, 
 	(void)half;
 	input = field(input, mode->width - 1, 0);
 	if (mode->signed_address && field(input, mode->width - 1, mode->width - 1))
-		input |= field(UINT64_MAX, 63, mode->width) << mode->width;
+		input |= mode->width < 64 ? UINT64_MAX << mode->width : 0;
 	return input;
 }
 
