@@ -151,6 +151,7 @@ static const struct pgtable_shape shape = {
 	.granule_lg2 = 12,
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
+	.usual_top = 3,
 	.skips = true,
 	.plain_level_shift = 9,
 	.access = permitted,
@@ -158,13 +159,11 @@ static const struct pgtable_shape shape = {
 	.decode = decode,
 };
 
-PGTABLE_WALKERS(walk, shape)
+PGTABLE_WALKERS(walkers, shape)
 
 const struct pgtable_format pgtable_amd_v1 = {
 	.name = "AMD host tables",
 	.stage = 2,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
+	.walkers = &walkers,
 };

@@ -115,6 +115,7 @@ static const struct pgtable_shape shape = {
 	.granule_lg2 = 12,
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
+	.usual_top = 3,
 	.flip = NO_EXECUTE,
 	.attributes = AMD_V2_ATTRIBUTES,
 	.access = permitted,
@@ -122,13 +123,11 @@ static const struct pgtable_shape shape = {
 	.decode = decode,
 };
 
-PGTABLE_WALKERS(walk, shape)
+PGTABLE_WALKERS(walkers, shape)
 
 const struct pgtable_format pgtable_amd_v2 = {
 	.name = "AMD guest tables",
 	.stage = 1,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
+	.walkers = &walkers,
 };

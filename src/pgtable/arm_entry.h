@@ -208,7 +208,7 @@ PGTABLE_INLINE uint32_t arm_attributes(uint64_t entry, uint64_t index)
 
 /* A shape and its walkers for pages of 1 << @bits bytes; the file has ARM_SHAPE, what only it says of them, begin() and decode().
  */
-#define ARM_GRANULE(name, bits)                                                                                                    \
+#define ARM_GRANULE(name, bits, top)                                                                                               \
 	PGTABLE_INLINE struct pgtable_item decode_##name(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,        \
 							 const struct pgtable_cursor *cursor)                                      \
 	{                                                                                                                          \
@@ -218,34 +218,22 @@ PGTABLE_INLINE uint32_t arm_attributes(uint64_t entry, uint64_t index)
 		.granule_lg2 = (bits),                                                                                             \
 		.index_lg2 = (bits)-3,                                                                                             \
 		.entry_lg2 = 3,                                                                                                    \
+		.usual_top = (top),                                                                                                \
 		ARM_SHAPE,                                                                                                         \
 		.begin = begin,                                                                                                    \
 		.decode = decode_##name,                                                                                           \
 	};                                                                                                                         \
 	PGTABLE_WALKERS(walk_##name, shape_##name)
 
-#define ARM_SWITCH(kind)                                                                                                           \
-	static void walk_##kind(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)   \
-	{                                                                                                                          \
-		switch (pgtable->config.granule_lg2[half_of(address)]) {                                                           \
-		case 12:                                                                                                           \
-			walk_4k_##kind(pgtable, address, flags, out);                                                              \
-			break;                                                                                                     \
-		case 14:                                                                                                           \
-			walk_16k_##kind(pgtable, address, flags, out);                                                             \
-			break;                                                                                                     \
-		default:                                                                                                           \
-			walk_64k_##kind(pgtable, address, flags, out);                                                             \
-		}                                                                                                                  \
-	}
-
-/* walk_flat, walk_guest and walk_nested; the file also has half_of(). */
+/* Those that arm_walkers() chooses from. */
 #define ARM_WALKERS()                                                                                                              \
-	ARM_GRANULE(4k, 12)                                                                                                        \
-	ARM_GRANULE(16k, 14)                                                                                                       \
-	ARM_GRANULE(64k, 16)                                                                                                       \
-	ARM_SWITCH(flat)                                                                                                           \
-	ARM_SWITCH(guest)                                                                                                          \
-	ARM_SWITCH(nested)
+	ARM_GRANULE(4k, 12, 3)                                                                                                     \
+	ARM_GRANULE(16k, 14, 3)                                                                                                    \
+	ARM_GRANULE(64k, 16, 2)                                                                                                    \
+                                                                                                                                   \
+	static const struct pgtable_walkers *arm_walkers(unsigned int granule_lg2)                                                 \
+	{                                                                                                                          \
+		return granule_lg2 == 12 ? &walk_4k : granule_lg2 == 14 ? &walk_16k : &walk_64k;                                   \
+	}
 
 #endif

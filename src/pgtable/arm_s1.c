@@ -24,39 +24,6 @@ PGTABLE_INLINE unsigned int half_of(uint64_t address)
 	return address >> 55 & 1;
 }
 
-static int setup(struct pgtable *pgtable)
-{
-	uint32_t flags = pgtable->config.flags, hpd[2] = {ARM_HPD0, ARM_HPD1}, ignored = 0, walked = 0;
-	int error = arm_setup(pgtable);
-
-	if (error)
-		return error;
-	for (unsigned int half = 0; half < 2; half++) {
-		error = arm_setup_half(pgtable, half, 0, 0);
-		if (flags & (uint32_t)ARM_EPD0 << half) {
-			pgtable->config.base[half] |= ARM_NO_WALK;
-			pgtable->config.input_lg2[half] = 0; /* whatever it is: nobody has looked at it */
-			continue;
-		}
-		if (error)
-			return error;
-		arm_setup_plain(pgtable, half);
-		walked |= hpd[half];
-		ignored |= flags & hpd[half];
-	}
-	/* permitted() takes the bits of leaves and those of tables together: the others of each are 0. */
-	pgtable->plain.mask |= USER | READ_ONLY | ARM_DBM | PXN | UXN;
-	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
-		pgtable->leaf[level].mask |= TABLE_BITS;
-	/* It does not know the half: if one ignores tables and the other does not, those with such bits are not plain. */
-	if (ignored && ignored != walked)
-		pgtable->plain.mask |= TABLE_BITS;
-	pgtable->keep = ignored && ignored == walked ? TABLE_BITS : 0;
-	pgtable->copy = arm_dbm(pgtable);
-	pgtable->dirty = pgtable->copy ? READ_ONLY : 0;
-	return 0;
-}
-
 PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
 				  struct pgtable_cursor *cursor)
 {
@@ -129,11 +96,75 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 
 ARM_WALKERS()
 
+/* Halves may have pages of different sizes. */
+static void walk_flat(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_FLAT](pgtable, address, flags, out);
+}
+
+static void walk_guest(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_GUEST](pgtable, address, flags, out);
+}
+
+static void walk_nested(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_NESTED](pgtable, address, flags, out);
+}
+
+static const struct pgtable_walkers walk_mixed = {.shape = &shape_4k, .any = {walk_flat, walk_guest, walk_nested}};
+
+/* The usual ones walk the lower half. */
+static void choose_walkers(struct pgtable *pgtable)
+{
+	const struct pgtable_config *config = &pgtable->config;
+	bool lower = !(config->base[0] & ARM_NO_WALK), upper = !(config->base[1] & ARM_NO_WALK);
+
+	pgtable->walkers = arm_walkers(config->granule_lg2[!lower]);
+	if (lower && upper && config->granule_lg2[0] != config->granule_lg2[1])
+		pgtable->walkers = &walk_mixed;
+	pgtable->unusual = !lower || pgtable->walkers == &walk_mixed;
+	pgtable->beyond = ~low_mask(config->input_lg2[0]);
+	if (config->flags & ARM_TBI0)
+		pgtable->beyond &= low_mask(56);
+}
+
+static int setup(struct pgtable *pgtable)
+{
+	uint32_t flags = pgtable->config.flags, hpd[2] = {ARM_HPD0, ARM_HPD1}, ignored = 0, walked = 0;
+	int error = arm_setup(pgtable);
+
+	if (error)
+		return error;
+	for (unsigned int half = 0; half < 2; half++) {
+		error = arm_setup_half(pgtable, half, 0, 0);
+		if (flags & (uint32_t)ARM_EPD0 << half) {
+			pgtable->config.base[half] |= ARM_NO_WALK;
+			pgtable->config.input_lg2[half] = 0; /* whatever it is: nobody has looked at it */
+			continue;
+		}
+		if (error)
+			return error;
+		arm_setup_plain(pgtable, half);
+		walked |= hpd[half];
+		ignored |= flags & hpd[half];
+	}
+	/* permitted() takes the bits of leaves and those of tables together: the others of each are 0. */
+	pgtable->plain.mask |= USER | READ_ONLY | ARM_DBM | PXN | UXN;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
+		pgtable->leaf[level].mask |= TABLE_BITS;
+	/* It does not know the half: if one ignores tables and the other does not, those with such bits are not plain. */
+	if (ignored && ignored != walked)
+		pgtable->plain.mask |= TABLE_BITS;
+	pgtable->keep = ignored && ignored == walked ? TABLE_BITS : 0;
+	choose_walkers(pgtable);
+	pgtable->copy = arm_dbm(pgtable);
+	pgtable->dirty = pgtable->copy ? READ_ONLY : 0;
+	return 0;
+}
+
 const struct pgtable_format pgtable_arm_s1 = {
 	.name = "Arm stage 1",
 	.stage = 1,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
 };

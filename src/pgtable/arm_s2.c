@@ -12,27 +12,6 @@
 #define XN0 BIT64(53) /* with ARM_XNX: XN is turned round for EL1 */
 #define XN BIT64(54)
 
-static int setup(struct pgtable *pgtable)
-{
-	int error = arm_setup(pgtable);
-
-	if (!error)
-		error = pgtable->config.levels ? arm_setup_half(pgtable, 0, pgtable->config.levels, 4) : -EINVAL;
-	if (error)
-		return error;
-	arm_setup_plain(pgtable, 0);
-	pgtable->keep = pgtable->config.flags & ARM_XNX ? XN0 : 0;
-	pgtable->copy = arm_dbm(pgtable);
-	pgtable->dirty = WRITE;
-	return 0;
-}
-
-PGTABLE_INLINE unsigned int half_of(uint64_t address)
-{
-	(void)address;
-	return 0;
-}
-
 PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
 				  struct pgtable_cursor *cursor)
 {
@@ -79,11 +58,26 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 
 ARM_WALKERS()
 
+static int setup(struct pgtable *pgtable)
+{
+	int error = arm_setup(pgtable);
+
+	if (!error)
+		error = pgtable->config.levels ? arm_setup_half(pgtable, 0, pgtable->config.levels, 4) : -EINVAL;
+	if (error)
+		return error;
+	arm_setup_plain(pgtable, 0);
+	pgtable->walkers = arm_walkers(pgtable->config.granule_lg2[0]);
+	pgtable->beyond = ~low_mask(pgtable->config.input_lg2[0]);
+	pgtable->unusual = pgtable->config.base[0] & ARM_NO_WALK;
+	pgtable->keep = pgtable->config.flags & ARM_XNX ? XN0 : 0;
+	pgtable->copy = arm_dbm(pgtable);
+	pgtable->dirty = WRITE;
+	return 0;
+}
+
 const struct pgtable_format pgtable_arm_s2 = {
 	.name = "Arm stage 2",
 	.stage = 2,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
 };

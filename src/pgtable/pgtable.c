@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pgtable/pgtable.h"
 
+#include "pgtable/walk.h"
 #include "util/bits.h"
 #include "util/util.h"
 
@@ -32,32 +33,59 @@ static void keep_near(struct pgtable *pgtable)
 {
 	uint64_t first = 0, block = window_block(&pgtable->memory.window, &first);
 	struct pgtable_plain *plain = &pgtable->plain;
+	unsigned int shift = pgtable->walkers->shape->plain_shift;
 
 	if (!block) {
 		plain->mask = 0;
 		plain->value = 1;
 		return;
 	}
-	plain->mask |= plain->address & ~block >> pgtable->format->plain_shift;
-	plain->value |= first >> pgtable->format->plain_shift;
-	if (first >> pgtable->format->plain_shift & ~plain->address)
+	plain->mask |= plain->address & ~block >> shift;
+	plain->value |= first >> shift;
+	if (first >> shift & ~plain->address)
 		plain->mask = 0;
+}
+
+/* The top table is that of usual walkers, and they can read it without a look at where it is. */
+static bool is_usual(struct pgtable *pgtable, enum pgtable_where where)
+{
+	const struct pgtable_window *window = &pgtable->memory.window;
+	const struct pgtable_shape *shape = pgtable->walkers->shape;
+	uint64_t at = pgtable->config.base[0] - window->first;
+
+	if (pgtable->unusual || pgtable->top[0] != shape->usual_top)
+		return false;
+	pgtable->usual_root = pgtable->config.base[0];
+	pgtable->usual_offsets = pgtable_top_offset(shape, low_mask(pgtable->config.input_lg2[0]), shape->usual_top);
+	if (where != PGTABLE_FLAT)
+		return true;
+	pgtable->usual_root += pgtable->near;
+	return at < window->length && window->length - at > pgtable->usual_offsets + low_mask(shape->entry_lg2);
 }
 
 int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, const struct pgtable_config *config,
 		 const struct pgtable_memory *memory)
 {
-	bool flat = !memory->areas && !memory->stage2;
+	enum pgtable_where where = memory->stage2 ? PGTABLE_NESTED : memory->areas ? PGTABLE_GUEST : PGTABLE_FLAT;
 	int error;
 
-	*pgtable = (struct pgtable){.format = format, .memory = *memory, .config = *config, .plain.value = 1};
+	*pgtable = (struct pgtable){
+		.near = (uintptr_t)memory->window.host - memory->window.first,
+		.plain.value = 1,
+		.walkers = format->walkers,
+		.format = format,
+		.memory = *memory,
+		.config = *config,
+	};
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
 		pgtable->leaf[level].value = 1;
-	pgtable->walk = flat ? format->walk_flat : memory->stage2 ? format->walk_nested : format->walk_guest;
 	error = format->setup(pgtable);
-	if (!error && flat)
+	if (error)
+		return error;
+	if (where == PGTABLE_FLAT)
 		keep_near(pgtable);
-	return error;
+	pgtable->walk = (is_usual(pgtable, where) ? pgtable->walkers->usual : pgtable->walkers->any)[where];
+	return 0;
 }
 
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)

@@ -21,6 +21,7 @@
 
 struct areas;
 struct pgtable;
+struct pgtable_shape;
 
 /* Flags of a walk, beside enum uiommu_access. No access at all: what would be permitted? */
 enum {
@@ -37,9 +38,9 @@ struct pgtable_result {
 	bool table; /* fault: while a table entry was to be read or updated, not for the data */
 	uint8_t level; /* where the walk ended; also after a fault */
 	uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this size */
+	uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
 	uint8_t access; /* what may be done there with this privilege, enum uiommu_access */
 	bool clean; /* a write needs a walk of its own first, which sets the dirty bit */
-	uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
 	uint32_t attributes; /* memory type and the like, as the leaf entry has it: format specific */
 };
 
@@ -75,19 +76,31 @@ struct pgtable_config {
 	uint64_t attributes; /* what entries refer to by index (MAIR, PAT): kept, not interpreted */
 };
 
+/* Where tables are; each has walkers of its own. */
+enum pgtable_where {
+	PGTABLE_FLAT, /* in the window */
+	PGTABLE_GUEST, /* in areas */
+	PGTABLE_NESTED, /* behind stage 2, in either */
+	PGTABLE_WHERES,
+};
+
+/* Walkers of one shape of tables (walk.h). */
+struct pgtable_walkers {
+	const struct pgtable_shape *shape;
+	pgtable_walk_fn *usual[PGTABLE_WHERES]; /* the top table is at the shape's usual level; flat: it is in the window */
+	pgtable_walk_fn *any[PGTABLE_WHERES];
+};
+
 /* Formats are named by pointers to these. */
 struct pgtable_format {
 	const char *name;
 	uint8_t stage; /* 1 or 2 */
-	uint8_t plain_shift; /* of the addresses in plain entries */
 	/*
 	 * Fill in what walks need from pgtable->config, which has been set: top[], and what the format uses. 0, -EINVAL
 	 * (a value that the specification does not define), -EOPNOTSUPP (one that is not offered).
 	 */
 	int (*setup)(struct pgtable *pgtable);
-	pgtable_walk_fn *walk_flat; /* tables in the window */
-	pgtable_walk_fn *walk_guest; /* in areas */
-	pgtable_walk_fn *walk_nested; /* behind a stage 2 */
+	const struct pgtable_walkers *walkers; /* unless setup() chooses others */
 };
 
 /*
@@ -104,18 +117,23 @@ enum { PGTABLE_LEVELS = 6, PGTABLE_PLAIN_LEAVES = 3 };
 
 struct pgtable {
 	pgtable_walk_fn *walk;
-	const struct pgtable_format *format;
-	struct pgtable_memory memory;
+	uint64_t beyond; /* bits of input addresses that have to be 0, after the addition of */
+	uint64_t sign; /* what makes canonical addresses be so */
+	uint64_t usual_root; /* usual walkers: address of the top table; flat: mapped here */
+	uint64_t usual_offsets; /* bits of the offset in that table */
+	uintptr_t near; /* where address 0 would be mapped if the window had it */
 	struct pgtable_plain plain; /* mask 0 and value 1: none is */
 	struct pgtable_plain
 		leaf[PGTABLE_PLAIN_LEAVES]; /* the same of leaves, by level: there is nothing to check but permissions, */
 	uint64_t dirty; /* and that all of these are set for a write */
-	uint64_t beyond; /* bits of input addresses that have to be 0, after the addition of */
-	uint64_t sign; /* what makes canonical addresses be so */
 	uint64_t keep; /* the format's own */
 	uint64_t copy;
 	uint64_t reserved[PGTABLE_LEVELS]; /* if the format likes: bits that have to be 0 in a leaf, by level */
 	uint8_t top[2]; /* level of the top table */
+	bool unusual; /* base[0] has to be looked at first */
+	const struct pgtable_walkers *walkers;
+	const struct pgtable_format *format;
+	struct pgtable_memory memory;
 	struct pgtable_config config;
 };
 

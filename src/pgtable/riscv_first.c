@@ -2,21 +2,9 @@
 /* RISC-V first stage (S and VS): Sv32, Sv39, Sv48 and Sv57. */
 #include "pgtable/riscv_walk.h"
 
-static int setup(struct pgtable *pgtable)
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t leaf, unsigned int flags)
 {
-	int error = riscv_setup(pgtable, 0);
-
-	if (error)
-		return error;
-	if (pgtable->config.levels != 2) /* canonical */
-		pgtable->sign = BIT64(pgtable->config.input_lg2[0] - 1);
-	pgtable->keep = pgtable->config.flags & RISCV_SUM ? UIOMMU_READ | UIOMMU_WRITE : 0;
-	return 0;
-}
-
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
-{
-	return riscv_permitted(pgtable, ~gathered, flags);
+	return riscv_permitted(pgtable, leaf, flags);
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
@@ -35,8 +23,9 @@ static const struct pgtable_shape shape = {
 	.granule_lg2 = 12,
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
+	.usual_top = 3,
 	.plain_shift = RISCV_PPN_SHIFT,
-	.flip = RISCV_FLIP,
+	.leaves_only = true,
 	.access = permitted,
 	.begin = riscv_begin,
 	.decode = decode,
@@ -46,8 +35,9 @@ static const struct pgtable_shape shape_sv32 = {
 	.granule_lg2 = 12,
 	.index_lg2 = 10,
 	.entry_lg2 = 2,
+	.usual_top = 1,
 	.plain_shift = RISCV_PPN_SHIFT,
-	.flip = RISCV_FLIP,
+	.leaves_only = true,
 	.access = permitted,
 	.begin = riscv_begin,
 	.decode = decode_sv32,
@@ -56,36 +46,23 @@ static const struct pgtable_shape shape_sv32 = {
 PGTABLE_WALKERS(sv64, shape)
 PGTABLE_WALKERS(sv32, shape_sv32)
 
-static void walk_flat(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+static int setup(struct pgtable *pgtable)
 {
-	if (likely(pgtable->config.levels != 2))
-		sv64_flat(pgtable, address, flags, out);
-	else
-		sv32_flat(pgtable, address, flags, out);
-}
+	int error = riscv_setup(pgtable, 0);
 
-static void walk_guest(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	if (likely(pgtable->config.levels != 2))
-		sv64_guest(pgtable, address, flags, out);
-	else
-		sv32_guest(pgtable, address, flags, out);
-}
-
-static void walk_nested(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	if (likely(pgtable->config.levels != 2))
-		sv64_nested(pgtable, address, flags, out);
-	else
-		sv32_nested(pgtable, address, flags, out);
+	if (error)
+		return error;
+	if (pgtable->config.levels == 2)
+		pgtable->walkers = &sv32;
+	else /* canonical */
+		pgtable->sign = BIT64(pgtable->config.input_lg2[0] - 1);
+	pgtable->keep = pgtable->config.flags & RISCV_SUM ? UIOMMU_READ | UIOMMU_WRITE : 0;
+	return 0;
 }
 
 const struct pgtable_format pgtable_riscv_first = {
 	.name = "RISC-V first stage",
 	.stage = 1,
-	.plain_shift = RISCV_PPN_SHIFT,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
+	.walkers = &sv64,
 };

@@ -36,9 +36,6 @@ enum {
 	RISCV_ACCESS = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC,
 };
 
-/* What tables do not have and leaves alone say: "gathered" upside down, it is the leaf's. */
-#define RISCV_FLIP (READ | WRITE | EXECUTE | USER)
-
 _Static_assert(READ == UIOMMU_READ << 1 && WRITE == UIOMMU_WRITE << 1 && EXECUTE == UIOMMU_EXEC << 1,
 	       "permissions are the API's bits");
 _Static_assert(USER == PGTABLE_USER, "so is who may touch a page");

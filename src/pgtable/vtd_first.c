@@ -128,6 +128,7 @@ static const struct pgtable_shape shape = {
 	.granule_lg2 = 12,
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
+	.usual_top = 3,
 	.flip = EXECUTE_DISABLE,
 	.attributes = VTD_FIRST_ATTRIBUTES,
 	.access = permitted,
@@ -135,13 +136,11 @@ static const struct pgtable_shape shape = {
 	.decode = decode,
 };
 
-PGTABLE_WALKERS(walk, shape)
+PGTABLE_WALKERS(walkers, shape)
 
 const struct pgtable_format pgtable_vtd_first = {
 	.name = "VT-d first stage",
 	.stage = 1,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
+	.walkers = &walkers,
 };

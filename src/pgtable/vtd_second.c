@@ -121,19 +121,18 @@ static const struct pgtable_shape shape = {
 	.granule_lg2 = 12,
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
+	.usual_top = 3,
 	.attributes = VTD_SECOND_ATTRIBUTES,
 	.access = permitted,
 	.begin = begin,
 	.decode = decode,
 };
 
-PGTABLE_WALKERS(walk, shape)
+PGTABLE_WALKERS(walkers, shape)
 
 const struct pgtable_format pgtable_vtd_second = {
 	.name = "VT-d second stage",
 	.stage = 2,
 	.setup = setup,
-	.walk_flat = walk_flat,
-	.walk_guest = walk_guest,
-	.walk_nested = walk_nested,
+	.walkers = &walkers,
 };

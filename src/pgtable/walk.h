@@ -45,11 +45,12 @@ struct pgtable_cursor {
 	unsigned int half; /* of the addresses: an index of struct pgtable_config's arrays */
 };
 
-/* Formats that differ by granule at run time have a shape for each, and a switch in front (arm.c). */
+/* Formats that differ by granule at run time have a shape for each; setup() chooses its walkers. */
 struct pgtable_shape {
 	uint8_t granule_lg2;
 	uint8_t index_lg2; /* of the address's bits per level; the top table may be larger */
 	uint8_t entry_lg2; /* 3, or 2 */
+	uint8_t usual_top; /* level of the top table that has walkers of its own */
 	bool skips; /* a table may lead to one more than a level down; address bits of the levels left out have to be 0 */
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
@@ -68,8 +69,6 @@ struct pgtable_shape {
 				      const struct pgtable_cursor *cursor);
 };
 
-enum { PGTABLE_USUAL_TOP = 3 }; /* four levels: that shift is a constant */
-
 enum { PGTABLE_LOSSES = 64 }; /* of one entry's compare-and-swap: then somebody is playing with us */
 
 /* The walk ends with a fault. Kept apart from what is hot. */
@@ -83,13 +82,6 @@ static __attribute__((noinline, cold, unused)) void pgtable_fault(const struct p
 	out->table = table;
 	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
-
-/* Where tables are; each has walkers of its own. */
-enum pgtable_where {
-	PGTABLE_FLAT, /* in the window */
-	PGTABLE_GUEST, /* in areas */
-	PGTABLE_NESTED, /* behind stage 2, in either */
-};
 
 /* Where @size bytes at @address are mapped in @areas, for @access; or NULL, and *@reason. */
 PGTABLE_INLINE uint8_t *pgtable_in_areas(const struct areas *areas, uint64_t address, uint64_t size, unsigned int access,
@@ -111,9 +103,10 @@ static __attribute__((noinline, unused)) uint8_t *pgtable_in_areas_below(const s
 	return pgtable_in_areas(areas, address, size, access, reason);
 }
 
-PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable_memory *memory, enum pgtable_where where, uint64_t address, uint64_t size,
+PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable *pgtable, enum pgtable_where where, uint64_t address, uint64_t size,
 				     unsigned int access, unsigned int *reason)
 {
+	const struct pgtable_memory *memory = &pgtable->memory;
 	const struct pgtable_window *window = &memory->window;
 
 	if (where == PGTABLE_GUEST)
@@ -126,7 +119,7 @@ PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable_memory *memory, enum p
 	*reason = UIOMMU_FAULT_UPDATE;
 	if (unlikely(access & UIOMMU_WRITE && !window->writable))
 		return NULL;
-	return (uint8_t *)((uintptr_t)window->host + (address - window->first)); /* it may begin at NULL */
+	return (uint8_t *)(pgtable->near + address);
 }
 
 /* How far a walk came, for what may fail in it. */
@@ -158,7 +151,7 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 		}
 		address = out->oa;
 	}
-	place->host = pgtable_host(&pgtable->memory, where, address, size, access, &reason);
+	place->host = pgtable_host(pgtable, where, address, size, access, &reason);
 	if (likely(place->host))
 		return true;
 	pgtable_fault(pgtable, out, reason, true, place->level, place->fetches);
@@ -355,76 +348,101 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, en
 /* Where a quick walk stands after a level. */
 enum pgtable_glance { PGTABLE_DOWN, PGTABLE_DONE, PGTABLE_CARE };
 
+/* A quick walk. */
+struct pgtable_quick {
+	bool usual; /* a constant: the top table is the shape's usual one */
+	unsigned int top; /* level */
+	uint64_t gathered;
+	struct pgtable_place place; /* table and offset; fetches, if not flat */
+};
+
 /*
- * One level, whose number is a constant here, as long as entries are plain. If where, the place is in the window; of the place only
- * table, offset and fetches matter, and of these @fetches not if flat.
+ * One level, whose number is a constant here, as long as entries are plain. If flat, the place is in the window.
  */
 PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *shape, enum pgtable_where where,
 						  const struct pgtable *pgtable, uint64_t address, unsigned int level,
-						  unsigned int top, unsigned int flags, uint64_t *gathered,
-						  const struct pgtable_window *window, struct pgtable_place *place,
-						  struct pgtable_result *out)
+						  unsigned int flags, struct pgtable_quick *quick, struct pgtable_result *out)
 {
+	struct pgtable_place *place = &quick->place;
+	uintptr_t near = quick->usual && level == quick->top ? 0 : pgtable->near;
 	uint64_t entry;
 
 	/* What depends on the entry before is added last. */
 	if (where == PGTABLE_FLAT)
-		place->host = (uint8_t *)((uintptr_t)window->host - window->first + place->offset + place->table);
+		place->host = (uint8_t *)(near + place->offset + place->table);
 	else if (unlikely(!pgtable_reach(pgtable, where, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
 		return PGTABLE_CARE;
-	place->fetches = where == PGTABLE_FLAT ? top + 1 - level : place->fetches + 1;
+	place->fetches = where == PGTABLE_FLAT ? quick->top + 1 - level : place->fetches + 1;
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
 		return PGTABLE_CARE;
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
 		if (!shape->leaves_only)
-			*gathered &= shape->flips ? entry ^ shape->flip : entry; /* or it has no bit of @flip */
+			quick->gathered &= shape->flips ? entry ^ shape->flip : entry; /* or it has no bit of @flip */
 		place->table = (entry & pgtable->plain.address) << shape->plain_shift;
 		place->offset = pgtable_offset(shape, address, level - 1);
 		return PGTABLE_DOWN;
 	}
-	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, *gathered, place->fetches, out) ? PGTABLE_DONE
-														: PGTABLE_CARE;
+	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick->gathered, place->fetches, out)
+		       ? PGTABLE_DONE
+		       : PGTABLE_CARE;
 }
 
 /* False: it takes care; nothing has been done. */
-PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
-					 uint64_t address, unsigned int flags, struct pgtable_result *out)
+PGTABLE_INLINE bool pgtable_glances(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
+				    uint64_t address, unsigned int flags, struct pgtable_quick *quick, struct pgtable_result *out)
 {
-	struct pgtable_window window = pgtable->memory.window;
-	struct pgtable_cursor cursor = {.half = 0};
-	unsigned int reason = shape->begin(pgtable, address, flags, &cursor), top = pgtable->top[cursor.half];
-	struct pgtable_place place = {.table = pgtable->config.base[cursor.half]};
-	uint64_t gathered = UINT64_MAX;
 	enum pgtable_glance seen;
 
-	if (unlikely(reason))
-		return false;
-	place.offset = pgtable_top_offset(shape, cursor.input, PGTABLE_USUAL_TOP);
-	if (unlikely(top != PGTABLE_USUAL_TOP))
-		place.offset = pgtable_top_offset(shape, cursor.input, top);
-	/* The tables of plain entries are in the window (pgtable_init). */
-	if (where == PGTABLE_FLAT && unlikely(place.table + place.offset - window.first >= window.length))
-		return false;
 #define PGTABLE_GLANCE(level)                                                                                                      \
 	do {                                                                                                                       \
-		seen = pgtable_glance(shape, where, pgtable, address, level, top, flags, &gathered, &window, &place, out);         \
+		seen = pgtable_glance(shape, where, pgtable, address, level, flags, quick, out);                                   \
 		if (seen != PGTABLE_DOWN)                                                                                          \
 			return seen == PGTABLE_DONE;                                                                               \
 	} while (0)
-	if (unlikely(top > PGTABLE_USUAL_TOP)) {
-		if (top > PGTABLE_USUAL_TOP + 1)
+	if (unlikely(quick->top > 3)) {
+		if (quick->top > 4)
 			PGTABLE_GLANCE(5);
 		PGTABLE_GLANCE(4);
 	}
-	if (likely(top >= PGTABLE_USUAL_TOP))
+	if (likely(quick->top >= 3))
 		PGTABLE_GLANCE(3);
-	if (likely(top >= 2))
+	if (likely(quick->top >= 2))
 		PGTABLE_GLANCE(2);
-	if (likely(top >= 1))
+	if (likely(quick->top >= 1))
 		PGTABLE_GLANCE(1);
 	PGTABLE_GLANCE(0);
 #undef PGTABLE_GLANCE
 	return false;
+}
+
+/* From the usual top table. @address is not beyond its width. */
+PGTABLE_INLINE bool pgtable_walk_usually(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
+					 uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	struct pgtable_quick quick = {.usual = true, .top = shape->usual_top, .gathered = UINT64_MAX};
+
+	quick.place.table = pgtable->usual_root;
+	quick.place.offset = address >> (shape->granule_lg2 + shape->usual_top * shape->index_lg2 - shape->entry_lg2);
+	quick.place.offset &= pgtable->usual_offsets;
+	return pgtable_glances(shape, where, pgtable, address, flags, &quick, out);
+}
+
+/* From any. */
+PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
+					 uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	const struct pgtable_window *window = &pgtable->memory.window;
+	struct pgtable_cursor cursor = {.half = 0};
+	unsigned int reason = shape->begin(pgtable, address, flags, &cursor), top = pgtable->top[cursor.half];
+	struct pgtable_quick quick = {.top = top, .gathered = UINT64_MAX, .place.table = pgtable->config.base[cursor.half]};
+
+	if (unlikely(reason))
+		return false;
+	quick.place.offset = pgtable_top_offset(shape, cursor.input, top);
+	/* The tables of plain entries are in the window (pgtable_init). */
+	if (where == PGTABLE_FLAT && unlikely(quick.place.table + quick.place.offset - window->first >= window->length))
+		return false;
+	return pgtable_glances(shape, where, pgtable, address, flags, &quick, out);
 }
 
 #define PGTABLE_WALKER(name, shape, where)                                                                                         \
@@ -433,16 +451,29 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 	{                                                                                                                          \
 		pgtable_walk_carefully(&(shape), where, pgtable, address, flags, out);                                             \
 	}                                                                                                                          \
-	static void name(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)          \
+	static __attribute__((noinline)) void name##_any(const struct pgtable *pgtable, uint64_t address, unsigned int flags,      \
+							 struct pgtable_result *out)                                               \
 	{                                                                                                                          \
 		if (unlikely(!pgtable_walk_quickly(&(shape), where, pgtable, address, flags, out)))                                \
 			name##_carefully(pgtable, address, flags, out);                                                            \
+	}                                                                                                                          \
+	static void name##_usual(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)  \
+	{                                                                                                                          \
+		if (unlikely((address + pgtable->sign) & pgtable->beyond))                                                         \
+			name##_any(pgtable, address, flags, out);                                                                  \
+		else if (unlikely(!pgtable_walk_usually(&(shape), where, pgtable, address, flags, out)))                           \
+			name##_carefully(pgtable, address, flags, out);                                                            \
 	}
 
-/* name_flat, name_guest and name_nested. */
-#define PGTABLE_WALKERS(name, shape)                                                                                               \
-	PGTABLE_WALKER(name##_flat, shape, PGTABLE_FLAT)                                                                           \
-	PGTABLE_WALKER(name##_guest, shape, PGTABLE_GUEST)                                                                         \
-	PGTABLE_WALKER(name##_nested, shape, PGTABLE_NESTED)
+/* struct pgtable_walkers @name, of shape @of. */
+#define PGTABLE_WALKERS(name, of)                                                                                                  \
+	PGTABLE_WALKER(name##_flat, of, PGTABLE_FLAT)                                                                              \
+	PGTABLE_WALKER(name##_guest, of, PGTABLE_GUEST)                                                                            \
+	PGTABLE_WALKER(name##_nested, of, PGTABLE_NESTED)                                                                          \
+	static const struct pgtable_walkers name = {                                                                               \
+		.shape = &(of),                                                                                                    \
+		.usual = {name##_flat_usual, name##_guest_usual, name##_nested_usual},                                             \
+		.any = {name##_flat_any, name##_guest_any, name##_nested_any},                                                     \
+	};
 
 #endif
