@@ -56,15 +56,15 @@ static int setup(struct pgtable *pgtable)
 	pgtable->plain.value = PRESENT | accessed_bits(config);
 	pgtable->plain.mask = pgtable->plain.value | NEXT_LEVEL | UNTRANSLATED | FORCE_COHERENT | reserved_bits(config);
 	pgtable->plain.address = ADDRESS;
+	pgtable->dirty = config->flags & AMD_V1_DIRTY ? DIRTY : 0;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = PRESENT | accessed_bits(config);
+		leaf->value = PRESENT | accessed_bits(config) | pgtable->dirty;
 		leaf->address = ADDRESS & ~low_mask(level_lg2(level));
 		/* Those with U have attributes. */
 		leaf->mask = leaf->value | NEXT_LEVEL | UNTRANSLATED | reserved_bits(config) | (ADDRESS & ~leaf->address);
 	}
-	pgtable->dirty = config->flags & AMD_V1_DIRTY ? DIRTY : 0;
 	return 0;
 }
 
@@ -75,9 +75,9 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	return pgtable_begin(pgtable, address, cursor);
 }
 
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
 {
-	unsigned int access = (unsigned int)FIELD_GET64(PERMISSIONS, gathered);
+	unsigned int access = (unsigned int)FIELD_GET64(PERMISSIONS, above & leaf);
 
 	(void)pgtable;
 	(void)flags;
@@ -138,7 +138,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.reason = UIOMMU_FAULT_PERMISSION;
 	item.page_lg2 = (uint8_t)size;
 	item.oa = entry & ADDRESS & ~low_mask(size);
-	item.access = (uint8_t)permitted(pgtable, cursor->gathered & entry, flags);
+	item.access = (uint8_t)permitted(pgtable, cursor->every, entry, flags);
 	item.update = entry | accessed_bits(&pgtable->config);
 	if (sets && flags & UIOMMU_WRITE && !(flags & PGTABLE_QUIET))
 		item.update |= DIRTY;

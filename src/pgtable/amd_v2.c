@@ -52,14 +52,14 @@ static int setup(struct pgtable *pgtable)
 	/* G is reserved in upper levels only; it is rare in the others. */
 	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | GLOBAL | NO_EXECUTE | reserved_bits(config, 1, false);
 	pgtable->plain.address = ADDRESS;
+	pgtable->dirty = DIRTY;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = PRESENT | ACCESSED | (level ? PAGE_SIZE_BIT : 0);
+		leaf->value = PRESENT | ACCESSED | DIRTY | (level ? PAGE_SIZE_BIT : 0);
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
-	pgtable->dirty = DIRTY;
 	pgtable->keep = config->flags & AMD_V2_WP_OFF ? UIOMMU_WRITE : 0; /* with privilege, even so */
 	return 0;
 }
@@ -71,13 +71,15 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	return pgtable_begin(pgtable, address, cursor);
 }
 
-/* What the request's privilege may do. NX has been gathered upside down. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
+/* What the request's privilege may do. NX of tables is in @leaf, too; plain ones have none. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
 {
-	unsigned int access = UIOMMU_READ | (unsigned int)(gathered & READ_WRITE) | (unsigned int)(gathered >> 63) << 2;
+	unsigned int every = (unsigned int)(above & leaf), access = UIOMMU_READ | (every & (unsigned int)READ_WRITE);
+
+	access |= (unsigned int)(~leaf >> 61) & UIOMMU_EXEC;
 
 	if (flags & PGTABLE_USER)
-		return gathered & USER ? access : 0;
+		return every & USER ? access : 0;
 	return access | (unsigned int)pgtable->keep;
 }
 
@@ -102,7 +104,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.kind = PGTABLE_LEAF;
 	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
-	item.access = (uint8_t)permitted(pgtable, cursor->gathered & (entry ^ NO_EXECUTE), flags);
+	item.access = (uint8_t)permitted(pgtable, cursor->every, entry | (cursor->some & NO_EXECUTE), flags);
 	item.reason = item.access ? UIOMMU_FAULT_PERMISSION : UIOMMU_FAULT_PRIVILEGE;
 	if (flags & UIOMMU_WRITE && !(flags & PGTABLE_QUIET))
 		item.update |= DIRTY;
@@ -116,7 +118,6 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
-	.flip = NO_EXECUTE,
 	.attributes = AMD_V2_ATTRIBUTES,
 	.access = permitted,
 	.begin = begin,

@@ -191,6 +191,16 @@ static inline uint64_t arm_dbm(const struct pgtable *pgtable)
 	return (pgtable->config.flags & (ARM_HA | ARM_HD)) == (ARM_HA | ARM_HD) ? ARM_DBM : 0;
 }
 
+/* Plain leaves are dirty ones: @bits are @dirty. */
+static inline void arm_setup_dirty(struct pgtable *pgtable, uint64_t bits, uint64_t dirty)
+{
+	pgtable->dirty = bits;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		pgtable->leaf[level].mask |= bits;
+		pgtable->leaf[level].value |= dirty;
+	}
+}
+
 /* @entry is writable, and only because of DBM: @bit makes it so for good. */
 PGTABLE_INLINE void arm_first_write(struct pgtable_item *item, uint64_t bit, unsigned int flags)
 {

@@ -2,9 +2,8 @@
 /*
  * Arm stage 1: VMSAv8-64 of the EL1&0 or EL2&0 regime, with 4K, 16K and 64K pages (DDI 0487, D8.2 to D8.5).
  *
- * An address belongs to one of two halves, each with tables and a page size of its own. What tables forbid is gathered, upside down
- * as all bits are, and judged at the leaf. At EL0 an entry that only EL1 may read or write can still be executed: UXN alone says
- * that.
+ * An address belongs to one of two halves, each with tables and a page size of its own. What tables forbid is gathered and judged
+ * at the leaf. At EL0 an entry that only EL1 may read or write can still be executed: UXN alone says that.
  */
 #include "pgtable/arm_entry.h"
 
@@ -14,9 +13,14 @@
 #define PXN BIT64(53)
 #define UXN BIT64(54)
 
-#define TABLE_BITS GENMASK64(62, 59) /* PXNTable, UXNTable, APTable[0] (not for EL0) and APTable[1] (read-only) */
+#define PXN_TABLE BIT64(59)
+#define UXN_TABLE BIT64(60)
+#define NO_USER_TABLE BIT64(61) /* APTable[0] */
+#define READ_ONLY_TABLE BIT64(62) /* APTable[1] */
+#define TABLE_BITS GENMASK64(62, 59)
 
-_Static_assert(UIOMMU_READ == 1 && UIOMMU_WRITE == 2 && UIOMMU_EXEC == 4, "permissions are the API's bits");
+/* What all entries together say to a privilege: an index of pgtable->permits. */
+enum { SAYS_USER = 1, SAYS_READ_ONLY = 2, SAYS_XN = 4, SAYS = 8 };
 
 /* Bit 55 decides, whether the top byte is ignored or not. */
 PGTABLE_INLINE unsigned int half_of(uint64_t address)
@@ -44,41 +48,54 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	return UIOMMU_FAULT_NONE;
 }
 
-/* @zeros: bits that are 0 in the leaf, or in all tables. See setup() for keep, what tables may say, and copy, DBM. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t zeros, unsigned int flags)
+/* What DBM and tables make of a leaf; see setup() for copy, DBM. */
+PGTABLE_INLINE uint64_t limited(const struct pgtable *pgtable, uint64_t forbidden, uint64_t leaf)
 {
-	uint64_t limits = zeros | pgtable->keep, writable = zeros | (~zeros & pgtable->copy) >> 44; /* DBM: READ_ONLY's place */
-	unsigned int access = (writable ^ USER) >> 6 & limits >> 61 & (UIOMMU_READ | UIOMMU_WRITE); /* READ: EL0 may read */
-	unsigned int exec = zeros >> 53 & limits >> 59 & 3; /* EL1, EL0 */
-
-	if (flags & PGTABLE_USER) {
-		if (!(access & UIOMMU_READ))
-			access = 0;
-		exec >>= 1;
-	} else {
-		if (access == (UIOMMU_READ | UIOMMU_WRITE))
-			exec = 0;
-		if (unlikely(pgtable->config.flags & ARM_PAN) && access & UIOMMU_READ)
-			access = 0;
-		else
-			access |= UIOMMU_READ;
-	}
-	if (unlikely(pgtable->config.flags & ARM_WXN) && access & UIOMMU_WRITE)
-		exec = 0;
-	return access | (exec & 1) << 2;
+	leaf &= ~((leaf & pgtable->copy) >> 44 | (forbidden & NO_USER_TABLE) >> 55);
+	return leaf | (forbidden & READ_ONLY_TABLE) >> 55 | (forbidden & (PXN_TABLE | UXN_TABLE)) >> 6;
 }
 
-_Static_assert(ARM_DBM >> 44 == READ_ONLY, "permitted");
+_Static_assert(ARM_DBM >> 44 == READ_ONLY && NO_USER_TABLE >> 55 == USER && READ_ONLY_TABLE >> 55 == READ_ONLY, "limited");
+_Static_assert(PXN_TABLE >> 6 == PXN && UXN_TABLE >> 6 == UXN, "limited");
+
+/* @above: bits that are set in some table. See setup() for keep, which of these count. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
+{
+	uint64_t forbidden = above & pgtable->keep, said;
+
+	if (forbidden || leaf & pgtable->copy)
+		leaf = limited(pgtable, forbidden, leaf);
+	said = leaf >> 6 & (SAYS_USER | SAYS_READ_ONLY);
+	if (flags & PGTABLE_USER)
+		return pgtable->permits[1][said | (leaf >> 52 & SAYS_XN)];
+	return pgtable->permits[0][said | (leaf >> 51 & SAYS_XN)];
+}
+
+_Static_assert(USER >> 6 == SAYS_USER && READ_ONLY >> 6 == SAYS_READ_ONLY, "permitted");
+_Static_assert(UXN >> 52 == SAYS_XN && PXN >> 51 == SAYS_XN, "permitted");
+
+/* What a leaf permits. */
+static unsigned int permits(uint32_t flags, unsigned int said, bool user)
+{
+	bool shared = said & SAYS_USER, writable = !(said & SAYS_READ_ONLY), executable = !(said & SAYS_XN);
+	unsigned int access = UIOMMU_READ | (writable ? UIOMMU_WRITE : 0);
+
+	if (user ? !shared : shared && flags & ARM_PAN)
+		access = 0;
+	if ((!user && shared && writable) || (flags & ARM_WXN && access & UIOMMU_WRITE))
+		executable = false;
+	return access | (executable ? UIOMMU_EXEC : 0);
+}
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 					  const struct pgtable_cursor *cursor, unsigned int granule_lg2)
 {
 	struct pgtable_item item = arm_decode(pgtable, entry, cursor, granule_lg2);
-	uint64_t above = pgtable->config.flags >> cursor->half & ARM_HPD0 ? UINT64_MAX : cursor->gathered;
+	uint64_t above = pgtable->config.flags >> cursor->half & ARM_HPD0 ? 0 : cursor->some;
 
 	if (item.kind != PGTABLE_LEAF)
 		return item;
-	item.access = (uint8_t)permitted(pgtable, (above & TABLE_BITS) | (~entry & ~TABLE_BITS), flags);
+	item.access = (uint8_t)permitted(pgtable, above, entry, flags);
 	if (entry & READ_ONLY && item.access & UIOMMU_WRITE)
 		arm_first_write(&item, READ_ONLY, flags);
 	if (arm_ds(pgtable, granule_lg2))
@@ -92,7 +109,7 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 	return arm_attributes(entry, INDEX);
 }
 
-#define ARM_SHAPE .flip = UINT64_MAX, .flips = true, .clean_is_1 = true, .attributes_of = attributes_of, .access = permitted
+#define ARM_SHAPE .gathers = PGTABLE_SOME, .attributes_of = attributes_of, .access = permitted
 
 ARM_WALKERS()
 
@@ -149,17 +166,17 @@ static int setup(struct pgtable *pgtable)
 		walked |= hpd[half];
 		ignored |= flags & hpd[half];
 	}
-	/* permitted() takes the bits of leaves and those of tables together: the others of each are 0. */
-	pgtable->plain.mask |= USER | READ_ONLY | ARM_DBM | PXN | UXN;
-	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++)
-		pgtable->leaf[level].mask |= TABLE_BITS;
-	/* It does not know the half: if one ignores tables and the other does not, those with such bits are not plain. */
+	/* permitted() does not know the half: if one ignores tables and the other does not, those with such bits are not plain. */
 	if (ignored && ignored != walked)
 		pgtable->plain.mask |= TABLE_BITS;
-	pgtable->keep = ignored && ignored == walked ? TABLE_BITS : 0;
+	pgtable->keep = ignored && ignored == walked ? 0 : TABLE_BITS;
 	choose_walkers(pgtable);
 	pgtable->copy = arm_dbm(pgtable);
-	pgtable->dirty = pgtable->copy ? READ_ONLY : 0;
+	if (pgtable->copy)
+		arm_setup_dirty(pgtable, READ_ONLY, 0);
+	for (unsigned int said = 0; said < SAYS; said++)
+		for (unsigned int user = 0; user < 2; user++)
+			pgtable->permits[user][said] = (uint8_t)permits(flags, said, user);
 	return 0;
 }
 

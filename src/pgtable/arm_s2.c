@@ -23,11 +23,12 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 }
 
 /* See setup() for keep, XN[0], and copy, DBM. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t entry, unsigned int flags)
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t entry, unsigned int flags)
 {
 	uint64_t writable = entry | (entry & pgtable->copy) >> 44; /* WRITE's place */
 	uint64_t never = entry >> 1 ^ (flags & PGTABLE_USER ? 0 : entry & pgtable->keep); /* XN, where XN[0] is */
 
+	(void)above;
 	return (writable >> 6 & (UIOMMU_READ | UIOMMU_WRITE)) | (never & XN0 ? 0 : UIOMMU_EXEC);
 }
 
@@ -40,7 +41,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 
 	if (item.kind != PGTABLE_LEAF)
 		return item;
-	item.access = (uint8_t)permitted(pgtable, entry, flags);
+	item.access = (uint8_t)permitted(pgtable, 0, entry, flags);
 	if (!(entry & WRITE) && item.access & UIOMMU_WRITE)
 		arm_first_write(&item, WRITE, flags);
 	if (arm_ds(pgtable, granule_lg2))
@@ -54,7 +55,7 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 	return arm_attributes(entry, INDEX);
 }
 
-#define ARM_SHAPE .leaves_only = true, .attributes_of = attributes_of, .access = permitted
+#define ARM_SHAPE .gathers = PGTABLE_NOTHING, .attributes_of = attributes_of, .access = permitted
 
 ARM_WALKERS()
 
@@ -72,7 +73,8 @@ static int setup(struct pgtable *pgtable)
 	pgtable->unusual = pgtable->config.base[0] & ARM_NO_WALK;
 	pgtable->keep = pgtable->config.flags & ARM_XNX ? XN0 : 0;
 	pgtable->copy = arm_dbm(pgtable);
-	pgtable->dirty = WRITE;
+	if (pgtable->copy)
+		arm_setup_dirty(pgtable, WRITE, WRITE);
 	return 0;
 }
 

@@ -124,10 +124,11 @@ struct pgtable {
 	uintptr_t near; /* where address 0 would be mapped if the window had it */
 	struct pgtable_plain plain; /* mask 0 and value 1: none is */
 	struct pgtable_plain
-		leaf[PGTABLE_PLAIN_LEAVES]; /* the same of leaves, by level: there is nothing to check but permissions, */
-	uint64_t dirty; /* and that all of these are set for a write */
+		leaf[PGTABLE_PLAIN_LEAVES]; /* the same of leaves, by level: there is nothing to check but permissions */
+	uint64_t dirty; /* leaves with these bits upside down have to be changed for a write, but are plain for all else */
 	uint64_t keep; /* the format's own */
 	uint64_t copy;
+	uint8_t permits[2][8];
 	uint64_t reserved[PGTABLE_LEVELS]; /* if the format likes: bits that have to be 0 in a leaf, by level */
 	uint8_t top[2]; /* level of the top table */
 	bool unusual; /* base[0] has to be looked at first */

@@ -2,11 +2,6 @@
 /* RISC-V first stage (S and VS): Sv32, Sv39, Sv48 and Sv57. */
 #include "pgtable/riscv_walk.h"
 
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t leaf, unsigned int flags)
-{
-	return riscv_permitted(pgtable, leaf, flags);
-}
-
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 					  const struct pgtable_cursor *cursor)
 {
@@ -25,8 +20,8 @@ static const struct pgtable_shape shape = {
 	.entry_lg2 = 3,
 	.usual_top = 3,
 	.plain_shift = RISCV_PPN_SHIFT,
-	.leaves_only = true,
-	.access = permitted,
+	.gathers = PGTABLE_NOTHING,
+	.access = riscv_permitted,
 	.begin = riscv_begin,
 	.decode = decode,
 };
@@ -37,8 +32,8 @@ static const struct pgtable_shape shape_sv32 = {
 	.entry_lg2 = 2,
 	.usual_top = 1,
 	.plain_shift = RISCV_PPN_SHIFT,
-	.leaves_only = true,
-	.access = permitted,
+	.gathers = PGTABLE_NOTHING,
+	.access = riscv_permitted,
 	.begin = riscv_begin,
 	.decode = decode_sv32,
 };

@@ -3,9 +3,9 @@
 #include "pgtable/riscv_walk.h"
 
 /* To this stage every access is a user's. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t leaf, unsigned int flags)
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
 {
-	return riscv_permitted(pgtable, leaf, flags | PGTABLE_USER);
+	return riscv_permitted(pgtable, above, leaf, flags | PGTABLE_USER);
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
@@ -26,7 +26,7 @@ static const struct pgtable_shape shape = {
 	.entry_lg2 = 3,
 	.usual_top = 3,
 	.plain_shift = RISCV_PPN_SHIFT,
-	.leaves_only = true,
+	.gathers = PGTABLE_NOTHING,
 	.access = permitted,
 	.begin = riscv_begin,
 	.decode = decode,
@@ -38,7 +38,7 @@ static const struct pgtable_shape shape_sv32 = {
 	.entry_lg2 = 2,
 	.usual_top = 1,
 	.plain_shift = RISCV_PPN_SHIFT,
-	.leaves_only = true,
+	.gathers = PGTABLE_NOTHING,
 	.access = permitted,
 	.begin = riscv_begin,
 	.decode = decode_sv32,

@@ -64,7 +64,7 @@ static inline void riscv_plain(struct pgtable *pgtable, unsigned int index_lg2)
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES && level < config->levels; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = VALID | READ | ACCESSED;
+		leaf->value = VALID | READ | ACCESSED | DIRTY;
 		leaf->mask = leaf->value | no | riscv_misaligned(level, index_lg2);
 		leaf->address = PPN;
 	}
@@ -119,8 +119,9 @@ PGTABLE_INLINE unsigned int riscv_privilege(const struct pgtable *pgtable, uint6
 	return leaf & USER ? (unsigned int)pgtable->keep : 0;
 }
 
-PGTABLE_INLINE unsigned int riscv_permitted(const struct pgtable *pgtable, uint64_t leaf, unsigned int flags)
+PGTABLE_INLINE unsigned int riscv_permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
 {
+	(void)above;
 	return (unsigned int)(leaf >> 1) & riscv_privilege(pgtable, leaf, flags);
 }
 
@@ -168,7 +169,7 @@ PGTABLE_INLINE struct pgtable_item riscv_decode(const struct pgtable *pgtable, u
 	item.reason = (uint8_t)riscv_wrong(&pgtable->config, entry, level, index_lg2);
 	if (item.reason)
 		return item;
-	item.access = (uint8_t)riscv_permitted(pgtable, entry, flags);
+	item.access = (uint8_t)riscv_permitted(pgtable, 0, entry, flags);
 	item.update = entry | ACCESSED | (need & UIOMMU_WRITE ? DIRTY : 0);
 	if (item.update != entry && !(pgtable->config.flags & RISCV_ADUE) && !(need & ~(unsigned int)item.access)) {
 		item.reason = UIOMMU_FAULT_ACCESS_FLAG;

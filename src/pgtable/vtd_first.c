@@ -58,10 +58,11 @@ static int setup(struct pgtable *pgtable)
 	pgtable->plain.value = PRESENT | accessed_bits(config);
 	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | EXECUTE_DISABLE | reserved_bits(config, 1, false);
 	pgtable->plain.address = ADDRESS;
+	pgtable->dirty = DIRTY;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = PRESENT | accessed_bits(config) | (level ? PAGE_SIZE_BIT : 0);
+		leaf->value = PRESENT | accessed_bits(config) | DIRTY | (level ? PAGE_SIZE_BIT : 0);
 		if (leaf->value & pgtable->reserved[level]) { /* no pages of this size */
 			*leaf = (struct pgtable_plain){.value = 1};
 			continue;
@@ -69,7 +70,6 @@ static int setup(struct pgtable *pgtable)
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
-	pgtable->dirty = DIRTY;
 	pgtable->keep = config->flags & VTD_FIRST_WPE ? 0 : UIOMMU_WRITE; /* with privilege, even so */
 	pgtable->copy = config->flags & VTD_FIRST_SMEP ? USER : 0; /* forbids execution with privilege */
 	return 0;
@@ -84,14 +84,16 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 
 _Static_assert((int)READ_WRITE == UIOMMU_WRITE && (int)USER == UIOMMU_EXEC, "permitted");
 
-/* What the request's privilege may do. XD has been gathered upside down; see setup() for keep and copy. */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
+/* What the request's privilege may do. XD of tables is in @leaf, too; plain ones have none; see setup() for keep and copy. */
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
 {
-	unsigned int access = UIOMMU_READ | (unsigned int)(gathered & READ_WRITE) | (unsigned int)(gathered >> 63) << 2;
+	unsigned int every = (unsigned int)(above & leaf), access = UIOMMU_READ | (every & (unsigned int)READ_WRITE);
+
+	access |= (unsigned int)(~leaf >> 61) & UIOMMU_EXEC;
 
 	if (flags & PGTABLE_USER)
-		return gathered & USER ? access : 0;
-	return (access | (unsigned int)pgtable->keep) & ~(unsigned int)(gathered & pgtable->copy);
+		return every & USER ? access : 0;
+	return (access | (unsigned int)pgtable->keep) & ~(every & (unsigned int)pgtable->copy);
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
@@ -115,7 +117,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.kind = PGTABLE_LEAF;
 	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
-	item.access = (uint8_t)permitted(pgtable, cursor->gathered & (entry ^ EXECUTE_DISABLE), flags);
+	item.access = (uint8_t)permitted(pgtable, cursor->every, entry | (cursor->some & EXECUTE_DISABLE), flags);
 	item.reason = item.access ? UIOMMU_FAULT_PERMISSION : UIOMMU_FAULT_PRIVILEGE;
 	if (flags & UIOMMU_WRITE && !(flags & PGTABLE_QUIET))
 		item.update |= DIRTY;
@@ -129,7 +131,6 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
-	.flip = EXECUTE_DISABLE,
 	.attributes = VTD_FIRST_ATTRIBUTES,
 	.access = permitted,
 	.begin = begin,

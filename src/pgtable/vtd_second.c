@@ -55,10 +55,11 @@ static int setup(struct pgtable *pgtable)
 	pgtable->plain.value = READ | WRITE | (config->flags & VTD_SECOND_AD ? ACCESSED : 0);
 	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | reserved_bits(config, 1, false);
 	pgtable->plain.address = ADDRESS;
+	pgtable->dirty = config->flags & VTD_SECOND_AD ? DIRTY : 0;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = READ | (level ? PAGE_SIZE_BIT : 0) | (config->flags & VTD_SECOND_AD ? ACCESSED : 0);
+		leaf->value = READ | (level ? PAGE_SIZE_BIT : 0) | (config->flags & VTD_SECOND_AD ? ACCESSED | DIRTY : 0);
 		if (leaf->value & pgtable->reserved[level]) { /* no pages of this size */
 			*leaf = (struct pgtable_plain){.value = 1};
 			continue;
@@ -66,7 +67,6 @@ static int setup(struct pgtable *pgtable)
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
-	pgtable->dirty = config->flags & VTD_SECOND_AD ? DIRTY : 0;
 	pgtable->keep = READ | WRITE | (config->flags & VTD_SECOND_EXECUTE);
 	pgtable->copy = config->flags & VTD_SECOND_EXECUTE ? 0 : READ;
 	return 0;
@@ -80,10 +80,12 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 }
 
 /* X is that of all levels or, where it means nothing, R: @copy is one of the two (setup). */
-PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags)
+PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags)
 {
+	uint64_t every = above & leaf;
+
 	(void)flags;
-	return (unsigned int)((gathered & pgtable->keep) | (gathered & pgtable->copy) << 2);
+	return (unsigned int)((every & pgtable->keep) | (every & pgtable->copy) << 2);
 }
 
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
@@ -109,7 +111,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 	item.reason = UIOMMU_FAULT_PERMISSION;
 	item.page_lg2 = (uint8_t)(12 + 9 * cursor->level);
 	item.oa = entry & ADDRESS & ~low_mask(item.page_lg2);
-	item.access = (uint8_t)permitted(pgtable, cursor->gathered & entry, flags);
+	item.access = (uint8_t)permitted(pgtable, cursor->every, entry, flags);
 	if (sets && flags & UIOMMU_WRITE && !(flags & PGTABLE_QUIET))
 		item.update |= DIRTY;
 	item.clean = sets && item.access & UIOMMU_WRITE && !(item.update & DIRTY);

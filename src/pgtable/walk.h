@@ -40,9 +40,16 @@ struct pgtable_item {
 /* Where a walk is. */
 struct pgtable_cursor {
 	uint64_t input; /* the input address, without what is above the table's width */
-	uint64_t gathered; /* AND of the entries above, each after exclusive or with the shape's @flip; at the top all ones */
+	uint64_t every, some; /* AND and OR of the entries above; at the top all ones and 0 */
 	unsigned int level;
 	unsigned int half; /* of the addresses: an index of struct pgtable_config's arrays */
+};
+
+/* What the permissions take from the tables' entries above a leaf. */
+enum pgtable_gathers {
+	PGTABLE_EVERY, /* AND */
+	PGTABLE_SOME, /* OR */
+	PGTABLE_NOTHING,
 };
 
 /* Formats that differ by granule at run time have a shape for each; setup() chooses its walkers. */
@@ -54,14 +61,11 @@ struct pgtable_shape {
 	bool skips; /* a table may lead to one more than a level down; address bits of the levels left out have to be 0 */
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
-	uint64_t flip; /* bits of entries that gather by OR: gathered upside down; 0 in plain tables' entries */
-	bool flips; /* they may be 1 there, too */
-	bool leaves_only; /* tables' entries do not say what may be done */
-	bool clean_is_1; /* struct pgtable's dirty bits are 0 of what is dirty */
+	enum pgtable_gathers gathers;
 	uint32_t attributes; /* plain leaves: the bits that are */
 	uint32_t (*attributes_of)(uint64_t entry); /* or they are made of these */
-	/* What may be done, by all entries together; NULL: no leaf is plain. */
-	unsigned int (*access)(const struct pgtable *pgtable, uint64_t gathered, unsigned int flags);
+	/* What may be done. @above: of entries of plain tables, as said by @gathers. NULL: no leaf is plain. */
+	unsigned int (*access)(const struct pgtable *pgtable, uint64_t above, uint64_t leaf, unsigned int flags);
 	/* Check the address and set input and half of @cursor. A reason. */
 	unsigned int (*begin)(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_cursor *cursor);
 	/* Judge an entry of cursor->level that is not plain. */
@@ -237,21 +241,19 @@ PGTABLE_INLINE bool pgtable_is_plain(const struct pgtable_shape *shape, const st
 
 /* A leaf that can be used as it is. */
 PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t entry,
-				       uint64_t address, unsigned int level, unsigned int flags, uint64_t gathered,
+				       uint64_t address, unsigned int level, unsigned int flags, uint64_t above,
 				       unsigned int fetches, struct pgtable_result *out)
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
 	const struct pgtable_plain *leaf = &pgtable->leaf[level < PGTABLE_PLAIN_LEAVES ? level : 0];
-	uint64_t above = shape->leaves_only ? UINT64_MAX : shape->flips ? gathered : gathered | shape->flip;
+	uint64_t wrong = (entry & leaf->mask) ^ leaf->value;
 	unsigned int access;
-	bool clean;
 
-	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES || unlikely((entry & leaf->mask) != leaf->value))
+	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES || unlikely(wrong && (wrong != pgtable->dirty || flags & UIOMMU_WRITE)))
 		return false;
-	access = shape->access(pgtable, above & (entry ^ shape->flip), flags);
-	clean = ((shape->clean_is_1 ? ~entry : entry) & pgtable->dirty) != pgtable->dirty;
-	if (unlikely(need & ~access) || unlikely(clean && flags & UIOMMU_WRITE))
+	access = shape->access(pgtable, above, entry, flags);
+	if (unlikely(need & ~access))
 		return false;
 	out->oa = (entry & leaf->address) << shape->plain_shift | (address & low_mask(page_lg2));
 	out->reason = UIOMMU_FAULT_NONE;
@@ -260,7 +262,7 @@ PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const 
 	out->level = (uint8_t)level;
 	out->page_lg2 = (uint8_t)page_lg2;
 	out->access = (uint8_t)access;
-	out->clean = clean && access & UIOMMU_WRITE;
+	out->clean = wrong && access & UIOMMU_WRITE;
 	out->fetches = (uint8_t)fetches;
 	out->attributes = shape->attributes_of ? shape->attributes_of(entry) : (uint32_t)entry & shape->attributes;
 	return true;
@@ -316,7 +318,7 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, en
 					   const struct pgtable *pgtable, uint64_t address, unsigned int flags,
 					   struct pgtable_result *out)
 {
-	struct pgtable_cursor cursor = {.gathered = UINT64_MAX};
+	struct pgtable_cursor cursor = {.every = UINT64_MAX};
 	unsigned int reason = shape->begin(pgtable, address, flags, &cursor);
 	struct pgtable_place place = {.table = pgtable->config.base[cursor.half]};
 	struct pgtable_item item;
@@ -338,7 +340,8 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, en
 			pgtable_fault(pgtable, out, UIOMMU_FAULT_RESERVED, false, cursor.level, place.fetches);
 			return;
 		}
-		cursor.gathered &= item.update ^ shape->flip;
+		cursor.every &= item.update;
+		cursor.some |= item.update;
 		cursor.level = place.level = shape->skips ? item.next : cursor.level - 1;
 		place.table = item.oa;
 	}
@@ -352,7 +355,7 @@ enum pgtable_glance { PGTABLE_DOWN, PGTABLE_DONE, PGTABLE_CARE };
 struct pgtable_quick {
 	bool usual; /* a constant: the top table is the shape's usual one */
 	unsigned int top; /* level */
-	uint64_t gathered;
+	uint64_t above; /* as the shape gathers it */
 	struct pgtable_place place; /* table and offset; fetches, if not flat */
 };
 
@@ -376,15 +379,13 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
 		return PGTABLE_CARE;
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
-		if (!shape->leaves_only)
-			quick->gathered &= shape->flips ? entry ^ shape->flip : entry; /* or it has no bit of @flip */
+		quick->above = shape->gathers == PGTABLE_EVERY ? quick->above & entry : quick->above | entry;
 		place->table = (entry & pgtable->plain.address) << shape->plain_shift;
 		place->offset = pgtable_offset(shape, address, level - 1);
 		return PGTABLE_DOWN;
 	}
-	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick->gathered, place->fetches, out)
-		       ? PGTABLE_DONE
-		       : PGTABLE_CARE;
+	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick->above, place->fetches, out) ? PGTABLE_DONE
+														   : PGTABLE_CARE;
 }
 
 /* False: it takes care; nothing has been done. */
@@ -393,6 +394,7 @@ PGTABLE_INLINE bool pgtable_glances(const struct pgtable_shape *shape, enum pgta
 {
 	enum pgtable_glance seen;
 
+	quick->above = shape->gathers == PGTABLE_EVERY ? UINT64_MAX : 0;
 #define PGTABLE_GLANCE(level)                                                                                                      \
 	do {                                                                                                                       \
 		seen = pgtable_glance(shape, where, pgtable, address, level, flags, quick, out);                                   \
@@ -419,7 +421,7 @@ PGTABLE_INLINE bool pgtable_glances(const struct pgtable_shape *shape, enum pgta
 PGTABLE_INLINE bool pgtable_walk_usually(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
 					 uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
-	struct pgtable_quick quick = {.usual = true, .top = shape->usual_top, .gathered = UINT64_MAX};
+	struct pgtable_quick quick = {.usual = true, .top = shape->usual_top};
 
 	quick.place.table = pgtable->usual_root;
 	quick.place.offset = address >> (shape->granule_lg2 + shape->usual_top * shape->index_lg2 - shape->entry_lg2);
@@ -434,7 +436,7 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 	const struct pgtable_window *window = &pgtable->memory.window;
 	struct pgtable_cursor cursor = {.half = 0};
 	unsigned int reason = shape->begin(pgtable, address, flags, &cursor), top = pgtable->top[cursor.half];
-	struct pgtable_quick quick = {.top = top, .gathered = UINT64_MAX, .place.table = pgtable->config.base[cursor.half]};
+	struct pgtable_quick quick = {.top = top, .place.table = pgtable->config.base[cursor.half]};
 
 	if (unlikely(reason))
 		return false;
