@@ -114,19 +114,19 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 ARM_WALKERS()
 
 /* Halves may have pages of different sizes. */
-static void walk_flat(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+static uint64_t walk_flat(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
-	arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_FLAT](pgtable, address, flags, out);
+	return arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_FLAT](pgtable, address, flags, out);
 }
 
-static void walk_guest(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+static uint64_t walk_guest(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
-	arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_GUEST](pgtable, address, flags, out);
+	return arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_GUEST](pgtable, address, flags, out);
 }
 
-static void walk_nested(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+static uint64_t walk_nested(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
-	arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_NESTED](pgtable, address, flags, out);
+	return arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_NESTED](pgtable, address, flags, out);
 }
 
 static const struct pgtable_walkers walk_mixed = {.shape = &shape_4k, .any = {walk_flat, walk_guest, walk_nested}};

@@ -92,20 +92,21 @@ void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned
 {
 	const struct pgtable *stage2 = pgtable->memory.stage2;
 	struct pgtable_result first;
+	uint64_t ipa;
 
 	if (!stage2) {
 		pgtable->walk(pgtable, address, flags, out);
 		return;
 	}
-	pgtable->walk(pgtable, address, flags, &first);
+	ipa = pgtable->walk(pgtable, address, flags, &first);
 	if (unlikely(first.reason)) {
 		*out = first;
 		return;
 	}
-	stage2->walk(stage2, first.oa, flags, out);
+	stage2->walk(stage2, ipa, flags, out);
 	out->fetches = (uint8_t)min_u64((uint64_t)out->fetches + first.fetches, UINT8_MAX);
 	if (unlikely(out->reason)) {
-		out->ipa = first.oa; /* and table is true if it was a table of stage 2 that could not be read */
+		out->ipa = ipa; /* and table is true if it was a table of stage 2 that could not be read */
 		return;
 	}
 	out->access &= first.access;

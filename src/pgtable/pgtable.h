@@ -33,14 +33,20 @@ enum {
 struct pgtable_result {
 	uint64_t oa; /* of the byte asked for */
 	uint64_t ipa; /* fault in stage 2: its input address */
-	uint8_t reason; /* enum uiommu_fault_reason */
-	uint8_t stage; /* fault: 1 or 2 */
-	bool table; /* fault: while a table entry was to be read or updated, not for the data */
-	uint8_t level; /* where the walk ended; also after a fault */
-	uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this size */
-	uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
-	uint8_t access; /* what may be done there with this privilege, enum uiommu_access */
-	bool clean; /* a write needs a walk of its own first, which sets the dirty bit */
+	union {
+		struct {
+			uint8_t access; /* what may be done there with this privilege, enum uiommu_access */
+			uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this
+					     size */
+			uint8_t level; /* where the walk ended; also after a fault */
+			uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
+			bool clean; /* a write needs a walk of its own first, which sets the dirty bit */
+			uint8_t reason; /* enum uiommu_fault_reason */
+			uint8_t stage; /* fault: 1 or 2 */
+			bool table; /* fault: while a table entry was to be read or updated, not for the data */
+		};
+		uint64_t word; /* all of these, @access lowest */
+	};
 	uint32_t attributes; /* memory type and the like, as the leaf entry has it: format specific */
 };
 
@@ -59,8 +65,11 @@ struct pgtable_memory {
 	const struct pgtable *stage2; /* translates the addresses before all that, or NULL */
 };
 
-/* Sets every member of @out that is defined for its outcome. */
-typedef void pgtable_walk_fn(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
+/*
+ * Sets every member of @out that is defined for its outcome. The result is out->oa, if there is no fault: who goes on with it at
+ * once need not wait for it to be written and read.
+ */
+typedef uint64_t pgtable_walk_fn(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
 
 /*
  * What a register, context entry or nested HWPT says of a table. Which members mean something, and their ranges, is said in the

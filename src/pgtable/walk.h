@@ -100,23 +100,14 @@ PGTABLE_INLINE uint8_t *pgtable_in_areas(const struct areas *areas, uint64_t add
 	return (area->access & access) == access ? area->host + (address - area->start) : NULL;
 }
 
-/* Not inlined where a call is made for each entry anyway. */
-static __attribute__((noinline, unused)) uint8_t *pgtable_in_areas_below(const struct areas *areas, uint64_t address, uint64_t size,
-									 unsigned int access, unsigned int *reason)
-{
-	return pgtable_in_areas(areas, address, size, access, reason);
-}
-
 PGTABLE_INLINE uint8_t *pgtable_host(const struct pgtable *pgtable, enum pgtable_where where, uint64_t address, uint64_t size,
 				     unsigned int access, unsigned int *reason)
 {
 	const struct pgtable_memory *memory = &pgtable->memory;
 	const struct pgtable_window *window = &memory->window;
 
-	if (where == PGTABLE_GUEST)
+	if (where != PGTABLE_FLAT && memory->areas)
 		return pgtable_in_areas(memory->areas, address, size, access, reason);
-	if (where == PGTABLE_NESTED && memory->areas)
-		return pgtable_in_areas_below(memory->areas, address, size, access, reason);
 	*reason = UIOMMU_FAULT_MEMORY;
 	if (unlikely(address - window->first >= window->length))
 		return NULL;
@@ -144,16 +135,17 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 	unsigned int reason;
 
 	if (where == PGTABLE_NESTED) {
-		stage2->walk(stage2, address, access | (flags & PGTABLE_QUIET), out);
+		uint64_t ipa = address;
+
+		address = stage2->walk(stage2, ipa, access | (flags & PGTABLE_QUIET), out);
 		place->fetches += out->fetches;
 		if (unlikely(out->reason)) { /* stage and reason are its own */
-			out->ipa = address;
+			out->ipa = ipa;
 			out->table = true;
 			out->level = (uint8_t)place->level;
 			out->fetches = (uint8_t)min_u64(place->fetches, UINT8_MAX);
 			return false;
 		}
-		address = out->oa;
 	}
 	place->host = pgtable_host(pgtable, where, address, size, access, &reason);
 	if (likely(place->host))
@@ -239,6 +231,8 @@ PGTABLE_INLINE bool pgtable_is_plain(const struct pgtable_shape *shape, const st
 	return (entry & pgtable->plain.mask) == value;
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "entries are, and struct pgtable_result's word is");
+
 /* A leaf that can be used as it is. */
 PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t entry,
 				       uint64_t address, unsigned int level, unsigned int flags, uint64_t above,
@@ -247,26 +241,26 @@ PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const 
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
 	const struct pgtable_plain *leaf = &pgtable->leaf[level < PGTABLE_PLAIN_LEAVES ? level : 0];
-	uint64_t wrong = (entry & leaf->mask) ^ leaf->value;
+	uint64_t wrong = (entry & leaf->mask) ^ leaf->value, clean = 0;
 	unsigned int access;
 
-	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES || unlikely(wrong && (wrong != pgtable->dirty || flags & UIOMMU_WRITE)))
+	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES)
 		return false;
+	if (unlikely(wrong)) {
+		if (wrong != pgtable->dirty || flags & UIOMMU_WRITE)
+			return false;
+		clean = UIOMMU_WRITE;
+	}
 	access = shape->access(pgtable, above, entry, flags);
 	if (unlikely(need & ~access))
 		return false;
 	out->oa = (entry & leaf->address) << shape->plain_shift | (address & low_mask(page_lg2));
-	out->reason = UIOMMU_FAULT_NONE;
-	out->stage = 0;
-	out->table = false;
-	out->level = (uint8_t)level;
-	out->page_lg2 = (uint8_t)page_lg2;
-	out->access = (uint8_t)access;
-	out->clean = wrong && access & UIOMMU_WRITE;
-	out->fetches = (uint8_t)fetches;
+	out->word = access | page_lg2 << 8 | level << 16 | (fetches & UINT8_MAX) << 24 | (clean & access) << 31;
 	out->attributes = shape->attributes_of ? shape->attributes_of(entry) : (uint32_t)entry & shape->attributes;
 	return true;
 }
+
+_Static_assert((uint64_t)UIOMMU_WRITE << 31 == BIT64(32), "struct pgtable_result's clean");
 
 /* Usual begin(). */
 PGTABLE_INLINE unsigned int pgtable_begin(const struct pgtable *pgtable, uint64_t address, struct pgtable_cursor *cursor)
@@ -351,6 +345,14 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, en
 /* Where a quick walk stands after a level. */
 enum pgtable_glance { PGTABLE_DOWN, PGTABLE_DONE, PGTABLE_CARE };
 
+/* Not inlined where a call is made for each entry anyway. */
+static __attribute__((noinline, unused)) uint8_t *pgtable_in_areas_below(const struct areas *areas, uint64_t address, uint64_t size)
+{
+	unsigned int reason;
+
+	return pgtable_in_areas(areas, address, size, UIOMMU_READ, &reason);
+}
+
 /* A quick walk. */
 struct pgtable_quick {
 	bool usual; /* a constant: the top table is the shape's usual one */
@@ -358,6 +360,30 @@ struct pgtable_quick {
 	uint64_t above; /* as the shape gathers it */
 	struct pgtable_place place; /* table and offset; fetches, if not flat */
 };
+
+/* Set place->host, to read, unless something is in the way. Whoever takes care says what. */
+PGTABLE_INLINE bool pgtable_reach_quickly(const struct pgtable *pgtable, enum pgtable_where where, unsigned int size,
+					  unsigned int flags, struct pgtable_place *place, struct pgtable_result *out)
+{
+	const struct pgtable_memory *memory = &pgtable->memory;
+	uint64_t address = place->table + place->offset;
+	unsigned int reason;
+
+	if (where == PGTABLE_GUEST) {
+		place->host = pgtable_in_areas(memory->areas, address, size, UIOMMU_READ, &reason);
+		return place->host;
+	}
+	address = memory->stage2->walk(memory->stage2, address, UIOMMU_READ | (flags & PGTABLE_QUIET), out);
+	if (unlikely(out->reason))
+		return false;
+	place->fetches += out->fetches;
+	if (memory->areas) {
+		place->host = pgtable_in_areas_below(memory->areas, address, size);
+		return place->host;
+	}
+	place->host = (uint8_t *)(pgtable->near + address);
+	return likely(address - memory->window.first < memory->window.length);
+}
 
 /*
  * One level, whose number is a constant here, as long as entries are plain. If flat, the place is in the window.
@@ -373,7 +399,7 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 	/* What depends on the entry before is added last. */
 	if (where == PGTABLE_FLAT)
 		place->host = (uint8_t *)(near + place->offset + place->table);
-	else if (unlikely(!pgtable_reach(pgtable, where, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
+	else if (unlikely(!pgtable_reach_quickly(pgtable, where, 1U << shape->entry_lg2, flags, place, out)))
 		return PGTABLE_CARE;
 	place->fetches = where == PGTABLE_FLAT ? quick->top + 1 - level : place->fetches + 1;
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
@@ -448,23 +474,27 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 }
 
 #define PGTABLE_WALKER(name, shape, where)                                                                                         \
-	static __attribute__((noinline)) void name##_carefully(const struct pgtable *pgtable, uint64_t address,                    \
-							       unsigned int flags, struct pgtable_result *out)                     \
+	static __attribute__((noinline))                                                                                           \
+	uint64_t name##_carefully(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out) \
 	{                                                                                                                          \
 		pgtable_walk_carefully(&(shape), where, pgtable, address, flags, out);                                             \
+		return out->reason ? 0 : out->oa;                                                                                  \
 	}                                                                                                                          \
-	static __attribute__((noinline)) void name##_any(const struct pgtable *pgtable, uint64_t address, unsigned int flags,      \
-							 struct pgtable_result *out)                                               \
+	static __attribute__((noinline))                                                                                           \
+	uint64_t name##_any(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)       \
 	{                                                                                                                          \
-		if (unlikely(!pgtable_walk_quickly(&(shape), where, pgtable, address, flags, out)))                                \
-			name##_carefully(pgtable, address, flags, out);                                                            \
+		if (likely(pgtable_walk_quickly(&(shape), where, pgtable, address, flags, out)))                                   \
+			return out->oa;                                                                                            \
+		return name##_carefully(pgtable, address, flags, out);                                                             \
 	}                                                                                                                          \
-	static void name##_usual(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)  \
+	static uint64_t name##_usual(const struct pgtable *pgtable, uint64_t address, unsigned int flags,                          \
+				     struct pgtable_result *out)                                                                   \
 	{                                                                                                                          \
 		if (unlikely((address + pgtable->sign) & pgtable->beyond))                                                         \
-			name##_any(pgtable, address, flags, out);                                                                  \
-		else if (unlikely(!pgtable_walk_usually(&(shape), where, pgtable, address, flags, out)))                           \
-			name##_carefully(pgtable, address, flags, out);                                                            \
+			return name##_any(pgtable, address, flags, out);                                                           \
+		if (likely(pgtable_walk_usually(&(shape), where, pgtable, address, flags, out)))                                   \
+			return out->oa;                                                                                            \
+		return name##_carefully(pgtable, address, flags, out);                                                             \
 	}
 
 /* struct pgtable_walkers @name, of shape @of. */

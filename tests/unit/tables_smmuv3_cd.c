@@ -312,12 +312,13 @@ static void nested(void **state)
 
 static uint8_t refusal;
 
-static void refusing(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+static uint64_t refusing(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	(void)pgtable;
 	(void)address;
 	(void)flags;
 	*out = (struct pgtable_result){.reason = refusal, .stage = 2};
+	return 0;
 }
 
 static void events_of_stage_2(void **state)
