@@ -233,34 +233,51 @@ PGTABLE_INLINE bool pgtable_is_plain(const struct pgtable_shape *shape, const st
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "entries are, and struct pgtable_result's word is");
 
-/* A leaf that can be used as it is. */
-PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t entry,
-				       uint64_t address, unsigned int level, unsigned int flags, uint64_t above,
-				       unsigned int fetches, struct pgtable_result *out)
+/* A quick walk. */
+struct pgtable_quick {
+	bool usual; /* a constant: the top table is the shape's usual one */
+	unsigned int top; /* level */
+	uint64_t above; /* as the shape gathers it */
+	struct pgtable_place place; /* table and offset; fetches, if not flat */
+};
+
+/* What a plain leaf permits and where it leads, unless it does not suffice. @clean is a constant. */
+PGTABLE_INLINE bool pgtable_use_leaf(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t entry,
+				     uint64_t address, unsigned int level, unsigned int flags, bool clean,
+				     const struct pgtable_quick *quick, struct pgtable_result *out)
 {
 	const unsigned int need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
-	const struct pgtable_plain *leaf = &pgtable->leaf[level < PGTABLE_PLAIN_LEAVES ? level : 0];
-	uint64_t wrong = (entry & leaf->mask) ^ leaf->value, clean = 0;
-	unsigned int access;
+	unsigned int access = shape->access(pgtable, quick->above, entry, flags);
 
-	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES)
-		return false;
-	if (unlikely(wrong)) {
-		if (wrong != pgtable->dirty || flags & UIOMMU_WRITE)
-			return false;
-		clean = UIOMMU_WRITE;
-	}
-	access = shape->access(pgtable, above, entry, flags);
 	if (unlikely(need & ~access))
 		return false;
-	out->oa = (entry & leaf->address) << shape->plain_shift | (address & low_mask(page_lg2));
-	out->word = access | page_lg2 << 8 | level << 16 | (fetches & UINT8_MAX) << 24 | (clean & access) << 31;
+	out->oa = (entry & pgtable->leaf[level].address) << shape->plain_shift | (address & low_mask(page_lg2));
+	out->word = access | page_lg2 << 8 | level << 16 | (quick->place.fetches & UINT8_MAX) << 24;
+	if (clean)
+		out->word |= (uint64_t)(access & UIOMMU_WRITE) << 31;
 	out->attributes = shape->attributes_of ? shape->attributes_of(entry) : (uint32_t)entry & shape->attributes;
 	return true;
 }
 
 _Static_assert((uint64_t)UIOMMU_WRITE << 31 == BIT64(32), "struct pgtable_result's clean");
+
+/* A leaf that can be used as it is. */
+PGTABLE_INLINE bool pgtable_plain_leaf(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t entry,
+				       uint64_t address, unsigned int level, unsigned int flags, const struct pgtable_quick *quick,
+				       struct pgtable_result *out)
+{
+	uint64_t wrong;
+
+	if (!shape->access || level >= PGTABLE_PLAIN_LEAVES)
+		return false;
+	wrong = (entry & pgtable->leaf[level].mask) ^ pgtable->leaf[level].value;
+	if (likely(!wrong))
+		return pgtable_use_leaf(shape, pgtable, entry, address, level, flags, false, quick, out);
+	if (wrong != pgtable->dirty || flags & UIOMMU_WRITE)
+		return false;
+	return pgtable_use_leaf(shape, pgtable, entry, address, level, flags, true, quick, out);
+}
 
 /* Usual begin(). */
 PGTABLE_INLINE unsigned int pgtable_begin(const struct pgtable *pgtable, uint64_t address, struct pgtable_cursor *cursor)
@@ -353,14 +370,6 @@ static __attribute__((noinline, unused)) uint8_t *pgtable_in_areas_below(const s
 	return pgtable_in_areas(areas, address, size, UIOMMU_READ, &reason);
 }
 
-/* A quick walk. */
-struct pgtable_quick {
-	bool usual; /* a constant: the top table is the shape's usual one */
-	unsigned int top; /* level */
-	uint64_t above; /* as the shape gathers it */
-	struct pgtable_place place; /* table and offset; fetches, if not flat */
-};
-
 /* Set place->host, to read, unless something is in the way. Whoever takes care says what. */
 PGTABLE_INLINE bool pgtable_reach_quickly(const struct pgtable *pgtable, enum pgtable_where where, unsigned int size,
 					  unsigned int flags, struct pgtable_place *place, struct pgtable_result *out)
@@ -410,8 +419,7 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 		place->offset = pgtable_offset(shape, address, level - 1);
 		return PGTABLE_DOWN;
 	}
-	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick->above, place->fetches, out) ? PGTABLE_DONE
-														   : PGTABLE_CARE;
+	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick, out) ? PGTABLE_DONE : PGTABLE_CARE;
 }
 
 /* False: it takes care; nothing has been done. */
