@@ -63,10 +63,10 @@ PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t ab
 {
 	uint64_t forbidden = above & pgtable->keep, said;
 
-	if (forbidden || leaf & pgtable->copy)
+	if (forbidden | (leaf & pgtable->copy))
 		leaf = limited(pgtable, forbidden, leaf);
 	said = leaf >> 6 & (SAYS_USER | SAYS_READ_ONLY);
-	if (flags & PGTABLE_USER)
+	if (likely(flags & PGTABLE_USER)) /* as most of what devices do */
 		return pgtable->permits[1][said | (leaf >> 52 & SAYS_XN)];
 	return pgtable->permits[0][said | (leaf >> 51 & SAYS_XN)];
 }

@@ -390,8 +390,10 @@ PGTABLE_INLINE bool pgtable_reach_quickly(const struct pgtable *pgtable, enum pg
 		place->host = pgtable_in_areas_below(memory->areas, address, size);
 		return place->host;
 	}
+	if (unlikely(address - memory->window.first >= memory->window.length))
+		return false;
 	place->host = (uint8_t *)(pgtable->near + address);
-	return likely(address - memory->window.first < memory->window.length);
+	return true;
 }
 
 /*
