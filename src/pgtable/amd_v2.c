@@ -118,6 +118,7 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
+	.canonical = true,
 	.attributes = AMD_V2_ATTRIBUTES,
 	.access = permitted,
 	.begin = begin,

@@ -19,6 +19,7 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
+	.canonical = true,
 	.plain_shift = RISCV_PPN_SHIFT,
 	.gathers = PGTABLE_NOTHING,
 	.access = riscv_permitted,

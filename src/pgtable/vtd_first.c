@@ -131,6 +131,7 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
+	.canonical = true,
 	.attributes = VTD_FIRST_ATTRIBUTES,
 	.access = permitted,
 	.begin = begin,

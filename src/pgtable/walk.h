@@ -58,6 +58,7 @@ struct pgtable_shape {
 	uint8_t index_lg2; /* of the address's bits per level; the top table may be larger */
 	uint8_t entry_lg2; /* 3, or 2 */
 	uint8_t usual_top; /* level of the top table that has walkers of its own */
+	bool canonical; /* struct pgtable's sign may be other than 0 */
 	bool skips; /* a table may lead to one more than a level down; address bits of the levels left out have to be 0 */
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
@@ -500,7 +501,7 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 	static uint64_t name##_usual(const struct pgtable *pgtable, uint64_t address, unsigned int flags,                          \
 				     struct pgtable_result *out)                                                                   \
 	{                                                                                                                          \
-		if (unlikely((address + pgtable->sign) & pgtable->beyond))                                                         \
+		if (unlikely((address + ((shape).canonical ? pgtable->sign : 0)) & pgtable->beyond))                               \
 			return name##_any(pgtable, address, flags, out);                                                           \
 		if (likely(pgtable_walk_usually(&(shape), where, pgtable, address, flags, out)))                                   \
 			return out->oa;                                                                                            \
