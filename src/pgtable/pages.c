@@ -119,6 +119,7 @@ uint64_t *pages_take(struct pages *pages)
 		i++;
 	pages->empty -= is_empty(chunk);
 	pages->free--;
+	pages->taken++;
 	if (!--chunk->free)
 		cds_list_move(&chunk->link, &pages->full);
 	i = i * 64 + (unsigned int)__builtin_ctzll(chunk->map[i]);
@@ -133,6 +134,7 @@ void pages_free(struct pages *pages, uint64_t *page)
 
 	chunk->map[i / 64] |= BIT64(i % 64);
 	pages->free++;
+	pages->taken--;
 	chunk->free++;
 	if (is_empty(chunk)) {
 		cds_list_del(&chunk->link);

@@ -19,6 +19,7 @@ struct pages {
 	struct cds_list_head spare; /* chunks with free pages; empty ones are last */
 	struct cds_list_head full;
 	uint64_t free;
+	uint64_t taken;
 	unsigned int empty; /* chunks */
 };
 

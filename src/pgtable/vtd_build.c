@@ -98,6 +98,7 @@ static struct part part_after(unsigned int level, const struct part *part, uint6
 struct mapping {
 	uint64_t offset; /* from input to output addresses, modulo 2^64 */
 	uint64_t bits; /* of the leaf */
+	bool small; /* with the smallest pages */
 };
 
 static bool fits(const struct vtd_tables *tables, unsigned int level, const struct part *part, const struct mapping *mapping)
@@ -106,7 +107,7 @@ static bool fits(const struct vtd_tables *tables, unsigned int level, const stru
 
 	if (!level)
 		return true;
-	if (level > 2 || !(flags & (level == 2 ? VTD_SECOND_1G : VTD_SECOND_2M)))
+	if (mapping->small || level > 2 || !(flags & (level == 2 ? VTD_SECOND_1G : VTD_SECOND_2M)))
 		return false;
 	return part->whole && !((part->first + mapping->offset) & span_mask(level));
 }
@@ -209,19 +210,20 @@ static bool in_range(const struct vtd_tables *tables, uint64_t first, uint64_t l
 	return !((first | (last + 1)) & (PAGES_SIZE - 1)) && first < last && !(last >> tables->pgtable.config.input_lg2[0]);
 }
 
-int vtd_tables_map(struct vtd_tables *tables, uint64_t iova, uint64_t length, uint64_t oa, unsigned int access)
+int vtd_tables_map(struct vtd_tables *tables, uint64_t iova, uint64_t length, uint64_t oa, unsigned int flags)
 {
-	struct mapping mapping = {.offset = oa - iova, .bits = access};
+	struct mapping mapping = {.offset = oa - iova, .bits = flags & PERMISSIONS, .small = flags & VTD_TABLES_SMALL};
 	uint64_t last = iova + length - 1, missing = 0;
 	bool executes = tables->pgtable.config.flags & VTD_SECOND_EXECUTE;
 	int rc;
 
 	if (!in_range(tables, iova, last) || (oa & (PAGES_SIZE - 1)) || oa + length - 1 < oa || (oa + length - 1) >> OUTPUT_LG2)
 		return -EINVAL;
-	if (access & ~(unsigned int)PERMISSIONS || !(access & (executes ? PERMISSIONS : UIOMMU_READ | UIOMMU_WRITE)))
+	if (flags & ~(unsigned int)(PERMISSIONS | VTD_TABLES_SMALL | VTD_TABLES_DIRTY) ||
+	    !(flags & (executes ? PERMISSIONS : UIOMMU_READ | UIOMMU_WRITE)))
 		return -EINVAL;
 	if (tables->pgtable.config.flags & VTD_SECOND_AD)
-		mapping.bits |= ACCESSED;
+		mapping.bits |= ACCESSED | (flags & VTD_TABLES_DIRTY ? DIRTY : 0);
 	rc = plan(tables, tables->root, top_of(tables), iova, last, &mapping, &missing);
 	if (!rc)
 		rc = pages_reserve(&tables->pages, missing);

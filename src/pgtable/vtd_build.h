@@ -44,11 +44,17 @@ int vtd_tables_init(struct vtd_tables *tables, unsigned int levels, uint32_t fla
 /* No reader is left. */
 void vtd_tables_fini(struct vtd_tables *tables);
 
+/* Flags of a map, beside enum uiommu_access. */
+enum {
+	VTD_TABLES_SMALL = 0x10, /* pages of 4 KiB, not the largest that fit */
+	VTD_TABLES_DIRTY = 0x20, /* with VTD_SECOND_AD: they are dirty from the start */
+};
+
 /*
  * Map @length bytes at @iova, with the largest pages that fit. -EINVAL (not aligned to 4 KiB, beyond the widths, no access at all),
  * -EEXIST if anything is mapped there, -ENOMEM; nothing has changed then.
  */
-int vtd_tables_map(struct vtd_tables *tables, uint64_t iova, uint64_t length, uint64_t oa, unsigned int access);
+int vtd_tables_map(struct vtd_tables *tables, uint64_t iova, uint64_t length, uint64_t oa, unsigned int flags);
 
 /*
  * Unmap [first, last]; @first and @last + 1 are aligned to 4 KiB. Large pages that reach beyond it are split, and the pieces

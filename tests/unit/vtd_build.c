@@ -151,14 +151,16 @@ static unsigned int model_length(uint64_t random)
 static void model_map(struct model *model, unsigned int first, unsigned int count, uint64_t random)
 {
 	uint64_t align = random & 1 ? PAGE : random & 2 ? M2 : G1, iova = model->base + (uint64_t)first * PAGE, oa;
-	unsigned int access = 1 + (unsigned int)(random >> 3) % 3;
+	unsigned int access = 1 + (unsigned int)(random >> 3) % 3, how = (unsigned int)(random >> 58) & 0x30;
+	uint64_t dirty = how & VTD_TABLES_DIRTY && model->tables.pgtable.config.flags & VTD_SECOND_AD ? MODEL_DIRTY : 0;
 	int rc;
 
 	oa = (iova & (align - 1)) + ((random >> 5) & low_mask(model->output_lg2 - 1) & ~(align - 1));
-	rc = vtd_tables_map(&model->tables, iova, (uint64_t)count * PAGE, oa, access);
+	rc = vtd_tables_map(&model->tables, iova, (uint64_t)count * PAGE, oa, access | how);
 	assert_int_equal(rc, model_count(model, first, count, false) ? -EEXIST : 0);
 	for (uint64_t i = 0; !rc && i < count; i++)
-		model->page[first + i] = (oa + i * PAGE) | access;
+		model->page[first + i] = (oa + i * PAGE) | access | dirty;
+	assert_true(rc || !(how & VTD_TABLES_SMALL) || walk(&model->tables, iova, PGTABLE_QUIET).page_lg2 == 12);
 }
 
 static void model_unmap(struct model *model, unsigned int first, unsigned int count, uint64_t random)
@@ -266,6 +268,7 @@ static void model_run(unsigned int levels, uint32_t flags, uint64_t base)
 	model_unmap(model, 0, MODEL_PAGES, 3);
 	assert_int_equal(pages_word(model->tables.root)->number, 0);
 	assert_null(model->tables.retired);
+	assert_int_equal(model->tables.pages.taken, 1);
 	vtd_tables_fini(&model->tables);
 	free(model);
 }
