@@ -59,9 +59,7 @@ struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *proc
 	if (!hwpt)
 		return NULL;
 	hwpt->space = &hwpt->own;
-	pthread_mutex_init(&hwpt->own.lock, NULL);
-	areas_init(&hwpt->own.areas);
-	hwpt->own.process = process;
+	space_init(&hwpt->own, process);
 	return hwpt;
 }
 
@@ -90,8 +88,7 @@ void hwpt_end(struct object *object)
 		object_unuse(&hwpt->ioas->object);
 	} else {
 		space_clear(&hwpt->own);
-		areas_fini(&hwpt->own.areas);
-		pthread_mutex_destroy(&hwpt->own.lock);
+		space_fini(&hwpt->own);
 		process_close(hwpt->own.process);
 	}
 	if (hwpt->queue)

@@ -40,8 +40,7 @@ int uiommu_ioas_alloc(struct uiommu_context *context, uint32_t *out_id)
 		free(ioas);
 		return error;
 	}
-	pthread_mutex_init(&ioas->space.lock, NULL);
-	areas_init(&ioas->space.areas);
+	space_init(&ioas->space, NULL);
 	CDS_INIT_LIST_HEAD(&ioas->reserved);
 	ioas->freed_low = UINT64_MAX;
 	*out_id = ioas->object.id;
@@ -54,8 +53,7 @@ void ioas_end(struct object *object)
 	struct ioas *ioas = ioas_of(object);
 
 	space_clear(&ioas->space);
-	areas_fini(&ioas->space.areas);
-	pthread_mutex_destroy(&ioas->space.lock);
+	space_fini(&ioas->space);
 	free(ioas->allowed);
 	free(ioas);
 }
@@ -99,9 +97,9 @@ static int insert_one(struct ioas *ioas, const struct backing *backing, uint8_t 
 	return error;
 }
 
-/* One area behind the other, all or none: -EEXIST, -ENOMEM. Readers may have seen those that are @undone. */
+/* One area behind the other, all or none: -EEXIST, -ENOMEM. Readers may have seen those that are *@undone, if there are. */
 static int insert_all(struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count,
-		      struct area **undone)
+		      struct release *undone)
 {
 	uint64_t iova = placement->iova;
 	int error = 0;
@@ -113,13 +111,13 @@ static int insert_all(struct ioas *ioas, const struct placement *placement, cons
 		iova += backings[i].length; /* wraps only behind the last one */
 	}
 	if (error && iova != placement->iova)
-		*undone = space_take(&ioas->space, areas_find(&ioas->space.areas, placement->iova), iova - 1);
+		space_take(&ioas->space, areas_find(&ioas->space.areas, placement->iova), iova - 1, undone);
 	return error;
 }
 
 static int map_backings(struct ioas *ioas, struct placement *placement, const struct backing *backings, size_t count)
 {
-	struct area *undone = NULL;
+	struct release undone = {.taken = NULL};
 	int error;
 
 	pthread_mutex_lock(&ioas->space.lock);
@@ -127,8 +125,8 @@ static int map_backings(struct ioas *ioas, struct placement *placement, const st
 	if (!error)
 		error = insert_all(ioas, placement, backings, count, &undone);
 	space_unlock_tidy(&ioas->space);
-	if (undone)
-		space_release(&ioas->space, undone, NULL);
+	if (undone.taken)
+		space_release(&ioas->space, &undone);
 	return error;
 }
 

@@ -58,14 +58,26 @@ struct region *ram_region(struct uiommu_context *context, uint32_t id);
 int ioas_reserve(struct ioas *ioas, const void *owner, const struct uiommu_range *ranges, uint32_t count);
 void ioas_unreserve(struct ioas *ioas, const void *owner);
 
+void space_init(struct space *space, struct process *process);
+/* Nothing is in it, and nobody. */
+void space_fini(struct space *space);
+
 /* Unlock after insertions: gives back what the map has retired, when there is much of it. May wait for a grace period. */
 void space_unlock_tidy(struct space *space);
 
-/* Under the lock: take out @first, which has no pins, and those after it up to @last; linked by next. */
-struct area *space_take(struct space *space, struct area *first, uint64_t last);
+/* What has been taken out, until nobody uses it any more. */
+struct release {
+	struct cds_list_head link; /* in space->releases */
+	uint64_t start, last; /* the areas lie in there */
+	struct area *taken; /* linked by next */
+	struct areas_node *retired;
+};
 
-/* Areas that were taken out under the lock and nodes that the map retired: wait until nobody uses them, free them. */
-void space_release(struct space *space, struct area *taken, struct areas_node *retired);
+/* Under the lock: take out @first, which has no pins, and those after it up to @last. */
+void space_take(struct space *space, struct area *first, uint64_t last, struct release *release);
+
+/* Without the lock: wait until nobody uses what was taken out or was retired by the map, free it. */
+void space_release(struct space *space, struct release *release);
 
 /*
  * Take every area out of a space and wait until nothing uses them; the registrations of an SVA bind end the same way. Pins are not

@@ -17,6 +17,20 @@
 /* Pins that come back as often as this while they are asked to go are taken for pins that stay. */
 enum { TRIES = 8, RETIRED_MAX = 64 };
 
+void space_init(struct space *space, struct process *process)
+{
+	pthread_mutex_init(&space->lock, NULL);
+	areas_init(&space->areas);
+	CDS_INIT_LIST_HEAD(&space->releases);
+	space->process = process;
+}
+
+void space_fini(struct space *space)
+{
+	areas_fini(&space->areas);
+	pthread_mutex_destroy(&space->lock);
+}
+
 /* The area after @area that begins at @last or before, or NULL. */
 static struct area *area_after(struct space *space, const struct area *area, uint64_t last)
 {
@@ -86,35 +100,44 @@ static int claim_range(struct space *space, uint64_t start, uint64_t last, struc
 	return -EDEADLOCK;
 }
 
-struct area *space_take(struct space *space, struct area *area, uint64_t last)
-{
-	struct area *taken = NULL, *next;
-
-	for (; area; area = next) {
-		areas_remove(&space->areas, area);
-		next = area_after(space, area, last);
-		area->next = taken;
-		taken = area;
-	}
-	return taken;
-}
-
-void space_release(struct space *space, struct area *taken, struct areas_node *retired)
+void space_take(struct space *space, struct area *area, uint64_t last, struct release *release)
 {
 	struct area *next;
 
+	*release = (struct release){.start = area->start};
+	for (; area; area = next) {
+		areas_remove(&space->areas, area);
+		next = area_after(space, area, last);
+		release->last = area->last;
+		area->next = release->taken;
+		release->taken = area;
+	}
+	release->retired = areas_retired(&space->areas);
+	cds_list_add(&release->link, &space->releases);
+}
+
+static void free_taken(struct space *space, struct area *taken)
+{
+	struct area *next;
+
+	for (; taken; taken = next) {
+		next = taken->next;
+		areas_free(&space->areas, taken);
+	}
+}
+
+void space_release(struct space *space, struct release *release)
+{
 	rcu_wait();
-	for (struct area *area = taken; area; area = area->next) {
+	for (struct area *area = release->taken; area; area = area->next) {
 		if (!area->resident)
 			drain_wait(&area->drain);
 		region_put(area->region);
 	}
 	pthread_mutex_lock(&space->lock);
-	for (; taken; taken = next) {
-		next = taken->next;
-		areas_free(&space->areas, taken);
-	}
-	areas_reclaim(&space->areas, retired);
+	cds_list_del(&release->link);
+	free_taken(space, release->taken);
+	areas_reclaim(&space->areas, release->retired);
 	pthread_mutex_unlock(&space->lock);
 }
 
@@ -130,19 +153,18 @@ static uint64_t sum_of(const struct area *taken)
 /* Leaves the lock. */
 static int unmap_locked(struct space *space, uint64_t start, uint64_t last, uint64_t *unmapped)
 {
-	struct areas_node *retired;
-	struct area *first, *taken;
+	struct release release;
+	struct area *first;
 	int error = claim_range(space, start, last, &first);
 
 	if (error) {
 		pthread_mutex_unlock(&space->lock);
 		return error;
 	}
-	taken = space_take(space, first, last);
-	retired = areas_retired(&space->areas);
+	space_take(space, first, last, &release);
 	pthread_mutex_unlock(&space->lock);
-	*unmapped = sum_of(taken);
-	space_release(space, taken, retired);
+	*unmapped = sum_of(release.taken);
+	space_release(space, &release);
 	return 0;
 }
 
@@ -178,18 +200,18 @@ static void forget_pins(struct area *area)
 
 void space_clear(struct space *space)
 {
-	struct areas_node *retired;
-	struct area *first, *taken;
+	struct release release;
+	struct area *first;
 
 	pthread_mutex_lock(&space->lock);
 	first = area_from(space, 0, UINT64_MAX);
 	for (struct area *area = first; area; area = area_after(space, area, UINT64_MAX))
 		forget_pins(area);
-	taken = space_take(space, first, UINT64_MAX);
-	retired = areas_retired(&space->areas);
+	if (first)
+		space_take(space, first, UINT64_MAX, &release);
 	pthread_mutex_unlock(&space->lock);
-	if (taken)
-		space_release(space, taken, retired);
+	if (first)
+		space_release(space, &release);
 }
 
 void space_unlock_tidy(struct space *space)
@@ -197,6 +219,10 @@ void space_unlock_tidy(struct space *space)
 	struct areas_node *retired = space->areas.retired_count < RETIRED_MAX ? NULL : areas_retired(&space->areas);
 
 	pthread_mutex_unlock(&space->lock);
-	if (retired)
-		space_release(space, NULL, retired);
+	if (!retired)
+		return;
+	rcu_wait();
+	pthread_mutex_lock(&space->lock);
+	areas_reclaim(&space->areas, retired);
+	pthread_mutex_unlock(&space->lock);
 }
