@@ -88,29 +88,46 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 	return 0;
 }
 
+/* What @stage2 makes of @first, which is the result of what stands before it. */
+static inline __attribute__((always_inline)) void compose(const struct pgtable *stage2, const struct pgtable_result *first,
+							  unsigned int flags, struct pgtable_result *out)
+{
+	stage2->walk(stage2, first->oa, flags, out);
+	out->fetches = (uint8_t)min_u64((uint64_t)out->fetches + first->fetches, UINT8_MAX);
+	if (unlikely(out->reason)) {
+		out->ipa = first->oa; /* and table is true if it was a table of stage 2 that could not be read */
+		return;
+	}
+	out->access &= first->access;
+	out->clean |= first->clean;
+	out->page_lg2 = (uint8_t)min_u64(out->page_lg2, first->page_lg2);
+	out->attributes = first->attributes;
+}
+
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	const struct pgtable *stage2 = pgtable->memory.stage2;
 	struct pgtable_result first;
-	uint64_t ipa;
 
 	if (!stage2) {
 		pgtable->walk(pgtable, address, flags, out);
 		return;
 	}
-	ipa = pgtable->walk(pgtable, address, flags, &first);
-	if (unlikely(first.reason)) {
+	pgtable->walk(pgtable, address, flags, &first);
+	if (unlikely(first.reason))
 		*out = first;
-		return;
-	}
-	stage2->walk(stage2, ipa, flags, out);
-	out->fetches = (uint8_t)min_u64((uint64_t)out->fetches + first.fetches, UINT8_MAX);
-	if (unlikely(out->reason)) {
-		out->ipa = ipa; /* and table is true if it was a table of stage 2 that could not be read */
-		return;
-	}
-	out->access &= first.access;
-	out->clean |= first.clean;
-	out->page_lg2 = (uint8_t)min_u64(out->page_lg2, first.page_lg2);
-	out->attributes = first.attributes;
+	else
+		compose(stage2, &first, flags, out);
+}
+
+uint64_t pgtable_walk_through(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	struct pgtable_result own;
+
+	pgtable->walkers->any[PGTABLE_NESTED](pgtable, address, flags, &own);
+	if (unlikely(own.reason))
+		*out = own;
+	else
+		compose(pgtable->memory.stage2, &own, flags, out);
+	return out->reason ? 0 : out->oa;
 }

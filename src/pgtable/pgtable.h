@@ -157,6 +157,12 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
  */
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
 
+/*
+ * The walk of a pgtable that has a stage 2 and is itself the stage 2 of another one: for that one, all the way (to be set after
+ * pgtable_init()).
+ */
+pgtable_walk_fn pgtable_walk_through;
+
 extern const struct pgtable_format pgtable_vtd_first; /* vtd_first.c */
 extern const struct pgtable_format pgtable_vtd_second; /* vtd_second.c */
 extern const struct pgtable_format pgtable_arm_s1; /* arm_s1.c */

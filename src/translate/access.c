@@ -190,6 +190,7 @@ static inline __attribute__((always_inline)) size_t transfer_hit(struct uiommu_d
 {
 	const struct thread_state *self = thread_self();
 	struct attachment *attachment;
+	const struct stages *stages;
 	const struct area *area;
 	struct iotlb_hit hit;
 	size_t done = 0;
@@ -201,8 +202,9 @@ static inline __attribute__((always_inline)) size_t transfer_hit(struct uiommu_d
 	attachment = attach_table_find(&device->table, pasid);
 	if (unlikely(!attachment || !(attachment->access & access) || __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		goto out;
-	if (attachment->stages) {
-		if (unlikely(!stages_hit(attachment->stages, address, access | PGTABLE_USER, &hit) || length > hit.length))
+	stages = stages_of(attachment);
+	if (stages) {
+		if (unlikely(!stages_hit(stages, address, access | PGTABLE_USER, &hit) || length > hit.length))
 			goto out;
 		address = hit.oa;
 	}
@@ -407,7 +409,7 @@ static inline bool hit_find(const struct uiommu_device *device, const struct uio
 		hit->area = NULL;
 		hit->pasid = op->pasid;
 		hit->attachment = attach_table_find(&device->table, op->pasid);
-		if (!hit->attachment || !(hit->attachment->access & access) || hit->attachment->stages ||
+		if (!hit->attachment || !(hit->attachment->access & access) || stages_of(hit->attachment) ||
 		    __atomic_load_n(&hit->attachment->draining, __ATOMIC_RELAXED))
 			return false;
 	}

@@ -19,13 +19,13 @@ static unsigned int find_in_process(const struct space *space, uint64_t address,
 }
 
 /* Through the guest's page tables, to what is mapped there. */
-static unsigned int find_in_stages(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access,
-				   struct piece *piece)
+static unsigned int find_in_stages(struct attachment *attachment, struct stages *stages, uint64_t address, uint64_t length,
+				   unsigned int access, struct piece *piece)
 {
 	struct stages_result found;
 	struct area *area;
 
-	stages_find(attachment->stages, address, access | PGTABLE_USER, &found);
+	stages_find(stages, address, access | PGTABLE_USER, &found);
 	count_walk(attachment, found.fetches);
 	if (unlikely(found.reason)) {
 		piece->stage = found.stage;
@@ -46,19 +46,12 @@ static unsigned int find_in_stages(struct attachment *attachment, uint64_t addre
 	return UIOMMU_FAULT_NONE;
 }
 
-unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access, struct piece *piece)
+/* In its areas, and around them. */
+static inline unsigned int find_in_space(const struct space *space, uint64_t address, uint64_t length, unsigned int access,
+					 struct piece *piece)
 {
-	struct space *space = attachment->space;
 	struct area *area;
 
-	piece->stage = piece->level = 0;
-	piece->table = false;
-	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
-		return UIOMMU_FAULT_DRAINING;
-	if (unlikely((attachment->access & access) != access))
-		return UIOMMU_FAULT_ATTACHMENT;
-	if (attachment->stages)
-		return find_in_stages(attachment, address, length, access, piece);
 	area = space->process ? areas_first(&space->areas, address) : areas_find(&space->areas, address);
 	if (!area || area->start > address)
 		return find_in_process(space, address, length, access, area, piece);
@@ -69,6 +62,37 @@ unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t 
 	piece->host = area->host + (address - area->start);
 	piece->length = min_u64(length - 1, area->last - address) + 1;
 	return UIOMMU_FAULT_NONE;
+}
+
+static inline unsigned int refused(const struct attachment *attachment, unsigned int access, struct piece *piece)
+{
+	piece->stage = piece->level = 0;
+	piece->table = false;
+	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
+		return UIOMMU_FAULT_DRAINING;
+	return likely((attachment->access & access) == access) ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ATTACHMENT;
+}
+
+static inline unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access,
+				    struct piece *piece)
+{
+	unsigned int reason = refused(attachment, access, piece);
+	struct stages *stages;
+
+	if (unlikely(reason))
+		return reason;
+	stages = stages_of(attachment);
+	if (stages)
+		return find_in_stages(attachment, stages, address, length, access, piece);
+	return find_in_space(attachment->space, address, length, access, piece);
+}
+
+unsigned int piece_straight(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access,
+			    struct piece *piece)
+{
+	unsigned int reason = refused(attachment, access, piece);
+
+	return reason ? reason : find_in_space(attachment->space, address, length, access, piece);
 }
 
 unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,

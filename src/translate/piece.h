@@ -49,10 +49,19 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 			struct piece *piece);
 
 /*
- * The same for an attachment that the caller has found: inside that read section, or while he holds the attachment and the lock of
- * its space.
+ * The same for an attachment whose addresses lead to themselves, whatever its stages might want to know: inside a read section, or
+ * while the caller holds the attachment and the lock of its space.
  */
-unsigned int piece_of(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access, struct piece *piece);
+unsigned int piece_straight(struct attachment *attachment, uint64_t address, uint64_t length, unsigned int access,
+			    struct piece *piece);
+
+/* In a read section: what translates before the space is looked at, or NULL if addresses go through as they are. */
+static inline __attribute__((always_inline)) struct stages *stages_of(const struct attachment *attachment)
+{
+	struct stages *stages = attachment->stages;
+
+	return stages && rcu_read(stages->walked) ? stages : NULL;
+}
 
 /* Before anything that may sleep, in the read section: what is entered stays as it is after the section. */
 static inline void piece_enter(struct thread_state *self, struct piece *piece)

@@ -48,11 +48,12 @@ static unsigned int collect(struct attachment *attachment, struct uiommu_dma_pin
 
 	*count = 0;
 	*address = request->address;
-	if (attachment->stages)
-		return UIOMMU_FAULT_NOT_DIRECT; /* a guest's invalidation cannot wait for whoever holds a pin */
+	/* A guest's invalidation cannot wait for whoever holds a pin; nor does anybody know when he writes. */
+	if (attachment->stages && (!attachment->stages->straight || request->access & UIOMMU_WRITE))
+		return UIOMMU_FAULT_NOT_DIRECT;
 	for (*address = request->address; left; (*count)++) {
 		struct piece piece;
-		unsigned int reason = piece_of(attachment, *address, left, request->access, &piece);
+		unsigned int reason = piece_straight(attachment, *address, left, request->access, &piece);
 
 		if (!reason && !piece.host)
 			reason = UIOMMU_FAULT_NOT_DIRECT;

@@ -5,12 +5,14 @@
 
 int stages_init(struct stages *stages, const struct stages_config *config, const struct areas *areas, struct iotlb *iotlb)
 {
-	struct pgtable_memory memory = {.areas = areas};
+	struct pgtable_memory memory = {.areas = areas, .stage2 = config->behind};
 	int error = 0;
 
-	*stages = (struct stages){.iotlb = iotlb};
+	*stages = (struct stages){.iotlb = iotlb, .walked = config->behind};
 	if (config->second) {
 		error = pgtable_init(&stages->second, config->second_format, config->second, &memory);
+		if (config->first && config->behind)
+			stages->second.walk = pgtable_walk_through;
 		stages->walked = memory.stage2 = &stages->second;
 	}
 	if (config->first && !error) {
@@ -33,14 +35,15 @@ void stages_fini(struct stages *stages)
 void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
 {
 	struct iotlb_fill fill = iotlb_begin(stages->iotlb, &stages->cached);
+	const struct pgtable *pgtable = rcu_read(stages->walked);
 	struct pgtable_result walked;
 
-	if (!stages->walked) {
+	if (!pgtable) {
 		*result = (struct stages_result){.address = address, .access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC};
 		result->length = UINT64_MAX - address + (address != 0);
 		return;
 	}
-	pgtable_translate(stages->walked, address, flags, &walked);
+	pgtable_translate(pgtable, address, flags, &walked);
 	if (walked.reason) {
 		*result = (struct stages_result){.fetches = walked.fetches,
 						 .reason = walked.reason,

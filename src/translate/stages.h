@@ -20,12 +20,13 @@
 struct stages {
 	struct iotlb_owner cached;
 	struct iotlb *iotlb;
-	const struct pgtable *walked; /* @first, or @second if that is all, or NULL: addresses go through as they are */
+	const struct pgtable *walked; /* RCU: @first, @second or what is behind, or NULL: addresses go through as they are */
 	struct drainable flight[2];
 	unsigned int current; /* atomic: the one that is entered */
 	pthread_mutex_t drain_lock; /* of whoever waits for @flight; nobody else takes it */
 	struct pgtable first;
 	struct pgtable second;
+	bool straight; /* a paging HWPT's own: there is nothing but a tracker, and that not always */
 };
 
 /* What one look found: where an access goes on, or why not. */
@@ -46,6 +47,7 @@ struct stages_config {
 	const struct pgtable_config *first;
 	const struct pgtable_format *second_format;
 	const struct pgtable_config *second;
+	const struct pgtable *behind; /* a tracker (tracker.h), walked last for accesses and tables, which has to stay; or NULL */
 };
 
 /* -EINVAL, -EOPNOTSUPP: the formats'. @areas: guest RAM, which has to stay. */

@@ -71,14 +71,16 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 						   struct uiommu_translation *out)
 {
 	struct stages_result found;
+	struct stages *stages;
 	unsigned int reason;
 
 	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		return UIOMMU_FAULT_DRAINING;
 	if (unlikely(access & ~(unsigned int)attachment->access))
 		return UIOMMU_FAULT_ATTACHMENT;
-	if (attachment->stages) {
-		stages_find(attachment->stages, address, access | PGTABLE_USER, &found);
+	stages = stages_of(attachment);
+	if (stages) {
+		stages_find(stages, address, access | PGTABLE_USER, &found);
 		count_walk(attachment, found.fetches);
 		reason = found.reason;
 	} else {
