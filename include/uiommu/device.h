@@ -75,11 +75,14 @@ enum uiommu_hwpt_type {
 /**
  * enum uiommu_hwpt_flags - flags of an HWPT (IOMMU_HWPT_*).
  * @UIOMMU_HWPT_NEST_PARENT: may be the stage 2 of nested ones
+ * @UIOMMU_HWPT_DIRTY_TRACKING: which pages are written to can be tracked (dirty.h). Its IOAS maps whole pages of 4 KiB below 2^52
+ * only, as long as there is such an HWPT; devices cannot pin memory for writing through it (uiommu_dma_pin())
  * @UIOMMU_HWPT_FAULT: recoverable faults go to @fault_queue_id
  * @UIOMMU_HWPT_PASID: may be attached to PASIDs
  */
 enum uiommu_hwpt_flags {
 	UIOMMU_HWPT_NEST_PARENT = 1,
+	UIOMMU_HWPT_DIRTY_TRACKING = 2,
 	UIOMMU_HWPT_FAULT = 4,
 	UIOMMU_HWPT_PASID = 8,
 };
@@ -94,8 +97,8 @@ enum uiommu_hwpt_flags {
  * @type: PAGING
  * @parent_id: PAGING: the IOAS
  * @fault_queue_id: with FAULT: the queue
- * @iotlb_entries: with NEST_PARENT: how many translations are cached of all that are nested on it, at least; 0: 16384,
- *                 %UIOMMU_IOTLB_NONE: none
+ * @iotlb_entries: with NEST_PARENT or DIRTY_TRACKING: how many translations are cached of it and of all that are nested on it, at
+ *                 least; 0: 16384, %UIOMMU_IOTLB_NONE: none
  */
 struct uiommu_hwpt_alloc {
 	uint32_t size;
@@ -113,8 +116,8 @@ struct uiommu_hwpt_alloc {
  * @out_id: its id
  *
  * Return: 0, -EINVAL (size, parent of the wrong type), -E2BIG, -EOPNOTSUPP (flag or type, FAULT with NEST_PARENT, iotlb_entries
- * without it or above 2^24), -ENOENT (no such
- * parent or queue), -ENOMEM.
+ * without what has them or above 2^24), -ENOENT (no such parent or queue), -EADDRINUSE (DIRTY_TRACKING: something is mapped that is
+ * not whole pages, or is mapped or allowed beyond 2^52), -ENOMEM.
  */
 UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id);
 

@@ -8,6 +8,7 @@
 #include <uiommu/client.h>
 #include <uiommu/context.h>
 #include <uiommu/device.h>
+#include <uiommu/dirty.h>
 #include <uiommu/dma.h>
 #include <uiommu/fault.h>
 #include <uiommu/ioas.h>

@@ -32,7 +32,7 @@ static struct attach *attach_alloc(struct device *device, uint32_t pasid, struct
 	attach->device = device;
 	attach->hwpt = hwpt;
 	attach->data.space = hwpt->space;
-	attach->data.stages = hwpt->parent && !hwpt->tables ? &hwpt->stages : NULL;
+	attach->data.stages = hwpt_stages(hwpt);
 	attach->data.sink = hwpt->queue ? &hwpt->queue->sink : NULL;
 	attach->data.device_id = device->object.id;
 	attach->data.pasid = pasid;

@@ -7,6 +7,8 @@
 #include "memory/process.h"
 #include "util/util.h"
 
+enum { HAS_IOTLB = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_DIRTY_TRACKING };
+
 static struct hwpt *hwpt_make(struct uiommu_context *context, enum uiommu_object_type type, struct fault_queue *queue,
 			      uint32_t flags)
 {
@@ -69,7 +71,7 @@ void hwpt_memory_put(struct hwpt *hwpt)
 
 	for (; hwpt && !__atomic_sub_fetch(&hwpt->references, 1, __ATOMIC_ACQ_REL); hwpt = parent) {
 		parent = hwpt->parent;
-		if (hwpt->flags & UIOMMU_HWPT_NEST_PARENT)
+		if (hwpt->flags & HAS_IOTLB)
 			iotlb_fini(&hwpt->iotlb);
 		free(hwpt);
 	}
@@ -84,6 +86,8 @@ void hwpt_end(struct object *object)
 		nested_end(hwpt);
 		object_unuse(&hwpt->parent->object);
 	} else if (hwpt->ioas) {
+		if (hwpt->flags & UIOMMU_HWPT_DIRTY_TRACKING)
+			dirty_end(hwpt);
 		object_clear_at(object, &hwpt->ioas->automatic);
 		object_unuse(&hwpt->ioas->object);
 	} else {
@@ -104,11 +108,11 @@ void hwpt_abort(struct hwpt *hwpt)
 
 static int check_alloc(const struct uiommu_hwpt_alloc *alloc)
 {
-	const uint32_t known = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID;
+	const uint32_t known = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_DIRTY_TRACKING | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID;
 
 	if (alloc->type != UIOMMU_HWPT_PAGING || alloc->flags & ~known)
 		return -EOPNOTSUPP;
-	if (alloc->iotlb_entries && !(alloc->flags & UIOMMU_HWPT_NEST_PARENT))
+	if (alloc->iotlb_entries && !(alloc->flags & HAS_IOTLB))
 		return -EOPNOTSUPP;
 	if (alloc->iotlb_entries > IOTLB_ENTRIES_MAX && alloc->iotlb_entries != UIOMMU_IOTLB_NONE)
 		return -EOPNOTSUPP;
@@ -131,6 +135,36 @@ int hwpt_queue_get(struct uiommu_context *context, uint32_t flags, uint32_t queu
 	return 0;
 }
 
+struct stages *hwpt_stages(struct hwpt *hwpt)
+{
+	bool own = hwpt->parent ? !hwpt->tables : hwpt->flags & UIOMMU_HWPT_DIRTY_TRACKING;
+
+	return own ? &hwpt->stages : NULL;
+}
+
+/* After a failure @hwpt is as if it had no such flags. */
+static int iotlb_begins(struct hwpt *hwpt, uint32_t iotlb_entries)
+{
+	uint32_t entries = iotlb_entries ? iotlb_entries : IOTLB_ENTRIES_DEFAULT, flags = hwpt->flags;
+	int error;
+
+	hwpt->flags &= ~(uint32_t)HAS_IOTLB;
+	error = iotlb_init(&hwpt->iotlb, entries == UIOMMU_IOTLB_NONE ? 0 : entries);
+	if (error)
+		return error;
+	error = flags & UIOMMU_HWPT_DIRTY_TRACKING ? dirty_begin(hwpt) : 0;
+	if (error) {
+		iotlb_fini(&hwpt->iotlb);
+		return error;
+	}
+	hwpt->flags = flags;
+	pthread_mutex_init(&hwpt->children_lock, NULL);
+	CDS_INIT_LIST_HEAD(&hwpt->children);
+	if (flags & UIOMMU_HWPT_DIRTY_TRACKING)
+		dirty_init(hwpt);
+	return 0;
+}
+
 /* Inside a call of the parent. */
 static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id)
 {
@@ -148,9 +182,8 @@ static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc
 		object_put(&queue->object);
 	if (!hwpt)
 		return -ENOMEM;
-	error = alloc->flags & UIOMMU_HWPT_NEST_PARENT ? nest_parent_begin(hwpt, alloc->iotlb_entries) : 0;
+	error = alloc->flags & HAS_IOTLB ? iotlb_begins(hwpt, alloc->iotlb_entries) : 0;
 	if (error) {
-		hwpt->flags &= ~(uint32_t)UIOMMU_HWPT_NEST_PARENT;
 		hwpt_abort(hwpt);
 		return error;
 	}

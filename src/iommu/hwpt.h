@@ -8,6 +8,7 @@
 
 #include <uiommu/nested.h>
 
+#include "iommu/dirty.h"
 #include "iommu/fault_queue.h"
 #include "iommu/ioas.h"
 #include "iommu/object.h"
@@ -23,11 +24,12 @@ struct hwpt {
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
 	struct hwpt *parent; /* nested: used */
-	struct stages stages; /* nested, one page table */
+	struct stages stages; /* nested, one page table; with DIRTY_TRACKING: itself */
 	struct guest_tables *tables; /* nested, a guest's tables (tables.h); otherwise NULL */
 	struct cds_list_head sibling; /* nested: in parent->children */
+	struct dirty dirty; /* with DIRTY_TRACKING */
+	struct iotlb iotlb; /* a nest parent's, or with DIRTY_TRACKING */
 	/* A nest parent's: */
-	struct iotlb iotlb;
 	pthread_mutex_t children_lock; /* of the list; before the context lock */
 	struct cds_list_head children; /* struct hwpt, in the order of their making */
 };
@@ -56,8 +58,22 @@ void hwpt_abort(struct hwpt *hwpt);
 
 enum { IOTLB_ENTRIES_DEFAULT = 16384, IOTLB_ENTRIES_MAX = 1 << 24 };
 
-/* A parent's and a nested one's own part (nested.c). nested_begin(): after what it is has been set. */
-int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries);
+/* What stands in front of its space, or NULL. */
+struct stages *hwpt_stages(struct hwpt *hwpt);
+
+/* What stands behind all stages of what is nested on @parent, or NULL. */
+static inline const struct pgtable *hwpt_behind(const struct hwpt *parent)
+{
+	return parent->flags & UIOMMU_HWPT_DIRTY_TRACKING ? &parent->dirty.tracker.pgtable : NULL;
+}
+
+/*
+ * Forget what is cached of it and of all that are nested on it, and wait until nobody uses it any more. Of one with an IOTLB. Not
+ * inside an access.
+ */
+void hwpt_forget_all(struct hwpt *hwpt);
+
+/* A nested one's own part (nested.c). nested_begin(): after what it is has been set. */
 void nested_begin(struct hwpt *hwpt);
 void nested_end(struct hwpt *hwpt);
 

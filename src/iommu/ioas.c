@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "iommu/dirty.h"
 #include "memory/region.h"
 #include "translate/inflight.h"
 
@@ -58,6 +59,32 @@ void ioas_end(struct object *object)
 	free(ioas);
 }
 
+static bool is_page(uint64_t start, uint64_t length)
+{
+	return !((start | length) % PAGES_SIZE);
+}
+
+int ioas_need_pages(struct ioas *ioas)
+{
+	const struct area *area;
+	bool whole = true;
+
+	pthread_mutex_lock(&ioas->space.lock);
+	for (area = areas_first(&ioas->space.areas, 0); area && whole;
+	     area = area->last < UINT64_MAX ? areas_first(&ioas->space.areas, area->last + 1) : NULL)
+		whole = is_page(area->start, area->last - area->start + 1);
+	ioas->page_tables += whole;
+	pthread_mutex_unlock(&ioas->space.lock);
+	return whole ? 0 : -EADDRINUSE;
+}
+
+void ioas_need_no_pages(struct ioas *ioas)
+{
+	pthread_mutex_lock(&ioas->space.lock);
+	ioas->page_tables--;
+	pthread_mutex_unlock(&ioas->space.lock);
+}
+
 static uint8_t access_of(uint32_t flags)
 {
 	return (uint8_t)((flags & UIOMMU_MAP_READ ? UIOMMU_READ : 0) | (flags & UIOMMU_MAP_WRITE ? UIOMMU_WRITE : 0));
@@ -89,12 +116,26 @@ static int insert_one(struct ioas *ioas, const struct backing *backing, uint8_t 
 	area->limit = backing->limit;
 	area->resident = backing->resident;
 	area->region = backing->region;
-	error = areas_insert(&ioas->space.areas, area);
+	error = dirty_map(&ioas->space, area);
+	if (!error) {
+		error = areas_insert(&ioas->space.areas, area);
+		if (error)
+			dirty_unmap(&ioas->space, area);
+	}
 	if (error)
 		areas_free(&ioas->space.areas, area);
 	else
 		region_get(area->region);
 	return error;
+}
+
+static bool are_pages(uint64_t iova, const struct backing *backings, size_t count)
+{
+	bool whole = true;
+
+	for (size_t i = 0; i < count; i++)
+		whole &= is_page(iova, backings[i].length);
+	return whole;
 }
 
 /* One area behind the other, all or none: -EEXIST, -ENOMEM. Readers may have seen those that are *@undone, if there are. */
@@ -122,6 +163,8 @@ static int map_backings(struct ioas *ioas, struct placement *placement, const st
 
 	pthread_mutex_lock(&ioas->space.lock);
 	error = place(ioas, placement);
+	if (!error && ioas->page_tables && !are_pages(placement->iova, backings, count))
+		error = -EINVAL;
 	if (!error)
 		error = insert_all(ioas, placement, backings, count, &undone);
 	space_unlock_tidy(&ioas->space);

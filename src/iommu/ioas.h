@@ -26,6 +26,7 @@ struct ioas {
 	struct cds_list_head reserved; /* ranges by owner, under space.lock */
 	struct uiommu_range *allowed; /* sorted, under space.lock */
 	uint32_t allowed_count;
+	uint32_t page_tables; /* HWPTs that map whole pages only, under space.lock */
 	uint32_t fit_count; /* searches remembered so far, under space.lock */
 	struct ioas_fit fits[IOAS_FITS];
 	uint64_t freed_low; /* atomic: the lowest address unmapped since @fits were looked at */
@@ -57,6 +58,10 @@ struct region *ram_region(struct uiommu_context *context, uint32_t id);
  */
 int ioas_reserve(struct ioas *ioas, const void *owner, const struct uiommu_range *ranges, uint32_t count);
 void ioas_unreserve(struct ioas *ioas, const void *owner);
+
+/* From now on areas are whole pages of 4 KiB, until ioas_need_no_pages(). -EADDRINUSE: there is one that is not. */
+int ioas_need_pages(struct ioas *ioas);
+void ioas_need_no_pages(struct ioas *ioas);
 
 void space_init(struct space *space, struct process *process);
 /* Nothing is in it, and nobody. */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "iommu/ioas.h"
+#include "pgtable/pages.h"
 
 /* Alignment beyond a huge page gains nothing. */
 #define ALIGN_MAX (UINT64_C(2) << 20)
@@ -356,9 +357,9 @@ int uiommu_ioas_iova_ranges(struct uiommu_context *context, uint32_t ioas_id, st
 		if (hole.last == UINT64_MAX)
 			break;
 	}
-	pthread_mutex_unlock(&ioas->space.lock);
 	if (alignment)
-		*alignment = 1; /* an interval map needs none */
+		*alignment = ioas->page_tables ? PAGES_SIZE : 1; /* an interval map needs none */
+	pthread_mutex_unlock(&ioas->space.lock);
 	object_put(object);
 	return *count > room ? -EMSGSIZE : 0;
 }

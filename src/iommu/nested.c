@@ -8,15 +8,6 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
-int nest_parent_begin(struct hwpt *hwpt, uint32_t iotlb_entries)
-{
-	uint32_t entries = iotlb_entries ? iotlb_entries : IOTLB_ENTRIES_DEFAULT;
-
-	pthread_mutex_init(&hwpt->children_lock, NULL);
-	CDS_INIT_LIST_HEAD(&hwpt->children);
-	return iotlb_init(&hwpt->iotlb, entries == UIOMMU_IOTLB_NONE ? 0 : entries);
-}
-
 void nested_begin(struct hwpt *hwpt)
 {
 	struct hwpt *parent = hwpt->parent;
@@ -76,7 +67,7 @@ int nested_page_table(const struct uiommu_page_table *table, unsigned int stage,
 static int alloc_nested(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_nested *nested, uint32_t *out_id)
 {
 	struct pgtable_config first, second;
-	struct stages_config config = {.first = NULL};
+	struct stages_config config = {.behind = hwpt_behind(parent)};
 	struct hwpt *hwpt;
 	int error = 0;
 
@@ -173,21 +164,24 @@ static struct hwpt *child_after(struct hwpt *parent, const struct hwpt *last)
 }
 
 /* All of them at once, and only if somebody holds something, one after the other. */
-static void invalidate_children(struct hwpt *parent)
+void hwpt_forget_all(struct hwpt *hwpt)
 {
 	const struct uiommu_invalidation none = {.start = 0};
+	struct stages *own = hwpt_stages(hwpt);
 	struct hwpt *child, *next;
 
-	iotlb_renew_all(&parent->iotlb);
+	iotlb_renew_all(&hwpt->iotlb);
 	rcu_wait();
 	if (inflight_quiet())
 		return;
-	for (child = child_after(parent, NULL); child; child = next) {
+	if (own)
+		invalidate(own, &none, 0);
+	for (child = child_after(hwpt, NULL); child; child = next) {
 		if (child->tables)
 			tables_invalidate(child, &none, 0);
 		else
 			invalidate(&child->stages, &none, 0);
-		next = child_after(parent, child);
+		next = child_after(hwpt, child);
 		object_put(&child->object);
 	}
 }
@@ -214,7 +208,7 @@ static int invalidate_object(struct object *object, const struct uiommu_invalida
 	else if (object->type == UIOMMU_OBJECT_HWPT_NESTED && !flags)
 		invalidate(&hwpt->stages, requests, count);
 	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT && !flags)
-		invalidate_children(hwpt);
+		hwpt_forget_all(hwpt);
 	else
 		return -EINVAL;
 	return 0;

@@ -7,7 +7,8 @@
  * for.
  *
  * Lock order: bind lock -> device lock -> space lock -> context lock; the queues' locks, the PASID space's and inflight_lock are
- * leaves. Nothing waits for accesses, and nothing calls back, with any of them held.
+ * leaves. Nothing waits for accesses, and nothing calls back, with any of them held. An HWPT's dirty lock, then its forget lock,
+ * come before all of them, and are held while waiting for accesses: no access takes them.
  */
 #ifndef IOMMU_OBJECT_H
 #define IOMMU_OBJECT_H

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 
+#include "iommu/dirty.h"
 #include "iommu/ioas.h"
 #include "memory/region.h"
 #include "util/rcu.h"
@@ -21,6 +22,7 @@ void space_init(struct space *space, struct process *process)
 {
 	pthread_mutex_init(&space->lock, NULL);
 	areas_init(&space->areas);
+	CDS_INIT_LIST_HEAD(&space->tracked);
 	CDS_INIT_LIST_HEAD(&space->releases);
 	space->process = process;
 }
@@ -107,6 +109,7 @@ void space_take(struct space *space, struct area *area, uint64_t last, struct re
 	*release = (struct release){.start = area->start};
 	for (; area; area = next) {
 		areas_remove(&space->areas, area);
+		dirty_unmap(space, area);
 		next = area_after(space, area, last);
 		release->last = area->last;
 		area->next = release->taken;
@@ -114,6 +117,7 @@ void space_take(struct space *space, struct area *area, uint64_t last, struct re
 	}
 	release->retired = areas_retired(&space->areas);
 	cds_list_add(&release->link, &space->releases);
+	dirty_forget(space, release);
 }
 
 static void free_taken(struct space *space, struct area *taken)
@@ -138,6 +142,7 @@ void space_release(struct space *space, struct release *release)
 	cds_list_del(&release->link);
 	free_taken(space, release->taken);
 	areas_reclaim(&space->areas, release->retired);
+	dirty_reclaim(space, release);
 	pthread_mutex_unlock(&space->lock);
 }
 

@@ -39,6 +39,7 @@ static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *e
 		.first = entry->mode == TABLES_TRANSLATE && entry->has_stage1 ? &entry->stage1 : NULL,
 		.second_format = entry->stage2_format,
 		.second = entry->mode == TABLES_TRANSLATE && entry->has_stage2 ? &entry->stage2 : NULL,
+		.behind = hwpt_behind(hwpt->parent),
 	};
 	struct stages *stages = calloc(1, sizeof(*stages));
 
@@ -380,7 +381,7 @@ static int alloc_tables(struct hwpt *parent, struct fault_queue *queue, const st
 	if (!tables)
 		return -ENOMEM;
 	tables->tables.format = format_of(given->tables);
-	tables->tables.memory = (struct pgtable_memory){.areas = &parent->space->areas};
+	tables->tables.memory = (struct pgtable_memory){.areas = &parent->space->areas, .stage2 = hwpt_behind(parent)};
 	error = given->structure == UIOMMU_STRUCTURE_DEVICE ? set_device_table(tables, given) : set_pasid_table(tables, given);
 	hwpt = error ? NULL : hwpt_alloc_nested(parent, queue, given->flags);
 	if (!hwpt) {

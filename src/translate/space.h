@@ -25,6 +25,7 @@ struct stages;
 struct space {
 	pthread_mutex_t lock; /* writers: areas, pins, releases */
 	struct areas areas;
+	struct cds_list_head tracked; /* control's: what has tables of the same areas (iommu/dirty.h) */
 	struct cds_list_head releases; /* control's: areas that have been taken out, and somebody may still be inside */
 	struct process *process; /* NULL for an IOAS; never changes */
 };

@@ -57,7 +57,7 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 		.address = walked.oa,
 		.length = (UINT64_C(1) << walked.page_lg2) - (address & low_mask(walked.page_lg2)),
 		.fetches = walked.fetches,
-		.access = walked.access,
+		.access = (uint8_t)(walked.access & ~(unsigned int)(walked.clean ? UIOMMU_WRITE : 0)),
 	};
 }
 

@@ -34,7 +34,7 @@ struct stages_result {
 	uint64_t address; /* in the space */
 	uint64_t length; /* to the end of the page; never 0 */
 	uint8_t fetches; /* entries that were read for it; 0 if it was cached. At most 255 are counted */
-	uint8_t access; /* what the stages permit */
+	uint8_t access; /* what the stages permit; without WRITE as long as a dirty bit is to be set by a walk for it */
 	uint8_t reason; /* enum uiommu_fault_reason */
 	uint8_t stage;
 	uint8_t level;

@@ -28,18 +28,19 @@ static void missed(const struct tracker *tracker, uint64_t address, struct pgtab
 		out->reason = UIOMMU_FAULT_UNMAPPED;
 }
 
-static void walk(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
+static uint64_t walk(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	const struct tracker *tracker = (const struct tracker *)(const void *)pgtable;
 	const struct pgtable *tables = rcu_read(tracker->tables);
 
 	if (!tables) {
 		pass(address, ALL_LG2, out);
-		return;
+		return address;
 	}
 	tables->walk(tables, address, flags, out);
 	if (unlikely(out->reason))
 		missed(tracker, address, out);
+	return out->reason ? 0 : out->oa;
 }
 
 void tracker_init(struct tracker *tracker, bool loose)

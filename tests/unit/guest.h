@@ -29,7 +29,7 @@ struct guest {
 	uint8_t *bytes;
 	int fd;
 	uint64_t next; /* free guest-physical page */
-	bool caches;
+	bool caches, tracked;
 };
 
 static struct guest g;
@@ -69,15 +69,17 @@ static inline void map_ram(uint64_t gpa, uint64_t offset, uint64_t length)
 	assert_int_equal(uiommu_ioas_map(g.context, &map), 0);
 }
 
-static inline void guest_make(uint32_t iotlb_entries)
+/* @flags: more flags of the parent. With DIRTY_TRACKING it is switched on. */
+static inline void guest_make(uint32_t flags, uint32_t iotlb_entries)
 {
 	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "nic", .pasid_bits = 20};
 	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc),
 					  .type = UIOMMU_HWPT_PAGING,
-					  .flags = UIOMMU_HWPT_NEST_PARENT,
+					  .flags = UIOMMU_HWPT_NEST_PARENT | flags,
 					  .iotlb_entries = iotlb_entries};
 
-	g = (struct guest){.next = 1, .caches = iotlb_entries != UIOMMU_IOTLB_NONE};
+	g = (struct guest){
+		.next = 1, .caches = iotlb_entries != UIOMMU_IOTLB_NONE, .tracked = (flags & UIOMMU_HWPT_DIRTY_TRACKING) != 0};
 	g.fd = memfd_create("ram", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(g.fd, RAM_BYTES), 0);
 	g.bytes = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd, 0);
@@ -89,6 +91,8 @@ static inline void guest_make(uint32_t iotlb_entries)
 	map_ram(HIGH_START, LOW_BYTES, RAM_BYTES - LOW_BYTES);
 	alloc.parent_id = g.ioas;
 	assert_int_equal(uiommu_hwpt_alloc(g.context, &alloc, &g.parent), 0);
+	if (flags & UIOMMU_HWPT_DIRTY_TRACKING)
+		assert_int_equal(uiommu_hwpt_set_dirty_tracking(g.context, g.parent, UIOMMU_DIRTY_TRACKING_ENABLE), 0);
 	assert_int_equal(uiommu_fault_queue_alloc(g.context, 16, &g.queue), 0);
 	assert_int_equal(uiommu_device_alloc(g.context, &config, &g.device_id), 0);
 	g.device = uiommu_device_get(g.context, g.device_id);
@@ -97,14 +101,22 @@ static inline void guest_make(uint32_t iotlb_entries)
 static inline int setup(void **state)
 {
 	(void)state;
-	guest_make(0);
+	guest_make(0, 0);
 	return 0;
 }
 
 static inline int setup_uncached(void **state)
 {
 	(void)state;
-	guest_make(UIOMMU_IOTLB_NONE);
+	guest_make(0, UIOMMU_IOTLB_NONE);
+	return 0;
+}
+
+/* What is nested must not see a difference. */
+static inline int setup_tracked(void **state)
+{
+	(void)state;
+	guest_make(UIOMMU_HWPT_DIRTY_TRACKING, 0);
 	return 0;
 }
 
@@ -178,10 +190,10 @@ static inline void check_fault(uint64_t address, unsigned int reason, unsigned i
 	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 0);
 }
 
-#define TWICE(test)                                                                                                                \
-	cmocka_unit_test_setup_teardown(test, setup, teardown),                                                                    \
+#define IN_ALL_WAYS(test)                                                                                                          \
+	cmocka_unit_test_setup_teardown(test, setup, teardown), {#test "_uncached", test, setup_uncached, teardown, NULL},         \
 	{                                                                                                                          \
-#test "_uncached", test, setup_uncached, teardown, NULL                                                            \
+#test "_tracked", test, setup_tracked, teardown, NULL                                                              \
 	}
 
 #endif

@@ -58,7 +58,8 @@ static void walks_are_counted(void **state)
 		assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
 	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
 	assert_int_equal(stats.walks, caches ? 1 : 5);
-	assert_int_equal(stats.entries_read, stats.walks * 4);
+	if (!g.tracked)
+		assert_int_equal(stats.entries_read, stats.walks * 4);
 	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &all, 1), 0);
 	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
 	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
@@ -287,12 +288,12 @@ static void invalidations_against_accesses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TWICE(one_stage),
-		TWICE(walks_are_counted),
-		TWICE(reads_see_what_is_invalidated),
-		TWICE(two_stages),
-		TWICE(memory_of_the_guest_ends),
-		TWICE(invalidations_against_accesses),
+		IN_ALL_WAYS(one_stage),
+		IN_ALL_WAYS(walks_are_counted),
+		IN_ALL_WAYS(reads_see_what_is_invalidated),
+		IN_ALL_WAYS(two_stages),
+		IN_ALL_WAYS(memory_of_the_guest_ends),
+		IN_ALL_WAYS(invalidations_against_accesses),
 		cmocka_unit_test_setup_teardown(bad_calls, setup, teardown),
 	};
 

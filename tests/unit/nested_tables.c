@@ -321,11 +321,11 @@ static void bad_calls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TWICE(a_pasid_table),
-		TWICE(tables_are_invalidated_in_parts),
-		TWICE(whole_and_one_by_one),
-		TWICE(a_device_table),
-		TWICE(entries_against_accesses),
+		IN_ALL_WAYS(a_pasid_table),
+		IN_ALL_WAYS(tables_are_invalidated_in_parts),
+		IN_ALL_WAYS(whole_and_one_by_one),
+		IN_ALL_WAYS(a_device_table),
+		IN_ALL_WAYS(entries_against_accesses),
 		cmocka_unit_test_setup_teardown(bad_calls, setup, teardown),
 	};
 

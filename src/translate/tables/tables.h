@@ -29,7 +29,7 @@ struct tables_config {
 struct tables {
 	const struct tables_format *format;
 	struct tables_config config;
-	struct pgtable_memory memory; /* guest-physical memory: without a stage 2 */
+	struct pgtable_memory memory; /* guest-physical memory; as a stage 2 nothing but a tracker (tracker.h) */
 };
 
 /* Why there is no translation. @reason 0: none. As in struct uiommu_fault. */
