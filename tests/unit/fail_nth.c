@@ -316,6 +316,39 @@ static int call_hwpt_alloc(struct world *w)
 	return uiommu_hwpt_alloc(w->context, &alloc, &w->made);
 }
 
+static int track(struct world *w)
+{
+	return uiommu_hwpt_set_dirty_tracking(w->context, w->made, UIOMMU_DIRTY_TRACKING_ENABLE);
+}
+
+static int call_hwpt_alloc_tracked(struct world *w)
+{
+	struct uiommu_hwpt_alloc alloc = {
+		.size = sizeof(alloc), .flags = UIOMMU_HWPT_DIRTY_TRACKING | UIOMMU_HWPT_NEST_PARENT, .parent_id = w->other};
+
+	return uiommu_hwpt_alloc(w->context, &alloc, &w->made);
+}
+
+/* More than the tables have pages for; nothing touches it. */
+static int call_map_tracked(struct world *w)
+{
+	struct uiommu_ioas_map map = own(w, w->other, UINT64_C(1) << 40);
+
+	map.length = 64 << 20;
+	return uiommu_ioas_map(w->context, &map);
+}
+
+static int call_hwpt_alloc_and_map(struct world *w)
+{
+	return call_hwpt_alloc_tracked(w) || call_map_tracked(w);
+}
+
+/* Two: what one has mapped when the other one cannot is to be undone. */
+static int call_track_both(struct world *w)
+{
+	return call_hwpt_alloc_tracked(w) || track(w) || call_hwpt_alloc_tracked(w) || track(w);
+}
+
 static int call_map_own(struct world *w)
 {
 	struct uiommu_ioas_map map = own(w, w->other, 0x1000);
@@ -598,6 +631,9 @@ static const struct scenario scenarios[] = {
 	{"ram_alloc", call_ram_alloc, NULL, NULL},
 	{"device_alloc", call_device_alloc, NULL, NULL},
 	{"hwpt_alloc", call_hwpt_alloc, NULL, NULL},
+	{"hwpt_alloc tracked", call_hwpt_alloc_tracked, NULL, NULL},
+	{"set_dirty_tracking", track, NULL, call_hwpt_alloc_and_map},
+	{"map tracked", call_map_tracked, NULL, call_track_both},
 	{"map own", call_map_own, NULL, NULL},
 	{"map file", call_map_file, NULL, NULL},
 	{"map RAM", call_map_ram, NULL, NULL},
