@@ -188,19 +188,26 @@ static bool matches(const struct attach *attach, const struct uiommu_invalidatio
 		 (flags & UIOMMU_INVALIDATE_ASID && attach->asid != request->asid));
 }
 
+/* Lists are walked by node: a list's head is at no place where an attach could be. */
+static struct attach *entry_of(struct cds_list_head *node)
+{
+	return container_of(node, struct attach, entry);
+}
+
 /* Every entry that @request is about and that goes with it leaves the list for @gone, and the device's table. */
 static void take_entries(struct guest_tables *tables, const struct uiommu_invalidation *request, struct cds_list_head *gone)
 {
-	struct attach *attach, *next;
+	struct cds_list_head *node, *next;
 	CDS_LIST_HEAD(taken);
 
 	pthread_mutex_lock(&tables->entries_lock);
 	tables->changes++;
-	cds_list_for_each_entry_safe (attach, next, &tables->entries, entry)
-		if (matches(attach, request))
-			cds_list_move(&attach->entry, &taken);
+	cds_list_for_each_safe(node, next, &tables->entries) if (matches(entry_of(node), request)) cds_list_move(node, &taken);
 	pthread_mutex_unlock(&tables->entries_lock);
-	cds_list_for_each_entry (attach, &taken, entry) {
+	cds_list_for_each(node, &taken)
+	{
+		struct attach *attach = entry_of(node);
+
 		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 		pthread_mutex_lock(&attach->device->lock);
 		attach_table_set(&attach->device->data.table, attach->data.pasid, NULL);
@@ -212,35 +219,32 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 /* What they have cached of page tables. */
 static void forget(struct guest_tables *tables, const struct uiommu_invalidation *request)
 {
-	struct attach *attach;
+	struct cds_list_head *node;
 
 	pthread_mutex_lock(&tables->entries_lock);
-	cds_list_for_each_entry (attach, &tables->entries, entry)
-		if (matches(attach, request))
-			stages_forget(attach->stages, request->start, request->last);
+	cds_list_for_each(node, &tables->entries) if (matches(entry_of(node), request))
+		stages_forget(entry_of(node)->stages, request->start, request->last);
 	pthread_mutex_unlock(&tables->entries_lock);
 }
 
 /* Those that stay: whoever comes after the grace period enters the other half. */
 static void turn(struct guest_tables *tables, struct cds_list_head *stay)
 {
-	struct attach *attach;
+	struct cds_list_head *node;
 
 	pthread_mutex_lock(&tables->entries_lock);
 	cds_list_splice(&tables->entries, stay);
 	CDS_INIT_LIST_HEAD(&tables->entries);
 	pthread_mutex_unlock(&tables->entries_lock);
-	cds_list_for_each_entry (attach, stay, entry)
-		attach->turned = stages_turn(attach->stages);
+	cds_list_for_each(node, stay) entry_of(node)->turned = stages_turn(entry_of(node)->stages);
 }
 
 /* After a grace period. */
 static void drain(struct guest_tables *tables, struct cds_list_head *stay)
 {
-	struct attach *attach;
+	struct cds_list_head *node;
 
-	cds_list_for_each_entry (attach, stay, entry)
-		stages_drain(attach->stages, attach->turned);
+	cds_list_for_each(node, stay) stages_drain(entry_of(node)->stages, entry_of(node)->turned);
 	pthread_mutex_lock(&tables->entries_lock);
 	cds_list_splice(stay, &tables->entries);
 	pthread_mutex_unlock(&tables->entries_lock);
@@ -261,7 +265,7 @@ static void wait_for_holders(struct guest_tables *tables)
 void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
 {
 	struct guest_tables *tables = hwpt->tables;
-	struct attach *attach, *next;
+	struct cds_list_head *node, *next;
 	CDS_LIST_HEAD(gone);
 
 	pthread_mutex_lock(&tables->drain_lock);
@@ -273,9 +277,10 @@ void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requ
 	rcu_wait();
 	wait_for_holders(tables);
 	pthread_mutex_unlock(&tables->drain_lock);
-	cds_list_for_each_entry_safe (attach, next, &gone, entry) {
-		drain_wait(&attach->data.drain);
-		attach_free(attach);
+	cds_list_for_each_safe(node, next, &gone)
+	{
+		drain_wait(&entry_of(node)->data.drain);
+		attach_free(entry_of(node));
 	}
 }
 

@@ -114,20 +114,22 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 ARM_WALKERS()
 
 /* Halves may have pages of different sizes. */
-static uint64_t walk_flat(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	return arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_FLAT](pgtable, address, flags, out);
-}
+#define MIXED(kind)                                                                                                                \
+	static uint64_t walk_##kind(const struct pgtable *pgtable, uint64_t address, unsigned int flags,                           \
+				    struct pgtable_result *out)                                                                    \
+	{                                                                                                                          \
+		unsigned int granule_lg2 = pgtable->config.granule_lg2[half_of(address)];                                          \
+                                                                                                                                   \
+		if (granule_lg2 == 12)                                                                                             \
+			return walk_4k_##kind##_any(pgtable, address, flags, out);                                                 \
+		if (granule_lg2 == 14)                                                                                             \
+			return walk_16k_##kind##_any(pgtable, address, flags, out);                                                \
+		return walk_64k_##kind##_any(pgtable, address, flags, out);                                                        \
+	}
 
-static uint64_t walk_guest(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	return arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_GUEST](pgtable, address, flags, out);
-}
-
-static uint64_t walk_nested(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	return arm_walkers(pgtable->config.granule_lg2[half_of(address)])->any[PGTABLE_NESTED](pgtable, address, flags, out);
-}
+MIXED(flat)
+MIXED(guest)
+MIXED(nested)
 
 static const struct pgtable_walkers walk_mixed = {.shape = &shape_4k, .any = {walk_flat, walk_guest, walk_nested}};
 
