@@ -270,7 +270,7 @@ static inline __attribute__((always_inline)) const uint8_t *word_find(const stru
 static inline __attribute__((always_inline)) bool read_word(struct uiommu_device *device, uint32_t pasid, uint64_t address,
 							    void *buffer)
 {
-	const struct thread_state *self = &thread_current;
+	const struct thread_state *self = thread_self();
 	struct attachment *attachment;
 	const uint8_t *host;
 	bool done = false;
@@ -279,7 +279,7 @@ static inline __attribute__((always_inline)) bool read_word(struct uiommu_device
 #ifdef RCU_TSAN
 	return false; /* which is told of copies */
 #endif
-	if (unlikely(!self->registered || address % sizeof(word)))
+	if (unlikely(address % sizeof(word)))
 		return false;
 	rcu_enter();
 	attachment = attach_table_find(&device->table, pasid);

@@ -117,7 +117,7 @@ static inline void count_bytes(const struct thread_state *self, struct attachmen
 /* What a look through stages cost, if it was no hit. */
 static inline void count_walk(struct attachment *attachment, unsigned int fetches)
 {
-	const struct thread_state *self = &thread_current;
+	const struct thread_state *self = thread_self();
 	struct attach_counters *counters = counters_of(self, attachment);
 
 	if (likely(!fetches))
