@@ -37,7 +37,8 @@ static double map_all(struct vtd_tables *tables)
 
 static void open_tables(struct vtd_tables *tables)
 {
-	support_check_errno(vtd_tables_init(tables, 4, VTD_SECOND_AD | VTD_SECOND_2M | VTD_SECOND_1G), "vtd_tables_init");
+	support_check_errno(vtd_tables_init(tables, 4, UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G),
+			    "vtd_tables_init");
 }
 
 static double warm(void *opaque)

@@ -406,7 +406,9 @@ static void guest(const char *name, const struct shape *shape, double limit)
 static const struct shape second4 = {
 	.name = "walk_vtd_ss4",
 	.format = &pgtable_vtd_second,
-	.config = {.levels = 4, .output_lg2 = 48, .flags = VTD_SECOND_AD | VTD_SECOND_SNOOP | VTD_SECOND_2M | VTD_SECOND_1G},
+	.config = {.levels = 4,
+		   .output_lg2 = 48,
+		   .flags = UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_SNOOP | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G},
 	.flags = UIOMMU_READ,
 	.limit = 3.5,
 	.table = second_table,
@@ -416,7 +418,7 @@ static const struct shape second4 = {
 static const struct shape first4 = {
 	.name = "walk_vtd_fs4",
 	.format = &pgtable_vtd_first,
-	.config = {.levels = 4, .output_lg2 = 48, .flags = VTD_FIRST_WPE | VTD_FIRST_NXE | VTD_FIRST_1G},
+	.config = {.levels = 4, .output_lg2 = 48, .flags = UIOMMU_VTD_FIRST_WPE | UIOMMU_VTD_FIRST_NXE | UIOMMU_VTD_FIRST_1G},
 	.flags = UIOMMU_READ | PGTABLE_USER,
 	.limit = 3.5,
 	.table = first_table,
@@ -426,7 +428,7 @@ static const struct shape first4 = {
 static const struct shape lpae_s1 = {
 	.name = "walk_lpae4k_s1",
 	.format = &pgtable_arm_s1,
-	.config = {.input_lg2 = {48}, .granule_lg2 = {12}, .output_lg2 = 48, .flags = ARM_EPD1},
+	.config = {.input_lg2 = {48}, .granule_lg2 = {12}, .output_lg2 = 48, .flags = UIOMMU_ARM_EPD1},
 	.flags = UIOMMU_READ | PGTABLE_USER,
 	.limit = 3.5,
 	.table = arm_table,
@@ -443,7 +445,7 @@ static const struct shape lpae_s2 = {
 static const struct shape sv48 = {
 	.name = "walk_sv48",
 	.format = &pgtable_riscv_first,
-	.config = {.input_lg2 = {48}, .output_lg2 = 56, .flags = RISCV_ADUE},
+	.config = {.input_lg2 = {48}, .output_lg2 = 56, .flags = UIOMMU_RISCV_ADUE},
 	.flags = UIOMMU_READ | PGTABLE_USER,
 	.limit = 3.8,
 	.table = sv_table,
@@ -454,7 +456,7 @@ static const struct shape sv48 = {
 
 static const struct shape sv48x4 = {
 	.format = &pgtable_riscv_second,
-	.config = {.input_lg2 = {50}, .output_lg2 = 56, .flags = RISCV_ADUE},
+	.config = {.input_lg2 = {50}, .output_lg2 = 56, .flags = UIOMMU_RISCV_ADUE},
 	.table = sv_table,
 	.leaf = sv_leaf,
 	.mask = GENMASK64(53, 10),

@@ -10,6 +10,7 @@
 #define UIOMMU_NESTED_H
 
 #include <uiommu/device.h>
+#include <uiommu/formats.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -11,6 +11,7 @@
 #include <uiommu/dirty.h>
 #include <uiommu/dma.h>
 #include <uiommu/fault.h>
+#include <uiommu/formats.h>
 #include <uiommu/ioas.h>
 #include <uiommu/nested.h>
 #include <uiommu/types.h>

@@ -147,7 +147,7 @@ static int map_all(struct dirty *dirty, struct space *space)
 static int switch_on(struct hwpt *hwpt)
 {
 	struct dirty *dirty = &hwpt->dirty;
-	int error = vtd_tables_init(&dirty->tables, LEVELS, VTD_SECOND_AD | VTD_SECOND_2M | VTD_SECOND_1G);
+	int error = vtd_tables_init(&dirty->tables, LEVELS, UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G);
 
 	if (error)
 		return error;

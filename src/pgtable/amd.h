@@ -10,6 +10,8 @@
 #ifndef PGTABLE_AMD_H
 #define PGTABLE_AMD_H
 
+#include <uiommu/formats.h>
+
 /*
  * v1: host tables (2.2.3).
  *
@@ -36,16 +38,13 @@
  *
  * There is no privilege: PGTABLE_USER changes nothing. Bits 63, 8:7, 4:1, and 6 of what leads to a table, are ignored.
  *
- * AMD_V1_ACCESSED sets A (bit 5) of every entry that is passed, of the page's if its permissions suffice; AMD_V1_DIRTY sets D (bit
- * 6) of the page's entry, too, when writing, in the same update. Without them the bits are ignored. A page is clean if writing is
- * permitted, AMD_V1_DIRTY is set, and D is 0. Of a page of case 5 only the entry that was read is changed.
+ * UIOMMU_AMD_V1_ACCESSED sets A (bit 5) of every entry that is passed, of the page's if its permissions suffice;
+ * UIOMMU_AMD_V1_DIRTY sets D (bit 6) of the page's entry, too, when writing, in the same update. Without them the bits are ignored.
+ * A page is clean if writing is permitted, UIOMMU_AMD_V1_DIRTY is set, and D is 0. Of a page of case 5 only the entry that was read
+ * is changed.
  *
  * page_lg2 is the page's size.
  */
-enum {
-	AMD_V1_ACCESSED = 1, /* HAD[0] of the DTE */
-	AMD_V1_DIRTY = 2, /* HAD[1]; alone it is -EINVAL */
-};
 
 /* struct pgtable_result's attributes, v1. FC, the other one there is, is not told: all accesses are coherent. */
 enum { AMD_V1_U = 1 }; /* bit 59 of the page's entry */
@@ -65,8 +64,8 @@ enum { AMD_V1_U = 1 }; /* bit 59 of the page's entry */
  *      RESERVED. 2 MiB and 1 GiB are always offered.
  *   5. A page: with PGTABLE_USER, U/S (bit 2) is 0 in an entry on the way (and something is asked for): PRIVILEGE.
  *   6. A page without all that is asked for: PERMISSION. Reading is always permitted. Writing: R/W (bit 1) of every entry on the
- *      way, whatever the privilege; with AMD_V2_WP_OFF privileged writes do not ask for it. Executing: NX (bit 63) is 0 in every
- *      entry on the way.
+ *      way, whatever the privilege; with UIOMMU_AMD_V2_WP_OFF privileged writes do not ask for it. Executing: NX (bit 63) is 0 in
+ * every entry on the way.
  *
  * As elsewhere the result's access without PGTABLE_USER is that of privileged accesses; with PGTABLE_USER and a U/S that is 0
  * on the way nothing is permitted: a probe has access 0.
@@ -74,9 +73,6 @@ enum { AMD_V1_U = 1 }; /* bit 59 of the page's entry */
  * A (bit 5) of every entry that is passed is set, of the page's if its permissions suffice, together with D (bit 6) when writing.
  * Clean: writing is permitted and D is 0. Bits 62:52, 11:9, the G bit of levels 0 to 2 are ignored.
  */
-enum {
-	AMD_V2_WP_OFF = 1, /* as with CR0.WP = 0 */
-};
 
 /* struct pgtable_result's attributes, v2: bits of the leaf as they are there. */
 enum {

@@ -32,7 +32,7 @@ static uint64_t reserved_bits(const struct pgtable_config *config)
 
 static uint64_t accessed_bits(const struct pgtable_config *config)
 {
-	return config->flags & AMD_V1_ACCESSED ? ACCESSED : 0;
+	return config->flags & UIOMMU_AMD_V1_ACCESSED ? ACCESSED : 0;
 }
 
 PGTABLE_INLINE unsigned int level_lg2(unsigned int level)
@@ -46,7 +46,8 @@ static int setup(struct pgtable *pgtable)
 
 	if (config->levels < 1 || config->levels > 6 || config->output_lg2 < 32 || config->output_lg2 > 52)
 		return -EINVAL;
-	if (config->flags != 0 && config->flags != AMD_V1_ACCESSED && config->flags != (AMD_V1_ACCESSED | AMD_V1_DIRTY))
+	if (config->flags != 0 && config->flags != UIOMMU_AMD_V1_ACCESSED &&
+	    config->flags != (UIOMMU_AMD_V1_ACCESSED | UIOMMU_AMD_V1_DIRTY))
 		return -EINVAL;
 	if (config->base[0] & ~(ADDRESS & low_mask(config->output_lg2)))
 		return -EINVAL;
@@ -56,7 +57,7 @@ static int setup(struct pgtable *pgtable)
 	pgtable->plain.value = PRESENT | accessed_bits(config);
 	pgtable->plain.mask = pgtable->plain.value | NEXT_LEVEL | UNTRANSLATED | FORCE_COHERENT | reserved_bits(config);
 	pgtable->plain.address = ADDRESS;
-	pgtable->dirty = config->flags & AMD_V1_DIRTY ? DIRTY : 0;
+	pgtable->dirty = config->flags & UIOMMU_AMD_V1_DIRTY ? DIRTY : 0;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 

@@ -40,7 +40,7 @@ static int setup(struct pgtable *pgtable)
 
 	if ((config->levels != 4 && config->levels != 5) || config->output_lg2 < 32 || config->output_lg2 > 52)
 		return -EINVAL;
-	if (config->flags & ~(uint32_t)AMD_V2_WP_OFF || config->base[0] & ~(ADDRESS & low_mask(config->output_lg2)))
+	if (config->flags & ~(uint32_t)UIOMMU_AMD_V2_WP_OFF || config->base[0] & ~(ADDRESS & low_mask(config->output_lg2)))
 		return -EINVAL;
 	config->input_lg2[0] = (uint8_t)(12 + 9 * config->levels);
 	pgtable->beyond = ~low_mask(config->input_lg2[0]);
@@ -60,7 +60,7 @@ static int setup(struct pgtable *pgtable)
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
-	pgtable->keep = config->flags & AMD_V2_WP_OFF ? UIOMMU_WRITE : 0; /* with privilege, even so */
+	pgtable->keep = config->flags & UIOMMU_AMD_V2_WP_OFF ? UIOMMU_WRITE : 0; /* with privilege, even so */
 	return 0;
 }
 

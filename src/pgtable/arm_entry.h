@@ -15,7 +15,7 @@
 
 #define ARM_VALID BIT64(0)
 #define ARM_TABLE BIT64(1) /* not a block; at level 0: a page */
-#define ARM_SHAREABILITY GENMASK64(9, 8) /* with ARM_DS: bits 51:50 of the address */
+#define ARM_SHAREABILITY GENMASK64(9, 8) /* with UIOMMU_ARM_DS: bits 51:50 of the address */
 #define ARM_ACCESSED BIT64(10)
 #define ARM_ADDRESS GENMASK64(47, 12)
 #define ARM_ADDRESS_64K GENMASK64(15, 12) /* bits 51:48, with 64K pages */
@@ -26,16 +26,16 @@
 /* Set by setup in config.base: no walk begins there. */
 #define ARM_NO_WALK BIT64(63)
 
-/* Does ARM_DS mean something for these pages? */
+/* Does UIOMMU_ARM_DS mean something for these pages? */
 PGTABLE_INLINE bool arm_ds(const struct pgtable *pgtable, unsigned int granule_lg2)
 {
-	return granule_lg2 != 16 && pgtable->config.flags & ARM_DS;
+	return granule_lg2 != 16 && pgtable->config.flags & UIOMMU_ARM_DS;
 }
 
 /* 64K pages always have room for 52 bits. */
 static inline unsigned int arm_widest(const struct pgtable *pgtable, unsigned int granule_lg2)
 {
-	return granule_lg2 == 16 || pgtable->config.flags & ARM_DS ? 52 : 48;
+	return granule_lg2 == 16 || pgtable->config.flags & UIOMMU_ARM_DS ? 52 : 48;
 }
 
 /* Check output_lg2 and set what all plain entries are like; arm_setup_plain() does the rest. */
@@ -47,7 +47,7 @@ static inline int arm_setup(struct pgtable *pgtable)
 
 	if (output_lg2 > 52 || !(widths >> output_lg2 & 1))
 		return -EINVAL;
-	if (pgtable->config.flags & ARM_DS)
+	if (pgtable->config.flags & UIOMMU_ARM_DS)
 		zero |= ARM_ADDRESS_DS | ARM_SHAREABILITY;
 	pgtable->plain = (struct pgtable_plain){ARM_VALID | ARM_TABLE | zero, ARM_VALID | ARM_TABLE, ARM_ADDRESS};
 	zero |= ARM_CONTIGUOUS;
@@ -99,9 +99,9 @@ PGTABLE_INLINE bool arm_has_blocks(const struct pgtable *pgtable, unsigned int l
 {
 	switch (granule_lg2) {
 	case 12:
-		return level <= 2 || (level == 3 && pgtable->config.flags & ARM_DS);
+		return level <= 2 || (level == 3 && pgtable->config.flags & UIOMMU_ARM_DS);
 	case 14:
-		return level == 1 || (level == 2 && pgtable->config.flags & ARM_DS);
+		return level == 1 || (level == 2 && pgtable->config.flags & UIOMMU_ARM_DS);
 	default:
 		return level == 1 || (level == 2 && pgtable->config.output_lg2 == 52);
 	}
@@ -174,11 +174,11 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 		return item;
 	}
 	item.reason = UIOMMU_FAULT_ACCESS_FLAG;
-	if (unlikely(!(entry & ARM_ACCESSED) && !(pgtable->config.flags & (ARM_HA | ARM_AFFD))))
+	if (unlikely(!(entry & ARM_ACCESSED) && !(pgtable->config.flags & (UIOMMU_ARM_HA | UIOMMU_ARM_AFFD))))
 		return item;
 	item.kind = PGTABLE_LEAF;
 	item.reason = UIOMMU_FAULT_PERMISSION;
-	if (pgtable->config.flags & ARM_HA)
+	if (pgtable->config.flags & UIOMMU_ARM_HA)
 		item.update |= ARM_ACCESSED;
 	item.page_lg2 = (uint8_t)arm_page_lg2(pgtable, entry, item.oa, cursor, granule_lg2);
 	item.oa &= ~low_mask(item.page_lg2);
@@ -188,7 +188,7 @@ PGTABLE_INLINE struct pgtable_item arm_decode(const struct pgtable *pgtable, uin
 /* DBM, if dirty state is managed. */
 static inline uint64_t arm_dbm(const struct pgtable *pgtable)
 {
-	return (pgtable->config.flags & (ARM_HA | ARM_HD)) == (ARM_HA | ARM_HD) ? ARM_DBM : 0;
+	return (pgtable->config.flags & (UIOMMU_ARM_HA | UIOMMU_ARM_HD)) == (UIOMMU_ARM_HA | UIOMMU_ARM_HD) ? ARM_DBM : 0;
 }
 
 /* Plain leaves are dirty ones: @bits are @dirty. */
@@ -210,7 +210,7 @@ PGTABLE_INLINE void arm_first_write(struct pgtable_item *item, uint64_t bit, uns
 		item->clean = true;
 }
 
-/* With an index of so many bits. Plain leaves have no shareability with ARM_DS. */
+/* With an index of so many bits. Plain leaves have no shareability with UIOMMU_ARM_DS. */
 PGTABLE_INLINE uint32_t arm_attributes(uint64_t entry, uint64_t index)
 {
 	return (uint32_t)((entry & index) >> 2 | (entry & ARM_SHAREABILITY) >> 4);

@@ -37,14 +37,14 @@ PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t addres
 	(void)flags;
 	cursor->half = half;
 	cursor->input = address;
-	if (of_half & ARM_TBI0)
+	if (of_half & UIOMMU_ARM_TBI0)
 		cursor->input = (uint64_t)((int64_t)(address << 8) >> 8);
 	if (unlikely((int64_t)cursor->input >> width != -(int64_t)half))
 		return UIOMMU_FAULT_UNMAPPED;
 	if (unlikely(half))
 		cursor->input &= low_mask(width);
 	if (unlikely(pgtable->config.base[half] & ARM_NO_WALK))
-		return of_half & ARM_EPD0 ? UIOMMU_FAULT_UNMAPPED : UIOMMU_FAULT_OUTPUT;
+		return of_half & UIOMMU_ARM_EPD0 ? UIOMMU_FAULT_UNMAPPED : UIOMMU_FAULT_OUTPUT;
 	return UIOMMU_FAULT_NONE;
 }
 
@@ -80,9 +80,9 @@ static unsigned int permits(uint32_t flags, unsigned int said, bool user)
 	bool shared = said & SAYS_USER, writable = !(said & SAYS_READ_ONLY), executable = !(said & SAYS_XN);
 	unsigned int access = UIOMMU_READ | (writable ? UIOMMU_WRITE : 0);
 
-	if (user ? !shared : shared && flags & ARM_PAN)
+	if (user ? !shared : shared && flags & UIOMMU_ARM_PAN)
 		access = 0;
-	if ((!user && shared && writable) || (flags & ARM_WXN && access & UIOMMU_WRITE))
+	if ((!user && shared && writable) || (flags & UIOMMU_ARM_WXN && access & UIOMMU_WRITE))
 		executable = false;
 	return access | (executable ? UIOMMU_EXEC : 0);
 }
@@ -91,7 +91,7 @@ PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_
 					  const struct pgtable_cursor *cursor, unsigned int granule_lg2)
 {
 	struct pgtable_item item = arm_decode(pgtable, entry, cursor, granule_lg2);
-	uint64_t above = pgtable->config.flags >> cursor->half & ARM_HPD0 ? 0 : cursor->some;
+	uint64_t above = pgtable->config.flags >> cursor->half & UIOMMU_ARM_HPD0 ? 0 : cursor->some;
 
 	if (item.kind != PGTABLE_LEAF)
 		return item;
@@ -144,20 +144,20 @@ static void choose_walkers(struct pgtable *pgtable)
 		pgtable->walkers = &walk_mixed;
 	pgtable->unusual = !lower || pgtable->walkers == &walk_mixed;
 	pgtable->beyond = ~low_mask(config->input_lg2[0]);
-	if (config->flags & ARM_TBI0)
+	if (config->flags & UIOMMU_ARM_TBI0)
 		pgtable->beyond &= low_mask(56);
 }
 
 static int setup(struct pgtable *pgtable)
 {
-	uint32_t flags = pgtable->config.flags, hpd[2] = {ARM_HPD0, ARM_HPD1}, ignored = 0, walked = 0;
+	uint32_t flags = pgtable->config.flags, hpd[2] = {UIOMMU_ARM_HPD0, UIOMMU_ARM_HPD1}, ignored = 0, walked = 0;
 	int error = arm_setup(pgtable);
 
 	if (error)
 		return error;
 	for (unsigned int half = 0; half < 2; half++) {
 		error = arm_setup_half(pgtable, half, 0, 0);
-		if (flags & (uint32_t)ARM_EPD0 << half) {
+		if (flags & (uint32_t)UIOMMU_ARM_EPD0 << half) {
 			pgtable->config.base[half] |= ARM_NO_WALK;
 			pgtable->config.input_lg2[half] = 0; /* whatever it is: nobody has looked at it */
 			continue;

@@ -9,7 +9,7 @@
 #define INDEX GENMASK64(5, 2)
 #define READ BIT64(6) /* S2AP[0] */
 #define WRITE BIT64(7) /* S2AP[1] */
-#define XN0 BIT64(53) /* with ARM_XNX: XN is turned round for EL1 */
+#define XN0 BIT64(53) /* with UIOMMU_ARM_XNX: XN is turned round for EL1 */
 #define XN BIT64(54)
 
 PGTABLE_INLINE unsigned int begin(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
@@ -71,7 +71,7 @@ static int setup(struct pgtable *pgtable)
 	pgtable->walkers = arm_walkers(pgtable->config.granule_lg2[0]);
 	pgtable->beyond = ~low_mask(pgtable->config.input_lg2[0]);
 	pgtable->unusual = pgtable->config.base[0] & ARM_NO_WALK;
-	pgtable->keep = pgtable->config.flags & ARM_XNX ? XN0 : 0;
+	pgtable->keep = pgtable->config.flags & UIOMMU_ARM_XNX ? XN0 : 0;
 	pgtable->copy = arm_dbm(pgtable);
 	if (pgtable->copy)
 		arm_setup_dirty(pgtable, WRITE, WRITE);

@@ -52,7 +52,7 @@ static int setup(struct pgtable *pgtable)
 		pgtable->walkers = &sv32;
 	else /* canonical */
 		pgtable->sign = BIT64(pgtable->config.input_lg2[0] - 1);
-	pgtable->keep = pgtable->config.flags & RISCV_SUM ? UIOMMU_READ | UIOMMU_WRITE : 0;
+	pgtable->keep = pgtable->config.flags & UIOMMU_RISCV_SUM ? UIOMMU_READ | UIOMMU_WRITE : 0;
 	return 0;
 }
 

@@ -147,9 +147,9 @@ PGTABLE_INLINE unsigned int riscv_wrong(const struct pgtable_config *config, uin
 {
 	if ((entry & (READ | WRITE)) == WRITE || entry & UNDEFINED)
 		return UIOMMU_FAULT_RESERVED;
-	if (entry & PBMT && (!(config->flags & RISCV_SVPBMT) || (entry & PBMT) == PBMT))
+	if (entry & PBMT && (!(config->flags & UIOMMU_RISCV_SVPBMT) || (entry & PBMT) == PBMT))
 		return UIOMMU_FAULT_RESERVED;
-	if (entry & NAPOT && (!(config->flags & RISCV_SVNAPOT) || level || (entry & NAPOT_SIZE) != NAPOT_64K))
+	if (entry & NAPOT && (!(config->flags & UIOMMU_RISCV_SVNAPOT) || level || (entry & NAPOT_SIZE) != NAPOT_64K))
 		return UIOMMU_FAULT_RESERVED;
 	if (entry & riscv_beyond(config))
 		return UIOMMU_FAULT_OUTPUT;
@@ -171,7 +171,7 @@ PGTABLE_INLINE struct pgtable_item riscv_decode(const struct pgtable *pgtable, u
 		return item;
 	item.access = (uint8_t)riscv_permitted(pgtable, 0, entry, flags);
 	item.update = entry | ACCESSED | (need & UIOMMU_WRITE ? DIRTY : 0);
-	if (item.update != entry && !(pgtable->config.flags & RISCV_ADUE) && !(need & ~(unsigned int)item.access)) {
+	if (item.update != entry && !(pgtable->config.flags & UIOMMU_RISCV_ADUE) && !(need & ~(unsigned int)item.access)) {
 		item.reason = UIOMMU_FAULT_ACCESS_FLAG;
 		return item;
 	}

@@ -62,7 +62,7 @@ static uint64_t *table_of(uint64_t entry)
 
 static uint64_t table_entry(const struct vtd_tables *tables, const uint64_t *table)
 {
-	uint64_t accessed = tables->pgtable.config.flags & VTD_SECOND_AD ? ACCESSED : 0;
+	uint64_t accessed = tables->pgtable.config.flags & UIOMMU_VTD_SECOND_AD ? ACCESSED : 0;
 
 	return (uintptr_t)table | PERMISSIONS | accessed;
 }
@@ -107,7 +107,7 @@ static bool fits(const struct vtd_tables *tables, unsigned int level, const stru
 
 	if (!level)
 		return true;
-	if (mapping->small || level > 2 || !(flags & (level == 2 ? VTD_SECOND_1G : VTD_SECOND_2M)))
+	if (mapping->small || level > 2 || !(flags & (level == 2 ? UIOMMU_VTD_SECOND_1G : UIOMMU_VTD_SECOND_2M)))
 		return false;
 	return part->whole && !((part->first + mapping->offset) & span_mask(level));
 }
@@ -214,7 +214,7 @@ int vtd_tables_map(struct vtd_tables *tables, uint64_t iova, uint64_t length, ui
 {
 	struct mapping mapping = {.offset = oa - iova, .bits = flags & PERMISSIONS, .small = flags & VTD_TABLES_SMALL};
 	uint64_t last = iova + length - 1, missing = 0;
-	bool executes = tables->pgtable.config.flags & VTD_SECOND_EXECUTE;
+	bool executes = tables->pgtable.config.flags & UIOMMU_VTD_SECOND_EXECUTE;
 	int rc;
 
 	if (!in_range(tables, iova, last) || (oa & (PAGES_SIZE - 1)) || oa + length - 1 < oa || (oa + length - 1) >> OUTPUT_LG2)
@@ -222,7 +222,7 @@ int vtd_tables_map(struct vtd_tables *tables, uint64_t iova, uint64_t length, ui
 	if (flags & ~(unsigned int)(PERMISSIONS | VTD_TABLES_SMALL | VTD_TABLES_DIRTY) ||
 	    !(flags & (executes ? PERMISSIONS : UIOMMU_READ | UIOMMU_WRITE)))
 		return -EINVAL;
-	if (tables->pgtable.config.flags & VTD_SECOND_AD)
+	if (tables->pgtable.config.flags & UIOMMU_VTD_SECOND_AD)
 		mapping.bits |= ACCESSED | (flags & VTD_TABLES_DIRTY ? DIRTY : 0);
 	rc = plan(tables, tables->root, top_of(tables), iova, last, &mapping, &missing);
 	if (!rc)

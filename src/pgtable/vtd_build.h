@@ -47,7 +47,7 @@ void vtd_tables_fini(struct vtd_tables *tables);
 /* Flags of a map, beside enum uiommu_access. */
 enum {
 	VTD_TABLES_SMALL = 0x10, /* pages of 4 KiB, not the largest that fit */
-	VTD_TABLES_DIRTY = 0x20, /* with VTD_SECOND_AD: they are dirty from the start */
+	VTD_TABLES_DIRTY = 0x20, /* with UIOMMU_VTD_SECOND_AD: they are dirty from the start */
 };
 
 /*

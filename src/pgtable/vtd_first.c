@@ -26,9 +26,9 @@ static uint64_t reserved_bits(const struct pgtable_config *config, unsigned int 
 {
 	uint64_t reserved = ADDRESS & ~low_mask(config->output_lg2);
 
-	if (!(config->flags & VTD_FIRST_NXE))
+	if (!(config->flags & UIOMMU_VTD_FIRST_NXE))
 		reserved |= EXECUTE_DISABLE;
-	if (level > 2 || (level == 2 && !(config->flags & VTD_FIRST_1G)))
+	if (level > 2 || (level == 2 && !(config->flags & UIOMMU_VTD_FIRST_1G)))
 		reserved |= PAGE_SIZE_BIT;
 	else if (leaf && level)
 		reserved |= GENMASK64(11 + 9 * level, 13);
@@ -37,7 +37,7 @@ static uint64_t reserved_bits(const struct pgtable_config *config, unsigned int 
 
 static uint64_t accessed_bits(const struct pgtable_config *config)
 {
-	return config->flags & VTD_FIRST_EAFE ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
+	return config->flags & UIOMMU_VTD_FIRST_EAFE ? ACCESSED | EXTENDED_ACCESSED : ACCESSED;
 }
 
 static int setup(struct pgtable *pgtable)
@@ -70,8 +70,8 @@ static int setup(struct pgtable *pgtable)
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
-	pgtable->keep = config->flags & VTD_FIRST_WPE ? 0 : UIOMMU_WRITE; /* with privilege, even so */
-	pgtable->copy = config->flags & VTD_FIRST_SMEP ? USER : 0; /* forbids execution with privilege */
+	pgtable->keep = config->flags & UIOMMU_VTD_FIRST_WPE ? 0 : UIOMMU_WRITE; /* with privilege, even so */
+	pgtable->copy = config->flags & UIOMMU_VTD_FIRST_SMEP ? USER : 0; /* forbids execution with privilege */
 	return 0;
 }
 

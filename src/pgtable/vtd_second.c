@@ -21,16 +21,17 @@
 #define ADDRESS GENMASK64(51, 12)
 #define ALWAYS_RESERVED BIT64(62)
 
-_Static_assert((int)VTD_SECOND_EXECUTE == (int)EXECUTE, "keep");
+_Static_assert((int)UIOMMU_VTD_SECOND_EXECUTE == (int)EXECUTE, "keep");
 _Static_assert(READ == UIOMMU_READ && WRITE == UIOMMU_WRITE && EXECUTE == UIOMMU_EXEC, "permissions are the API's bits");
 
 static uint64_t reserved_bits(const struct pgtable_config *config, unsigned int level, bool leaf)
 {
 	uint64_t reserved = ALWAYS_RESERVED | (ADDRESS & ~low_mask(config->output_lg2));
 
-	if (!leaf || !(config->flags & VTD_SECOND_SNOOP))
+	if (!leaf || !(config->flags & UIOMMU_VTD_SECOND_SNOOP))
 		reserved |= SNOOP;
-	if (level > 2 || (level == 2 && !(config->flags & VTD_SECOND_1G)) || (level == 1 && !(config->flags & VTD_SECOND_2M)))
+	if (level > 2 || (level == 2 && !(config->flags & UIOMMU_VTD_SECOND_1G)) ||
+	    (level == 1 && !(config->flags & UIOMMU_VTD_SECOND_2M)))
 		reserved |= PAGE_SIZE_BIT;
 	else if (leaf && level)
 		reserved |= GENMASK64(11 + 9 * level, 12);
@@ -52,14 +53,14 @@ static int setup(struct pgtable *pgtable)
 	for (unsigned int level = 0; level < config->levels; level++)
 		pgtable->reserved[level] = reserved_bits(config, level, true);
 	/* Those without R or W are rare enough. */
-	pgtable->plain.value = READ | WRITE | (config->flags & VTD_SECOND_AD ? ACCESSED : 0);
+	pgtable->plain.value = READ | WRITE | (config->flags & UIOMMU_VTD_SECOND_AD ? ACCESSED : 0);
 	pgtable->plain.mask = pgtable->plain.value | PAGE_SIZE_BIT | reserved_bits(config, 1, false);
 	pgtable->plain.address = ADDRESS;
-	pgtable->dirty = config->flags & VTD_SECOND_AD ? DIRTY : 0;
+	pgtable->dirty = config->flags & UIOMMU_VTD_SECOND_AD ? DIRTY : 0;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = READ | (level ? PAGE_SIZE_BIT : 0) | (config->flags & VTD_SECOND_AD ? ACCESSED | DIRTY : 0);
+		leaf->value = READ | (level ? PAGE_SIZE_BIT : 0) | (config->flags & UIOMMU_VTD_SECOND_AD ? ACCESSED | DIRTY : 0);
 		if (leaf->value & pgtable->reserved[level]) { /* no pages of this size */
 			*leaf = (struct pgtable_plain){.value = 1};
 			continue;
@@ -67,8 +68,8 @@ static int setup(struct pgtable *pgtable)
 		leaf->mask = leaf->value | pgtable->reserved[level];
 		leaf->address = ADDRESS & ~low_mask(12 + 9 * level);
 	}
-	pgtable->keep = READ | WRITE | (config->flags & VTD_SECOND_EXECUTE);
-	pgtable->copy = config->flags & VTD_SECOND_EXECUTE ? 0 : READ;
+	pgtable->keep = READ | WRITE | (config->flags & UIOMMU_VTD_SECOND_EXECUTE);
+	pgtable->copy = config->flags & UIOMMU_VTD_SECOND_EXECUTE ? 0 : READ;
 	return 0;
 }
 
@@ -91,7 +92,7 @@ PGTABLE_INLINE unsigned int permitted(const struct pgtable *pgtable, uint64_t ab
 PGTABLE_INLINE struct pgtable_item decode(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,
 					  const struct pgtable_cursor *cursor)
 {
-	bool executes = pgtable->config.flags & VTD_SECOND_EXECUTE, sets = pgtable->config.flags & VTD_SECOND_AD;
+	bool executes = pgtable->config.flags & UIOMMU_VTD_SECOND_EXECUTE, sets = pgtable->config.flags & UIOMMU_VTD_SECOND_AD;
 	bool leaf = !cursor->level || entry & PAGE_SIZE_BIT;
 	uint64_t reserved = leaf ? pgtable->reserved[cursor->level] : reserved_bits(&pgtable->config, cursor->level, false);
 	struct pgtable_item item = {.kind = PGTABLE_FAULT, .reason = UIOMMU_FAULT_UNMAPPED};

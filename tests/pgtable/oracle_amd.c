@@ -166,9 +166,9 @@ static void v1_arrive(struct trip *trip, bool reads, bool writes)
 		fail(trip, UIOMMU_FAULT_PERMISSION, false);
 		return;
 	}
-	if (!mark(trip, flags & AMD_V1_ACCESSED, (flags & AMD_V1_DIRTY) && asks(trip, UIOMMU_WRITE)))
+	if (!mark(trip, flags & UIOMMU_AMD_V1_ACCESSED, (flags & UIOMMU_AMD_V1_DIRTY) && asks(trip, UIOMMU_WRITE)))
 		return;
-	trip->out->clean = writes && (flags & AMD_V1_DIRTY) && !is_set(trip->entry, 6);
+	trip->out->clean = writes && (flags & UIOMMU_AMD_V1_DIRTY) && !is_set(trip->entry, 6);
 	trip->out->attributes = is_set(trip->entry, 59) ? AMD_V1_U : 0;
 	arrive(trip, field(trip->entry, 51, size) << size, size);
 }
@@ -224,7 +224,7 @@ static void v1_walk(const struct oracle_stage *stage, uint64_t address, unsigned
 			fail(&trip, reason, false);
 			return;
 		}
-		if (!mark(&trip, config->flags & AMD_V1_ACCESSED, false))
+		if (!mark(&trip, config->flags & UIOMMU_AMD_V1_ACCESSED, false))
 			return;
 		table = field(trip.entry, 51, 12) << 12;
 		trip.level = next;
@@ -243,7 +243,8 @@ static uint8_t output_width(struct oracle_random *random, unsigned int memory_lg
 
 static void v1_configure(struct oracle_random *random, unsigned int memory_lg2, struct pgtable_config *config)
 {
-	static const uint32_t flags[] = {0, AMD_V1_ACCESSED, AMD_V1_ACCESSED | AMD_V1_DIRTY, AMD_V1_ACCESSED | AMD_V1_DIRTY};
+	static const uint32_t flags[] = {0, UIOMMU_AMD_V1_ACCESSED, UIOMMU_AMD_V1_ACCESSED | UIOMMU_AMD_V1_DIRTY,
+					 UIOMMU_AMD_V1_ACCESSED | UIOMMU_AMD_V1_DIRTY};
 
 	*config = (struct pgtable_config){
 		.levels = (uint8_t)(oracle_once_in(random, 4) ? 1 + oracle_below(random, 2) : 3 + oracle_below(random, 4)),
@@ -359,7 +360,7 @@ static void v2_arrive(struct trip *trip, const struct v2_rights *rights)
 	bool user = asks(trip, PGTABLE_USER), write = rights->write;
 	unsigned int size = v2_page(trip), access = UIOMMU_READ;
 
-	if (!user && (trip->stage->config.flags & AMD_V2_WP_OFF))
+	if (!user && (trip->stage->config.flags & UIOMMU_AMD_V2_WP_OFF))
 		write = true;
 	if (write)
 		access |= UIOMMU_WRITE;
@@ -426,7 +427,7 @@ static void v2_configure(struct oracle_random *random, unsigned int memory_lg2, 
 	*config = (struct pgtable_config){
 		.levels = (uint8_t)(4 + oracle_below(random, 2)),
 		.output_lg2 = output_width(random, memory_lg2),
-		.flags = oracle_once_in(random, 3) ? AMD_V2_WP_OFF : 0,
+		.flags = oracle_once_in(random, 3) ? UIOMMU_AMD_V2_WP_OFF : 0,
 	};
 }
 

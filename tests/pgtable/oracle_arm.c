@@ -47,7 +47,7 @@ static struct regime regime(const struct pgtable_config *config, unsigned int st
 	r.stride = r.granule - 3;
 	r.input = config->input_lg2[half];
 	r.output = config->output_lg2;
-	r.ds = r.granule != 16 && config->flags & ARM_DS;
+	r.ds = r.granule != 16 && config->flags & UIOMMU_ARM_DS;
 	r.lpa = r.granule == 16;
 	if (!r.ds && !r.lpa && r.output > 48)
 		r.output = 48;
@@ -115,7 +115,7 @@ struct above {
 
 static void gather(const struct regime *r, uint64_t entry, struct above *above)
 {
-	if (r->stage == 2 || r->config->flags & (r->half ? ARM_HPD1 : ARM_HPD0))
+	if (r->stage == 2 || r->config->flags & (r->half ? UIOMMU_ARM_HPD1 : UIOMMU_ARM_HPD0))
 		return;
 	above->not_el0 |= bit(entry, 61);
 	above->read_only |= bit(entry, 62);
@@ -126,7 +126,7 @@ static void gather(const struct regime *r, uint64_t entry, struct above *above)
 /* Hardware manages the dirty state of this leaf. */
 static bool manages_dirty(const struct regime *r, uint64_t entry)
 {
-	return r->config->flags & ARM_HA && r->config->flags & ARM_HD && bit(entry, 51);
+	return r->config->flags & UIOMMU_ARM_HA && r->config->flags & UIOMMU_ARM_HD && bit(entry, 51);
 }
 
 /* It would not be writable without DBM: AP[2] is set, or S2AP[1] is not. */
@@ -144,13 +144,13 @@ static unsigned int permissions_s1(const struct regime *r, uint64_t entry, const
 	bool el1_executes = !(bit(entry, 53) || above->pxn);
 	unsigned int access = 0;
 
-	if (r->config->flags & ARM_WXN) {
+	if (r->config->flags & UIOMMU_ARM_WXN) {
 		if (el0_writes)
 			el0_executes = false;
 		if (el1_writes)
 			el1_executes = false;
 	}
-	if (r->config->flags & ARM_UWXN && el0_writes)
+	if (r->config->flags & UIOMMU_ARM_UWXN && el0_writes)
 		el1_executes = false;
 	if (el0_writes)
 		el1_executes = false;
@@ -160,7 +160,7 @@ static unsigned int permissions_s1(const struct regime *r, uint64_t entry, const
 	if (el0 ? el0_writes : el1_writes)
 		access |= UIOMMU_WRITE;
 	/* Privileged Access Never. */
-	if (!el0 && r->config->flags & ARM_PAN && el0_reads)
+	if (!el0 && r->config->flags & UIOMMU_ARM_PAN && el0_reads)
 		access = 0;
 	if (el0 ? el0_executes : el1_executes)
 		access |= UIOMMU_EXEC;
@@ -172,7 +172,7 @@ static unsigned int permissions_s2(const struct regime *r, uint64_t entry, bool 
 	bool executes = !bit(entry, 54);
 	unsigned int access = 0;
 
-	if (r->config->flags & ARM_XNX)
+	if (r->config->flags & UIOMMU_ARM_XNX)
 		switch (slice(entry, 54, 53)) {
 		case 0:
 			executes = true;
@@ -246,7 +246,7 @@ static struct decision decide(const struct regime *r, unsigned int flags, int le
 		return d;
 
 	/* Access flag fault. */
-	if (!bit(entry, 10) && !(r->config->flags & ARM_HA) && !(r->config->flags & ARM_AFFD)) {
+	if (!bit(entry, 10) && !(r->config->flags & UIOMMU_ARM_HA) && !(r->config->flags & UIOMMU_ARM_AFFD)) {
 		d.reason = UIOMMU_FAULT_ACCESS_FLAG;
 		return d;
 	}
@@ -258,7 +258,7 @@ static struct decision decide(const struct regime *r, unsigned int flags, int le
 		return d;
 	}
 
-	if (r->config->flags & ARM_HA)
+	if (r->config->flags & UIOMMU_ARM_HA)
 		d.update |= UINT64_C(1) << 10;
 	if (need & UIOMMU_WRITE && writable_clean(r, entry))
 		d.update ^= UINT64_C(1) << 7;
@@ -387,7 +387,8 @@ static void descend(struct walk *w, const struct regime *r, uint64_t input)
 static void walk_s1(const struct oracle_stage *stage, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	const unsigned int half = bit(address, 55), set = stage->config.flags;
-	const bool tbi = set & (half ? ARM_TBI1 : ARM_TBI0), disabled = set & (half ? ARM_EPD1 : ARM_EPD0);
+	const bool tbi = set & (half ? UIOMMU_ARM_TBI1 : UIOMMU_ARM_TBI0),
+		   disabled = set & (half ? UIOMMU_ARM_EPD1 : UIOMMU_ARM_EPD0);
 	struct regime r = regime(&stage->config, 1, half);
 	struct walk w = {.stage = stage, .flags = flags, .level = top_level(&r), .out = out};
 	int last = tbi ? 55 : 63;
@@ -437,7 +438,7 @@ static uint8_t random_granule(struct oracle_random *random)
 
 static unsigned int widest(const struct pgtable_config *config, unsigned int half)
 {
-	return config->granule_lg2[half] == 16 || config->flags & ARM_DS ? 52 : 48;
+	return config->granule_lg2[half] == 16 || config->flags & UIOMMU_ARM_DS ? 52 : 48;
 }
 
 /* Each of @flags once in @n. */
@@ -454,15 +455,18 @@ static uint32_t random_flags(struct oracle_random *random, uint32_t flags, unsig
 static void configure_s1(struct oracle_random *random, unsigned int memory_lg2, struct pgtable_config *config)
 {
 	*config = (struct pgtable_config){.output_lg2 = random_output(random, memory_lg2)};
-	config->flags = random_flags(random, ARM_HA | ARM_HD | ARM_TBI0 | ARM_TBI1 | ARM_DS, 2) |
-			random_flags(random, ARM_WXN | ARM_UWXN | ARM_HPD0 | ARM_HPD1 | ARM_AFFD | ARM_PAN, 4);
+	config->flags = random_flags(random, UIOMMU_ARM_HA | UIOMMU_ARM_HD | UIOMMU_ARM_TBI0 | UIOMMU_ARM_TBI1 | UIOMMU_ARM_DS, 2) |
+			random_flags(random,
+				     UIOMMU_ARM_WXN | UIOMMU_ARM_UWXN | UIOMMU_ARM_HPD0 | UIOMMU_ARM_HPD1 | UIOMMU_ARM_AFFD |
+					     UIOMMU_ARM_PAN,
+				     4);
 	/* At least one half has walks. */
 	if (oracle_once_in(random, 3))
-		config->flags |= oracle_once_in(random, 3) ? ARM_EPD0 : ARM_EPD1;
+		config->flags |= oracle_once_in(random, 3) ? UIOMMU_ARM_EPD0 : UIOMMU_ARM_EPD1;
 	for (unsigned int half = 0; half < 2; half++) {
 		config->granule_lg2[half] = random_granule(random);
 		config->input_lg2[half] = (uint8_t)between(random, 25, widest(config, half));
-		if (config->flags & (half ? ARM_EPD1 : ARM_EPD0) && oracle_once_in(random, 2))
+		if (config->flags & (half ? UIOMMU_ARM_EPD1 : UIOMMU_ARM_EPD0) && oracle_once_in(random, 2))
 			config->input_lg2[half] = 0;
 	}
 }
@@ -483,7 +487,8 @@ static bool may_have_levels(const struct pgtable_config *config, int levels)
 static void configure_s2(struct oracle_random *random, unsigned int memory_lg2, struct pgtable_config *config)
 {
 	*config = (struct pgtable_config){.output_lg2 = random_output(random, memory_lg2)};
-	config->flags = random_flags(random, ARM_HA | ARM_HD | ARM_DS | ARM_XNX, 2) | random_flags(random, ARM_AFFD, 4);
+	config->flags = random_flags(random, UIOMMU_ARM_HA | UIOMMU_ARM_HD | UIOMMU_ARM_DS | UIOMMU_ARM_XNX, 2) |
+			random_flags(random, UIOMMU_ARM_AFFD, 4);
 	config->granule_lg2[0] = random_granule(random);
 	/* Its input is where the first stage's tables are. */
 	config->input_lg2[0] = (uint8_t)between(random, memory_lg2 > 25 ? memory_lg2 : 25, widest(config, 0));
@@ -512,7 +517,7 @@ static void geometry_s1(const struct pgtable_config *config, unsigned int half, 
 {
 	struct regime r = regime(config, 1, half);
 
-	geometry(&r, !(config->flags & (half ? ARM_EPD1 : ARM_EPD0)), out);
+	geometry(&r, !(config->flags & (half ? UIOMMU_ARM_EPD1 : UIOMMU_ARM_EPD0)), out);
 }
 
 static void geometry_s2(const struct pgtable_config *config, unsigned int half, struct oracle_geometry *out)
@@ -620,7 +625,7 @@ static uint64_t address_s1(const struct pgtable_config *config, unsigned int hal
 	uint64_t address = half ? input | ~ones(config->input_lg2[1]) : input;
 
 	/* The ignored byte is anything, always the same for one input. */
-	if (config->flags & (half ? ARM_TBI1 : ARM_TBI0))
+	if (config->flags & (half ? UIOMMU_ARM_TBI1 : UIOMMU_ARM_TBI0))
 		address ^= input * UINT64_C(0x9e3779b97f4a7c15) >> 56 << 56;
 	return address;
 }

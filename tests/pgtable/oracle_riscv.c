@@ -168,10 +168,11 @@ static bool is_reserved(const struct walk *walk, uint64_t pte)
 		return false;
 	if (field(pte, 60, 54))
 		return true;
-	if (pbmt(walk->mode, pte) && (!(flags & RISCV_SVPBMT) || pbmt(walk->mode, pte) == 3 || !is_leaf(pte)))
+	if (pbmt(walk->mode, pte) && (!(flags & UIOMMU_RISCV_SVPBMT) || pbmt(walk->mode, pte) == 3 || !is_leaf(pte)))
 		return true;
 	/* Svnapot: 64 KiB at level 0, nothing else. */
-	return pte & N && (!(flags & RISCV_SVNAPOT) || !is_leaf(pte) || walk->level > 0 || field(ppn(walk->mode, pte), 3, 0) != 8);
+	return pte & N &&
+	       (!(flags & UIOMMU_RISCV_SVNAPOT) || !is_leaf(pte) || walk->level > 0 || field(ppn(walk->mode, pte), 3, 0) != 8);
 }
 
 static bool is_beyond_output(const struct walk *walk)
@@ -223,7 +224,7 @@ static unsigned int privileged_for(const struct walk *walk)
 		return walk->pte & U ? ALL_ACCESS : 0;
 	if (!(walk->pte & U))
 		return ALL_ACCESS;
-	return walk->stage->config.flags & RISCV_SUM ? UIOMMU_READ | UIOMMU_WRITE : 0;
+	return walk->stage->config.flags & UIOMMU_RISCV_SUM ? UIOMMU_READ | UIOMMU_WRITE : 0;
 }
 
 /* 7. */
@@ -247,7 +248,7 @@ static bool update(struct walk *walk)
 
 	if ((walk->pte & wanted) == wanted)
 		return true;
-	if (!(walk->stage->config.flags & RISCV_ADUE)) {
+	if (!(walk->stage->config.flags & UIOMMU_RISCV_ADUE)) {
 		fail(walk, UIOMMU_FAULT_ACCESS_FLAG, false);
 		return false;
 	}
@@ -330,12 +331,12 @@ static void configure(struct oracle_random *random, unsigned int memory_lg2, con
 	*config = (struct pgtable_config){0};
 	config->input_lg2[0] = (uint8_t)mode->width;
 	config->output_lg2 = (uint8_t)(oracle_once_in(random, 2) ? 56 : least + oracle_below(random, 56 - least + 1));
-	config->flags = (uint32_t)oracle_below(random, RISCV_MXR);
+	config->flags = (uint32_t)oracle_below(random, UIOMMU_RISCV_MXR);
 	/* Wider, entries would only lose bits. */
 	if (mode->pte_lg2 == 2 && !oracle_once_in(random, 8))
 		config->output_lg2 = (uint8_t)least;
 	if (oracle_once_in(random, 2)) /* less that is forbidden */
-		config->flags |= RISCV_ADUE | RISCV_SUM;
+		config->flags |= UIOMMU_RISCV_ADUE | UIOMMU_RISCV_SUM;
 }
 
 static void configure_first(struct oracle_random *random, unsigned int memory_lg2, struct pgtable_config *config)
@@ -375,11 +376,11 @@ static uint64_t leaf(struct oracle_random *random, const struct pgtable_config *
 	page = page >> low << low;
 	if (level && oracle_once_in(random, 64))
 		page |= UINT64_C(1) << oracle_below(random, low);
-	if (mode->pte_lg2 == 3 && config->flags & RISCV_SVNAPOT && !level && oracle_once_in(random, 4)) {
+	if (mode->pte_lg2 == 3 && config->flags & UIOMMU_RISCV_SVNAPOT && !level && oracle_once_in(random, 4)) {
 		page = page >> 4 << 4 | (oracle_once_in(random, 32) ? oracle_below(random, 16) : 8);
 		pte |= N;
 	}
-	if (mode->pte_lg2 == 3 && config->flags & RISCV_SVPBMT)
+	if (mode->pte_lg2 == 3 && config->flags & UIOMMU_RISCV_SVPBMT)
 		pte |= oracle_below(random, 3) << 61;
 	if (mode->second ? !oracle_once_in(random, 32) : oracle_once_in(random, 2))
 		pte |= U;

@@ -115,11 +115,11 @@ static bool first_reserved(const struct pgtable_config *config, uint64_t entry, 
 
 	if (config->output_lg2 < 52 && bits(entry, 51, config->output_lg2))
 		return true;
-	if (!(config->flags & VTD_FIRST_NXE) && (entry & bit(63)))
+	if (!(config->flags & UIOMMU_VTD_FIRST_NXE) && (entry & bit(63)))
 		return true;
 	if (!large)
 		return false;
-	if (level > 2 || (level == 2 && !(config->flags & VTD_FIRST_1G)))
+	if (level > 2 || (level == 2 && !(config->flags & UIOMMU_VTD_FIRST_1G)))
 		return true;
 	return bits(entry, level == 1 ? 20 : 29, 13) != 0;
 }
@@ -136,7 +136,7 @@ static void first_walk(const struct oracle_stage *stage, uint64_t address, unsig
 		fault(out, 1, UIOMMU_FAULT_RANGE, config->levels - 1u, false);
 		return;
 	}
-	if (config->flags & VTD_FIRST_EAFE)
+	if (config->flags & UIOMMU_VTD_FIRST_EAFE)
 		accessed |= bit(10);
 	for (unsigned int level = config->levels - 1u;; level--) {
 		uint64_t at = entry_address(table, address, level), entry, set = accessed;
@@ -162,9 +162,9 @@ static void first_walk(const struct oracle_stage *stage, uint64_t address, unsig
 		}
 		if (!user || all_user) {
 			out->access = UIOMMU_READ;
-			if (all_write || (!user && !(config->flags & VTD_FIRST_WPE)))
+			if (all_write || (!user && !(config->flags & UIOMMU_VTD_FIRST_WPE)))
 				out->access |= UIOMMU_WRITE;
-			if (!any_no_exec && !(!user && all_user && (config->flags & VTD_FIRST_SMEP)))
+			if (!any_no_exec && !(!user && all_user && (config->flags & UIOMMU_VTD_FIRST_SMEP)))
 				out->access |= UIOMMU_EXEC;
 		}
 		if (need && user && !all_user) {
@@ -193,15 +193,15 @@ static bool second_reserved(const struct pgtable_config *config, uint64_t entry,
 		return true;
 	if (config->output_lg2 < 52 && bits(entry, 51, config->output_lg2))
 		return true;
-	if ((entry & bit(11)) && (!leaf || !(config->flags & VTD_SECOND_SNOOP)))
+	if ((entry & bit(11)) && (!leaf || !(config->flags & UIOMMU_VTD_SECOND_SNOOP)))
 		return true;
 	if (!leaf || level == 0)
 		return false;
 	switch (level) {
 	case 1:
-		return !(config->flags & VTD_SECOND_2M) || bits(entry, 20, 12);
+		return !(config->flags & UIOMMU_VTD_SECOND_2M) || bits(entry, 20, 12);
 	case 2:
-		return !(config->flags & VTD_SECOND_1G) || bits(entry, 29, 12);
+		return !(config->flags & UIOMMU_VTD_SECOND_1G) || bits(entry, 29, 12);
 	default:
 		return true;
 	}
@@ -210,7 +210,7 @@ static bool second_reserved(const struct pgtable_config *config, uint64_t entry,
 static void second_walk(const struct oracle_stage *stage, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	const struct pgtable_config *config = &stage->config;
-	bool execute = config->flags & VTD_SECOND_EXECUTE, update = config->flags & VTD_SECOND_AD;
+	bool execute = config->flags & UIOMMU_VTD_SECOND_EXECUTE, update = config->flags & UIOMMU_VTD_SECOND_AD;
 	unsigned int width = 12 + 9u * config->levels, need = flags & (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
 	uint64_t table = config->base[0];
 	bool read = true, write = true, exec = true;
@@ -276,8 +276,8 @@ static void first_configure(struct oracle_random *random, unsigned int memory_lg
 	*config = (struct pgtable_config){
 		.levels = (uint8_t)(oracle_once_in(random, 3) ? 5 : 4),
 		.output_lg2 = output_width(random, memory_lg2),
-		.flags = (uint32_t)oracle_random(random) &
-			 (VTD_FIRST_WPE | VTD_FIRST_NXE | VTD_FIRST_SMEP | VTD_FIRST_EAFE | VTD_FIRST_1G),
+		.flags = (uint32_t)oracle_random(random) & (UIOMMU_VTD_FIRST_WPE | UIOMMU_VTD_FIRST_NXE | UIOMMU_VTD_FIRST_SMEP |
+							    UIOMMU_VTD_FIRST_EAFE | UIOMMU_VTD_FIRST_1G),
 	};
 }
 
@@ -286,8 +286,9 @@ static void second_configure(struct oracle_random *random, unsigned int memory_l
 	*config = (struct pgtable_config){
 		.levels = (uint8_t)(3 + oracle_below(random, 3)),
 		.output_lg2 = output_width(random, memory_lg2),
-		.flags = (uint32_t)oracle_random(random) &
-			 (VTD_SECOND_AD | VTD_SECOND_SNOOP | VTD_SECOND_EXECUTE | VTD_SECOND_2M | VTD_SECOND_1G),
+		.flags =
+			(uint32_t)oracle_random(random) & (UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_SNOOP |
+							   UIOMMU_VTD_SECOND_EXECUTE | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G),
 	};
 }
 
@@ -326,7 +327,7 @@ static uint64_t first_entry(struct oracle_random *random, const struct pgtable_c
 		entry |= bit(1);
 	if (!oracle_once_in(random, 16))
 		entry |= bit(2);
-	if ((config->flags & VTD_FIRST_NXE) && oracle_once_in(random, 16))
+	if ((config->flags & UIOMMU_VTD_FIRST_NXE) && oracle_once_in(random, 16))
 		entry |= bit(63);
 	if (large || (level == 0 && oracle_once_in(random, 2)))
 		entry |= bit(7);
@@ -357,7 +358,7 @@ static uint64_t second_entry(struct oracle_random *random, const struct pgtable_
 		entry |= bit(2);
 	if ((leaf && level > 0) || (level == 0 && oracle_once_in(random, 2)))
 		entry |= bit(7);
-	if (leaf && (config->flags & VTD_SECOND_SNOOP) && oracle_once_in(random, 2))
+	if (leaf && (config->flags & UIOMMU_VTD_SECOND_SNOOP) && oracle_once_in(random, 2))
 		entry |= bit(11);
 	if (oracle_once_in(random, 100))
 		entry &= ~(uint64_t)7;
@@ -367,13 +368,14 @@ static uint64_t second_entry(struct oracle_random *random, const struct pgtable_
 static bool first_may_be_leaf(const struct pgtable_config *config, unsigned int half, unsigned int level)
 {
 	(void)half;
-	return level <= 1 || (level == 2 && (config->flags & VTD_FIRST_1G));
+	return level <= 1 || (level == 2 && (config->flags & UIOMMU_VTD_FIRST_1G));
 }
 
 static bool second_may_be_leaf(const struct pgtable_config *config, unsigned int half, unsigned int level)
 {
 	(void)half;
-	return level == 0 || (level == 1 && (config->flags & VTD_SECOND_2M)) || (level == 2 && (config->flags & VTD_SECOND_1G));
+	return level == 0 || (level == 1 && (config->flags & UIOMMU_VTD_SECOND_2M)) ||
+	       (level == 2 && (config->flags & UIOMMU_VTD_SECOND_1G));
 }
 
 static uint64_t first_address(const struct pgtable_config *config, unsigned int half, uint64_t input)

@@ -584,7 +584,7 @@ static int call_tables_map(struct world *w)
 {
 	const uint64_t length = UINT64_C(2) << 30;
 	struct vtd_tables tables;
-	int error = vtd_tables_init(&tables, 4, VTD_SECOND_2M);
+	int error = vtd_tables_init(&tables, 4, UIOMMU_VTD_SECOND_2M);
 
 	(void)w;
 	if (error)
@@ -601,7 +601,7 @@ static int call_tables_unmap(struct world *w)
 	const uint64_t huge = UINT64_C(1) << 30;
 	struct vtd_tables tables;
 	uint64_t i = 0, before;
-	int error = vtd_tables_init(&tables, 4, VTD_SECOND_2M | VTD_SECOND_1G);
+	int error = vtd_tables_init(&tables, 4, UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G);
 
 	(void)w;
 	if (!error)

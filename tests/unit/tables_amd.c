@@ -30,9 +30,9 @@ enum {
 #define CR3 UINT64_C(0xfedcba9000)
 
 #define ALL                                                                                                                        \
-	(AMD_TABLES_ATS | AMD_TABLES_PPR | AMD_TABLES_ACCESSED | AMD_TABLES_DIRTY | AMD_TABLES_GUEST | AMD_TABLES_GUEST_5 |        \
-	 AMD_TABLES_GIOV | AMD_TABLES_EXECUTE | AMD_TABLES_USER | AMD_TABLES_ROOT_GPA | UINT32_C(2) << 16 | UINT32_C(2) << 18 |    \
-	 UINT32_C(19) << 20)
+	(UIOMMU_AMD_TABLES_ATS | UIOMMU_AMD_TABLES_PPR | UIOMMU_AMD_TABLES_ACCESSED | UIOMMU_AMD_TABLES_DIRTY |                    \
+	 UIOMMU_AMD_TABLES_GUEST | UIOMMU_AMD_TABLES_GUEST_5 | UIOMMU_AMD_TABLES_GIOV | UIOMMU_AMD_TABLES_EXECUTE |                \
+	 UIOMMU_AMD_TABLES_USER | UIOMMU_AMD_TABLES_ROOT_GPA | UINT32_C(2) << 16 | UINT32_C(2) << 18 | UINT32_C(19) << 20)
 
 static _Alignas(4096) uint8_t arena[SIZE];
 static struct tables tables;
@@ -117,7 +117,7 @@ static void build(uint32_t flags, unsigned int mode, int glx)
 	put(DTE, 64, DOMAIN);
 	put_host();
 	if (glx >= 0)
-		put_gcr3(PASID & ((1U << (9 * (glx + 1))) - 1), (unsigned int)glx, mode, flags & AMD_TABLES_ROOT_GPA);
+		put_gcr3(PASID & ((1U << (9 * (glx + 1))) - 1), (unsigned int)glx, mode, flags & UIOMMU_AMD_TABLES_ROOT_GPA);
 }
 
 static bool run(uint32_t rid, uint32_t pasid)
@@ -262,17 +262,19 @@ static void host_values(void **state)
 		}
 	for (unsigned int had = 0; had < 4; had++)
 		for (unsigned int can = 0; can < 4; can++) {
-			uint32_t flags = ALL & ~(uint32_t)(AMD_TABLES_ACCESSED | AMD_TABLES_DIRTY);
+			uint32_t flags = ALL & ~(uint32_t)(UIOMMU_AMD_TABLES_ACCESSED | UIOMMU_AMD_TABLES_DIRTY);
 			bool fine = !had || (had == 1 && can & 1) || (had == 3 && can == 3);
 
-			build(flags | (can & 1 ? AMD_TABLES_ACCESSED : 0) | (can & 2 ? AMD_TABLES_DIRTY : 0), 3, -1);
+			build(flags | (can & 1 ? UIOMMU_AMD_TABLES_ACCESSED : 0) | (can & 2 ? UIOMMU_AMD_TABLES_DIRTY : 0), 3, -1);
 			put(DTE, 7, had);
 			if (!fine) {
 				expect_illegal(UIOMMU_NO_PASID);
 				continue;
 			}
 			assert_true(run(RID, UIOMMU_NO_PASID));
-			assert_int_equal(entry.stage2.flags, had == 3 ? AMD_V1_ACCESSED | AMD_V1_DIRTY : had ? AMD_V1_ACCESSED : 0);
+			assert_int_equal(entry.stage2.flags, had == 3 ? UIOMMU_AMD_V1_ACCESSED | UIOMMU_AMD_V1_DIRTY
+							     : had    ? UIOMMU_AMD_V1_ACCESSED
+								      : 0);
 		}
 	for (unsigned int control = 0; control < 4; control++) {
 		build(ALL, 3, -1);
@@ -301,7 +303,7 @@ static void guest_values(void **state)
 		}
 	for (unsigned int five = 0; five < 2; five++)
 		for (unsigned int mode = 0; mode < 4; mode++) {
-			build(five ? ALL : ALL & ~(uint32_t)AMD_TABLES_GUEST_5, 3, 2);
+			build(five ? ALL : ALL & ~(uint32_t)UIOMMU_AMD_TABLES_GUEST_5, 3, 2);
 			put(DTE, 182, mode);
 			if (mode > five) {
 				expect_illegal(PASID);
@@ -320,8 +322,8 @@ static void not_offered(void **state)
 		unsigned int last;
 		uint32_t flag;
 	} bits[] = {
-		{52, 53, AMD_TABLES_PPR},   {54, 54, AMD_TABLES_GIOV},	  {54, 60, AMD_TABLES_GUEST},
-		{80, 95, AMD_TABLES_GUEST}, {107, 127, AMD_TABLES_GUEST}, {182, 183, AMD_TABLES_GUEST},
+		{52, 53, UIOMMU_AMD_TABLES_PPR},   {54, 54, UIOMMU_AMD_TABLES_GIOV},	{54, 60, UIOMMU_AMD_TABLES_GUEST},
+		{80, 95, UIOMMU_AMD_TABLES_GUEST}, {107, 127, UIOMMU_AMD_TABLES_GUEST}, {182, 183, UIOMMU_AMD_TABLES_GUEST},
 	};
 
 	(void)state;
@@ -332,7 +334,7 @@ static void not_offered(void **state)
 			put(DTE, bit, 1);
 			expect_illegal(UIOMMU_NO_PASID);
 		}
-	build(ALL & ~(uint32_t)AMD_TABLES_ATS, 3, -1);
+	build(ALL & ~(uint32_t)UIOMMU_AMD_TABLES_ATS, 3, -1);
 	put(DTE, 96, 1);
 	assert_true(run(RID, UIOMMU_NO_PASID));
 	assert_false(entry.flags & TABLES_ATS);
@@ -434,10 +436,10 @@ static void gcr3_root(void **state)
 	}
 	/* Without GCR3TRPMode host tables have no part in the root, but in what it leads to. */
 	for (int glx = 0; glx < 3; glx++) {
-		build(ALL & ~(uint32_t)AMD_TABLES_ROOT_GPA, 3, glx);
+		build(ALL & ~(uint32_t)UIOMMU_AMD_TABLES_ROOT_GPA, 3, glx);
 		assert_true(run(RID, pasid_of(glx)));
 		assert_int_equal(entry.stage1.base[0], CR3);
-		tables.config.flags |= AMD_TABLES_ROOT_GPA;
+		tables.config.flags |= UIOMMU_AMD_TABLES_ROOT_GPA;
 		expect(RID, pasid_of(glx), UIOMMU_FAULT_UNMAPPED, glx ? UIOMMU_STRUCTURE_PASID_DIR : UIOMMU_STRUCTURE_PASID, 2);
 		assert_int_equal(fault.stage, 2);
 	}
@@ -603,7 +605,7 @@ static void decoded(void **state)
 			assert_int_equal(entry.stage2.levels, 3);
 			assert_int_equal(entry.stage2.output_lg2, HAW);
 		}
-	build(ALL & ~(uint32_t)(AMD_TABLES_USER | AMD_TABLES_EXECUTE), 0, 2);
+	build(ALL & ~(uint32_t)(UIOMMU_AMD_TABLES_USER | UIOMMU_AMD_TABLES_EXECUTE), 0, 2);
 	assert_true(run(RID, PASID));
 	assert_int_equal(entry.flags, TABLES_PASIDS);
 }

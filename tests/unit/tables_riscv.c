@@ -40,9 +40,10 @@ enum { V, EN_ATS, EN_PRI, T2GPA, DTF, PDTV, PRPR, GADE, SADE, DPE, SBE, SXL };
 enum { IOHGATP = 64, TA = 128, FSC = 192, MSIPTP = 256, MASK = 320, PATTERN = 384, LAST = 448 };
 
 #define ALL                                                                                                                        \
-	((uint32_t)(RVIOMMU_SV32 | RVIOMMU_SV39 | RVIOMMU_SV48 | RVIOMMU_SV57 | RVIOMMU_SV32X4 | RVIOMMU_SV39X4 | RVIOMMU_SV48X4 | \
-		    RVIOMMU_SV57X4 | RVIOMMU_SVPBMT | RVIOMMU_AMO_HWAD | RVIOMMU_ATS | RVIOMMU_T2GPA | RVIOMMU_PD8 |               \
-		    RVIOMMU_PD17 | RVIOMMU_PD20))
+	((uint32_t)(UIOMMU_RVIOMMU_SV32 | UIOMMU_RVIOMMU_SV39 | UIOMMU_RVIOMMU_SV48 | UIOMMU_RVIOMMU_SV57 |                        \
+		    UIOMMU_RVIOMMU_SV32X4 | UIOMMU_RVIOMMU_SV39X4 | UIOMMU_RVIOMMU_SV48X4 | UIOMMU_RVIOMMU_SV57X4 |                \
+		    UIOMMU_RVIOMMU_SVPBMT | UIOMMU_RVIOMMU_AMO_HWAD | UIOMMU_RVIOMMU_ATS | UIOMMU_RVIOMMU_T2GPA |                  \
+		    UIOMMU_RVIOMMU_PD8 | UIOMMU_RVIOMMU_PD17 | UIOMMU_RVIOMMU_PD20))
 #define WITHOUT(flags) (ALL & ~(uint32_t)(flags))
 
 static _Alignas(4096) uint8_t arena[SIZE];
@@ -76,7 +77,7 @@ static void begin(uint32_t flags)
 	memset(arena, 0, sizeof(arena));
 	tables = (struct tables){
 		.format = &tables_riscv,
-		.config = {.base = DDT0, .mode = RVIOMMU_1LVL, .output_lg2 = PAS, .flags = flags},
+		.config = {.base = DDT0, .mode = UIOMMU_RVIOMMU_1LVL, .output_lg2 = PAS, .flags = flags},
 		.memory = {.window = {.first = START, .length = SIZE, .host = arena}},
 	};
 	assert_int_equal(tables_riscv.check(&tables), 0);
@@ -178,7 +179,7 @@ static void without_directory(void **state)
 static void directory(const unsigned int *widths, unsigned int levels, uint32_t flags)
 {
 	static const uint64_t at[3] = {DDT0, DDT1, DDT2};
-	unsigned int size = flags & RVIOMMU_MSI_FLAT ? 64 : 32, shift = 0, total = 0;
+	unsigned int size = flags & UIOMMU_RVIOMMU_MSI_FLAT ? 64 : 32, shift = 0, total = 0;
 	uint32_t id = 0x5a5a5a;
 
 	begin(flags);
@@ -237,7 +238,7 @@ static void directories(void **state)
 	(void)state;
 	for (unsigned int levels = 1; levels <= 3; levels++) {
 		directory(base, levels, ALL);
-		directory(extended, levels, ALL | RVIOMMU_MSI_FLAT);
+		directory(extended, levels, ALL | UIOMMU_RVIOMMU_MSI_FLAT);
 	}
 }
 
@@ -277,14 +278,14 @@ static void flags_of_dc(void **state)
 	assert_int_equal(device.flags &
 				 (TABLES_ATS | TABLES_PRI | TABLES_T2GPA | TABLES_PRI_PASID | TABLES_NO_FAULTS | TABLES_PASIDS),
 			 TABLES_ATS | TABLES_PRI | TABLES_T2GPA | TABLES_PRI_PASID | TABLES_NO_FAULTS);
-	tables.config.flags = WITHOUT(RVIOMMU_T2GPA);
+	tables.config.flags = WITHOUT(UIOMMU_RVIOMMU_T2GPA);
 	bad_dc();
 }
 
 /* tc, every combination of its twelve bits, in words of the specification's list. */
 static void combinations_of_tc(void **state)
 {
-	static const uint32_t offers[] = {0, RVIOMMU_ATS, RVIOMMU_T2GPA, RVIOMMU_AMO_HWAD};
+	static const uint32_t offers[] = {0, UIOMMU_RVIOMMU_ATS, UIOMMU_RVIOMMU_T2GPA, UIOMMU_RVIOMMU_AMO_HWAD};
 
 	(void)state;
 	for (unsigned int n = 0; n < 5 * 4 * 2048; n++) {
@@ -293,15 +294,15 @@ static void combinations_of_tc(void **state)
 		bool ats = tc >> EN_ATS & 1, pri = tc >> EN_PRI & 1, sxl = tc >> SXL & 1, wrong = false;
 
 		begin(without == UINT32_MAX ? ALL : WITHOUT(without));
-		tables.config.flags |= world & 1 ? RVIOMMU_GXL : 0;
-		tables.config.flags |= world & 2 ? RVIOMMU_GXL_WRITABLE : 0;
+		tables.config.flags |= world & 1 ? UIOMMU_RVIOMMU_GXL : 0;
+		tables.config.flags |= world & 2 ? UIOMMU_RVIOMMU_GXL_WRITABLE : 0;
 		put(dc, 11, 0, tc | 1);
 		stage2(8);
-		wrong |= without == RVIOMMU_ATS && (ats || pri || tc >> PRPR & 1);
+		wrong |= without == UIOMMU_RVIOMMU_ATS && (ats || pri || tc >> PRPR & 1);
 		wrong |= !ats && (tc >> T2GPA & 1 || pri);
 		wrong |= !pri && tc >> PRPR & 1;
-		wrong |= without == RVIOMMU_T2GPA && tc >> T2GPA & 1;
-		wrong |= without == RVIOMMU_AMO_HWAD && (tc >> SADE & 1 || tc >> GADE & 1);
+		wrong |= without == UIOMMU_RVIOMMU_T2GPA && tc >> T2GPA & 1;
+		wrong |= without == UIOMMU_RVIOMMU_AMO_HWAD && (tc >> SADE & 1 || tc >> GADE & 1);
 		wrong |= !(tc >> PDTV & 1) && tc >> DPE & 1;
 		wrong |= tc >> SBE & 1;
 		wrong |= world & 1 ? !sxl : sxl && !(world & 2);
@@ -321,7 +322,7 @@ static void reserved_bits_of_dc(void **state)
 		bool fsc = number >= FSC && number < FSC + 44, msiptp = number >= MSIPTP && number < MSIPTP + 44;
 		bool mask = number >= MASK && number < MASK + 47, pattern = number >= PATTERN && number < PATTERN + 47;
 
-		begin(ALL | RVIOMMU_MSI_FLAT);
+		begin(ALL | UIOMMU_RVIOMMU_MSI_FLAT);
 		bit(number, true);
 		if (tc && !custom)
 			continue;
@@ -333,7 +334,7 @@ static void reserved_bits_of_dc(void **state)
 			assert_true(find(0));
 		else
 			bad_dc();
-		tables.config.flags |= RVIOMMU_QOSID;
+		tables.config.flags |= UIOMMU_RVIOMMU_QOSID;
 		if (number >= TA + 40 && number < TA + 64)
 			assert_true(find(0));
 		tables.config.flags = ALL; /* the base format ends before */
@@ -374,10 +375,10 @@ static void modes(void **state)
 			assert_int_equal(entry.stage1.input_lg2[0], first[mode - 8]);
 			assert_int_equal(entry.stage1.base[0], TABLE1);
 			assert_int_equal(entry.stage1.output_lg2, PAS);
-			assert_int_equal(entry.stage1.flags, RISCV_SVNAPOT | RISCV_SVPBMT);
+			assert_int_equal(entry.stage1.flags, UIOMMU_RISCV_SVNAPOT | UIOMMU_RISCV_SVPBMT);
 			assert_int_equal(entry.asid, PSCID);
 			assert_false(entry.has_stage2);
-			tables.config.flags &= ~((uint32_t)RVIOMMU_SV39 << (mode - 8));
+			tables.config.flags &= ~((uint32_t)UIOMMU_RVIOMMU_SV39 << (mode - 8));
 		}
 		bad_dc();
 		begin(ALL);
@@ -389,11 +390,11 @@ static void modes(void **state)
 			assert_int_equal(entry.stage2.input_lg2[0], second[mode - 8]);
 			assert_int_equal(entry.stage2.base[0], ROOT2);
 			assert_int_equal(entry.stage2.output_lg2, PAS);
-			assert_int_equal(entry.stage2.flags, RISCV_SVNAPOT | RISCV_SVPBMT);
+			assert_int_equal(entry.stage2.flags, UIOMMU_RISCV_SVNAPOT | UIOMMU_RISCV_SVPBMT);
 			assert_int_equal(entry.domain, GSCID);
 			assert_int_equal(entry.asid, UIOMMU_NO_PASID);
 			assert_false(entry.has_stage1);
-			tables.config.flags &= ~((uint32_t)RVIOMMU_SV39X4 << (mode - 8));
+			tables.config.flags &= ~((uint32_t)UIOMMU_RVIOMMU_SV39X4 << (mode - 8));
 		}
 		bad_dc();
 	}
@@ -408,7 +409,7 @@ static void modes(void **state)
 			assert_int_equal(device.pasid_table, PDT2);
 			assert_int_equal(device.mode, mode ? TABLES_TRANSLATE : TABLES_PASS);
 			assert_true(device.flags & TABLES_PASIDS);
-			tables.config.flags &= mode ? ~((uint32_t)RVIOMMU_PD8 << (mode - 1)) : UINT32_MAX;
+			tables.config.flags &= mode ? ~((uint32_t)UIOMMU_RVIOMMU_PD8 << (mode - 1)) : UINT32_MAX;
 			assert_int_equal(find(0), mode == 0);
 		} else {
 			bad_dc();
@@ -420,7 +421,7 @@ static void narrow_modes(void **state)
 {
 	(void)state;
 	for (unsigned int mode = 1; mode < 16; mode++) {
-		begin(ALL | RVIOMMU_GXL);
+		begin(ALL | UIOMMU_RVIOMMU_GXL);
 		bit(SXL, true);
 		atp(FSC, TABLE1, mode);
 		stage2(8);
@@ -428,17 +429,17 @@ static void narrow_modes(void **state)
 			good(UIOMMU_NO_PASID);
 			assert_int_equal(entry.stage1.input_lg2[0], 32);
 			assert_int_equal(entry.stage2.input_lg2[0], 34);
-			tables.config.flags &= ~(uint32_t)RVIOMMU_SV32;
+			tables.config.flags &= ~(uint32_t)UIOMMU_RVIOMMU_SV32;
 			bad_dc();
-			tables.config.flags = (ALL | RVIOMMU_GXL) & ~(uint32_t)RVIOMMU_SV32X4;
+			tables.config.flags = (ALL | UIOMMU_RVIOMMU_GXL) & ~(uint32_t)UIOMMU_RVIOMMU_SV32X4;
 		}
 		bad_dc();
 		atp(FSC, 0, 0);
 		stage2(mode);
-		tables.config.flags = ALL | RVIOMMU_GXL;
+		tables.config.flags = ALL | UIOMMU_RVIOMMU_GXL;
 		assert_int_equal(find(0), mode == 8);
 	}
-	begin(ALL | RVIOMMU_GXL_WRITABLE);
+	begin(ALL | UIOMMU_RVIOMMU_GXL_WRITABLE);
 	bit(SXL, true);
 	atp(FSC, TABLE1, 8);
 	stage2(10);
@@ -455,15 +456,15 @@ static void stage_flags(void **state)
 	stage2(9);
 	bit(SADE, true);
 	good(UIOMMU_NO_PASID);
-	assert_int_equal(entry.stage1.flags, RISCV_SVNAPOT | RISCV_SVPBMT | RISCV_ADUE);
-	assert_int_equal(entry.stage2.flags, RISCV_SVNAPOT | RISCV_SVPBMT);
+	assert_int_equal(entry.stage1.flags, UIOMMU_RISCV_SVNAPOT | UIOMMU_RISCV_SVPBMT | UIOMMU_RISCV_ADUE);
+	assert_int_equal(entry.stage2.flags, UIOMMU_RISCV_SVNAPOT | UIOMMU_RISCV_SVPBMT);
 	assert_int_equal(entry.stage1.output_lg2, 56); /* stage 2 judges */
 	bit(SADE, false);
 	bit(GADE, true);
-	tables.config.flags &= ~(uint32_t)RVIOMMU_SVPBMT;
+	tables.config.flags &= ~(uint32_t)UIOMMU_RVIOMMU_SVPBMT;
 	good(UIOMMU_NO_PASID);
-	assert_int_equal(entry.stage1.flags, RISCV_SVNAPOT);
-	assert_int_equal(entry.stage2.flags, RISCV_SVNAPOT | RISCV_ADUE);
+	assert_int_equal(entry.stage1.flags, UIOMMU_RISCV_SVNAPOT);
+	assert_int_equal(entry.stage2.flags, UIOMMU_RISCV_SVNAPOT | UIOMMU_RISCV_ADUE);
 }
 
 static void interrupt_files(void **state)
@@ -473,16 +474,16 @@ static void interrupt_files(void **state)
 		unsigned int bits;
 	} widths[] = {
 		{0, 47},
-		{RVIOMMU_SV57X4, 38},
-		{RVIOMMU_SV57X4 | RVIOMMU_SV48X4, 29},
-		{RVIOMMU_SV57X4 | RVIOMMU_SV48X4 | RVIOMMU_SV39X4, 22},
-		{RVIOMMU_SV57X4 | RVIOMMU_SV48X4 | RVIOMMU_SV39X4 | RVIOMMU_SV32X4, PAS - 12},
+		{UIOMMU_RVIOMMU_SV57X4, 38},
+		{UIOMMU_RVIOMMU_SV57X4 | UIOMMU_RVIOMMU_SV48X4, 29},
+		{UIOMMU_RVIOMMU_SV57X4 | UIOMMU_RVIOMMU_SV48X4 | UIOMMU_RVIOMMU_SV39X4, 22},
+		{UIOMMU_RVIOMMU_SV57X4 | UIOMMU_RVIOMMU_SV48X4 | UIOMMU_RVIOMMU_SV39X4 | UIOMMU_RVIOMMU_SV32X4, PAS - 12},
 	};
 
 	(void)state;
 	for (unsigned int mode = 0; mode < 16; mode++)
 		for (unsigned int both = 0; both < 2; both++) {
-			begin(ALL | RVIOMMU_MSI_FLAT);
+			begin(ALL | UIOMMU_RVIOMMU_MSI_FLAT);
 			if (both)
 				stage2(8);
 			atp(MSIPTP, 0x7654000, mode);
@@ -500,7 +501,7 @@ static void interrupt_files(void **state)
 	for (unsigned int i = 0; i < 5; i++)
 		for (unsigned int number = 0; number < 64; number++)
 			for (unsigned int at = MASK; at <= PATTERN; at += 64) {
-				begin(WITHOUT(widths[i].without) | RVIOMMU_MSI_FLAT);
+				begin(WITHOUT(widths[i].without) | UIOMMU_RVIOMMU_MSI_FLAT);
 				bit(at + number, true);
 				assert_int_equal(find(0), number < widths[i].bits);
 			}
@@ -628,14 +629,14 @@ static void fields_of_pc(void **state)
 	good(5);
 	assert_false(entry.flags & TABLES_PRIVILEGED);
 	assert_true(entry.flags & TABLES_EXECUTE && entry.flags & TABLES_NO_FAULTS);
-	assert_int_equal(entry.stage1.flags, RISCV_SVNAPOT | RISCV_SVPBMT | RISCV_ADUE);
+	assert_int_equal(entry.stage1.flags, UIOMMU_RISCV_SVNAPOT | UIOMMU_RISCV_SVPBMT | UIOMMU_RISCV_ADUE);
 	put(PDT0 + 5 * 16, 1, 1, 1); /* ENS */
 	good(5);
 	assert_true(entry.flags & TABLES_PRIVILEGED);
-	assert_false(entry.stage1.flags & RISCV_SUM);
+	assert_false(entry.stage1.flags & UIOMMU_RISCV_SUM);
 	put(PDT0 + 5 * 16, 2, 2, 1);
 	good(5);
-	assert_true(entry.stage1.flags & RISCV_SUM);
+	assert_true(entry.stage1.flags & UIOMMU_RISCV_SUM);
 	put(PDT0 + 5 * 16, 127, 124, 0); /* Bare */
 	good(5);
 	assert_int_equal(entry.mode, TABLES_PASS);
@@ -644,7 +645,7 @@ static void fields_of_pc(void **state)
 		put(PDT0 + 5 * 16, 127, 124, mode);
 		if (mode >= 8 && mode <= 10) {
 			good(5);
-			device.capabilities &= ~((uint32_t)RVIOMMU_SV39 << (mode - 8));
+			device.capabilities &= ~((uint32_t)UIOMMU_RVIOMMU_SV39 << (mode - 8));
 		}
 		assert_false(look(5));
 		assert_fault(RESERVED, PASID, 0, 267);
@@ -659,7 +660,7 @@ static void fields_of_pc(void **state)
 		assert_true(find(0));
 		assert_int_equal(look(5), !reserved);
 	}
-	begin(ALL | RVIOMMU_GXL);
+	begin(ALL | UIOMMU_RVIOMMU_GXL);
 	bit(PDTV, true);
 	bit(SXL, true);
 	atp(FSC, PDT0, 1);

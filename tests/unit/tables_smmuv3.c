@@ -32,16 +32,16 @@ static void configurations(void **state)
 		assert_int_equal(checked(0, 1, 16, split, 48, ALL), split == 6 || split == 8 || split == 10 ? 0 : -EINVAL);
 	for (unsigned int mode = 2; mode < 256; mode++)
 		assert_int_equal(checked(0, mode, 16, 8, 48, ALL), -EINVAL);
-	assert_int_equal(checked(0, 1, 16, 8, 48, WITHOUT(SMMUV3_ST_LEVEL)), -EOPNOTSUPP);
-	assert_int_equal(checked(0, 0, 32, 8, 48, WITHOUT(SMMUV3_ST_LEVEL)), 0);
+	assert_int_equal(checked(0, 1, 16, 8, 48, WITHOUT(UIOMMU_SMMUV3_ST_LEVEL)), -EOPNOTSUPP);
+	assert_int_equal(checked(0, 0, 32, 8, 48, WITHOUT(UIOMMU_SMMUV3_ST_LEVEL)), 0);
 	assert_int_equal(checked(0, 0, 33, 8, 48, ALL), -EINVAL);
 	assert_int_equal(checked(32, 0, 8, 8, 48, ALL), -EINVAL);
 	assert_int_equal(checked(UINT64_C(1) << 48, 0, 8, 8, 48, ALL), -EINVAL);
 	assert_int_equal(checked((UINT64_C(1) << 48) - 64, 0, 8, 8, 48, ALL), 0);
 	assert_int_equal(checked(0, 0, 8, 0, 48, WITHOUT(UINT32_C(31) << 27) | UINT32_C(21) << 27), -EINVAL);
-	assert_int_equal(checked(0, 0, 8, 0, 48, WITHOUT(SMMUV3_S1P | SMMUV3_S2P)), -EINVAL);
-	assert_int_equal(checked(0, 0, 8, 0, 48, WITHOUT(SMMUV3_HA)), -EINVAL);
-	assert_int_equal(checked(0, 0, 8, 0, 48, ALL | SMMUV3_STALL_FORCED), -EINVAL);
+	assert_int_equal(checked(0, 0, 8, 0, 48, WITHOUT(UIOMMU_SMMUV3_S1P | UIOMMU_SMMUV3_S2P)), -EINVAL);
+	assert_int_equal(checked(0, 0, 8, 0, 48, WITHOUT(UIOMMU_SMMUV3_HA)), -EINVAL);
+	assert_int_equal(checked(0, 0, 8, 0, 48, ALL | UIOMMU_SMMUV3_STALL_FORCED), -EINVAL);
 }
 
 /* --- stream table --- */
@@ -85,7 +85,7 @@ static void two_levels(unsigned int split, unsigned int size_lg2, uint32_t sid)
 
 	begin(PASS, ALL);
 	memset(arena, 0, LEAF - START);
-	tables.config.mode = SMMUV3_2_LEVEL;
+	tables.config.mode = UIOMMU_SMMUV3_2_LEVEL;
 	tables.config.split = (uint8_t)split;
 	tables.config.size_lg2 = (uint8_t)size_lg2;
 	assert_false(find(sid));
@@ -175,15 +175,15 @@ static void modes(void **state)
 		assert_false(find(SID));
 		assert_fault(UNMAPPED, DEVICE, 4);
 	}
-	begin(S1, WITHOUT(SMMUV3_S1P));
+	begin(S1, WITHOUT(UIOMMU_SMMUV3_S1P));
 	bad_ste();
-	begin(NESTED, WITHOUT(SMMUV3_S1P));
+	begin(NESTED, WITHOUT(UIOMMU_SMMUV3_S1P));
 	bad_ste();
-	begin(S2, WITHOUT(SMMUV3_S2P));
+	begin(S2, WITHOUT(UIOMMU_SMMUV3_S2P));
 	bad_ste();
-	begin(NESTED, WITHOUT(SMMUV3_S2P));
+	begin(NESTED, WITHOUT(UIOMMU_SMMUV3_S2P));
 	bad_ste();
-	begin(S1, WITHOUT(SMMUV3_S2P));
+	begin(S1, WITHOUT(UIOMMU_SMMUV3_S2P));
 	put(STE, 63 + 128, 128, UINT64_MAX); /* all of stage 2 is ignored */
 	assert_true(find(SID));
 	assert_int_equal(device.domain, 0);
@@ -216,14 +216,14 @@ static void stage_1_of_ste(void **state)
 			assert_true(find(SID));
 			assert_int_equal(device.pasid_mode, two ? format : 0);
 			assert_int_equal(device.pasid_table, (UINT64_C(1) << 48) - (UINT64_C(1) << size));
-			tables.config.flags &= ~(uint32_t)SMMUV3_CD2L;
+			tables.config.flags &= ~(uint32_t)UIOMMU_SMMUV3_CD2L;
 			assert_int_equal(find(SID), !two);
-			tables.config.flags |= SMMUV3_CD2L;
+			tables.config.flags |= UIOMMU_SMMUV3_CD2L;
 		}
 		put(STE, 5, 4, 0);
 	}
 	/* Without substreams nothing of that matters. */
-	begin(S1, WITHOUT(UINT32_C(31) << 27 | SMMUV3_CD2L));
+	begin(S1, WITHOUT(UINT32_C(31) << 27 | UIOMMU_SMMUV3_CD2L));
 	put(STE, 63, 59, 31);
 	put(STE, 5, 4, 1);
 	assert_true(find(SID));
@@ -239,7 +239,7 @@ static void stage_1_of_ste(void **state)
 
 static void stalls_and_world(void **state)
 {
-	const uint32_t none = WITHOUT(SMMUV3_STALL), forced = none | SMMUV3_STALL_FORCED;
+	const uint32_t none = WITHOUT(UIOMMU_SMMUV3_STALL), forced = none | UIOMMU_SMMUV3_STALL_FORCED;
 
 	(void)state;
 	begin(S1, ALL);
@@ -275,7 +275,7 @@ static void stalls_and_world(void **state)
 	assert_true(find(SID));
 	assert_true(device.flags & TABLES_NO_FAULTS_2);
 	for (unsigned int strw = 1; strw < 4; strw++) {
-		begin(S1, ALL | SMMUV3_HYP);
+		begin(S1, ALL | UIOMMU_SMMUV3_HYP);
 		put(STE, 95, 94, strw);
 		bad_ste();
 		put(STE, 3, 1, NESTED);
@@ -286,7 +286,7 @@ static void stalls_and_world(void **state)
 		put(STE, 95, 94, strw);
 		assert_true(find(SID));
 	}
-	begin(S1, WITHOUT(SMMUV3_VMID16));
+	begin(S1, WITHOUT(UIOMMU_SMMUV3_VMID16));
 	bad_ste();
 	put(STE, 143, 128, 0xff);
 	assert_true(find(SID));
@@ -309,8 +309,8 @@ static void ats(void **state)
 					      (eats == 2 && (config != NESTED || stalls || ns1ats)));
 				uint32_t expected = 0;
 
-				begin(config, WITHOUT(SMMUV3_ATSCHK | SMMUV3_ATS) | (chk ? SMMUV3_ATSCHK : 0) |
-						      (ns1ats ? SMMUV3_NS1ATS : 0) | (none ? 0 : SMMUV3_ATS));
+				begin(config, WITHOUT(UIOMMU_SMMUV3_ATSCHK | UIOMMU_SMMUV3_ATS) | (chk ? UIOMMU_SMMUV3_ATSCHK : 0) |
+						      (ns1ats ? UIOMMU_SMMUV3_NS1ATS : 0) | (none ? 0 : UIOMMU_SMMUV3_ATS));
 				put(STE, 93, 92, eats);
 				put(STE, 185, 185, stalls);
 				if (wrong) {
@@ -344,7 +344,7 @@ static void overrides(void **state)
 			expected |= instcfg == 3 ? TABLES_ALL_EXECUTE : 0;
 			assert_true(find(SID));
 			assert_int_equal(device.flags & mask, expected);
-			tables.config.flags &= ~(uint32_t)SMMUV3_ATTR_PERMS_OVR;
+			tables.config.flags &= ~(uint32_t)UIOMMU_SMMUV3_ATTR_PERMS_OVR;
 			assert_true(find(SID));
 			assert_int_equal(device.flags & mask, TABLES_OVERRIDE | TABLES_PRIVILEGED | TABLES_EXECUTE);
 		}
@@ -352,7 +352,7 @@ static void overrides(void **state)
 	put(STE, 82, 82, 1);
 	assert_true(find(SID));
 	assert_false(device.flags & (TABLES_PRI | TABLES_PRI_PASID));
-	tables.config.flags |= SMMUV3_PRI;
+	tables.config.flags |= UIOMMU_SMMUV3_PRI;
 	assert_true(find(SID));
 	assert_true(device.flags & TABLES_PRI && device.flags & TABLES_PRI_PASID);
 	put(STE, 82, 82, 0);
@@ -374,24 +374,24 @@ static void stage_2_of_ste(void **state)
 	assert_int_equal(config->granule_lg2[0], 12);
 	assert_int_equal(config->levels, 3);
 	assert_int_equal(config->output_lg2, 48);
-	assert_int_equal(config->flags, ARM_XNX);
+	assert_int_equal(config->flags, UIOMMU_ARM_XNX);
 	assert_int_equal(entry.stage2.base[0], ROOT2);
 	assert_int_equal(entry.stage2.levels, 3);
 	put(STE, 181, 181, 1); /* AFFD */
-	tables.config.flags &= ~(uint32_t)SMMUV3_XNX;
+	tables.config.flags &= ~(uint32_t)UIOMMU_SMMUV3_XNX;
 	assert_true(find(SID));
-	assert_int_equal(config->flags, ARM_AFFD);
+	assert_int_equal(config->flags, UIOMMU_ARM_AFFD);
 	put(STE, 181, 181, 0);
 	for (unsigned int httu = 0; httu < 4; httu++) {
 		bool hd = httu & 1, ha = httu & 2;
 
 		put(STE, 184, 183, httu);
-		tables.config.flags = WITHOUT(SMMUV3_XNX);
+		tables.config.flags = WITHOUT(UIOMMU_SMMUV3_XNX);
 		assert_true(find(SID));
-		assert_int_equal(config->flags, ha ? ARM_HA | (hd ? ARM_HD : 0) : 0);
-		tables.config.flags &= ~(uint32_t)SMMUV3_HD;
+		assert_int_equal(config->flags, ha ? UIOMMU_ARM_HA | (hd ? UIOMMU_ARM_HD : 0) : 0);
+		tables.config.flags &= ~(uint32_t)UIOMMU_SMMUV3_HD;
 		assert_int_equal(find(SID), !hd);
-		tables.config.flags &= ~(uint32_t)SMMUV3_HA;
+		tables.config.flags &= ~(uint32_t)UIOMMU_SMMUV3_HA;
 		assert_int_equal(find(SID), !hd && !ha);
 	}
 	begin(S2, ALL);
@@ -453,17 +453,17 @@ static void stage_2_sizes(void **state)
 		assert_int_equal(device.stage2.config.levels, levels);
 		assert_int_equal(device.stage2.config.input_lg2[0], 64 - t0sz);
 		assert_int_equal(device.stage2.config.granule_lg2[0], granules[tg]);
-		assert_int_equal(!!(device.stage2.config.flags & ARM_DS), ds && tg != 1);
+		assert_int_equal(!!(device.stage2.config.flags & UIOMMU_ARM_DS), ds && tg != 1);
 	}
 	assert_true(found > 300);
-	begin(S2, WITHOUT(SMMUV3_DS));
+	begin(S2, WITHOUT(UIOMMU_SMMUV3_DS));
 	tables.config.output_lg2 = 52;
 	put(STE, 195, 194, 3);
 	put(STE, 167, 166, 0);
 	put(STE, 165, 160, 12);
 	bad_ste();
 	for (unsigned int tg = 0; tg < 3; tg++) {
-		static const uint32_t flags[] = {SMMUV3_GRAN4K, SMMUV3_GRAN64K, SMMUV3_GRAN16K};
+		static const uint32_t flags[] = {UIOMMU_SMMUV3_GRAN4K, UIOMMU_SMMUV3_GRAN64K, UIOMMU_SMMUV3_GRAN16K};
 
 		begin(S2, ALL);
 		put(STE, 175, 174, tg);

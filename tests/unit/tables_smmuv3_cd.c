@@ -108,8 +108,19 @@ static void fields_of_cd(void **state)
 	static const struct {
 		unsigned int bit;
 		uint32_t flag;
-	} bits[] = {{14, ARM_EPD0}, {30, ARM_EPD1}, {35, ARM_AFFD}, {36, ARM_WXN},   {37, ARM_UWXN}, {38, ARM_TBI0}, {39, ARM_TBI1},
-		    {40, ARM_PAN},  {43, ARM_HA},   {65, ARM_HPD0}, {129, ARM_HPD1}, {186, ARM_DS},  {42, 0}};
+	} bits[] = {{14, UIOMMU_ARM_EPD0},
+		    {30, UIOMMU_ARM_EPD1},
+		    {35, UIOMMU_ARM_AFFD},
+		    {36, UIOMMU_ARM_WXN},
+		    {37, UIOMMU_ARM_UWXN},
+		    {38, UIOMMU_ARM_TBI0},
+		    {39, UIOMMU_ARM_TBI1},
+		    {40, UIOMMU_ARM_PAN},
+		    {43, UIOMMU_ARM_HA},
+		    {65, UIOMMU_ARM_HPD0},
+		    {129, UIOMMU_ARM_HPD1},
+		    {186, UIOMMU_ARM_DS},
+		    {42, 0}};
 
 	(void)state;
 	begin(S1, ALL);
@@ -134,24 +145,24 @@ static void fields_of_cd(void **state)
 	}
 	put(CDS, 43, 42, 3);
 	assert_true(look(UIOMMU_NO_PASID));
-	assert_int_equal(entry.stage1.flags, ARM_HA | ARM_HD);
+	assert_int_equal(entry.stage1.flags, UIOMMU_ARM_HA | UIOMMU_ARM_HD);
 	put(CDS, 43, 42, 0);
 	put(CDS, 65, 65, 1);
 	put(CDS, 129, 129, 1);
 	put(CDS, 186, 186, 1);
-	tables.config.flags &= ~(uint32_t)(SMMUV3_HAD | SMMUV3_DS);
+	tables.config.flags &= ~(uint32_t)(UIOMMU_SMMUV3_HAD | UIOMMU_SMMUV3_DS);
 	good(UIOMMU_NO_PASID);
 	assert_int_equal(entry.stage1.flags, 0);
 	put(CDS, 45, 45, 0); /* R */
 	good(UIOMMU_NO_PASID);
 	assert_true(entry.flags & TABLES_NO_FAULTS_1);
-	tables.config.flags |= SMMUV3_TERM_MODEL;
+	tables.config.flags |= UIOMMU_SMMUV3_TERM_MODEL;
 	good(UIOMMU_NO_PASID);
-	tables.config.flags &= ~(uint32_t)SMMUV3_TERM_MODEL;
+	tables.config.flags &= ~(uint32_t)UIOMMU_SMMUV3_TERM_MODEL;
 	put(CDS, 46, 46, 0); /* A */
 	good(UIOMMU_NO_PASID);
 	assert_true(entry.flags & TABLES_ZEROES);
-	tables.config.flags |= SMMUV3_TERM_MODEL;
+	tables.config.flags |= UIOMMU_SMMUV3_TERM_MODEL;
 	bad_cd();
 }
 
@@ -173,16 +184,16 @@ static void illegal_cds(void **state)
 	bad_cd();
 	put(CDS, 30, 30, 1); /* without any walk it is ignored */
 	good(UIOMMU_NO_PASID);
-	begin(S1, WITHOUT(SMMUV3_ASID16));
+	begin(S1, WITHOUT(UIOMMU_SMMUV3_ASID16));
 	bad_cd();
 	put(CDS, 63, 48, 0xff);
 	good(UIOMMU_NO_PASID);
 	assert_int_equal(entry.asid, 0xff);
 	for (unsigned int httu = 1; httu < 4; httu++) {
-		begin(S1, WITHOUT(SMMUV3_HA | SMMUV3_HD));
+		begin(S1, WITHOUT(UIOMMU_SMMUV3_HA | UIOMMU_SMMUV3_HD));
 		put(CDS, 43, 42, httu);
 		bad_cd();
-		tables.config.flags |= SMMUV3_HA;
+		tables.config.flags |= UIOMMU_SMMUV3_HA;
 		if (httu == 2)
 			good(UIOMMU_NO_PASID);
 		else
@@ -208,7 +219,7 @@ static void sizes_of_cd(void **state)
 		const struct half *half = &halves[which];
 		unsigned int granule = half->granules[tg], least = vax && (ds || granule == 16) ? 12 : 16;
 
-		begin(S1, vax ? ALL : WITHOUT(SMMUV3_VAX));
+		begin(S1, vax ? ALL : WITHOUT(UIOMMU_SMMUV3_VAX));
 		put(CDS, half->tsz + 5, half->tsz, tsz);
 		put(CDS, half->tg + 1, half->tg, tg);
 		put(CDS, 186, 186, ds);
@@ -226,7 +237,9 @@ static void sizes_of_cd(void **state)
 		assert_int_equal(entry.stage1.base[which], 0);
 	}
 	for (unsigned int granule = 12; granule <= 16; granule += 2) {
-		begin(S1, WITHOUT(granule == 12 ? SMMUV3_GRAN4K : granule == 14 ? SMMUV3_GRAN16K : SMMUV3_GRAN64K));
+		begin(S1, WITHOUT(granule == 12	  ? UIOMMU_SMMUV3_GRAN4K
+				  : granule == 14 ? UIOMMU_SMMUV3_GRAN16K
+						  : UIOMMU_SMMUV3_GRAN64K));
 		for (unsigned int which = 0; which < 2; which++)
 			for (unsigned int tg = 0; tg < 4; tg++)
 				if (halves[which].granules[tg] == granule) {

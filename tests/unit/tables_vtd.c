@@ -143,7 +143,7 @@ static void only_with(uint32_t flag, uint64_t address, unsigned int bit, unsigne
 		put(address, bit, 1);
 		assert_true(run(RID, UIOMMU_NO_PASID));
 		tables.config.flags &= ~flag;
-		if (!(flag & VTD_TABLES_PASID))
+		if (!(flag & UIOMMU_VTD_TABLES_PASID))
 			flip(CONTEXT, 3);
 		expect(RID, UIOMMU_NO_PASID, UIOMMU_FAULT_RESERVED, structure, detail);
 		flip(address, bit);
@@ -154,28 +154,28 @@ static void only_with(uint32_t flag, uint64_t address, unsigned int bit, unsigne
 static void not_offered(void **state)
 {
 	(void)state;
-	only_with(VTD_TABLES_ATS, CONTEXT, 2, UIOMMU_STRUCTURE_DEVICE, 0x42);
-	only_with(VTD_TABLES_PRI, CONTEXT, 4, UIOMMU_STRUCTURE_DEVICE, 0x42);
-	only_with(VTD_TABLES_SECOND_AD, PASID_ENTRY, 9, UIOMMU_STRUCTURE_PASID, 0x5a);
-	only_with(VTD_TABLES_EXECUTE, PASID_ENTRY, 5, UIOMMU_STRUCTURE_PASID, 0x5a);
-	only_with(VTD_TABLES_EXECUTE, PASID_ENTRY, 129, UIOMMU_STRUCTURE_PASID, 0x5a);
-	only_with(VTD_TABLES_WALK_SNOOP, PASID_ENTRY, 87, UIOMMU_STRUCTURE_PASID, 0x5a);
-	only_with(VTD_TABLES_SNOOP, PASID_ENTRY, 88, UIOMMU_STRUCTURE_PASID, 0x5a);
-	only_with(VTD_TABLES_SUPERVISOR, PASID_ENTRY, 128, UIOMMU_STRUCTURE_PASID, 0x5a);
-	only_with(VTD_TABLES_EXTENDED_ACCESSED, PASID_ENTRY, 135, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_ATS, CONTEXT, 2, UIOMMU_STRUCTURE_DEVICE, 0x42);
+	only_with(UIOMMU_VTD_TABLES_PRI, CONTEXT, 4, UIOMMU_STRUCTURE_DEVICE, 0x42);
+	only_with(UIOMMU_VTD_TABLES_SECOND_AD, PASID_ENTRY, 9, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_EXECUTE, PASID_ENTRY, 5, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_EXECUTE, PASID_ENTRY, 129, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_WALK_SNOOP, PASID_ENTRY, 87, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_SNOOP, PASID_ENTRY, 88, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_SUPERVISOR, PASID_ENTRY, 128, UIOMMU_STRUCTURE_PASID, 0x5a);
+	only_with(UIOMMU_VTD_TABLES_EXTENDED_ACCESSED, PASID_ENTRY, 135, UIOMMU_STRUCTURE_PASID, 0x5a);
 	/* PASIDE and RID_PRIV */
-	scalable(ALL & ~(uint32_t)VTD_TABLES_PASID, 1);
+	scalable(ALL & ~(uint32_t)UIOMMU_VTD_TABLES_PASID, 1);
 	assert_true(run(RID, UIOMMU_NO_PASID));
 	put(CONTEXT, 3, 1);
 	expect(RID, UIOMMU_NO_PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, 0x42);
-	scalable(ALL & ~(uint32_t)VTD_TABLES_RID_PRIV, 1);
+	scalable(ALL & ~(uint32_t)UIOMMU_VTD_TABLES_RID_PRIV, 1);
 	put(CONTEXT, 84, 1);
 	expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, 0x42);
 	/* First-stage fields. */
 	for (unsigned int bit = 128; bit < 192; bit++) {
 		bool ignored = bit == 128 || bit == 129 || (bit >= 133 && bit <= 135);
 
-		scalable(ALL & ~(uint32_t)(VTD_TABLES_FIRST | VTD_TABLES_NESTED), 2);
+		scalable(ALL & ~(uint32_t)(UIOMMU_VTD_TABLES_FIRST | UIOMMU_VTD_TABLES_NESTED), 2);
 		put(PASID_ENTRY, bit, 1);
 		if (ignored)
 			assert_true(run(RID, PASID));
@@ -188,7 +188,7 @@ static void not_offered(void **state)
 static void without_rid_pasid(void **state)
 {
 	(void)state;
-	scalable(ALL & ~(uint32_t)VTD_TABLES_RID_PASID, 1);
+	scalable(ALL & ~(uint32_t)UIOMMU_VTD_TABLES_RID_PASID, 1);
 	expect(RID, UIOMMU_NO_PASID, UIOMMU_FAULT_UNMAPPED, UIOMMU_STRUCTURE_PASID_DIR, 0x51);
 	put(DIRECTORY, 0, PASIDS | 1);
 	memcpy(word(PASIDS), word(PASID_ENTRY), 64);
@@ -201,7 +201,7 @@ static void without_rid_pasid(void **state)
 
 static void translation_types(void **state)
 {
-	static const uint32_t needs[4] = {0, VTD_TABLES_ATS, VTD_TABLES_PASS, 0};
+	static const uint32_t needs[4] = {0, UIOMMU_VTD_TABLES_ATS, UIOMMU_VTD_TABLES_PASS, 0};
 
 	(void)state;
 	for (unsigned int tt = 0; tt < 4; tt++) {
@@ -219,7 +219,8 @@ static void translation_types(void **state)
 
 static void page_table_types(void **state)
 {
-	static const uint32_t needs[8] = {0, VTD_TABLES_FIRST, VTD_TABLES_SECOND, VTD_TABLES_NESTED, VTD_TABLES_PASS, 0, 0, 0};
+	static const uint32_t needs[8] = {
+		0, UIOMMU_VTD_TABLES_FIRST, UIOMMU_VTD_TABLES_SECOND, UIOMMU_VTD_TABLES_NESTED, UIOMMU_VTD_TABLES_PASS, 0, 0, 0};
 
 	(void)state;
 	for (unsigned int pgtt = 0; pgtt < 8; pgtt++) {
@@ -237,7 +238,8 @@ static void page_table_types(void **state)
 
 static void address_widths(void **state)
 {
-	static const uint32_t flag[8] = {0, VTD_TABLES_3_LEVEL, VTD_TABLES_4_LEVEL, VTD_TABLES_5_LEVEL, 0, 0, 0, 0};
+	static const uint32_t flag[8] = {
+		0, UIOMMU_VTD_TABLES_3_LEVEL, UIOMMU_VTD_TABLES_4_LEVEL, UIOMMU_VTD_TABLES_5_LEVEL, 0, 0, 0, 0};
 
 	(void)state;
 	for (unsigned int aw = 0; aw < 8; aw++)
@@ -281,7 +283,7 @@ static void paging_modes(void **state)
 				expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_PASID, 0x5b);
 			if (mode < 2 && first)
 				assert_int_equal(entry.stage1.levels, 4 + mode);
-			tables.config.flags &= ~(uint32_t)VTD_TABLES_FIRST_5;
+			tables.config.flags &= ~(uint32_t)UIOMMU_VTD_TABLES_FIRST_5;
 			if (!mode || !first)
 				assert_true(run(RID, PASID));
 			else
@@ -379,9 +381,9 @@ static void configurations(void **state)
 		tables.config.flags = (i & 7) << 29;
 		assert_int_equal(tables_vtd.check(&tables), (i & 7) < 7 ? 0 : -EINVAL);
 	}
-	tables.config.flags = VTD_TABLES_NESTED | VTD_TABLES_FIRST;
+	tables.config.flags = UIOMMU_VTD_TABLES_NESTED | UIOMMU_VTD_TABLES_FIRST;
 	assert_int_equal(tables_vtd.check(&tables), -EINVAL);
-	tables.config.flags = VTD_TABLES_NESTED | VTD_TABLES_SECOND;
+	tables.config.flags = UIOMMU_VTD_TABLES_NESTED | UIOMMU_VTD_TABLES_SECOND;
 	assert_int_equal(tables_vtd.check(&tables), -EINVAL);
 }
 

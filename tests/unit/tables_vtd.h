@@ -89,7 +89,7 @@ static inline void scalable(uint32_t flags, unsigned int pgtt)
 	begin(1, flags);
 	put(SCALABLE_ROOT, 0, LOWER | 1);
 	put(CONTEXT, 0, DIRECTORY | 1);
-	if (flags & VTD_TABLES_PASID)
+	if (flags & UIOMMU_VTD_TABLES_PASID)
 		put(CONTEXT, 3, 1);
 	put(CONTEXT, 9, 7);
 	put(CONTEXT, 64, PASID);
@@ -98,7 +98,7 @@ static inline void scalable(uint32_t flags, unsigned int pgtt)
 	put(PASID_ENTRY, 2, 2);
 	put(PASID_ENTRY, 6, pgtt);
 	put(PASID_ENTRY, 64, DOMAIN);
-	if (flags & VTD_TABLES_FIRST)
+	if (flags & UIOMMU_VTD_TABLES_FIRST)
 		put(PASID_ENTRY, 128, STAGE1);
 }
 

@@ -41,10 +41,10 @@ static void decoded_legacy(void **state)
 	assert_int_equal(entry.mode, TABLES_PASS);
 	assert_int_equal(entry.domain, DOMAIN);
 	assert_false(entry.has_stage1 || entry.has_stage2);
-	second_flags(0, VTD_SECOND_SNOOP | VTD_SECOND_2M | VTD_SECOND_1G);
-	second_flags(VTD_TABLES_SNOOP, VTD_SECOND_2M | VTD_SECOND_1G);
-	second_flags(VTD_TABLES_SECOND_2M, VTD_SECOND_SNOOP | VTD_SECOND_1G);
-	second_flags(VTD_TABLES_SECOND_1G, VTD_SECOND_SNOOP | VTD_SECOND_2M);
+	second_flags(0, UIOMMU_VTD_SECOND_SNOOP | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G);
+	second_flags(UIOMMU_VTD_TABLES_SNOOP, UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G);
+	second_flags(UIOMMU_VTD_TABLES_SECOND_2M, UIOMMU_VTD_SECOND_SNOOP | UIOMMU_VTD_SECOND_1G);
+	second_flags(UIOMMU_VTD_TABLES_SECOND_1G, UIOMMU_VTD_SECOND_SNOOP | UIOMMU_VTD_SECOND_2M);
 	for (unsigned int width = 0; width < 7; width++) {
 		legacy((ALL & ~(UINT32_C(7) << 29)) | width << 29, 0);
 		assert_true(run(LEGACY_RID, UIOMMU_NO_PASID));
@@ -76,7 +76,7 @@ static void decoded_scalable(void **state)
 				assert_int_equal(entry.stage1.base[0], STAGE1);
 				assert_int_equal(entry.stage1.levels, 4);
 				assert_int_equal(entry.stage1.output_lg2, HAW);
-				assert_int_equal(entry.stage1.flags, VTD_FIRST_1G);
+				assert_int_equal(entry.stage1.flags, UIOMMU_VTD_FIRST_1G);
 			}
 			if (second) {
 				assert_ptr_equal(entry.stage2_format, &pgtable_vtd_second);
@@ -101,16 +101,16 @@ static void decoded_bits(void **state)
 		{CONTEXT, 84, TABLES_RID_PRIVILEGED, 0, 0},
 		{DIRECTORY_ENTRY, 1, TABLES_NO_FAULTS, 0, 0},
 		{PASID_ENTRY, 1, TABLES_NO_FAULTS, 0, 0},
-		{PASID_ENTRY, 5, 0, 0, VTD_SECOND_EXECUTE},
-		{PASID_ENTRY, 9, 0, 0, VTD_SECOND_AD},
+		{PASID_ENTRY, 5, 0, 0, UIOMMU_VTD_SECOND_EXECUTE},
+		{PASID_ENTRY, 9, 0, 0, UIOMMU_VTD_SECOND_AD},
 		{PASID_ENTRY, 128, TABLES_PRIVILEGED, 0, 0},
 		{PASID_ENTRY, 129, TABLES_EXECUTE, 0, 0},
-		{PASID_ENTRY, 132, 0, VTD_FIRST_WPE, 0},
-		{PASID_ENTRY, 133, 0, VTD_FIRST_NXE, 0},
-		{PASID_ENTRY, 134, 0, VTD_FIRST_SMEP, 0},
-		{PASID_ENTRY, 135, 0, VTD_FIRST_EAFE, 0},
+		{PASID_ENTRY, 132, 0, UIOMMU_VTD_FIRST_WPE, 0},
+		{PASID_ENTRY, 133, 0, UIOMMU_VTD_FIRST_NXE, 0},
+		{PASID_ENTRY, 134, 0, UIOMMU_VTD_FIRST_SMEP, 0},
+		{PASID_ENTRY, 135, 0, UIOMMU_VTD_FIRST_EAFE, 0},
 	};
-	const uint32_t second = VTD_SECOND_SNOOP | VTD_SECOND_2M | VTD_SECOND_1G;
+	const uint32_t second = UIOMMU_VTD_SECOND_SNOOP | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G;
 
 	(void)state;
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -118,7 +118,7 @@ static void decoded_bits(void **state)
 		put(cases[i].address, cases[i].bit, 1);
 		assert_true(run(RID, PASID));
 		assert_int_equal(entry.flags, TABLES_PASIDS | cases[i].flags);
-		assert_int_equal(entry.stage1.flags, VTD_FIRST_1G | cases[i].stage1);
+		assert_int_equal(entry.stage1.flags, UIOMMU_VTD_FIRST_1G | cases[i].stage1);
 		assert_int_equal(entry.stage2.flags, second | cases[i].stage2);
 	}
 }
@@ -128,12 +128,12 @@ static void without_execute(void **state)
 {
 	(void)state;
 	for (unsigned int bits = 0; bits < 4; bits++) {
-		scalable(ALL & ~(uint32_t)VTD_TABLES_EXECUTE, 1);
+		scalable(ALL & ~(uint32_t)UIOMMU_VTD_TABLES_EXECUTE, 1);
 		put(PASID_ENTRY, 133, bits);
 		assert_true(run(RID, PASID));
-		assert_int_equal(entry.stage1.flags, VTD_FIRST_1G | VTD_FIRST_NXE);
+		assert_int_equal(entry.stage1.flags, UIOMMU_VTD_FIRST_1G | UIOMMU_VTD_FIRST_NXE);
 	}
-	scalable(ALL & ~(uint32_t)VTD_TABLES_FIRST_1G, 1);
+	scalable(ALL & ~(uint32_t)UIOMMU_VTD_TABLES_FIRST_1G, 1);
 	assert_true(run(RID, PASID));
 	assert_int_equal(entry.stage1.flags, 0);
 }

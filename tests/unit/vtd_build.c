@@ -9,7 +9,7 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
-enum { PAGE = 4096, ALL = VTD_SECOND_AD | VTD_SECOND_2M | VTD_SECOND_1G, RW = UIOMMU_READ | UIOMMU_WRITE };
+enum { PAGE = 4096, ALL = UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G, RW = UIOMMU_READ | UIOMMU_WRITE };
 
 #define M2 (UINT64_C(1) << 21)
 #define G1 (UINT64_C(1) << 30)
@@ -152,7 +152,7 @@ static void model_map(struct model *model, unsigned int first, unsigned int coun
 {
 	uint64_t align = random & 1 ? PAGE : random & 2 ? M2 : G1, iova = model->base + (uint64_t)first * PAGE, oa;
 	unsigned int access = 1 + (unsigned int)(random >> 3) % 3, how = (unsigned int)(random >> 58) & 0x30;
-	uint64_t dirty = how & VTD_TABLES_DIRTY && model->tables.pgtable.config.flags & VTD_SECOND_AD ? MODEL_DIRTY : 0;
+	uint64_t dirty = how & VTD_TABLES_DIRTY && model->tables.pgtable.config.flags & UIOMMU_VTD_SECOND_AD ? MODEL_DIRTY : 0;
 	int rc;
 
 	oa = (iova & (align - 1)) + ((random >> 5) & low_mask(model->output_lg2 - 1) & ~(align - 1));
@@ -191,7 +191,7 @@ static void model_write(struct model *model, unsigned int index)
 	assert_int_equal(result.reason, 0);
 	assert_int_equal(result.oa, (page & ~UINT64_C(0xfff)) + 5);
 	assert_int_equal(result.access & RW, page & RW);
-	if (!(model->tables.pgtable.config.flags & VTD_SECOND_AD))
+	if (!(model->tables.pgtable.config.flags & UIOMMU_VTD_SECOND_AD))
 		return;
 	block = UINT64_C(1) << result.page_lg2;
 	for (uint64_t i = 0; i < block; i += PAGE)
@@ -281,8 +281,8 @@ static void like_an_array(void **state)
 	model_run(4, ALL, (UINT64_C(1) << 39) - half);
 	model_run(3, ALL, (UINT64_C(1) << 39) - 2 * half);
 	model_run(5, ALL, (UINT64_C(1) << 48) - half);
-	model_run(5, VTD_SECOND_2M, (UINT64_C(1) << 57) - 2 * half);
-	model_run(4, VTD_SECOND_AD | VTD_SECOND_EXECUTE, 0);
+	model_run(5, UIOMMU_VTD_SECOND_2M, (UINT64_C(1) << 57) - 2 * half);
+	model_run(4, UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_EXECUTE, 0);
 }
 
 /* --- one at a time --- */

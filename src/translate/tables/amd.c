@@ -63,7 +63,7 @@ static int check(const struct tables *tables)
 		return -EINVAL;
 	if (!config->entries || config->entries > UINT16_MAX + 1 || config->entries % DTES_PER_PAGE)
 		return -EINVAL;
-	if (FIELD_GET64(AMD_TABLES_HATS, config->flags) == 3 || FIELD_GET64(AMD_TABLES_GLX, config->flags) == 3)
+	if (FIELD_GET64(UIOMMU_AMD_TABLES_HATS, config->flags) == 3 || FIELD_GET64(UIOMMU_AMD_TABLES_GLX, config->flags) == 3)
 		return -EINVAL;
 	return config->mode ? -EOPNOTSUPP : 0;
 }
@@ -87,9 +87,9 @@ static bool has_reserved(const uint64_t *words, uint32_t capabilities)
 {
 	uint64_t reserved[4] = {BIT64(63) | GENMASK64(6, 2), SATS, GENMASK64(53, 52), GENMASK64(53, 0)};
 
-	reserved[0] |= capabilities & AMD_TABLES_PPR ? 0 : PPR | GPRP;
-	reserved[0] |= capabilities & AMD_TABLES_GIOV ? 0 : GIOV;
-	if (!(capabilities & AMD_TABLES_GUEST)) {
+	reserved[0] |= capabilities & UIOMMU_AMD_TABLES_PPR ? 0 : PPR | GPRP;
+	reserved[0] |= capabilities & UIOMMU_AMD_TABLES_GIOV ? 0 : GIOV;
+	if (!(capabilities & UIOMMU_AMD_TABLES_GUEST)) {
 		reserved[0] |= GIOV | GV | GLX | GCR3_14_12;
 		reserved[1] |= GCR3_30_15 | GCR3_51_31;
 		reserved[2] |= GUEST_PAGING_MODE;
@@ -100,10 +100,10 @@ static bool has_reserved(const uint64_t *words, uint32_t capabilities)
 /* HAD 1 sets accessed flags, 3 dirty flags, too. */
 static bool host_flags(const struct tables_config *config, uint64_t word, uint32_t *flags)
 {
-	static const uint32_t needs[4] = {0, AMD_TABLES_ACCESSED, 0, AMD_TABLES_ACCESSED | AMD_TABLES_DIRTY};
+	static const uint32_t needs[4] = {0, UIOMMU_AMD_TABLES_ACCESSED, 0, UIOMMU_AMD_TABLES_ACCESSED | UIOMMU_AMD_TABLES_DIRTY};
 	uint64_t had = FIELD_GET64(HAD, word);
 
-	*flags = (had & 1 ? AMD_V1_ACCESSED : 0) | (had & 2 ? AMD_V1_DIRTY : 0);
+	*flags = (had & 1 ? UIOMMU_AMD_V1_ACCESSED : 0) | (had & 2 ? UIOMMU_AMD_V1_DIRTY : 0);
 	return had != 2 && (config->flags & needs[had]) == needs[had];
 }
 
@@ -117,7 +117,7 @@ static bool host_tables(const struct tables *tables, const uint64_t *words, stru
 		return false;
 	if (!host.levels)
 		return true;
-	if (host.levels > 4 + FIELD_GET64(AMD_TABLES_HATS, config->flags) || host.base[0] & ~low_mask(config->output_lg2))
+	if (host.levels > 4 + FIELD_GET64(UIOMMU_AMD_TABLES_HATS, config->flags) || host.base[0] & ~low_mask(config->output_lg2))
 		return false;
 	out->has_stage2 = true;
 	return !pgtable_init(&out->stage2, &pgtable_amd_v1, &host, &tables->memory);
@@ -129,7 +129,7 @@ static bool guest_tables(const struct tables_config *config, const uint64_t *wor
 
 	if (!(words[0] & GV))
 		return true;
-	if (glx > FIELD_GET64(AMD_TABLES_GLX, config->flags) || mode > (config->flags & AMD_TABLES_GUEST_5 ? 1 : 0))
+	if (glx > FIELD_GET64(UIOMMU_AMD_TABLES_GLX, config->flags) || mode > (config->flags & UIOMMU_AMD_TABLES_GUEST_5 ? 1 : 0))
 		return false;
 	out->has_pasid_table = true;
 	out->flags |= TABLES_PASIDS;
@@ -137,8 +137,8 @@ static bool guest_tables(const struct tables_config *config, const uint64_t *wor
 	out->pasid_table = FIELD_GET64(GCR3_14_12, words[0]) << 12 | FIELD_GET64(GCR3_30_15, words[1]) << 15 |
 			   FIELD_GET64(GCR3_51_31, words[1]) << 31;
 	out->pasid_mode = (uint8_t)(FIELD_PREP64(PASID_MODE_GLX, glx) | FIELD_PREP64(PASID_MODE_GUEST, mode));
-	out->pasid_bits =
-		(uint8_t)min_u64(min_u64(9 * (glx + 1), UIOMMU_PASID_BITS), FIELD_GET64(AMD_TABLES_PASMAX, config->flags) + 1);
+	out->pasid_bits = (uint8_t)min_u64(min_u64(9 * (glx + 1), UIOMMU_PASID_BITS),
+					   FIELD_GET64(UIOMMU_AMD_TABLES_PASMAX, config->flags) + 1);
 	return true;
 }
 
@@ -148,7 +148,7 @@ static bool decode(const struct tables *tables, const uint64_t *words, struct ta
 		return illegal(fault);
 	out->flags |= words[1] & SA ? TABLES_NO_FAULTS : 0;
 	out->flags |= words[1] & SE ? TABLES_FIRST_FAULT : 0;
-	out->flags |= words[1] & IOTLB && tables->config.flags & AMD_TABLES_ATS ? TABLES_ATS : 0;
+	out->flags |= words[1] & IOTLB && tables->config.flags & UIOMMU_AMD_TABLES_ATS ? TABLES_ATS : 0;
 	out->flags |= words[0] & PPR ? TABLES_PRI : 0;
 	out->domain = (uint32_t)FIELD_GET64(DOMAIN_ID, words[1]);
 	if (!(words[0] & TV)) {
@@ -215,7 +215,7 @@ static bool gcr3_entry(const struct tables_device *device, uint64_t table, uint3
 static bool guest_entry(const struct tables_device *device, uint32_t pasid, struct tables_entry *out, struct tables_fault *fault)
 {
 	unsigned int level = (unsigned int)FIELD_GET64(PASID_MODE_GLX, device->pasid_mode);
-	bool physical = !(device->capabilities & AMD_TABLES_ROOT_GPA);
+	bool physical = !(device->capabilities & UIOMMU_AMD_TABLES_ROOT_GPA);
 	uint64_t entry, table = device->pasid_table;
 
 	for (;; level--) {
@@ -226,8 +226,8 @@ static bool guest_entry(const struct tables_device *device, uint32_t pasid, stru
 		if (!level)
 			break;
 	}
-	out->flags |= device->capabilities & AMD_TABLES_USER ? TABLES_PRIVILEGED : 0;
-	out->flags |= device->capabilities & AMD_TABLES_EXECUTE ? TABLES_EXECUTE : 0;
+	out->flags |= device->capabilities & UIOMMU_AMD_TABLES_USER ? TABLES_PRIVILEGED : 0;
+	out->flags |= device->capabilities & UIOMMU_AMD_TABLES_EXECUTE ? TABLES_EXECUTE : 0;
 	out->mode = TABLES_TRANSLATE;
 	out->asid = pasid;
 	out->has_stage1 = true;

@@ -64,7 +64,7 @@ static int check(const struct tables *tables)
 		return -EINVAL;
 	if (config->base & (low_mask(12) | ~low_mask(56)))
 		return -EINVAL;
-	return config->mode <= RVIOMMU_3LVL ? 0 : -EINVAL;
+	return config->mode <= UIOMMU_RVIOMMU_3LVL ? 0 : -EINVAL;
 }
 
 static bool refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure, unsigned int level, uint32_t detail)
@@ -92,8 +92,8 @@ static bool read_ddt(const struct tables *tables, uint64_t address, uint64_t *wo
 /* Copy the DC: 4 words, or 8. */
 static bool locate_dc(const struct tables *tables, uint32_t id, uint64_t *dc, struct tables_fault *fault)
 {
-	bool extended = tables->config.flags & RVIOMMU_MSI_FLAT;
-	unsigned int top = tables->config.mode - RVIOMMU_1LVL, leaf_bits = extended ? 6 : 7, words = extended ? 8 : 4;
+	bool extended = tables->config.flags & UIOMMU_RVIOMMU_MSI_FLAT;
+	unsigned int top = tables->config.mode - UIOMMU_RVIOMMU_1LVL, leaf_bits = extended ? 6 : 7, words = extended ? 8 : 4;
 	uint64_t table = tables->config.base, entry;
 
 	/* Neither format has more than 24 bits. */
@@ -123,10 +123,10 @@ static unsigned int first_lg2(uint64_t mode, bool sxl, uint32_t capabilities)
 	static const struct {
 		uint8_t lg2;
 		uint32_t needs;
-	} modes[] = {{39, RVIOMMU_SV39}, {48, RVIOMMU_SV48}, {57, RVIOMMU_SV57}};
+	} modes[] = {{39, UIOMMU_RVIOMMU_SV39}, {48, UIOMMU_RVIOMMU_SV48}, {57, UIOMMU_RVIOMMU_SV57}};
 
 	if (sxl)
-		return mode == 8 && capabilities & RVIOMMU_SV32 ? 32 : 0;
+		return mode == 8 && capabilities & UIOMMU_RVIOMMU_SV32 ? 32 : 0;
 	if (mode < 8 || mode > 10 || !(capabilities & modes[mode - 8].needs))
 		return 0;
 	return modes[mode - 8].lg2;
@@ -138,10 +138,10 @@ static unsigned int second_lg2(uint64_t mode, uint32_t capabilities)
 	static const struct {
 		uint8_t lg2;
 		uint32_t needs;
-	} modes[] = {{41, RVIOMMU_SV39X4}, {50, RVIOMMU_SV48X4}, {59, RVIOMMU_SV57X4}};
+	} modes[] = {{41, UIOMMU_RVIOMMU_SV39X4}, {50, UIOMMU_RVIOMMU_SV48X4}, {59, UIOMMU_RVIOMMU_SV57X4}};
 
-	if (capabilities & RVIOMMU_GXL)
-		return mode == 8 && capabilities & RVIOMMU_SV32X4 ? 34 : 0;
+	if (capabilities & UIOMMU_RVIOMMU_GXL)
+		return mode == 8 && capabilities & UIOMMU_RVIOMMU_SV32X4 ? 34 : 0;
 	if (mode < 8 || mode > 10 || !(capabilities & modes[mode - 8].needs))
 		return 0;
 	return modes[mode - 8].lg2;
@@ -161,26 +161,26 @@ static bool tc_wrong(uint64_t tc, uint32_t capabilities)
 
 	if (tc & TC_RESERVED)
 		return true;
-	if (tc & (TC_EN_ATS | TC_EN_PRI | TC_PRPR) && !(capabilities & RVIOMMU_ATS))
+	if (tc & (TC_EN_ATS | TC_EN_PRI | TC_PRPR) && !(capabilities & UIOMMU_RVIOMMU_ATS))
 		return true;
 	if (tc & (TC_T2GPA | TC_EN_PRI) && !(tc & TC_EN_ATS))
 		return true;
 	if (tc & TC_PRPR && !(tc & TC_EN_PRI))
 		return true;
-	if (tc & TC_T2GPA && !(capabilities & RVIOMMU_T2GPA))
+	if (tc & TC_T2GPA && !(capabilities & UIOMMU_RVIOMMU_T2GPA))
 		return true;
 	if (tc & TC_DPE && !(tc & TC_PDTV))
 		return true;
-	if (tc & (TC_SADE | TC_GADE) && !(capabilities & RVIOMMU_AMO_HWAD))
+	if (tc & (TC_SADE | TC_GADE) && !(capabilities & UIOMMU_RVIOMMU_AMO_HWAD))
 		return true;
 	if (tc & TC_SBE) /* fctl.BE is 0 and stays so */
 		return true;
-	return capabilities & RVIOMMU_GXL ? !sxl : sxl && !(capabilities & RVIOMMU_GXL_WRITABLE);
+	return capabilities & UIOMMU_RVIOMMU_GXL ? !sxl : sxl && !(capabilities & UIOMMU_RVIOMMU_GXL_WRITABLE);
 }
 
 static bool fsc_wrong(uint64_t tc, uint64_t fsc, uint32_t capabilities)
 {
-	static const uint32_t needs[LAST_PD + 1] = {0, RVIOMMU_PD8, RVIOMMU_PD17, RVIOMMU_PD20};
+	static const uint32_t needs[LAST_PD + 1] = {0, UIOMMU_RVIOMMU_PD8, UIOMMU_RVIOMMU_PD17, UIOMMU_RVIOMMU_PD20};
 	uint64_t mode = FIELD_GET64(MODE, fsc);
 
 	if (!(tc & TC_PDTV))
@@ -194,7 +194,8 @@ static uint64_t msi_reserved(const struct tables_device *device)
 	static const struct {
 		uint32_t flag;
 		uint8_t lg2;
-	} widths[] = {{RVIOMMU_SV57X4, 59}, {RVIOMMU_SV48X4, 50}, {RVIOMMU_SV39X4, 41}, {RVIOMMU_SV32X4, 34}};
+	} widths[] = {
+		{UIOMMU_RVIOMMU_SV57X4, 59}, {UIOMMU_RVIOMMU_SV48X4, 50}, {UIOMMU_RVIOMMU_SV39X4, 41}, {UIOMMU_RVIOMMU_SV32X4, 34}};
 
 	for (unsigned int i = 0; i < 4; i++)
 		if (device->capabilities & widths[i].flag)
@@ -218,16 +219,17 @@ static bool dc_wrong(const struct tables_device *device, const uint64_t *dc)
 
 	if (tc_wrong(dc[DC_TC], capabilities) || fsc_wrong(dc[DC_TC], dc[DC_FSC], capabilities))
 		return true;
-	if (dc[DC_TA] & (DC_TA_RESERVED | (capabilities & RVIOMMU_QOSID ? 0 : DC_TA_QOS)))
+	if (dc[DC_TA] & (DC_TA_RESERVED | (capabilities & UIOMMU_RVIOMMU_QOSID ? 0 : DC_TA_QOS)))
 		return true;
 	if (mode ? !second_lg2(mode, capabilities) || dc[DC_IOHGATP] & 3 : dc[DC_TC] & TC_T2GPA)
 		return true;
-	return capabilities & RVIOMMU_MSI_FLAT && msi_wrong(device, dc);
+	return capabilities & UIOMMU_RVIOMMU_MSI_FLAT && msi_wrong(device, dc);
 }
 
 static uint32_t stage_flags(bool sets, uint32_t capabilities)
 {
-	return RISCV_SVNAPOT | (sets ? RISCV_ADUE : 0) | (capabilities & RVIOMMU_SVPBMT ? RISCV_SVPBMT : 0);
+	return UIOMMU_RISCV_SVNAPOT | (sets ? UIOMMU_RISCV_ADUE : 0) |
+	       (capabilities & UIOMMU_RVIOMMU_SVPBMT ? UIOMMU_RISCV_SVPBMT : 0);
 }
 
 static uint32_t flags_of(uint64_t tc)
@@ -278,7 +280,7 @@ static bool decode(const uint64_t *dc, struct tables_device *out)
 		out->pasid_bits = mode ? pd_bits[mode] : UIOMMU_PASID_BITS; /* Bare takes no notice of them */
 		out->pasid_table = FIELD_GET64(PPN, dc[DC_FSC]) << 12;
 	}
-	if (out->capabilities & RVIOMMU_MSI_FLAT && FIELD_GET64(MODE, dc[DC_MSIPTP]))
+	if (out->capabilities & UIOMMU_RVIOMMU_MSI_FLAT && FIELD_GET64(MODE, dc[DC_MSIPTP]))
 		for (unsigned int i = 0; i < 3; i++)
 			out->msi[i] = dc[DC_MSIPTP + i];
 	if (FIELD_GET64(MODE, dc[DC_IOHGATP]) && !decode_stage2(dc[DC_IOHGATP], tc, out))
@@ -299,9 +301,9 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 		.capabilities = tables->config.flags,
 		.memory = tables->memory,
 	};
-	if (tables->config.mode == RVIOMMU_OFF)
+	if (tables->config.mode == UIOMMU_RVIOMMU_OFF)
 		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE_DIR, 0, RVIOMMU_CAUSE_OFF);
-	if (tables->config.mode == RVIOMMU_BARE) {
+	if (tables->config.mode == UIOMMU_RVIOMMU_BARE) {
 		out->mode = TABLES_PASS;
 		out->flags = TABLES_PASIDS | TABLES_PRIVILEGED | TABLES_EXECUTE;
 		out->pasid_bits = UIOMMU_PASID_BITS;
@@ -375,7 +377,7 @@ static void first_stage(const struct tables_device *device, uint64_t iosatp, uin
 		.base = {FIELD_GET64(PPN, iosatp) << 12},
 		.input_lg2 = {(uint8_t)first_lg2(mode, tc & TC_SXL, device->capabilities)},
 		.output_lg2 = device->has_stage2 ? 56 : device->output_lg2,
-		.flags = stage_flags(tc & TC_SADE, device->capabilities) | (sum ? RISCV_SUM : 0),
+		.flags = stage_flags(tc & TC_SADE, device->capabilities) | (sum ? UIOMMU_RISCV_SUM : 0),
 	};
 }
 

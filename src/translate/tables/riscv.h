@@ -3,40 +3,12 @@
 #ifndef TRANSLATE_TABLES_RISCV_H
 #define TRANSLATE_TABLES_RISCV_H
 
+#include <uiommu/formats.h>
+
 /*
  * struct tables_config: base is ddtp.PPN as an address, mode is ddtp.iommu_mode, output_lg2 capabilities.PAS, 34 to 56. The rest
  * but flags means nothing.
  */
-enum {
-	RVIOMMU_OFF = 0,
-	RVIOMMU_BARE = 1,
-	RVIOMMU_1LVL = 2,
-	RVIOMMU_2LVL = 3,
-	RVIOMMU_3LVL = 4,
-};
-
-/* struct tables_config's flags: what capabilities reports, and fctl. */
-enum {
-	RVIOMMU_SV32 = 1 << 0,
-	RVIOMMU_SV39 = 1 << 1,
-	RVIOMMU_SV48 = 1 << 2,
-	RVIOMMU_SV57 = 1 << 3,
-	RVIOMMU_SV32X4 = 1 << 4,
-	RVIOMMU_SV39X4 = 1 << 5,
-	RVIOMMU_SV48X4 = 1 << 6,
-	RVIOMMU_SV57X4 = 1 << 7,
-	RVIOMMU_SVPBMT = 1 << 8,
-	RVIOMMU_MSI_FLAT = 1 << 9, /* DCs have the extended format */
-	RVIOMMU_AMO_HWAD = 1 << 10,
-	RVIOMMU_ATS = 1 << 11,
-	RVIOMMU_T2GPA = 1 << 12,
-	RVIOMMU_PD8 = 1 << 13,
-	RVIOMMU_PD17 = 1 << 14,
-	RVIOMMU_PD20 = 1 << 15,
-	RVIOMMU_QOSID = 1 << 16, /* RCID and MCID of any width are ignored */
-	RVIOMMU_GXL = 1 << 17, /* fctl.GXL as it is */
-	RVIOMMU_GXL_WRITABLE = 1 << 18, /* with fctl.GXL 0, DC.tc.SXL may be 1 */
-};
 
 /* Causes of fault records: struct tables_fault's detail. */
 enum riscv_cause {

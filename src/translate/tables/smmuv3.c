@@ -22,15 +22,16 @@ static int check(const struct tables *tables)
 		return -EINVAL;
 	if (config->base & (low_mask(6) | ~low_mask(config->output_lg2)) || config->size_lg2 > 32)
 		return -EINVAL;
-	if (FIELD_GET64(SMMUV3_SSIDSIZE, flags) > UIOMMU_PASID_BITS || !(flags & (SMMUV3_S1P | SMMUV3_S2P)))
+	if (FIELD_GET64(UIOMMU_SMMUV3_SSIDSIZE, flags) > UIOMMU_PASID_BITS || !(flags & (UIOMMU_SMMUV3_S1P | UIOMMU_SMMUV3_S2P)))
 		return -EINVAL;
-	if ((flags & SMMUV3_HD && !(flags & SMMUV3_HA)) || (flags & SMMUV3_STALL && flags & SMMUV3_STALL_FORCED))
+	if ((flags & UIOMMU_SMMUV3_HD && !(flags & UIOMMU_SMMUV3_HA)) ||
+	    (flags & UIOMMU_SMMUV3_STALL && flags & UIOMMU_SMMUV3_STALL_FORCED))
 		return -EINVAL;
-	if (config->mode == SMMUV3_LINEAR)
+	if (config->mode == UIOMMU_SMMUV3_LINEAR)
 		return 0;
-	if (config->mode != SMMUV3_2_LEVEL || config->split > 10 || !(splits >> config->split & 1))
+	if (config->mode != UIOMMU_SMMUV3_2_LEVEL || config->split > 10 || !(splits >> config->split & 1))
 		return -EINVAL;
-	return flags & SMMUV3_ST_LEVEL ? 0 : -EOPNOTSUPP;
+	return flags & UIOMMU_SMMUV3_ST_LEVEL ? 0 : -EOPNOTSUPP;
 }
 
 /* --- from the stream id to the STE --- */
@@ -48,7 +49,7 @@ static bool read(const struct tables *tables, uint64_t address, uint64_t *words,
 static bool locate(const struct tables *tables, uint32_t id, uint64_t *address, struct tables_fault *fault)
 {
 	const struct tables_config *config = &tables->config;
-	bool linear = config->mode == SMMUV3_LINEAR;
+	bool linear = config->mode == UIOMMU_SMMUV3_LINEAR;
 	uint8_t structure = linear ? UIOMMU_STRUCTURE_DEVICE : UIOMMU_STRUCTURE_DEVICE_DIR;
 	unsigned int top_lg2, span;
 	uint64_t descriptor, low;
@@ -82,7 +83,7 @@ static unsigned int effective_eats(const uint64_t *ste, uint32_t capabilities)
 {
 	unsigned int eats = (unsigned int)FIELD_GET64(STE_EATS, ste[1]);
 
-	if (!(capabilities & SMMUV3_ATS) || !(FIELD_GET64(STE_CONFIG, ste[0]) & (CONFIG_STAGE1 | CONFIG_STAGE2)) ||
+	if (!(capabilities & UIOMMU_SMMUV3_ATS) || !(FIELD_GET64(STE_CONFIG, ste[0]) & (CONFIG_STAGE1 | CONFIG_STAGE2)) ||
 	    eats > EATS_SPLIT)
 		return EATS_NONE;
 	return eats;
@@ -97,7 +98,7 @@ static bool ats_illegal(const uint64_t *ste, uint32_t capabilities)
 	case EATS_FULL:
 		return config & CONFIG_STAGE2 && stalls;
 	case EATS_SPLIT:
-		return config != (CONFIG_PASS | CONFIG_STAGE1 | CONFIG_STAGE2) || stalls || capabilities & SMMUV3_NS1ATS;
+		return config != (CONFIG_PASS | CONFIG_STAGE1 | CONFIG_STAGE2) || stalls || capabilities & UIOMMU_SMMUV3_NS1ATS;
 	default:
 		return false;
 	}
@@ -108,19 +109,21 @@ static bool common_illegal(const uint64_t *ste, uint32_t capabilities)
 {
 	unsigned int config = (unsigned int)FIELD_GET64(STE_CONFIG, ste[0]);
 
-	if ((config & CONFIG_STAGE1 && !(capabilities & SMMUV3_S1P)) || (config & CONFIG_STAGE2 && !(capabilities & SMMUV3_S2P)))
+	if ((config & CONFIG_STAGE1 && !(capabilities & UIOMMU_SMMUV3_S1P)) ||
+	    (config & CONFIG_STAGE2 && !(capabilities & UIOMMU_SMMUV3_S2P)))
 		return true;
 	if (ats_illegal(ste, capabilities))
 		return true;
-	if (capabilities & SMMUV3_HYP && config == (CONFIG_PASS | CONFIG_STAGE1) && ste[1] & STE_STRW)
+	if (capabilities & UIOMMU_SMMUV3_HYP && config == (CONFIG_PASS | CONFIG_STAGE1) && ste[1] & STE_STRW)
 		return true;
-	return capabilities & SMMUV3_S2P && !(capabilities & SMMUV3_VMID16) && FIELD_GET64(STE_S2VMID, ste[2]) > UINT8_MAX;
+	return capabilities & UIOMMU_SMMUV3_S2P && !(capabilities & UIOMMU_SMMUV3_VMID16) &&
+	       FIELD_GET64(STE_S2VMID, ste[2]) > UINT8_MAX;
 }
 
 /* S1CDMax in effect. */
 static unsigned int substream_bits(const uint64_t *ste, uint32_t capabilities)
 {
-	return FIELD_GET64(SMMUV3_SSIDSIZE, capabilities) ? (unsigned int)FIELD_GET64(STE_S1CDMAX, ste[0]) : 0;
+	return FIELD_GET64(UIOMMU_SMMUV3_SSIDSIZE, capabilities) ? (unsigned int)FIELD_GET64(STE_S1CDMAX, ste[0]) : 0;
 }
 
 /* S1Fmt in effect: 0b11 behaves as 0b00. */
@@ -133,11 +136,11 @@ static unsigned int table_format(const uint64_t *ste, uint32_t capabilities)
 
 static bool stage1_illegal(const uint64_t *ste, uint8_t output_lg2, uint32_t capabilities)
 {
-	if (ste[1] & STE_S1STALLD && !(capabilities & SMMUV3_STALL))
+	if (ste[1] & STE_S1STALLD && !(capabilities & UIOMMU_SMMUV3_STALL))
 		return true;
-	if (substream_bits(ste, capabilities) > FIELD_GET64(SMMUV3_SSIDSIZE, capabilities))
+	if (substream_bits(ste, capabilities) > FIELD_GET64(UIOMMU_SMMUV3_SSIDSIZE, capabilities))
 		return true;
-	if (table_format(ste, capabilities) != S1FMT_LINEAR && !(capabilities & SMMUV3_CD2L))
+	if (table_format(ste, capabilities) != S1FMT_LINEAR && !(capabilities & UIOMMU_SMMUV3_CD2L))
 		return true;
 	return (ste[0] & STE_S1CONTEXTPTR) >> output_lg2;
 }
@@ -193,7 +196,7 @@ static bool stage2_size_illegal(unsigned int size, unsigned int levels, uint8_t 
 static bool stage2_illegal(const uint64_t *ste, const struct pgtable_config *stage2, uint8_t output_lg2, uint32_t capabilities)
 {
 	uint8_t granule_lg2 = stage2->granule_lg2[0];
-	bool ds = stage2->flags & ARM_DS;
+	bool ds = stage2->flags & UIOMMU_ARM_DS;
 
 	if (smmuv3_stall_illegal(ste[2] & STE_S2S, capabilities))
 		return true;
@@ -212,12 +215,12 @@ static struct pgtable_config stage2_config(const uint64_t *ste, uint8_t output_l
 {
 	uint8_t granule_lg2 = smmuv3_granule_lg2(FIELD_GET64(STE_S2TG, ste[2]), capabilities);
 	uint8_t size = smmuv3_size(FIELD_GET64(STE_S2PS, ste[2]), output_lg2);
-	bool ds = granule_lg2 != 16 && capabilities & SMMUV3_DS && ste[3] & STE_S2DS;
-	uint32_t flags = ds ? ARM_DS : 0;
+	bool ds = granule_lg2 != 16 && capabilities & UIOMMU_SMMUV3_DS && ste[3] & STE_S2DS;
+	uint32_t flags = ds ? UIOMMU_ARM_DS : 0;
 
-	flags |= ste[2] & STE_S2HA ? ARM_HA | (ste[2] & STE_S2HD ? ARM_HD : 0) : 0;
-	flags |= ste[2] & STE_S2AFFD ? ARM_AFFD : 0;
-	flags |= capabilities & SMMUV3_XNX ? ARM_XNX : 0;
+	flags |= ste[2] & STE_S2HA ? UIOMMU_ARM_HA | (ste[2] & STE_S2HD ? UIOMMU_ARM_HD : 0) : 0;
+	flags |= ste[2] & STE_S2AFFD ? UIOMMU_ARM_AFFD : 0;
+	flags |= capabilities & UIOMMU_SMMUV3_XNX ? UIOMMU_ARM_XNX : 0;
 	return (struct pgtable_config){
 		.base = {smmuv3_base(ste[3] & STE_S2TTB, size)},
 		.input_lg2 = {(uint8_t)(64 - FIELD_GET64(STE_S2T0SZ, ste[2]))},
@@ -247,7 +250,7 @@ static uint32_t flags_of(const uint64_t *ste, uint32_t capabilities)
 	uint64_t privilege = 0, instruction = 0;
 	uint32_t flags = TABLES_OVERRIDE;
 
-	if (capabilities & SMMUV3_ATTR_PERMS_OVR) {
+	if (capabilities & UIOMMU_SMMUV3_ATTR_PERMS_OVR) {
 		privilege = FIELD_GET64(STE_PRIVCFG, ste[1]);
 		instruction = FIELD_GET64(STE_INSTCFG, ste[1]);
 	}
@@ -257,11 +260,11 @@ static uint32_t flags_of(const uint64_t *ste, uint32_t capabilities)
 	flags |= instruction == OVERRIDE_ON ? TABLES_ALL_EXECUTE : 0;
 	if (eats == EATS_FULL)
 		flags |= TABLES_ATS;
-	else if (eats == EATS_SPLIT && capabilities & SMMUV3_ATSCHK)
+	else if (eats == EATS_SPLIT && capabilities & UIOMMU_SMMUV3_ATSCHK)
 		flags |= TABLES_ATS | TABLES_T2GPA;
-	if (capabilities & SMMUV3_PRI) {
+	if (capabilities & UIOMMU_SMMUV3_PRI) {
 		flags |= TABLES_PRI;
-		flags |= ste[1] & STE_PPAR && FIELD_GET64(SMMUV3_SSIDSIZE, capabilities) ? TABLES_PRI_PASID : 0;
+		flags |= ste[1] & STE_PPAR && FIELD_GET64(UIOMMU_SMMUV3_SSIDSIZE, capabilities) ? TABLES_PRI_PASID : 0;
 	}
 	return flags;
 }
@@ -281,7 +284,7 @@ static bool decode(const uint64_t *ste, struct tables_device *out)
 		return true;
 	if (common_illegal(ste, out->capabilities))
 		return false;
-	out->domain = out->capabilities & SMMUV3_S2P ? (uint32_t)FIELD_GET64(STE_S2VMID, ste[2]) : 0;
+	out->domain = out->capabilities & UIOMMU_SMMUV3_S2P ? (uint32_t)FIELD_GET64(STE_S2VMID, ste[2]) : 0;
 	if (config & CONFIG_STAGE1) {
 		if (stage1_illegal(ste, out->output_lg2, out->capabilities))
 			return false;

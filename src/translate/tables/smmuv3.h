@@ -6,46 +6,13 @@
 #ifndef TRANSLATE_TABLES_SMMUV3_H
 #define TRANSLATE_TABLES_SMMUV3_H
 
+#include <uiommu/formats.h>
+
 /*
  * struct tables_config, as the registers are in effect: base is STRTAB_BASE.ADDR, mode STRTAB_BASE_CFG.FMT, size_lg2 LOG2SIZE, at
  * most SIDSIZE, and split SPLIT: 6, 8 or 10 if there are two levels. output_lg2 is IDR5.OAS: 32, 36, 40, 42, 44, 48 or 52. Base is
  * aligned to size_lg2 here; a LOG2SIZE above SIDSIZE aligns it further, before.
  */
-enum {
-	SMMUV3_LINEAR = 0,
-	SMMUV3_2_LEVEL = 1,
-};
-
-/* struct tables_config's flags: what IDR0, IDR1, IDR3 and IDR5 report, and ATSCHK. */
-enum {
-	SMMUV3_S1P = 1 << 0, /* stage 1 */
-	SMMUV3_S2P = 1 << 1, /* stage 2 */
-	SMMUV3_ST_LEVEL = 1 << 2, /* stream tables of two levels */
-	SMMUV3_CD2L = 1 << 3, /* CD tables of two levels */
-	SMMUV3_ATS = 1 << 4,
-	SMMUV3_NS1ATS = 1 << 5, /* no split-stage ATS */
-	SMMUV3_ATSCHK = 1 << 6, /* CR0.ATSCHK: translated requests are looked up, too */
-	SMMUV3_PRI = 1 << 7,
-	SMMUV3_HA = 1 << 8, /* HTTU: accessed flag */
-	SMMUV3_HD = 1 << 9, /* HTTU: dirty state, too */
-	SMMUV3_VMID16 = 1 << 10,
-	SMMUV3_ASID16 = 1 << 11,
-	SMMUV3_STALL = 1 << 12, /* STALL_MODEL 0b00: CD and STE decide */
-	SMMUV3_STALL_FORCED = 1 << 13, /* 0b10; neither of both is 0b01: no stalls */
-	SMMUV3_TERM_MODEL = 1 << 14, /* what is terminated is aborted: CD.A has to be 1 */
-	SMMUV3_ATTR_PERMS_OVR = 1 << 15, /* PRIVCFG and INSTCFG are defined */
-	SMMUV3_GRAN4K = 1 << 16,
-	SMMUV3_GRAN16K = 1 << 17,
-	SMMUV3_GRAN64K = 1 << 18,
-	SMMUV3_VAX = 1 << 19, /* input addresses of 52 bits */
-	SMMUV3_DS = 1 << 20, /* 52 bits with 4K and 16K pages */
-	SMMUV3_HAD = 1 << 21,
-	SMMUV3_XNX = 1 << 22,
-	SMMUV3_HYP = 1 << 23, /* STRW is looked at: what is not EL1 is ILLEGAL. Otherwise it is ignored */
-};
-
-/* A field in the same word: IDR1.SSIDSIZE, up to 20. */
-#define SMMUV3_SSIDSIZE UINT32_C(0xf8000000)
 
 /*
  * Event numbers of 7.3: struct tables_fault's detail. F_UUT, F_BAD_ATS_TREQ and F_TRANSL_FORBIDDEN are for the caller to find out,

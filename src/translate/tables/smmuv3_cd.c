@@ -72,13 +72,13 @@ static bool common_illegal(const struct tables_device *device, const uint64_t *c
 		return true;
 	if (smmuv3_stall_illegal(cd[0] & CD_S, capabilities))
 		return true;
-	if (!(cd[0] & CD_A) && capabilities & SMMUV3_TERM_MODEL)
+	if (!(cd[0] & CD_A) && capabilities & UIOMMU_SMMUV3_TERM_MODEL)
 		return true;
 	if (!(cd[0] & CD_AA64) || (cd[0] & CD_ENDI && (cd[0] & (CD_EPD0 | CD_EPD1)) != (CD_EPD0 | CD_EPD1)))
 		return true;
 	if (smmuv3_httu_illegal(cd[0] & CD_HA, cd[0] & CD_HD, capabilities))
 		return true;
-	return !(capabilities & SMMUV3_ASID16) && FIELD_GET64(CD_ASID, cd[0]) > UINT8_MAX;
+	return !(capabilities & UIOMMU_SMMUV3_ASID16) && FIELD_GET64(CD_ASID, cd[0]) > UINT8_MAX;
 }
 
 /* One half of the addresses. @tg: as TG0 has it. False: ILLEGAL. */
@@ -86,7 +86,7 @@ static bool decode_half(const struct tables_device *device, uint64_t tsz, uint64
 			struct pgtable_config *out)
 {
 	uint8_t granule_lg2 = smmuv3_granule_lg2(tg, device->capabilities);
-	uint64_t least = smmuv3_wide(granule_lg2, ds) && device->capabilities & SMMUV3_VAX ? 12 : 16;
+	uint64_t least = smmuv3_wide(granule_lg2, ds) && device->capabilities & UIOMMU_SMMUV3_VAX ? 12 : 16;
 
 	if (!granule_lg2 || tsz < least || tsz > 39 || !smmuv3_in_range(ttb, out->output_lg2, granule_lg2, ds))
 		return false;
@@ -102,17 +102,17 @@ static uint32_t stage1_flags(const uint64_t *cd, uint32_t capabilities)
 		uint64_t bit;
 		uint32_t flag;
 	} bits[] = {
-		{CD_EPD0, ARM_EPD0}, {CD_EPD1, ARM_EPD1}, {CD_WXN, ARM_WXN},   {CD_UWXN, ARM_UWXN},
-		{CD_TBI0, ARM_TBI0}, {CD_TBI1, ARM_TBI1}, {CD_AFFD, ARM_AFFD}, {CD_PAN, ARM_PAN},
+		{CD_EPD0, UIOMMU_ARM_EPD0}, {CD_EPD1, UIOMMU_ARM_EPD1}, {CD_WXN, UIOMMU_ARM_WXN},   {CD_UWXN, UIOMMU_ARM_UWXN},
+		{CD_TBI0, UIOMMU_ARM_TBI0}, {CD_TBI1, UIOMMU_ARM_TBI1}, {CD_AFFD, UIOMMU_ARM_AFFD}, {CD_PAN, UIOMMU_ARM_PAN},
 	};
 	uint32_t flags = 0;
 
 	for (unsigned int i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
 		flags |= cd[0] & bits[i].bit ? bits[i].flag : 0;
-	flags |= cd[0] & CD_HA ? ARM_HA | (cd[0] & CD_HD ? ARM_HD : 0) : 0;
-	if (capabilities & SMMUV3_HAD)
-		flags |= (cd[1] & CD_HAD ? ARM_HPD0 : 0) | (cd[2] & CD_HAD ? ARM_HPD1 : 0);
-	return flags | (capabilities & SMMUV3_DS && cd[2] & CD_DS ? ARM_DS : 0);
+	flags |= cd[0] & CD_HA ? UIOMMU_ARM_HA | (cd[0] & CD_HD ? UIOMMU_ARM_HD : 0) : 0;
+	if (capabilities & UIOMMU_SMMUV3_HAD)
+		flags |= (cd[1] & CD_HAD ? UIOMMU_ARM_HPD0 : 0) | (cd[2] & CD_HAD ? UIOMMU_ARM_HPD1 : 0);
+	return flags | (capabilities & UIOMMU_SMMUV3_DS && cd[2] & CD_DS ? UIOMMU_ARM_DS : 0);
 }
 
 /* False: ILLEGAL. */
@@ -127,7 +127,7 @@ static bool decode(const struct tables_device *device, const uint64_t *cd, struc
 	out->output_lg2 = smmuv3_size(FIELD_GET64(CD_IPS, cd[0]), device->output_lg2);
 	out->flags = stage1_flags(cd, device->capabilities);
 	out->attributes = cd[3];
-	ds = out->flags & ARM_DS;
+	ds = out->flags & UIOMMU_ARM_DS;
 	if (!(cd[0] & CD_EPD0) &&
 	    !decode_half(device, FIELD_GET64(CD_T0SZ, cd[0]), FIELD_GET64(CD_TG0, cd[0]), cd[1] & CD_TTB, ds, 0, out))
 		return false;

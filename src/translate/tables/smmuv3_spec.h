@@ -107,7 +107,7 @@ static inline uint8_t smmuv3_granule_lg2(uint64_t field, uint32_t capabilities)
 	static const struct {
 		uint8_t lg2;
 		uint32_t needs;
-	} granules[4] = {{12, SMMUV3_GRAN4K}, {16, SMMUV3_GRAN64K}, {14, SMMUV3_GRAN16K}, {0, 0}};
+	} granules[4] = {{12, UIOMMU_SMMUV3_GRAN4K}, {16, UIOMMU_SMMUV3_GRAN64K}, {14, UIOMMU_SMMUV3_GRAN16K}, {0, 0}};
 
 	return capabilities & granules[field].needs ? granules[field].lg2 : 0;
 }
@@ -133,15 +133,15 @@ static inline uint64_t smmuv3_base(uint64_t address, uint8_t output_lg2)
 /* HA and HD, the latter alone means nothing. */
 static inline bool smmuv3_httu_illegal(bool ha, bool hd, uint32_t capabilities)
 {
-	return ((ha || hd) && !(capabilities & SMMUV3_HA)) || (hd && !(capabilities & SMMUV3_HD));
+	return ((ha || hd) && !(capabilities & UIOMMU_SMMUV3_HA)) || (hd && !(capabilities & UIOMMU_SMMUV3_HD));
 }
 
 /* S, S2S: does the stall model permit it? */
 static inline bool smmuv3_stall_illegal(bool stalls, uint32_t capabilities)
 {
-	if (capabilities & SMMUV3_STALL)
+	if (capabilities & UIOMMU_SMMUV3_STALL)
 		return false;
-	return stalls != ((capabilities & SMMUV3_STALL_FORCED) != 0);
+	return stalls != ((capabilities & UIOMMU_SMMUV3_STALL_FORCED) != 0);
 }
 
 /* smmuv3_cd.c */

@@ -82,23 +82,23 @@ static const struct kind pasid_entry = {
 static int check(const struct tables *tables)
 {
 	const struct tables_config *config = &tables->config;
-	uint32_t flags = config->flags, nested = VTD_TABLES_FIRST | VTD_TABLES_SECOND;
+	uint32_t flags = config->flags, nested = UIOMMU_VTD_TABLES_FIRST | UIOMMU_VTD_TABLES_SECOND;
 
 	if (config->output_lg2 < 32 || config->output_lg2 > 52)
 		return -EINVAL;
 	if (config->base & (low_mask(12) | ~low_mask(config->output_lg2)))
 		return -EINVAL;
-	if (FIELD_GET64(VTD_TABLES_PSS, flags) >= UIOMMU_PASID_BITS || FIELD_GET64(VTD_TABLES_DOMAINS, flags) > 6)
+	if (FIELD_GET64(UIOMMU_VTD_TABLES_PSS, flags) >= UIOMMU_PASID_BITS || FIELD_GET64(UIOMMU_VTD_TABLES_DOMAINS, flags) > 6)
 		return -EINVAL;
-	if (flags & VTD_TABLES_NESTED && (flags & nested) != nested)
+	if (flags & UIOMMU_VTD_TABLES_NESTED && (flags & nested) != nested)
 		return -EINVAL;
 	switch (config->mode) {
-	case VTD_TABLES_LEGACY:
+	case UIOMMU_VTD_TABLES_LEGACY:
 		return 0;
-	case VTD_TABLES_SCALABLE:
-		return flags & VTD_TABLES_SMTS ? 0 : -EOPNOTSUPP;
-	case VTD_TABLES_ABORT:
-		return flags & VTD_TABLES_ADMS ? 0 : -EOPNOTSUPP;
+	case UIOMMU_VTD_TABLES_SCALABLE:
+		return flags & UIOMMU_VTD_TABLES_SMTS ? 0 : -EOPNOTSUPP;
+	case UIOMMU_VTD_TABLES_ABORT:
+		return flags & UIOMMU_VTD_TABLES_ADMS ? 0 : -EOPNOTSUPP;
 	default:
 		return -EINVAL;
 	}
@@ -134,7 +134,7 @@ static bool fetch(const struct pgtable_memory *memory, uint64_t address, const s
 static unsigned int levels_of(uint64_t aw, uint32_t capabilities)
 {
 	/* From 1 on the values are in the order of the flags. */
-	if (aw < 1 || aw > 3 || !(capabilities & (uint32_t)VTD_TABLES_3_LEVEL << (aw - 1)))
+	if (aw < 1 || aw > 3 || !(capabilities & (uint32_t)UIOMMU_VTD_TABLES_3_LEVEL << (aw - 1)))
 		return 0;
 	return (unsigned int)aw + 2;
 }
@@ -142,16 +142,16 @@ static unsigned int levels_of(uint64_t aw, uint32_t capabilities)
 /* Bits beyond the width are ignored. */
 static uint32_t domain_of(uint64_t did, uint32_t capabilities)
 {
-	return (uint32_t)(did & low_mask((unsigned int)(4 + 2 * FIELD_GET64(VTD_TABLES_DOMAINS, capabilities))));
+	return (uint32_t)(did & low_mask((unsigned int)(4 + 2 * FIELD_GET64(UIOMMU_VTD_TABLES_DOMAINS, capabilities))));
 }
 
 static struct pgtable_config second_stage(uint64_t base, unsigned int levels, unsigned int output_lg2, uint32_t capabilities)
 {
 	uint32_t flags = 0;
 
-	flags |= capabilities & VTD_TABLES_SNOOP ? VTD_SECOND_SNOOP : 0;
-	flags |= capabilities & VTD_TABLES_SECOND_2M ? VTD_SECOND_2M : 0;
-	flags |= capabilities & VTD_TABLES_SECOND_1G ? VTD_SECOND_1G : 0;
+	flags |= capabilities & UIOMMU_VTD_TABLES_SNOOP ? UIOMMU_VTD_SECOND_SNOOP : 0;
+	flags |= capabilities & UIOMMU_VTD_TABLES_SECOND_2M ? UIOMMU_VTD_SECOND_2M : 0;
+	flags |= capabilities & UIOMMU_VTD_TABLES_SECOND_1G ? UIOMMU_VTD_SECOND_1G : 0;
 	return (struct pgtable_config){
 		.base = {base & ADDRESS}, .levels = (uint8_t)levels, .output_lg2 = (uint8_t)output_lg2, .flags = flags};
 }
@@ -164,7 +164,7 @@ static bool legacy_device(const struct tables *tables, uint32_t rid, struct tabl
 	const uint64_t beyond = ~low_mask(config->output_lg2);
 	const uint64_t root_reserved[2] = {beyond | GENMASK64(11, 1), UINT64_MAX};
 	const uint64_t reserved[2] = {beyond | GENMASK64(11, 4), GENMASK64(63, 24) | BIT64(7)};
-	static const uint32_t needs[4] = {[TT_ALL] = VTD_TABLES_ATS, [TT_PASS] = VTD_TABLES_PASS};
+	static const uint32_t needs[4] = {[TT_ALL] = UIOMMU_VTD_TABLES_ATS, [TT_PASS] = UIOMMU_VTD_TABLES_PASS};
 	struct pgtable_config second;
 	uint64_t root[2], context[2], tt;
 	unsigned int levels;
@@ -194,10 +194,10 @@ static bool legacy_device(const struct tables *tables, uint32_t rid, struct tabl
 static void scalable_context_reserved(const struct tables_config *config, uint64_t *reserved)
 {
 	reserved[0] = ~low_mask(config->output_lg2) | GENMASK64(8, 5);
-	reserved[0] |= config->flags & VTD_TABLES_ATS ? 0 : DTE;
-	reserved[0] |= config->flags & VTD_TABLES_PASID ? 0 : PASIDE;
-	reserved[0] |= config->flags & VTD_TABLES_PRI ? 0 : PRE;
-	reserved[1] = GENMASK64(63, 21) | (config->flags & VTD_TABLES_RID_PRIV ? 0 : RID_PRIV);
+	reserved[0] |= config->flags & UIOMMU_VTD_TABLES_ATS ? 0 : DTE;
+	reserved[0] |= config->flags & UIOMMU_VTD_TABLES_PASID ? 0 : PASIDE;
+	reserved[0] |= config->flags & UIOMMU_VTD_TABLES_PRI ? 0 : PRE;
+	reserved[1] = GENMASK64(63, 21) | (config->flags & UIOMMU_VTD_TABLES_RID_PRIV ? 0 : RID_PRIV);
 	reserved[2] = reserved[3] = UINT64_MAX;
 }
 
@@ -222,9 +222,9 @@ static bool scalable_device(const struct tables *tables, uint32_t rid, struct ta
 	out->mode = TABLES_TRANSLATE;
 	out->has_pasid_table = true;
 	out->pasid_table = context[0] & ADDRESS;
-	out->pasid_bits =
-		(uint8_t)min_u64(PASID_BITS_LEAST + FIELD_GET64(PDTS, context[0]), FIELD_GET64(VTD_TABLES_PSS, config->flags) + 1);
-	out->rid_pasid = config->flags & VTD_TABLES_RID_PASID ? (uint32_t)FIELD_GET64(RID_PASID, context[1]) : 0;
+	out->pasid_bits = (uint8_t)min_u64(PASID_BITS_LEAST + FIELD_GET64(PDTS, context[0]),
+					   FIELD_GET64(UIOMMU_VTD_TABLES_PSS, config->flags) + 1);
+	out->rid_pasid = config->flags & UIOMMU_VTD_TABLES_RID_PASID ? (uint32_t)FIELD_GET64(RID_PASID, context[1]) : 0;
 	if (out->rid_pasid >> out->pasid_bits) {
 		fault->quiet = quiet;
 		return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_INVALID);
@@ -245,11 +245,11 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 	if (rid > UINT16_MAX)
 		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_ROOT_ABSENT);
 	switch (tables->config.mode) {
-	case VTD_TABLES_LEGACY:
+	case UIOMMU_VTD_TABLES_LEGACY:
 		return legacy_device(tables, rid, out, fault);
-	case VTD_TABLES_SCALABLE:
+	case UIOMMU_VTD_TABLES_SCALABLE:
 		return scalable_device(tables, rid, out, fault);
-	case VTD_TABLES_ABORT:
+	case UIOMMU_VTD_TABLES_ABORT:
 		out->mode = TABLES_BLOCK;
 		return true;
 	default:
@@ -265,17 +265,17 @@ static void pasid_reserved(const struct tables_device *device, uint64_t *reserve
 	uint64_t beyond = ~low_mask(device->output_lg2);
 
 	reserved[0] = beyond | GENMASK64(11, 10);
-	reserved[0] |= capabilities & VTD_TABLES_EXECUTE ? 0 : SECOND_EXECUTE;
-	reserved[0] |= capabilities & VTD_TABLES_SECOND_AD ? 0 : SSADE;
+	reserved[0] |= capabilities & UIOMMU_VTD_TABLES_EXECUTE ? 0 : SECOND_EXECUTE;
+	reserved[0] |= capabilities & UIOMMU_VTD_TABLES_SECOND_AD ? 0 : SSADE;
 	/* Memory types (CD, EMTE, PAT) are not offered. */
 	reserved[1] = ~(PASID_DID | PWSNP | PGSNP);
-	reserved[1] |= capabilities & VTD_TABLES_WALK_SNOOP ? 0 : PWSNP;
-	reserved[1] |= capabilities & VTD_TABLES_SNOOP ? 0 : PGSNP;
+	reserved[1] |= capabilities & UIOMMU_VTD_TABLES_WALK_SNOOP ? 0 : PWSNP;
+	reserved[1] |= capabilities & UIOMMU_VTD_TABLES_SNOOP ? 0 : PGSNP;
 	reserved[2] = beyond | GENMASK64(11, 8);
-	reserved[2] |= capabilities & VTD_TABLES_SUPERVISOR ? 0 : SRE;
-	reserved[2] |= capabilities & VTD_TABLES_EXECUTE ? 0 : ERE;
-	reserved[2] |= capabilities & VTD_TABLES_EXTENDED_ACCESSED ? 0 : EAFE;
-	reserved[2] |= capabilities & VTD_TABLES_FIRST ? 0 : FSPM | WPE | ADDRESS;
+	reserved[2] |= capabilities & UIOMMU_VTD_TABLES_SUPERVISOR ? 0 : SRE;
+	reserved[2] |= capabilities & UIOMMU_VTD_TABLES_EXECUTE ? 0 : ERE;
+	reserved[2] |= capabilities & UIOMMU_VTD_TABLES_EXTENDED_ACCESSED ? 0 : EAFE;
+	reserved[2] |= capabilities & UIOMMU_VTD_TABLES_FIRST ? 0 : FSPM | WPE | ADDRESS;
 	for (unsigned int i = 3; i < 8; i++)
 		reserved[i] = UINT64_MAX;
 }
@@ -284,15 +284,15 @@ static bool first_stage(const struct tables_device *device, const uint64_t *word
 {
 	uint32_t capabilities = device->capabilities, flags = 0;
 	uint64_t mode = FIELD_GET64(FSPM, words[2]);
-	bool executes = capabilities & VTD_TABLES_EXECUTE;
+	bool executes = capabilities & UIOMMU_VTD_TABLES_EXECUTE;
 
-	if (mode > 1 || (mode == 1 && !(capabilities & VTD_TABLES_FIRST_5)))
+	if (mode > 1 || (mode == 1 && !(capabilities & UIOMMU_VTD_TABLES_FIRST_5)))
 		return false;
-	flags |= words[2] & WPE ? VTD_FIRST_WPE : 0;
-	flags |= !executes || words[2] & NXE ? VTD_FIRST_NXE : 0; /* where nothing executes, XD forbids nothing */
-	flags |= executes && words[2] & SMEP ? VTD_FIRST_SMEP : 0;
-	flags |= words[2] & EAFE ? VTD_FIRST_EAFE : 0;
-	flags |= capabilities & VTD_TABLES_FIRST_1G ? VTD_FIRST_1G : 0;
+	flags |= words[2] & WPE ? UIOMMU_VTD_FIRST_WPE : 0;
+	flags |= !executes || words[2] & NXE ? UIOMMU_VTD_FIRST_NXE : 0; /* where nothing executes, XD forbids nothing */
+	flags |= executes && words[2] & SMEP ? UIOMMU_VTD_FIRST_SMEP : 0;
+	flags |= words[2] & EAFE ? UIOMMU_VTD_FIRST_EAFE : 0;
+	flags |= capabilities & UIOMMU_VTD_TABLES_FIRST_1G ? UIOMMU_VTD_FIRST_1G : 0;
 	out->stage1_format = &pgtable_vtd_first;
 	out->stage1 = (struct pgtable_config){
 		.base = {words[2] & ADDRESS},
@@ -306,10 +306,10 @@ static bool first_stage(const struct tables_device *device, const uint64_t *word
 static bool stages(const struct tables_device *device, const uint64_t *words, struct tables_entry *out)
 {
 	static const uint32_t needs[8] = {
-		[PGTT_FIRST] = VTD_TABLES_FIRST,
-		[PGTT_SECOND] = VTD_TABLES_SECOND,
-		[PGTT_NESTED] = VTD_TABLES_FIRST | VTD_TABLES_SECOND | VTD_TABLES_NESTED,
-		[PGTT_PASS] = VTD_TABLES_PASS,
+		[PGTT_FIRST] = UIOMMU_VTD_TABLES_FIRST,
+		[PGTT_SECOND] = UIOMMU_VTD_TABLES_SECOND,
+		[PGTT_NESTED] = UIOMMU_VTD_TABLES_FIRST | UIOMMU_VTD_TABLES_SECOND | UIOMMU_VTD_TABLES_NESTED,
+		[PGTT_PASS] = UIOMMU_VTD_TABLES_PASS,
 	};
 	uint64_t type = FIELD_GET64(PGTT, words[0]);
 	unsigned int levels = levels_of(FIELD_GET64(PASID_AW, words[0]), device->capabilities);
@@ -324,8 +324,8 @@ static bool stages(const struct tables_device *device, const uint64_t *words, st
 			return false;
 		out->stage2_format = &pgtable_vtd_second;
 		out->stage2 = second_stage(words[0], levels, device->output_lg2, device->capabilities);
-		out->stage2.flags |= words[0] & SSADE ? VTD_SECOND_AD : 0;
-		out->stage2.flags |= words[0] & SECOND_EXECUTE ? VTD_SECOND_EXECUTE : 0;
+		out->stage2.flags |= words[0] & SSADE ? UIOMMU_VTD_SECOND_AD : 0;
+		out->stage2.flags |= words[0] & SECOND_EXECUTE ? UIOMMU_VTD_SECOND_EXECUTE : 0;
 	}
 	return !out->has_stage1 || first_stage(device, words, out);
 }

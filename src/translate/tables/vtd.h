@@ -3,49 +3,9 @@
 #ifndef TRANSLATE_TABLES_VTD_H
 #define TRANSLATE_TABLES_VTD_H
 
+#include <uiommu/formats.h>
+
 /* struct tables_config: base, output_lg2 (HAW, 32 to 52) and flags mean something; mode is RTADDR_REG.TTM. */
-enum {
-	VTD_TABLES_LEGACY = 0,
-	VTD_TABLES_SCALABLE = 1,
-	VTD_TABLES_ABORT = 3,
-};
-
-/* struct tables_config's flags: what CAP_REG and ECAP_REG report. */
-enum {
-	VTD_TABLES_3_LEVEL = 1 << 0, /* SAGAW: second stage of 39 bits */
-	VTD_TABLES_4_LEVEL = 1 << 1, /* of 48 */
-	VTD_TABLES_5_LEVEL = 1 << 2, /* of 57 */
-	VTD_TABLES_SECOND_2M = 1 << 3, /* SSLPS */
-	VTD_TABLES_SECOND_1G = 1 << 4,
-	VTD_TABLES_SNOOP = 1 << 5, /* SC: SNP and PGSNP are defined */
-	VTD_TABLES_PASS = 1 << 6, /* PT */
-	VTD_TABLES_ATS = 1 << 7, /* DT */
-	VTD_TABLES_SMTS = 1 << 8, /* scalable mode */
-	VTD_TABLES_ADMS = 1 << 9, /* abort-DMA mode */
-	/* In scalable mode only: */
-	VTD_TABLES_FIRST = 1 << 10, /* FSTS */
-	VTD_TABLES_FIRST_5 = 1 << 11, /* FS5LP: five levels */
-	VTD_TABLES_FIRST_1G = 1 << 12, /* FS1GP */
-	VTD_TABLES_SECOND = 1 << 13, /* SSTS */
-	VTD_TABLES_SECOND_AD = 1 << 14, /* SSADS */
-	VTD_TABLES_NESTED = 1 << 15, /* NEST, with both stages */
-	VTD_TABLES_PASID = 1 << 16, /* requests with PASID */
-	VTD_TABLES_PRI = 1 << 17, /* PRS */
-	VTD_TABLES_RID_PASID = 1 << 18, /* RPS: otherwise RID_PASID is ignored, and PASID 0 used */
-	VTD_TABLES_RID_PRIV = 1 << 19, /* RPRIVS */
-	VTD_TABLES_SUPERVISOR = 1 << 20, /* SRS */
-	/*
-	 * ERS, as the specification had it until 3.x: ERE, NXE, SMEP and the second stage's execute enable (bit 5). Otherwise NXE
-	 * and SMEP are ignored, and so is XD in page tables.
-	 */
-	VTD_TABLES_EXECUTE = 1 << 21,
-	VTD_TABLES_EXTENDED_ACCESSED = 1 << 22, /* EAFS */
-	VTD_TABLES_WALK_SNOOP = 1 << 23, /* SMPWC: PWSNP is defined */
-};
-
-/* Two fields in the same word, as they are in the registers: the width of PASIDs less 1, up to 19, and that of domains: 4 + 2 n. */
-#define VTD_TABLES_PSS UINT32_C(0x1f000000)
-#define VTD_TABLES_DOMAINS UINT32_C(0xe0000000)
 
 /*
  * Fault reasons of 7.1.3: struct tables_fault's detail. With the entry's flags the caller finds out himself what a kind of request
