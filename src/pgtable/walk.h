@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one walker of page tables. A format's file describes itself in a const struct pgtable_shape and makes two instances with
+ * The one walker of page tables. A format's file describes itself in a const struct pgtable_shape and makes instances with
  * PGTABLE_WALKERS(); everything here is inlined into them, and so are the functions of the shape, because the shape is a constant
- * there. So a flat walker has no call at all, and no branch on the format.
+ * there. So a flat walker has no call at all, and no branch on the format. Tables whose number of levels is the usual one have
+ * instances of their own, where every shift is a constant; whatever those do not like, others walk again from the start.
  *
  * A walk goes from table to table; levels fall with each, so it ends. An entry is read once, and decided upon as it was read. If it
  * has to be changed (accessed, dirty), that is a compare-and-swap, and whoever loses decides again on what is there now.
