@@ -79,7 +79,7 @@ static void where_no_walk_begins(void **state)
 		.input_lg2 = {48, 48},
 		.granule_lg2 = {12, 12},
 		.output_lg2 = 48,
-		.flags = ARM_EPD0,
+		.flags = UIOMMU_ARM_EPD0,
 	};
 	struct pgtable_result result;
 
@@ -88,7 +88,7 @@ static void where_no_walk_begins(void **state)
 	result = walk(&pgtable_arm_s1, &config, &window, 0x123);
 	assert_int_equal(result.reason, UIOMMU_FAULT_UNMAPPED);
 	assert_int_equal(result.fetches, 0);
-	config.flags = ARM_EPD1;
+	config.flags = UIOMMU_ARM_EPD1;
 	config.output_lg2 = 32;
 	config.base[0] |= UINT64_C(1) << 47;
 	result = walk(&pgtable_arm_s1, &config, &window, 0x123);
