@@ -369,15 +369,18 @@ static void *translate_all(void *opaque)
 
 static void spell(struct crowd *crowd)
 {
-	const struct timespec period = {.tv_nsec = PERIOD_US * 1000};
-	double end = bench_now_ns() + SPELL_MS * 1e6;
+	double next = bench_now_ns(), end = next + SPELL_MS * 1e6;
+	struct timespec when;
 
 	for (unsigned int i = 0; bench_now_ns() < end; i++) {
 		const struct uiommu_invalidation page = {.start = VA + i % PAGES * PAGE, .last = VA + i % PAGES * PAGE + PAGE - 1};
 
 		if (crowd->invalidates)
 			support_check(!uiommu_hwpt_invalidate(crowd->run->context, crowd->run->nested[1 + i % PASIDS], &page, 1));
-		nanosleep(&period, NULL);
+		/* At fixed times, so that it is this many a second whatever an invalidation takes. */
+		next += PERIOD_US * 1e3;
+		when = (struct timespec){(time_t)(next / 1e9), (long)(next - (double)(time_t)(next / 1e9) * 1e9)};
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
 	}
 	__atomic_store_n(&crowd->stop, true, __ATOMIC_RELAXED);
 }

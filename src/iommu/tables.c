@@ -101,8 +101,8 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	}
 	attach->domain = entry->domain;
 	attach->asid = entry->asid;
-	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out waits for our lock.
-	 */
+	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out
+	 * waits for our lock. */
 	if (list_entry(hwpt->tables, attach, before)) {
 		attach_table_set(&device->data.table, pasid, &attach->data);
 	} else {
@@ -202,10 +202,11 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 
 	pthread_mutex_lock(&tables->entries_lock);
 	tables->changes++;
-	cds_list_for_each_safe(node, next, &tables->entries) if (matches(entry_of(node), request)) cds_list_move(node, &taken);
+	cds_list_for_each_safe (node, next, &tables->entries)
+		if (matches(entry_of(node), request))
+			cds_list_move(node, &taken);
 	pthread_mutex_unlock(&tables->entries_lock);
-	cds_list_for_each(node, &taken)
-	{
+	cds_list_for_each (node, &taken) {
 		struct attach *attach = entry_of(node);
 
 		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
@@ -222,8 +223,9 @@ static void forget(struct guest_tables *tables, const struct uiommu_invalidation
 	struct cds_list_head *node;
 
 	pthread_mutex_lock(&tables->entries_lock);
-	cds_list_for_each(node, &tables->entries) if (matches(entry_of(node), request))
-		stages_forget(entry_of(node)->stages, request->start, request->last);
+	cds_list_for_each (node, &tables->entries)
+		if (matches(entry_of(node), request))
+			stages_forget(entry_of(node)->stages, request->start, request->last);
 	pthread_mutex_unlock(&tables->entries_lock);
 }
 
@@ -236,7 +238,8 @@ static void turn(struct guest_tables *tables, struct cds_list_head *stay)
 	cds_list_splice(&tables->entries, stay);
 	CDS_INIT_LIST_HEAD(&tables->entries);
 	pthread_mutex_unlock(&tables->entries_lock);
-	cds_list_for_each(node, stay) entry_of(node)->turned = stages_turn(entry_of(node)->stages);
+	cds_list_for_each (node, stay)
+		entry_of(node)->turned = stages_turn(entry_of(node)->stages);
 }
 
 /* After a grace period. */
@@ -244,7 +247,8 @@ static void drain(struct guest_tables *tables, struct cds_list_head *stay)
 {
 	struct cds_list_head *node;
 
-	cds_list_for_each(node, stay) stages_drain(entry_of(node)->stages, entry_of(node)->turned);
+	cds_list_for_each (node, stay)
+		stages_drain(entry_of(node)->stages, entry_of(node)->turned);
 	pthread_mutex_lock(&tables->entries_lock);
 	cds_list_splice(stay, &tables->entries);
 	pthread_mutex_unlock(&tables->entries_lock);
@@ -277,8 +281,7 @@ void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requ
 	rcu_wait();
 	wait_for_holders(tables);
 	pthread_mutex_unlock(&tables->drain_lock);
-	cds_list_for_each_safe(node, next, &gone)
-	{
+	cds_list_for_each_safe (node, next, &gone) {
 		drain_wait(&entry_of(node)->data.drain);
 		attach_free(entry_of(node));
 	}

@@ -43,12 +43,12 @@ void iotlb_fini(struct iotlb *iotlb)
 
 bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool user, struct iotlb_hit *hit)
 {
-	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE), sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED);
+	uint64_t sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED);
 
 	if (sizes == BIT64(12))
 		return false; /* looked for already */
 	for (; sizes; sizes &= sizes - 1)
-		if (iotlb_probe(owner, tag, address, user, (unsigned int)__builtin_ctzll(sizes), hit))
+		if (iotlb_probe(owner, address, user, (unsigned int)__builtin_ctzll(sizes), hit))
 			return true;
 	return false;
 }

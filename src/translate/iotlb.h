@@ -117,15 +117,16 @@ static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint6
 	return &owner->sets[((address >> page_lg2) + spread) & owner->mask];
 }
 
-static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t tag, uint64_t address,
-							      bool user, unsigned int page_lg2, struct iotlb_hit *hit)
+static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t address, bool user,
+							      unsigned int page_lg2, struct iotlb_hit *hit)
 {
-	uint64_t spread = __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), wanted = iotlb_key(user, address, page_lg2), key,
-		 value;
-	const struct iotlb_set *set = iotlb_set(owner, spread, address, page_lg2);
+	uint64_t wanted = iotlb_key(user, address, page_lg2), key, value, tag;
+	const struct iotlb_set *set = iotlb_set(owner, __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), address, page_lg2);
 	/* An odd number becomes one that is past. */
 	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE) & ~1U;
 
+	/* Only now: if tags begin again in between, which empties every set, the number changes before one is another owner's. */
+	tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE);
 #pragma GCC unroll 3
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
 		/* What is left is access, and the output address. */
@@ -147,10 +148,7 @@ static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb
 static inline __attribute__((always_inline)) bool iotlb_find_small(const struct iotlb_owner *owner, uint64_t address, bool user,
 								   struct iotlb_hit *hit)
 {
-	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE);
-
-	return likely(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) == BIT64(12)) &&
-	       iotlb_probe(owner, tag, address, user, 12, hit);
+	return likely(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) == BIT64(12)) && iotlb_probe(owner, address, user, 12, hit);
 }
 
 /* Whatever sizes there are. */
