@@ -55,12 +55,22 @@ UIOMMU_API int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, ui
 				struct uiommu_dma_result *result);
 
 /**
+ * enum uiommu_dma_flags - flags of an access.
+ * @UIOMMU_DMA_RECOVERABLE: the device can wait for a page. A fault that a page could cure is no event then, if there is a fault
+ *                          queue: its record has %UIOMMU_FAULT_RECOVERABLE, and the device asks for the page
+ *                          (uiommu_dma_page_request()), or has no use for it any more
+ */
+enum uiommu_dma_flags {
+	UIOMMU_DMA_RECOVERABLE = 1,
+};
+
+/**
  * struct uiommu_dma_op - one of several accesses of one call.
  * @address: input address
  * @buffer: data
  * @length: bytes
  * @pasid: PASID, or %UIOMMU_NO_PASID
- * @reserved: 0
+ * @flags: &enum uiommu_dma_flags
  * @result: out
  */
 struct uiommu_dma_op {
@@ -68,7 +78,7 @@ struct uiommu_dma_op {
 	void *buffer;
 	size_t length;
 	uint32_t pasid;
-	uint32_t reserved;
+	uint32_t flags;
 	struct uiommu_dma_result result;
 };
 
@@ -80,7 +90,7 @@ struct uiommu_dma_op {
  *
  * There is no order among the reads.
  *
- * Return: 0, -EFAULT (at least one met a fault).
+ * Return: 0, -EFAULT (at least one met a fault), -EINVAL (unknown flags; nothing has been done).
  */
 UIOMMU_API int uiommu_dma_readv(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count);
 
@@ -90,15 +100,15 @@ UIOMMU_API int uiommu_dma_readv(struct uiommu_device *device, struct uiommu_dma_
  * @ops: each gets its own result; a fault of one does not stop the others
  * @count: number of @ops
  *
- * Return: 0, -EFAULT (at least one met a fault).
+ * Return: 0, -EFAULT (at least one met a fault), -EINVAL (unknown flags; nothing has been done).
  */
 UIOMMU_API int uiommu_dma_writev(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count);
 
-/** struct uiommu_dma_place - one end of a copy: @pasid (or %UIOMMU_NO_PASID) and @address. */
+/** struct uiommu_dma_place - one end of a copy: @pasid (or %UIOMMU_NO_PASID), @address and @flags (&enum uiommu_dma_flags). */
 struct uiommu_dma_place {
 	uint64_t address;
 	uint32_t pasid;
-	uint32_t reserved;
+	uint32_t flags;
 };
 
 /**
@@ -114,7 +124,7 @@ struct uiommu_dma_place {
  *
  * Bytes go straight from one to the other where both are mapped in this process, otherwise through a private buffer.
  *
- * Return: 0, -EFAULT (see @result).
+ * Return: 0, -EFAULT (see @result), -EINVAL (unknown flags).
  */
 UIOMMU_API int uiommu_dma_copy(struct uiommu_device *device, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
 			       size_t length, struct uiommu_dma_result *result);
@@ -132,6 +142,7 @@ enum uiommu_dma_atomic_type {
  * @pasid: PASID, or %UIOMMU_NO_PASID
  * @type: &enum uiommu_dma_atomic_type
  * @length: 4 or 8
+ * @flags: &enum uiommu_dma_flags
  * @reserved: 0
  * @operand: value to add, or to store
  * @compare: COMPARE_SWAP: expected value
@@ -142,7 +153,8 @@ struct uiommu_dma_atomic {
 	uint32_t pasid;
 	uint16_t type;
 	uint16_t length;
-	uint64_t reserved;
+	uint32_t flags;
+	uint32_t reserved;
 	uint64_t operand;
 	uint64_t compare;
 	uint64_t old;
@@ -156,7 +168,7 @@ struct uiommu_dma_atomic {
  *
  * Needs read and write permission. Memory of another process that is not registered ends with %UIOMMU_FAULT_ATOMIC.
  *
- * Return: 0, -EINVAL (type, length, misaligned), -EFAULT (see @result).
+ * Return: 0, -EINVAL (type, length, misaligned, unknown flags), -EFAULT (see @result).
  */
 UIOMMU_API int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result);
 
@@ -269,7 +281,7 @@ UIOMMU_API void uiommu_dma_unpin(struct uiommu_pin *pin);
  * @opaque: first argument of @done
  *
  * A device parks the access meanwhile, holding no translation, and does it again after SUCCESS. When the attachment ends first,
- * @done gets INVALID.
+ * @done gets INVALID. If the page cannot be asked for and @fault has %UIOMMU_FAULT_RECOVERABLE, the fault is an event after all.
  *
  * Return: 0 (@done will be called), -ENOENT (the attachment has no fault queue: nobody could answer), -ENOBUFS (the queue is full),
  * -ENOMEM.

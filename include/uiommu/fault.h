@@ -5,7 +5,7 @@
  * An event is unrecoverable and needs no answer. A page request waits for one: uiommu_fault_respond(). Events of attachments whose
  * HWPT has no queue go to the log callback only.
  *
- * A descriptor of the accelerator that may wait for a page (BLOCK_ON_FAULT) has one entry for a fault that a page can cure: the
+ * An access of a device that may wait for a page (%UIOMMU_DMA_RECOVERABLE) has one entry for a fault that a page can cure: the
  * request. An answer other than SUCCESS adds none. If there is no room for the request it is an event, queued or counted as lost.
  */
 #ifndef UIOMMU_FAULT_H

@@ -105,6 +105,15 @@ enum uiommu_structure {
 };
 
 /**
+ * enum uiommu_fault_flags - flags of a fault record.
+ * @UIOMMU_FAULT_RECOVERABLE: the access was made with %UIOMMU_DMA_RECOVERABLE, and a page could help: nobody has been told yet, the
+ *                            device may ask for the page (uiommu_dma_page_request())
+ */
+enum uiommu_fault_flags {
+	UIOMMU_FAULT_RECOVERABLE = 1,
+};
+
+/**
  * struct uiommu_fault - one failed translation or access.
  * @address: input address of the first byte that failed
  * @device_id: object id of the device
@@ -115,7 +124,7 @@ enum uiommu_structure {
  * @table: true if a table entry was being read or updated, not the data itself
  * @level: of the table where the walk ended; 0 is that of the smallest pages
  * @structure: &enum uiommu_structure
- * @reserved: 0
+ * @flags: &enum uiommu_fault_flags
  *
  * 24 bytes, the same on every host; it travels over the daemon's socket as it is.
  */
@@ -129,7 +138,7 @@ struct uiommu_fault {
 	uint8_t table;
 	uint8_t level;
 	uint8_t structure;
-	uint16_t reserved;
+	uint16_t flags;
 };
 
 /**

@@ -25,16 +25,28 @@ struct call {
 	struct thread_state *self;
 	struct failure failure; /* fault.reason is 0 as long as there is none */
 	unsigned int resolved; /* how often a guest's tables were asked */
+	unsigned int flags; /* enum uiommu_dma_flags, of the access that is done just now */
 };
 
-static void call_begin(struct call *call, struct uiommu_device *device)
+enum { KNOWN_FLAGS = UIOMMU_DMA_RECOVERABLE };
+
+static void call_begin(struct call *call, struct uiommu_device *device, unsigned int flags)
 {
 	call->device = device;
+	call->flags = flags;
 	call->self = thread_self();
 	call->self->depth++;
 	call->failure.fault.reason = UIOMMU_FAULT_NONE;
 	call->failure.told = false;
 	call->resolved = 0;
+}
+
+/* What was found of the access, if anything, is found or held. */
+static void fail(struct call *call, uint32_t pasid, uint64_t address, unsigned int access, unsigned int reason,
+		 const struct piece *piece)
+{
+	failure_set(&call->failure, call->device, pasid, address, access, reason, piece);
+	failure_recovers(&call->failure, call->flags);
 }
 
 /* Deliver what failed, and fill in @result. */
@@ -119,7 +131,7 @@ static __attribute__((noinline)) bool resolve(struct call *call, uint32_t pasid,
 {
 	struct failure *failure = &call->failure;
 
-	failure_set(failure, call->device, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
+	fail(call, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
 	if (call->resolved++ < RESOLVE_TRIES) {
 		failure->told = true;
 		if (call->device->resolve(call->device, pasid, &failure->fault)) {
@@ -146,7 +158,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		done = use_host(&piece, buffer, access, &reason);
 		count(call, &piece, access, done);
 		if (unlikely(reason))
-			failure_set(&call->failure, call->device, pasid, address + done, access, reason, &piece);
+			fail(call, pasid, address + done, access, reason, &piece);
 		rcu_leave();
 		return done;
 	}
@@ -156,7 +168,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		return 0;
 	}
 	if (reason) {
-		failure_set(&call->failure, call->device, pasid, address, access, reason, &piece);
+		fail(call, pasid, address, access, reason, &piece);
 		rcu_leave();
 		return 0;
 	}
@@ -164,7 +176,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 	done = piece.host ? use_host(&piece, buffer, access, &reason) : use_process(&piece, address, buffer, access, &reason);
 	count(call, &piece, access, done);
 	if (reason)
-		failure_set(&call->failure, call->device, pasid, address + done, access, reason, &piece);
+		fail(call, pasid, address + done, access, reason, &piece);
 	piece_release(&piece);
 	return done;
 }
@@ -177,7 +189,7 @@ static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, vo
 	while (done < end && !call->failure.fault.reason)
 		done += transfer_piece(call, pasid, address + done, (uint8_t *)buffer + done, end - done, access);
 	if (unlikely(end < length && !call->failure.fault.reason))
-		failure_set(&call->failure, call->device, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
+		fail(call, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
 	return done;
 }
 
@@ -220,15 +232,25 @@ out:
 }
 
 /* The long way, from @done on. */
+static int op_rest(struct uiommu_device *device, struct uiommu_dma_op *op, size_t done, unsigned int access)
+{
+	struct call call;
+
+	call_begin(&call, device, op->flags);
+	done += transfer(&call, op->pasid, op->address + done, (uint8_t *)op->buffer + done, op->length - done, access);
+	return call_end(&call, done, &op->result);
+}
+
 static __attribute__((noinline)) int transfer_rest(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer,
 						   size_t length, size_t done, unsigned int access,
 						   struct uiommu_dma_result *result)
 {
-	struct call call;
+	struct uiommu_dma_op op = {.address = address, .buffer = buffer, .length = length, .pasid = pasid};
+	int error = op_rest(device, &op, done, access);
 
-	call_begin(&call, device);
-	done += transfer(&call, pasid, address + done, (uint8_t *)buffer + done, length - done, access);
-	return call_end(&call, done, result);
+	if (result)
+		*result = op.result;
+	return error;
 }
 
 static inline __attribute__((always_inline)) int transfer_all(struct uiommu_device *device, uint32_t pasid, uint64_t address,
@@ -366,6 +388,7 @@ static size_t group_results(const struct call *call, struct uiommu_dma_op *ops, 
 			continue;
 		failure_set(&failures[failed], call->device, ops[i].pasid, ops[i].address + pieces[i].done, access,
 			    pieces[i].reason, piece);
+		failure_recovers(&failures[failed], ops[i].flags);
 		ops[i].result.fault = failures[failed++].fault;
 	}
 	count(call, piece, access, bytes);
@@ -450,12 +473,33 @@ static size_t transfer_hits(struct uiommu_device *device, struct uiommu_dma_op *
 	return n;
 }
 
+static bool one_op(struct uiommu_device *device, struct uiommu_dma_op *op, unsigned int access)
+{
+	size_t done = transfer_hit(device, op->pasid, op->address, op->buffer, op->length, access);
+
+	if (unlikely(done < op->length))
+		return op_rest(device, op, done, access) != 0;
+	op->result = (struct uiommu_dma_result){.done = done};
+	return false;
+}
+
+static bool flags_known(const struct uiommu_dma_op *ops, size_t count)
+{
+	uint32_t flags = 0;
+
+	for (size_t i = 0; i < count; i++)
+		flags |= ops[i].flags;
+	return !(flags & ~(uint32_t)KNOWN_FLAGS);
+}
+
 static int transfer_vector(struct uiommu_device *device, struct uiommu_dma_op *ops, size_t count, unsigned int access)
 {
 	struct thread_state *self = thread_self();
 	struct call call = {.device = device, .self = self};
 	bool failed = false;
 
+	if (unlikely(!flags_known(ops, count)))
+		return -EINVAL;
 	self->depth++;
 	for (size_t i = 0; i < count;) {
 		size_t n = transfer_hits(device, ops + i, count - i, access);
@@ -463,8 +507,7 @@ static int transfer_vector(struct uiommu_device *device, struct uiommu_dma_op *o
 		if (!n)
 			n = transfer_group(&call, ops + i, count - i, access, &failed);
 		if (!n) {
-			failed |= transfer_all(device, ops[i].pasid, ops[i].address, ops[i].buffer, ops[i].length, access,
-					       &ops[i].result) != 0;
+			failed |= one_op(device, &ops[i], access);
 			n = 1;
 		}
 		i += n;
@@ -505,12 +548,11 @@ static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *ds
 	copied = copy_bytes(to.host, from.host, min_u64(min_u64(from.length, to.length), RESIDENT_BYTES));
 	count(call, &from, UIOMMU_READ, copied.done);
 	count(call, &to, UIOMMU_WRITE, copied.done);
+	call->flags = copied.fault == COPY_FAULT_READ ? src->flags : dst->flags;
 	if (unlikely(copied.fault == COPY_FAULT_READ))
-		failure_set(&call->failure, call->device, src->pasid, src->address + copied.done, UIOMMU_READ, copy_reason(&copied),
-			    &from);
+		fail(call, src->pasid, src->address + copied.done, UIOMMU_READ, copy_reason(&copied), &from);
 	else if (unlikely(copied.fault == COPY_FAULT_WRITE))
-		failure_set(&call->failure, call->device, dst->pasid, dst->address + copied.done, UIOMMU_WRITE,
-			    copy_reason(&copied), &to);
+		fail(call, dst->pasid, dst->address + copied.done, UIOMMU_WRITE, copy_reason(&copied), &to);
 	if (held) {
 		piece_release(&from);
 		piece_release(&to);
@@ -528,9 +570,11 @@ static uint64_t copy_buffered(struct call *call, const struct uiommu_dma_place *
 	struct failure read_failure;
 	uint64_t done;
 
+	call->flags = src->flags;
 	done = transfer(call, src->pasid, src->address, buffer, length, UIOMMU_READ);
 	read_failure = call->failure;
 	call->failure.fault.reason = UIOMMU_FAULT_NONE;
+	call->flags = dst->flags;
 	done = transfer(call, dst->pasid, dst->address, buffer, done, UIOMMU_WRITE);
 	if (!call->failure.fault.reason)
 		call->failure = read_failure;
@@ -543,8 +587,8 @@ static uint64_t copy_downwards(struct call *call, const struct uiommu_dma_place 
 {
 	for (uint64_t left = length; left;) {
 		uint64_t chunk = min_u64(left, THREAD_BUFFER_SIZE);
-		struct uiommu_dma_place to = {.address = dst->address + left - chunk, .pasid = dst->pasid};
-		struct uiommu_dma_place from = {.address = src->address + left - chunk, .pasid = src->pasid};
+		struct uiommu_dma_place to = {.address = dst->address + left - chunk, .pasid = dst->pasid, .flags = dst->flags};
+		struct uiommu_dma_place from = {.address = src->address + left - chunk, .pasid = src->pasid, .flags = src->flags};
 
 		if (copy_buffered(call, &to, &from, chunk) < chunk)
 			return 0;
@@ -559,8 +603,8 @@ static uint64_t copy_upwards(struct call *call, const struct uiommu_dma_place *d
 	uint64_t done = 0;
 
 	while (done < length && !call->failure.fault.reason) {
-		struct uiommu_dma_place to = {.address = dst->address + done, .pasid = dst->pasid};
-		struct uiommu_dma_place from = {.address = src->address + done, .pasid = src->pasid};
+		struct uiommu_dma_place to = {.address = dst->address + done, .pasid = dst->pasid, .flags = dst->flags};
+		struct uiommu_dma_place from = {.address = src->address + done, .pasid = src->pasid, .flags = src->flags};
 		uint64_t step = copy_direct(call, &to, &from, length - done);
 
 		if (!step && !call->failure.fault.reason)
@@ -576,7 +620,9 @@ int uiommu_dma_copy(struct uiommu_device *device, const struct uiommu_dma_place 
 	uint64_t end = min_u64(clip(dst->address, length), clip(src->address, length)), done;
 	struct call call;
 
-	call_begin(&call, device);
+	if (unlikely((dst->flags | src->flags) & ~(uint32_t)KNOWN_FLAGS))
+		return -EINVAL;
+	call_begin(&call, device, 0);
 	if (dst->pasid == src->pasid && dst->address > src->address && dst->address - src->address < end)
 		done = copy_downwards(&call, dst, src, end);
 	else
@@ -584,8 +630,8 @@ int uiommu_dma_copy(struct uiommu_device *device, const struct uiommu_dma_place 
 	if (unlikely(end < length && !call.failure.fault.reason)) {
 		bool source = clip(src->address, length) == end;
 
-		failure_set(&call.failure, device, source ? src->pasid : dst->pasid, UINT64_MAX,
-			    source ? UIOMMU_READ : UIOMMU_WRITE, UIOMMU_FAULT_RANGE, NULL);
+		fail(&call, source ? src->pasid : dst->pasid, UINT64_MAX, source ? UIOMMU_READ : UIOMMU_WRITE, UIOMMU_FAULT_RANGE,
+		     NULL);
 	}
 	return call_end(&call, done, result);
 }
@@ -619,9 +665,9 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	uint64_t done = 0;
 
 	if (atomic->type > UIOMMU_ATOMIC_COMPARE_SWAP || (atomic->length != 4 && atomic->length != 8) ||
-	    atomic->address % atomic->length)
+	    atomic->address % atomic->length || atomic->flags & ~(uint32_t)KNOWN_FLAGS)
 		return -EINVAL;
-	call_begin(&call, device);
+	call_begin(&call, device, atomic->flags);
 	rcu_enter();
 	reason = piece_find(device, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
 	while (reason == PIECE_RESOLVE) {
@@ -634,7 +680,7 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	if (!reason)
 		reason = atomic_reason(&piece, atomic);
 	if (reason) {
-		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, &piece);
+		fail(&call, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, &piece);
 		rcu_leave();
 		return call_end(&call, 0, result);
 	}
@@ -645,7 +691,7 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 		count(&call, &piece, UIOMMU_READ, done);
 		count(&call, &piece, UIOMMU_WRITE, done);
 	} else {
-		failure_set(&call.failure, device, atomic->pasid, atomic->address, UIOMMU_WRITE, copy_reason(&fault), &piece);
+		fail(&call, atomic->pasid, atomic->address, UIOMMU_WRITE, copy_reason(&fault), &piece);
 	}
 	if (piece.resident)
 		rcu_leave();
@@ -654,9 +700,21 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	return call_end(&call, done, result);
 }
 
+/* The page cannot be asked for: an event after all, if it has been none. */
+static void tell_after_all(struct fault_sink *sink, const struct uiommu_fault *fault)
+{
+	struct uiommu_fault told = *fault;
+
+	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE))
+		return;
+	told.flags = 0;
+	sink->event(sink, &told);
+}
+
 int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque)
 {
+	struct uiommu_fault asked = *fault;
 	struct thread_state *self = thread_self();
 	struct attachment *attachment;
 	struct inflight_slot *slot;
@@ -670,7 +728,10 @@ int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fa
 	}
 	slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();
-	error = attachment->sink->page_request(attachment->sink, attachment, fault, done, opaque);
+	asked.flags = 0;
+	error = attachment->sink->page_request(attachment->sink, attachment, &asked, done, opaque);
+	if (error)
+		tell_after_all(attachment->sink, fault);
 	inflight_leave(slot);
 	return error;
 }

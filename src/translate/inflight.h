@@ -39,7 +39,6 @@ struct thread_state {
 	unsigned int depth; /* accesses and callbacks this thread is inside of */
 	unsigned int index; /* small number, unique among those alive; for sharded counters */
 	bool registered;
-	bool recovers; /* it asks for pages that are missing (recover.h) */
 	uint8_t *buffer; /* THREAD_BUFFER_SIZE private bytes, made on first use */
 	struct cds_list_head link;
 };

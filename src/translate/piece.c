@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "translate/piece.h"
 
-#include "translate/recover.h"
-
 /* In front of @area, or of nothing: the process's own memory. */
 static unsigned int find_in_process(const struct space *space, uint64_t address, uint64_t length, unsigned int access,
 				    const struct area *area, struct piece *piece)
@@ -135,6 +133,25 @@ void failure_set(struct failure *failure, const struct uiommu_device *device, ui
 	};
 }
 
+/* Could a page help? */
+static bool is_recoverable(const struct uiommu_fault *fault)
+{
+	switch (fault->reason) {
+	case UIOMMU_FAULT_UNMAPPED:
+	case UIOMMU_FAULT_PERMISSION:
+	case UIOMMU_FAULT_MEMORY:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void failure_recovers(struct failure *failure, unsigned int flags)
+{
+	if (flags & UIOMMU_DMA_RECOVERABLE && failure->attachment && failure->attachment->sink && is_recoverable(&failure->fault))
+		failure->fault.flags = UIOMMU_FAULT_RECOVERABLE;
+}
+
 void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure)
 {
 	struct attachment *attachment;
@@ -163,7 +180,7 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	counter_add(self, &counters_of(self, attachment)->faults, 1);
 	if (!attachment->sink)
 		device->report(device, &failure->fault);
-	else if (!self->recovers || !fault_is_recoverable(&failure->fault))
+	else if (!(failure->fault.flags & UIOMMU_FAULT_RECOVERABLE))
 		attachment->sink->event(attachment->sink, &failure->fault);
 	inflight_leave(slot);
 }

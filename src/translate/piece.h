@@ -130,7 +130,11 @@ static inline void count_walk(struct attachment *attachment, unsigned int fetche
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
 		 unsigned int reason, const struct piece *piece);
 
-/* Tell the owner of the attachment (but see recover.h), and count. Outside of read sections, with nothing held. */
+/* While what it is about is found or held: no event if the device recovers from it, that is, @flags (enum uiommu_dma_flags) say so.
+ */
+void failure_recovers(struct failure *failure, unsigned int flags);
+
+/* Tell the owner of the attachment, unless the device recovers, and count. Outside of read sections, with nothing held. */
 void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure);
 
 #endif

@@ -164,6 +164,70 @@ static void the_end_of_the_attachment_answers(void **state)
 	assert_int_equal(uiommu_dma_page_request(world->device, &result.fault, answered, &read), -ENOENT);
 }
 
+/* A device that can wait for a page makes no event of what it then asks for. */
+static void recoverable_faults_are_asked_for(void **state)
+{
+	struct world *world = *state;
+	struct answer answer = {.world = world};
+	struct uiommu_dma_place place = {.address = IOVA, .pasid = 7, .flags = UIOMMU_DMA_RECOVERABLE};
+	struct uiommu_dma_atomic atomic = {.address = IOVA, .pasid = 7, .length = 8, .flags = UIOMMU_DMA_RECOVERABLE};
+	struct uiommu_fault_event event;
+	struct uiommu_dma_result result;
+	uint8_t byte = 0;
+	struct uiommu_dma_op op = {.address = IOVA, .buffer = &byte, .length = 1, .pasid = 7, .flags = UIOMMU_DMA_RECOVERABLE};
+
+	assert_int_equal(uiommu_dma_readv(world->device, &op, 1), -EFAULT);
+	assert_int_equal(op.result.fault.flags, UIOMMU_FAULT_RECOVERABLE);
+	assert_int_equal(uiommu_dma_writev(world->device, &op, 1), -EFAULT);
+	assert_int_equal(uiommu_dma_copy(world->device, &place, &place, 8, &result), -EFAULT);
+	assert_int_equal(result.fault.flags, UIOMMU_FAULT_RECOVERABLE);
+	assert_int_equal(uiommu_dma_atomic(world->device, &atomic, &result), -EFAULT);
+	assert_int_equal(result.fault.flags, UIOMMU_FAULT_RECOVERABLE);
+	assert_int_equal(uiommu_fault_read(world->context, world->queue_id, &event, 1), 0);
+	assert_int_equal(uiommu_dma_page_request(world->device, &op.result.fault, answered, &answer), 0);
+	assert_int_equal(uiommu_fault_read(world->context, world->queue_id, &event, 1), 1);
+	assert_int_not_equal(event.cookie, 0);
+	assert_int_equal(event.fault.flags, 0);
+	/* Where nobody could answer, it is an event at once. */
+	op.pasid = 8;
+	assert_int_equal(uiommu_dma_readv(world->device, &op, 1), -EFAULT);
+	assert_int_equal(op.result.fault.flags, 0);
+}
+
+static void unknown_flags(void **state)
+{
+	struct world *world = *state;
+	struct uiommu_dma_place good = {.address = IOVA, .pasid = 7}, bad = {.address = IOVA, .pasid = 7, .flags = 1 << 30};
+	struct uiommu_dma_atomic atomic = {.address = IOVA, .pasid = 7, .length = 8, .flags = 1 << 30};
+	struct uiommu_dma_op ops[2] = {{.address = IOVA, .pasid = 7}, {.address = IOVA, .pasid = 7, .flags = 1 << 30}};
+
+	assert_int_equal(uiommu_dma_readv(world->device, ops, 2), -EINVAL);
+	assert_int_equal(uiommu_dma_writev(world->device, ops, 2), -EINVAL);
+	assert_int_equal(uiommu_dma_copy(world->device, &good, &bad, 8, NULL), -EINVAL);
+	assert_int_equal(uiommu_dma_copy(world->device, &bad, &good, 8, NULL), -EINVAL);
+	assert_int_equal(uiommu_dma_atomic(world->device, &atomic, NULL), -EINVAL);
+}
+
+/* One that could not be asked for is an event after all. */
+static void no_room_for_the_request(void **state)
+{
+	struct world *world = *state;
+	struct answer answer = {.world = world};
+	struct uiommu_fault_event events[DEPTH];
+	struct uiommu_dma_result result;
+	uint8_t byte;
+	struct uiommu_dma_op op = {.address = IOVA + 5, .buffer = &byte, .length = 1, .pasid = 7, .flags = UIOMMU_DMA_RECOVERABLE};
+
+	assert_int_equal(uiommu_dma_readv(world->device, &op, 1), -EFAULT);
+	for (uint64_t i = 0; i < DEPTH; i++)
+		fail_at(world, IOVA, &result);
+	assert_int_equal(uiommu_dma_page_request(world->device, &op.result.fault, answered, &answer), -ENOBUFS);
+	assert_int_equal(uiommu_fault_read(world->context, world->queue_id, events, DEPTH), DEPTH);
+	fail_at(world, IOVA, &result);
+	assert_int_equal(uiommu_fault_read(world->context, world->queue_id, events, DEPTH), 1);
+	assert_int_equal(events[0].lost, 1);
+}
+
 static void arguments_and_use(void **state)
 {
 	struct world *world = *state;
@@ -187,6 +251,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(page_requests_are_answered_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_full_queue_refuses_requests, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_end_of_the_attachment_answers, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(recoverable_faults_are_asked_for, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(no_room_for_the_request, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(unknown_flags, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(arguments_and_use, set_up, tear_down),
 	};
 

@@ -6,7 +6,6 @@
 #include <uiommu/fault.h>
 
 #include "devices/accel/task.h"
-#include "translate/recover.h"
 
 static void page_answered(void *opaque, unsigned int response)
 {
@@ -31,14 +30,13 @@ bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiomm
 {
 	struct engine_queue *queue = task->queue;
 
-	if (!fault_is_recoverable(fault))
+	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE))
 		return false;
 	pthread_mutex_lock(&queue->park_lock);
 	queue->references++;
 	pthread_mutex_unlock(&queue->park_lock);
 	if (uiommu_dma_page_request(accel->device, fault, page_answered, task)) {
 		engine_queue_put(queue);
-		recover_failed(accel->device, fault);
 		return false;
 	}
 	return true;

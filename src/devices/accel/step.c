@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "devices/accel/task.h"
-#include "translate/recover.h"
 
 enum outcome {
 	MORE,
@@ -29,19 +28,36 @@ static enum outcome task_outcome(const struct task *task)
 static bool task_read(struct uiommu_accel *accel, const struct task *task, enum place_name place, uint64_t address, void *buffer,
 		      size_t length, struct uiommu_dma_result *result)
 {
-	return uiommu_dma_read(accel->device, task_pasid(task, place), address, buffer, length, result);
+	struct uiommu_dma_op op = {.address = address,
+				   .buffer = buffer,
+				   .length = length,
+				   .pasid = task_pasid(task, place),
+				   .flags = task_flags(task)};
+	bool failed = uiommu_dma_readv(accel->device, &op, 1);
+
+	*result = op.result;
+	return failed;
 }
 
 static bool task_write(struct uiommu_accel *accel, const struct task *task, enum place_name place, uint64_t address,
 		       const void *buffer, size_t length, struct uiommu_dma_result *result)
 {
-	return uiommu_dma_write(accel->device, task_pasid(task, place), address, buffer, length, result);
+	struct uiommu_dma_op op = {.address = address,
+				   .buffer = (void *)(uintptr_t)buffer,
+				   .length = length,
+				   .pasid = task_pasid(task, place),
+				   .flags = task_flags(task)};
+	bool failed = uiommu_dma_writev(accel->device, &op, 1);
+
+	if (result)
+		*result = op.result;
+	return failed;
 }
 
 static enum outcome move_forward(struct uiommu_accel *accel, struct task *task, struct uiommu_fault *fault)
 {
-	struct uiommu_dma_place dst = {task->desc.destination + task->done, task_pasid(task, PLACE_DESTINATION), 0};
-	struct uiommu_dma_place src = {task->desc.source + task->done, task_pasid(task, PLACE_SOURCE), 0};
+	struct uiommu_dma_place dst = {task->desc.destination + task->done, task_pasid(task, PLACE_DESTINATION), task_flags(task)};
+	struct uiommu_dma_place src = {task->desc.source + task->done, task_pasid(task, PLACE_SOURCE), task_flags(task)};
 	size_t length = min_u64(task_left(task), STEP_BYTES);
 	struct uiommu_dma_result result;
 
@@ -387,9 +403,7 @@ void task_step(struct uiommu_accel *accel, struct task *task)
 		return;
 	}
 	task->fault = (struct uiommu_fault){0};
-	recover_set(task_blocks(task));
 	outcome = step_do(accel, task, &fault);
-	recover_set(false);
 	accel->turn_bytes += task->done - before;
 	if (outcome == MORE)
 		task_push(&task->queue->active, task);

@@ -130,7 +130,6 @@ struct records {
 
 struct group {
 	unsigned int count;
-	bool blocks; /* all of them wait for pages that are missing, or none */
 	size_t bytes;
 	struct task *tasks[WINDOW_TASKS];
 	struct uiommu_dma_op ops[WINDOW_TASKS];
@@ -218,6 +217,12 @@ static inline unsigned int task_opcode(const struct task *task)
 static inline bool task_blocks(const struct task *task)
 {
 	return task->desc.flags_opcode & UIOMMU_ACCEL_BLOCK_ON_FAULT;
+}
+
+/* Of its accesses. */
+static inline uint32_t task_flags(const struct task *task)
+{
+	return task_blocks(task) ? UIOMMU_DMA_RECOVERABLE : 0;
 }
 
 static inline const struct place *task_place(const struct task *task, enum place_name name)

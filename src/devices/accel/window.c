@@ -5,7 +5,6 @@
  * all before writing any is permitted; a batch's fence ends a window.
  */
 #include "devices/accel/task.h"
-#include "translate/recover.h"
 
 static bool overlap(const struct task *task, enum place_name a_place, uint64_t a, enum place_name b_place, uint64_t b)
 {
@@ -35,17 +34,16 @@ static void group_add(struct uiommu_accel *accel, struct task *task)
 {
 	struct group *group = &accel->group;
 	uint32_t size = task->desc.transfer_size;
-	bool blocks = task_blocks(task);
 	struct uiommu_dma_op *op;
 
-	if (group->count == WINDOW_TASKS || group->bytes + size > GROUP_BYTES || blocks != group->blocks)
+	if (group->count == WINDOW_TASKS || group->bytes + size > GROUP_BYTES)
 		window_flush(accel);
-	group->blocks = blocks;
 	op = &group->ops[group->count];
 	op->address = task->desc.source;
 	op->buffer = accel_buffer(accel, 0) + group->bytes;
 	op->length = size;
 	op->pasid = task_pasid(task, PLACE_SOURCE);
+	op->flags = task_flags(task);
 	group->tasks[group->count++] = task;
 	group->bytes += size;
 }
@@ -104,11 +102,9 @@ void window_flush(struct uiommu_accel *accel)
 
 	if (!group->count)
 		return;
-	recover_set(group->blocks);
 	failed = uiommu_dma_readv(accel->device, group->ops, group->count);
 	group_turn_round(accel, failed);
 	failed = uiommu_dma_writev(accel->device, group->ops, group->count);
-	recover_set(false);
 	group_finish(accel, failed);
 	group->count = 0;
 	group->bytes = 0;
