@@ -108,9 +108,16 @@ enum uiommu_structure {
  * enum uiommu_fault_flags - flags of a fault record.
  * @UIOMMU_FAULT_RECOVERABLE: the access was made with %UIOMMU_DMA_RECOVERABLE, and a page could help: nobody has been told yet, the
  *                            device may ask for the page (uiommu_dma_page_request())
+ * @UIOMMU_FAULT_TOP: the entry in question is in the top table of its stage; where stage 2 refuses a table of stage 1, of that
+ * @UIOMMU_FAULT_NESTED: there are two stages
+ * @UIOMMU_FAULT_VALUE: it is no reserved bit but a value that is not defined or not supported; or the PASID is one that may not be
+ *                      used
  */
 enum uiommu_fault_flags {
 	UIOMMU_FAULT_RECOVERABLE = 1,
+	UIOMMU_FAULT_TOP = 2,
+	UIOMMU_FAULT_NESTED = 4,
+	UIOMMU_FAULT_VALUE = 8,
 };
 
 /**

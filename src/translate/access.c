@@ -701,14 +701,14 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 }
 
 /* The page cannot be asked for: an event after all, if it has been none. */
-static void tell_after_all(struct fault_sink *sink, const struct uiommu_fault *fault)
+static void tell_after_all(const struct attachment *attachment, const struct uiommu_fault *fault)
 {
 	struct uiommu_fault told = *fault;
 
-	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE))
+	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE) || attachment->quiet)
 		return;
-	told.flags = 0;
-	sink->event(sink, &told);
+	told.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
+	attachment->sink->event(attachment->sink, &told);
 }
 
 int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
@@ -728,10 +728,10 @@ int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fa
 	}
 	slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();
-	asked.flags = 0;
+	asked.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
 	error = attachment->sink->page_request(attachment->sink, attachment, &asked, done, opaque);
 	if (error)
-		tell_after_all(attachment->sink, fault);
+		tell_after_all(attachment, fault);
 	inflight_leave(slot);
 	return error;
 }

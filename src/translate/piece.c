@@ -111,6 +111,13 @@ static unsigned int stage_of(const struct piece *piece)
 	return piece->attachment->space->process ? 1 : 2;
 }
 
+static uint16_t flags_of(const struct piece *piece)
+{
+	const struct stages *stages = piece->attachment->stages;
+
+	return stages ? stages_fault_flags(stages, piece->stage, piece->level, piece->table) : 0;
+}
+
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,
 		 unsigned int reason, const struct piece *piece)
 {
@@ -127,6 +134,7 @@ void failure_set(struct failure *failure, const struct uiommu_device *device, ui
 				.stage = (uint8_t)stage_of(piece),
 				.table = attachment && piece->table,
 				.level = attachment ? piece->level : 0,
+				.flags = attachment ? flags_of(piece) : 0,
 			},
 		.attachment = attachment,
 		.generation = attachment ? attachment->generation : 0,
@@ -149,7 +157,7 @@ static bool is_recoverable(const struct uiommu_fault *fault)
 void failure_recovers(struct failure *failure, unsigned int flags)
 {
 	if (flags & UIOMMU_DMA_RECOVERABLE && failure->attachment && failure->attachment->sink && is_recoverable(&failure->fault))
-		failure->fault.flags = UIOMMU_FAULT_RECOVERABLE;
+		failure->fault.flags |= UIOMMU_FAULT_RECOVERABLE;
 }
 
 void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure)
@@ -180,7 +188,7 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	counter_add(self, &counters_of(self, attachment)->faults, 1);
 	if (!attachment->sink)
 		device->report(device, &failure->fault);
-	else if (!(failure->fault.flags & UIOMMU_FAULT_RECOVERABLE))
+	else if (!attachment->quiet && !(failure->fault.flags & UIOMMU_FAULT_RECOVERABLE))
 		attachment->sink->event(attachment->sink, &failure->fault);
 	inflight_leave(slot);
 }

@@ -56,6 +56,7 @@ struct attachment {
 	uint8_t access; /* what the attachment permits */
 	uint8_t open; /* atomic: ATTACHMENT_OPEN and @access, until it is draining or another has taken its place */
 	bool draining; /* atomic: accesses fail without a record */
+	bool quiet; /* a guest's entry says that faults are not recorded */
 	bool closed; /* under the space's lock: no pin is added; if it is not draining, another attachment has taken its place */
 	uint32_t generation;
 	unsigned int references; /* to this memory, atomic: of the table, and of who has it in hand */
@@ -92,6 +93,8 @@ struct fault_sink {
 	void (*event)(struct fault_sink *sink, const struct uiommu_fault *fault);
 	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque);
+	/* The attachment ends. */
+	void (*forget)(struct fault_sink *sink, const struct attachment *attachment);
 };
 
 /* Give back a reference to the memory of one that has ended. */

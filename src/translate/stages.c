@@ -61,6 +61,18 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 	};
 }
 
+uint16_t stages_fault_flags(const struct stages *stages, unsigned int stage, unsigned int level, bool table)
+{
+	bool first = stages->first.format, second = stages->second.format, nested = first && second;
+	/* What stage 2 says of a table of stage 1 has the level of that. */
+	const struct pgtable *walked = stage == 1 || (nested && table) ? &stages->first : &stages->second;
+	uint16_t flags = nested ? UIOMMU_FAULT_NESTED : 0;
+
+	if (walked->format && level == walked->top[0])
+		flags |= UIOMMU_FAULT_TOP;
+	return flags;
+}
+
 void stages_forget(struct stages *stages, uint64_t start, uint64_t last)
 {
 	if (!start && last == UINT64_MAX)

@@ -114,6 +114,7 @@ static void scalable_bits(void **state)
 		for (unsigned int i = 0; i < 4; i++)
 			for (unsigned int implied = 0; implied < 2; implied++) {
 				scalable(ALL, pgtt);
+				put(CONTEXT, 2, 1); /* without it, PRE may not be set */
 				every_bit(&structures[i], RID, implied ? UIOMMU_NO_PASID : PASID);
 			}
 }
@@ -140,6 +141,8 @@ static void only_with(uint32_t flag, uint64_t address, unsigned int bit, unsigne
 {
 	for (unsigned int pgtt = 2; pgtt <= 4; pgtt += 2) {
 		scalable(ALL, pgtt);
+		if (flag & UIOMMU_VTD_TABLES_PRI)
+			put(CONTEXT, 2, 1);
 		put(address, bit, 1);
 		assert_true(run(RID, UIOMMU_NO_PASID));
 		tables.config.flags &= ~flag;
@@ -305,10 +308,13 @@ static void pasid_ranges(void **state)
 			word(CONTEXT)[1] = limit - 1;
 			expect(RID, 0, UIOMMU_FAULT_UNMAPPED, UIOMMU_STRUCTURE_PASID_DIR, 0x51);
 			expect(RID, limit - 1, UIOMMU_FAULT_UNMAPPED, UIOMMU_STRUCTURE_PASID_DIR, 0x51);
-			assert_int_equal(device.rid_pasid, limit - 1);
-			expect(RID, limit, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, 0x46);
-			expect(RID, UIOMMU_PASID_LAST + 1, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, 0x46);
-			expect(RID, UINT32_MAX - 1, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, 0x46);
+			assert_int_equal(device.rid_pasid, (limit - 1) ^ 1);
+			if (limit >> (pss + 1))
+				expect(RID, limit, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, 0x89);
+			else
+				expect(RID, limit, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, 0x46);
+			expect(RID, UIOMMU_PASID_LAST + 1, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, 0x89);
+			expect(RID, UINT32_MAX - 1, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, 0x89);
 			if (bits == 20)
 				continue;
 			word(CONTEXT)[1] = limit;
@@ -346,12 +352,50 @@ static void modes(void **state)
 {
 	(void)state;
 	begin(3, ALL);
-	assert_true(run(RID, UIOMMU_NO_PASID));
-	assert_int_equal(entry.mode, TABLES_BLOCK);
-	assert_true(run(RID, PASID));
-	assert_int_equal(entry.mode, TABLES_BLOCK);
+	expect(RID, UIOMMU_NO_PASID, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE_DIR, 0x33);
+	expect(RID, PASID, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE_DIR, 0x33);
+	assert_int_equal(fault.flags, UIOMMU_FAULT_VALUE);
 	tables.config.mode = 2;
 	expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE_DIR, 0x30);
+	/* A register may say what is not offered. */
+	tables.config.mode = 1;
+	tables.config.flags = ALL & ~(uint32_t)UIOMMU_VTD_TABLES_SMTS;
+	expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE_DIR, 0x30);
+	tables.config.mode = 3;
+	tables.config.flags = ALL & ~(uint32_t)UIOMMU_VTD_TABLES_ADMS;
+	expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE_DIR, 0x30);
+	assert_int_equal(fault.flags, UIOMMU_FAULT_VALUE);
+}
+
+static void combinations(void **state)
+{
+	(void)state;
+	/* Page requests without translation requests. */
+	scalable(ALL, 1);
+	put(CONTEXT, 4, 1);
+	expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, 0x43);
+	put(CONTEXT, 2, 1);
+	assert_true(run(RID, PASID));
+	/* The PASID of requests without. */
+	scalable(ALL, 1);
+	assert_true(tables_vtd.device(&tables, RID, &device, &fault));
+	assert_false(tables_vtd.pasid(&device, PASID, &entry, &fault));
+	assert_int_equal(fault.reason, UIOMMU_FAULT_BLOCKED);
+	assert_int_equal(fault.structure, UIOMMU_STRUCTURE_DEVICE);
+	assert_int_equal(fault.flags, UIOMMU_FAULT_VALUE);
+	assert_int_equal(fault.detail, 0x48);
+	/* More bits than there are. */
+	scalable((ALL & ~UIOMMU_VTD_TABLES_PSS) | UINT32_C(15) << 24, 1);
+	assert_true(run(RID, PASID));
+	expect(RID, 0x10000, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, 0x89);
+	/* A first stage's table beyond the second's input. */
+	scalable(ALL, 3);
+	*word(PASID_ENTRY) &= ~UINT64_C(0x1c);
+	put(PASID_ENTRY, 2, 1);
+	put(PASID_ENTRY, 128 + 38, 1);
+	assert_true(run(RID, PASID));
+	put(PASID_ENTRY, 128 + 39, 1);
+	expect(RID, PASID, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_PASID, 0x5b);
 }
 
 static void configurations(void **state)
@@ -474,7 +518,7 @@ static void what_is_qualified(void **state)
 	assert_true(run(RID, PASID));
 	assert_false(entry.flags & TABLES_NO_FAULTS);
 	put(CONTEXT, 1, 1);
-	expect(RID, UIOMMU_PASID_LAST + 1, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, 0x46);
+	expect(RID, UIOMMU_PASID_LAST + 1, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, 0x89);
 	assert_true(fault.quiet);
 	flip(CONTEXT, 3);
 	expect(RID, PASID, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, 0x45);
@@ -501,21 +545,14 @@ static void what_is_qualified(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(legacy_bits),
-		cmocka_unit_test(scalable_bits),
-		cmocka_unit_test(root_halves),
-		cmocka_unit_test(not_offered),
-		cmocka_unit_test(without_rid_pasid),
-		cmocka_unit_test(translation_types),
-		cmocka_unit_test(page_table_types),
-		cmocka_unit_test(address_widths),
-		cmocka_unit_test(paging_modes),
-		cmocka_unit_test(pasid_ranges),
-		cmocka_unit_test(requests),
-		cmocka_unit_test(modes),
-		cmocka_unit_test(configurations),
-		cmocka_unit_test(unreadable),
-		cmocka_unit_test(fault_processing_disable),
+		cmocka_unit_test(legacy_bits),	     cmocka_unit_test(scalable_bits),
+		cmocka_unit_test(root_halves),	     cmocka_unit_test(not_offered),
+		cmocka_unit_test(without_rid_pasid), cmocka_unit_test(translation_types),
+		cmocka_unit_test(page_table_types),  cmocka_unit_test(address_widths),
+		cmocka_unit_test(paging_modes),	     cmocka_unit_test(pasid_ranges),
+		cmocka_unit_test(requests),	     cmocka_unit_test(modes),
+		cmocka_unit_test(combinations),	     cmocka_unit_test(configurations),
+		cmocka_unit_test(unreadable),	     cmocka_unit_test(fault_processing_disable),
 		cmocka_unit_test(what_is_qualified),
 	};
 

@@ -102,10 +102,23 @@ static inline void scalable(uint32_t flags, unsigned int pgtt)
 		put(PASID_ENTRY, 128, STAGE1);
 }
 
+/* RID_PASID is PASID for requests without, and then nobody may ask with it. */
+static inline bool run_device(uint32_t rid, uint32_t pasid)
+{
+	uint64_t *context = word(rid & 0x80 ? UPPER_CONTEXT : CONTEXT),
+		 other = tables.config.mode == 1 && (context[1] & 0xfffff) == pasid;
+	bool found;
+
+	context[1] ^= other;
+	found = tables_vtd.device(&tables, rid, &device, &fault);
+	context[1] ^= other;
+	return found;
+}
+
 static inline bool run(uint32_t rid, uint32_t pasid)
 {
 	memset(&fault, 0xa5, sizeof(fault));
-	if (!tables_vtd.device(&tables, rid, &device, &fault))
+	if (!run_device(rid, pasid))
 		return false;
 	assert_int_equal(fault.reason, 0);
 	assert_ptr_equal(device.format, &tables_vtd);

@@ -64,7 +64,8 @@ static void decoded_scalable(void **state)
 			assert_int_equal(device.mode, TABLES_TRANSLATE);
 			assert_int_equal(device.pasid_table, DIRECTORY);
 			assert_int_equal(device.pasid_bits, 20);
-			assert_int_equal(device.rid_pasid, PASID);
+			assert_int_equal(device.rid_pasid, implied ? PASID : PASID ^ 1);
+			assert_int_equal(entry.pasid, PASID);
 			assert_int_equal(entry.mode, pgtt == 4 ? TABLES_PASS : TABLES_TRANSLATE);
 			assert_int_equal(entry.domain, DOMAIN);
 			assert_int_equal(entry.asid, first ? PASID : UIOMMU_NO_PASID);
@@ -97,7 +98,7 @@ static void decoded_bits(void **state)
 	} cases[] = {
 		{CONTEXT, 1, TABLES_NO_FAULTS, 0, 0},
 		{CONTEXT, 2, TABLES_ATS, 0, 0},
-		{CONTEXT, 4, TABLES_PRI, 0, 0},
+		{CONTEXT, 4, TABLES_PRI | TABLES_ATS, 0, 0},
 		{CONTEXT, 84, TABLES_RID_PRIVILEGED, 0, 0},
 		{DIRECTORY_ENTRY, 1, TABLES_NO_FAULTS, 0, 0},
 		{PASID_ENTRY, 1, TABLES_NO_FAULTS, 0, 0},
@@ -116,6 +117,8 @@ static void decoded_bits(void **state)
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		scalable(ALL, 3);
 		put(cases[i].address, cases[i].bit, 1);
+		if (cases[i].flags & TABLES_PRI)
+			put(CONTEXT, 2, 1);
 		assert_true(run(RID, PASID));
 		assert_int_equal(entry.flags, TABLES_PASIDS | cases[i].flags);
 		assert_int_equal(entry.stage1.flags, UIOMMU_VTD_FIRST_1G | cases[i].stage1);

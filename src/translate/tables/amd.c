@@ -251,6 +251,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 		.flags = device->flags,
 		.domain = device->domain,
 		.asid = UIOMMU_NO_PASID,
+		.pasid = UIOMMU_NO_PASID,
 		.denied = (uint8_t)device->extra[0],
 		.has_stage2 = device->has_stage2,
 	};

@@ -406,6 +406,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 		.flags = device->flags,
 		.domain = device->domain,
 		.asid = UIOMMU_NO_PASID,
+		.pasid = UIOMMU_NO_PASID,
 	};
 	if (!implied && !(device->flags & TABLES_PASIDS))
 		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, 0, RVIOMMU_CAUSE_DISALLOWED);

@@ -176,6 +176,7 @@ bool smmuv3_pasid(const struct tables_device *device, uint32_t pasid, struct tab
 		.flags = device->flags,
 		.domain = device->domain,
 		.asid = UIOMMU_NO_PASID,
+		.pasid = UIOMMU_NO_PASID,
 	};
 	if (device->mode == TABLES_BLOCK)
 		return true;

@@ -40,6 +40,7 @@ struct tables_fault {
 	uint8_t level;
 	bool table; /* the entry could not be read */
 	bool quiet; /* an entry on the way says that such a fault is not recorded */
+	uint8_t flags; /* enum uiommu_fault_flags: VALUE; not set by all formats */
 	uint64_t ipa; /* stage 2: the address it was asked for */
 	uint32_t detail; /* the format's own: which of its specification's codes, where reason and structure do not tell */
 };
@@ -104,6 +105,7 @@ struct tables_entry {
 	uint32_t flags;
 	uint32_t domain;
 	uint32_t asid; /* tag of stage 1: PASID, ASID, PSCID; UIOMMU_NO_PASID: no stage 1 */
+	uint32_t pasid; /* whose entry it is, where requests without PASID use one's (VT-d RID_PASID); or UIOMMU_NO_PASID */
 	uint8_t denied; /* what the entries forbid whatever the stages permit, enum uiommu_access */
 	bool has_stage1;
 	bool has_stage2;

@@ -112,6 +112,13 @@ static bool refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure
 	return false;
 }
 
+/* For what a value says, not a reserved bit. */
+static bool refuse_value(struct tables_fault *fault, uint8_t reason, uint8_t structure, uint32_t detail)
+{
+	fault->flags = UIOMMU_FAULT_VALUE;
+	return refuse(fault, reason, structure, detail);
+}
+
 /* Copy the entry and judge what is the same for all: present, and none of the @reserved bits. @quiet gathers FPD. */
 static bool fetch(const struct pgtable_memory *memory, uint64_t address, const struct kind *kind, const uint64_t *reserved,
 		  uint64_t *words, bool *quiet, struct tables_fault *fault)
@@ -178,7 +185,7 @@ static bool legacy_device(const struct tables *tables, uint32_t rid, struct tabl
 	levels = levels_of(FIELD_GET64(AW, context[1]), config->flags);
 	fault->quiet = quiet;
 	if (!levels || tt > TT_PASS || (config->flags & needs[tt]) != needs[tt])
-		return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_CONTEXT_INVALID);
+		return refuse_value(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_CONTEXT_INVALID);
 	out->flags = (quiet ? TABLES_NO_FAULTS : 0) | (tt == TT_ALL ? TABLES_ATS : 0);
 	out->domain = domain_of(FIELD_GET64(DID, context[1]), config->flags);
 	out->rid_pasid = UIOMMU_NO_PASID;
@@ -186,7 +193,7 @@ static bool legacy_device(const struct tables *tables, uint32_t rid, struct tabl
 	out->has_stage2 = tt != TT_PASS;
 	second = second_stage(context[0], levels, config->output_lg2, config->flags);
 	if (out->has_stage2 && pgtable_init(&out->stage2, &pgtable_vtd_second, &second, &tables->memory))
-		return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_CONTEXT_INVALID);
+		return refuse_value(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_CONTEXT_INVALID);
 	fault->quiet = false;
 	return true;
 }
@@ -225,9 +232,9 @@ static bool scalable_device(const struct tables *tables, uint32_t rid, struct ta
 	out->pasid_bits = (uint8_t)min_u64(PASID_BITS_LEAST + FIELD_GET64(PDTS, context[0]),
 					   FIELD_GET64(UIOMMU_VTD_TABLES_PSS, config->flags) + 1);
 	out->rid_pasid = config->flags & UIOMMU_VTD_TABLES_RID_PASID ? (uint32_t)FIELD_GET64(RID_PASID, context[1]) : 0;
-	if (out->rid_pasid >> out->pasid_bits) {
+	if (out->rid_pasid >> out->pasid_bits || (context[0] & (DTE | PRE)) == PRE) {
 		fault->quiet = quiet;
-		return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_INVALID);
+		return refuse_value(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_INVALID);
 	}
 	return true;
 }
@@ -248,13 +255,17 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 	case UIOMMU_VTD_TABLES_LEGACY:
 		return legacy_device(tables, rid, out, fault);
 	case UIOMMU_VTD_TABLES_SCALABLE:
-		return scalable_device(tables, rid, out, fault);
+		if (tables->config.flags & UIOMMU_VTD_TABLES_SMTS)
+			return scalable_device(tables, rid, out, fault);
+		break;
 	case UIOMMU_VTD_TABLES_ABORT:
-		out->mode = TABLES_BLOCK;
-		return true;
+		if (tables->config.flags & UIOMMU_VTD_TABLES_ADMS)
+			return refuse_value(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_ABORT_MODE);
+		break;
 	default:
-		return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_ROOT_MODE);
+		break;
 	}
+	return refuse_value(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_ROOT_MODE);
 }
 
 /* --- from there and the PASID to the stages --- */
@@ -327,7 +338,10 @@ static bool stages(const struct tables_device *device, const uint64_t *words, st
 		out->stage2.flags |= words[0] & SSADE ? UIOMMU_VTD_SECOND_AD : 0;
 		out->stage2.flags |= words[0] & SECOND_EXECUTE ? UIOMMU_VTD_SECOND_EXECUTE : 0;
 	}
-	return !out->has_stage1 || first_stage(device, words, out);
+	if (!out->has_stage1)
+		return true;
+	/* The first stage's top table has to be where the second can translate. */
+	return first_stage(device, words, out) && !(out->has_stage2 && (words[2] & ADDRESS) >> (12 + 9 * levels));
 }
 
 static bool pasid_table(const struct tables_device *device, uint32_t pasid, struct tables_entry *out, struct tables_fault *fault)
@@ -343,11 +357,12 @@ static bool pasid_table(const struct tables_device *device, uint32_t pasid, stru
 		return false;
 	fault->quiet = quiet;
 	if (!stages(device, words, out))
-		return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_PASID, VTD_FAULT_PASID_INVALID);
+		return refuse_value(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_PASID, VTD_FAULT_PASID_INVALID);
 	out->flags &= ~(uint32_t)(TABLES_PRIVILEGED | TABLES_EXECUTE);
 	out->flags |= quiet ? TABLES_NO_FAULTS : 0;
 	out->flags |= words[2] & SRE ? TABLES_PRIVILEGED : 0;
 	out->flags |= words[2] & ERE ? TABLES_EXECUTE : 0;
+	out->pasid = pasid;
 	out->domain = domain_of(FIELD_GET64(PASID_DID, words[1]), device->capabilities);
 	out->asid = out->has_stage1 ? pasid : UIOMMU_NO_PASID;
 	return true;
@@ -372,8 +387,9 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 	bool implied = pasid == UIOMMU_NO_PASID;
 
 	*fault = (struct tables_fault){.quiet = device->flags & TABLES_NO_FAULTS};
-	*out = (struct tables_entry){.flags = device->flags, .domain = device->domain, .asid = UIOMMU_NO_PASID};
-	if (device->mode == TABLES_BLOCK || (implied && device->rid_pasid == UIOMMU_NO_PASID))
+	*out = (struct tables_entry){
+		.flags = device->flags, .domain = device->domain, .asid = UIOMMU_NO_PASID, .pasid = UIOMMU_NO_PASID};
+	if (implied && device->rid_pasid == UIOMMU_NO_PASID)
 		return without_table(device, out, fault);
 	if (!device->has_pasid_table) {
 		fault->quiet = false;
@@ -381,9 +397,13 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 	}
 	if (!implied && !(device->flags & TABLES_PASIDS))
 		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_NO_PASID);
+	if (!implied && pasid >> (FIELD_GET64(UIOMMU_VTD_TABLES_PSS, device->capabilities) + 1))
+		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_PASID_SIZE);
+	if (!implied && pasid == device->rid_pasid)
+		return refuse_value(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_RID_PASID);
 	if (implied)
 		pasid = device->rid_pasid;
-	if (pasid > UIOMMU_PASID_LAST || pasid >> device->pasid_bits)
+	if (pasid >> device->pasid_bits)
 		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_PASID_RANGE);
 	if (!pasid_table(device, pasid, out, fault))
 		return false;
