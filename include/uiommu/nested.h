@@ -173,9 +173,11 @@ UIOMMU_API int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const st
  * enum uiommu_invalidation_flags - what an invalidation is about.
  * @UIOMMU_INVALIDATE_ENTRIES: tables: what they say of devices and PASIDs is forgotten, too, and not only what page tables say
  * @UIOMMU_INVALIDATE_DEVICE: tables: only of the device @device_id
- * @UIOMMU_INVALIDATE_PASID: tables: only of @pasid, or of what has none
+ * @UIOMMU_INVALIDATE_PASID: tables: only of @pasid, and of requests without that use its entry (VT-d RID_PASID); or of what has
+ *                           none
  * @UIOMMU_INVALIDATE_DOMAIN: tables: only of what has this tag: DID, VMID, DomainID, GSCID
  * @UIOMMU_INVALIDATE_ASID: tables: only of what has this tag: ASID, PSCID; else the PASID
+ * @UIOMMU_INVALIDATE_STAGE2: tables: @start and @last are addresses that stage 2 translates: of what has a stage 1 all is forgotten
  */
 enum uiommu_invalidation_flags {
 	UIOMMU_INVALIDATE_ENTRIES = 1,
@@ -183,6 +185,7 @@ enum uiommu_invalidation_flags {
 	UIOMMU_INVALIDATE_PASID = 4,
 	UIOMMU_INVALIDATE_DOMAIN = 8,
 	UIOMMU_INVALIDATE_ASID = 16,
+	UIOMMU_INVALIDATE_STAGE2 = 32,
 };
 
 /**

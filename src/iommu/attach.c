@@ -33,7 +33,7 @@ static struct attach *attach_alloc(struct device *device, uint32_t pasid, struct
 	attach->hwpt = hwpt;
 	attach->data.space = hwpt->space;
 	attach->data.stages = hwpt_stages(hwpt);
-	attach->data.sink = hwpt->queue ? &hwpt->queue->sink : NULL;
+	attach->data.sink = hwpt->sink;
 	attach->data.device_id = device->object.id;
 	attach->data.pasid = pasid;
 	attach->data.access = (uint8_t)access;
@@ -98,8 +98,8 @@ void attach_free(struct attach *attach)
 	if (!__atomic_exchange_n(&attach->data.draining, true, __ATOMIC_SEQ_CST))
 		rcu_wait();
 	pins_drop(&attach->data);
-	if (hwpt->queue)
-		fault_queue_forget(hwpt->queue, &attach->data);
+	if (hwpt->sink)
+		hwpt->sink->forget(hwpt->sink, &attach->data);
 	if (attach->stages)
 		stages_fini(attach->stages);
 	else if (hwpt->ioas)

@@ -21,6 +21,7 @@ struct attach {
 	struct stages *stages; /* its own */
 	struct cds_list_head entry; /* in the tables' list; or in a list of those that go */
 	uint32_t domain, asid;
+	uint32_t number; /* struct tables_entry's pasid */
 	unsigned int turned;
 	void (*done)(void *opaque);
 	void *opaque;

@@ -83,7 +83,7 @@ static struct device *device_make(const struct uiommu_device_config *config)
 	device->data.pasid_bits = config->pasid_bits;
 	device->data.report = report;
 	device->data.resolve = tables_resolve;
-	device->rid = config->rid;
+	device->rid = device->source_id = config->rid;
 	strcpy(device->name, config->name);
 	device->reserved_count = config->reserved_count;
 	if (config->reserved_count) {

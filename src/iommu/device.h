@@ -14,6 +14,7 @@ struct device {
 	pthread_mutex_t lock; /* attach, replace, detach: the table's writers */
 	pthread_cond_t ended; /* an attachment has left the table, or stays after all */
 	uint32_t rid;
+	uint32_t source_id; /* what a guest's tables know it by, under the lock: the rid, unless a vIOMMU says otherwise */
 	char name[DEVICE_NAME_MAX];
 	struct uiommu_range *reserved;
 	uint32_t reserved_count;

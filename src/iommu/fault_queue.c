@@ -128,8 +128,10 @@ static void forget_entry(struct fault_queue *queue, uint32_t cookie)
 	clear_eventfd(queue);
 }
 
-void fault_queue_forget(struct fault_queue *queue, const struct attachment *attachment)
+/* Its page requests are answered INVALID, and its entries that need an answer are taken out. NULL: those of all. */
+static void forget(struct fault_sink *sink, const struct attachment *attachment)
 {
+	struct fault_queue *queue = container_of(sink, struct fault_queue, sink);
 	struct page_request *request;
 
 	for (;;) {
@@ -149,7 +151,7 @@ void fault_queue_end(struct object *object)
 {
 	struct fault_queue *queue = container_of(object, struct fault_queue, object);
 
-	fault_queue_forget(queue, NULL);
+	forget(&queue->sink, NULL);
 	close(queue->eventfd);
 	pthread_mutex_destroy(&queue->lock);
 	free(queue->ring);
@@ -171,7 +173,7 @@ static int queue_make(uint32_t depth, struct fault_queue **out)
 		free(queue);
 		return error;
 	}
-	queue->sink = (struct fault_sink){.event = event, .page_request = request_page};
+	queue->sink = (struct fault_sink){.event = event, .page_request = request_page, .forget = forget};
 	queue->depth = depth;
 	pthread_mutex_init(&queue->lock, NULL);
 	CDS_INIT_LIST_HEAD(&queue->waiting);

@@ -25,7 +25,4 @@ struct fault_queue {
 	struct uiommu_fault_event *ring;
 };
 
-/* The attachment ends: its page requests are answered INVALID, and its entries that need an answer are taken out. */
-void fault_queue_forget(struct fault_queue *queue, const struct attachment *attachment);
-
 #endif

@@ -19,6 +19,7 @@ static struct hwpt *hwpt_make(struct uiommu_context *context, enum uiommu_object
 	hwpt->references = 1;
 	hwpt->flags = flags;
 	hwpt->queue = queue;
+	hwpt->sink = queue ? &queue->sink : NULL;
 	if (object_alloc(context, &hwpt->object, type)) {
 		free(hwpt);
 		return NULL;

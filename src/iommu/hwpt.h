@@ -21,6 +21,7 @@ struct hwpt {
 	bool automatic; /* made for an attach to an IOAS; ends with its last attachment */
 	struct ioas *ioas; /* paging: used */
 	struct fault_queue *queue; /* used, or NULL */
+	struct fault_sink *sink; /* the queue's, or a vIOMMU's; or NULL */
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
 	struct hwpt *parent; /* nested: used */

@@ -188,7 +188,7 @@ void hwpt_forget_all(struct hwpt *hwpt)
 
 #define INVALIDATIONS                                                                                                              \
 	((uint32_t)(UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE | UIOMMU_INVALIDATE_PASID | UIOMMU_INVALIDATE_DOMAIN |    \
-		    UIOMMU_INVALIDATE_ASID))
+		    UIOMMU_INVALIDATE_ASID | UIOMMU_INVALIDATE_STAGE2))
 
 static bool has_flags(const struct uiommu_invalidation *requests, size_t count)
 {

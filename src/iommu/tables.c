@@ -12,16 +12,43 @@ static struct device *device_of(struct uiommu_device *data)
 	return container_of(data, struct device, data);
 }
 
+/* What is looked up, at one moment. */
+struct view {
+	struct tables tables;
+	bool bypass;
+	uint64_t changes; /* how often entries have been invalidated */
+};
+
+static struct view view_of(struct guest_tables *tables)
+{
+	struct view view;
+
+	pthread_mutex_lock(&tables->entries_lock);
+	view = (struct view){.tables = tables->tables, .bypass = tables->bypass, .changes = tables->changes};
+	pthread_mutex_unlock(&tables->entries_lock);
+	return view;
+}
+
+/* Without tables. */
+static bool pass(uint32_t pasid, struct tables_entry *entry)
+{
+	*entry = (struct tables_entry){
+		.mode = pasid == UIOMMU_NO_PASID ? TABLES_PASS : TABLES_BLOCK, .asid = UIOMMU_NO_PASID, .pasid = UIOMMU_NO_PASID};
+	return true;
+}
+
 /* In a read section: what the guest's tables say. */
-static bool decode(const struct guest_tables *tables, const struct device *device, uint32_t pasid, struct tables_entry *entry,
-		   struct tables_fault *fault)
+static bool decode(const struct guest_tables *tables, const struct view *view, const struct device *device, uint32_t pasid,
+		   struct tables_entry *entry, struct tables_fault *fault)
 {
 	struct tables_device found;
 
 	*fault = (struct tables_fault){.reason = UIOMMU_FAULT_NONE};
 	if (!tables->by_device)
 		return tables->device.format->pasid(&tables->device, pasid, entry, fault);
-	return tables->tables.format->device(&tables->tables, device->rid, &found, fault) &&
+	if (view->bypass)
+		return pass(pasid, entry);
+	return view->tables.format->device(&view->tables, device->source_id, &found, fault) &&
 	       found.format->pasid(&found, pasid, entry, fault);
 }
 
@@ -53,17 +80,6 @@ static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *e
 		return NULL;
 	}
 	return stages;
-}
-
-/* How often entries have been invalidated. */
-static uint64_t changes(struct guest_tables *tables)
-{
-	uint64_t count;
-
-	pthread_mutex_lock(&tables->entries_lock);
-	count = tables->changes;
-	pthread_mutex_unlock(&tables->entries_lock);
-	return count;
 }
 
 /* True, and it is in the list, if no entry has been invalidated since @before. */
@@ -99,8 +115,10 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 		free(stages);
 		return false;
 	}
+	attach->data.quiet = entry->flags & TABLES_NO_FAULTS;
 	attach->domain = entry->domain;
 	attach->asid = entry->asid;
+	attach->number = entry->pasid;
 	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out
 	 * waits for our lock. */
 	if (list_entry(hwpt->tables, attach, before)) {
@@ -115,14 +133,20 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 /* Under the device's lock, with its tables attached. False: @fault, which nobody is told if *@quiet. */
 static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, struct uiommu_fault *fault, bool *quiet)
 {
-	uint64_t before = changes(hwpt->tables);
+	struct view view = view_of(hwpt->tables);
 	struct tables_entry entry;
 	struct tables_fault why;
 	bool found;
 
 	*quiet = false;
+	if (!pasid || (pasid != UIOMMU_NO_PASID && pasid > UIOMMU_PASID_LAST)) {
+		fault->reason = pasid ? UIOMMU_FAULT_RANGE : UIOMMU_FAULT_BLOCKED;
+		fault->structure = pasid ? UIOMMU_STRUCTURE_DEVICE_DIR : UIOMMU_STRUCTURE_DEVICE;
+		fault->flags = pasid ? 0 : UIOMMU_FAULT_VALUE;
+		return false;
+	}
 	rcu_enter();
-	found = decode(hwpt->tables, device, pasid, &entry, &why);
+	found = decode(hwpt->tables, &view, device, pasid, &entry, &why);
 	rcu_leave();
 	if (!found) {
 		fault->reason = why.reason;
@@ -130,6 +154,7 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		fault->stage = why.stage;
 		fault->level = why.level;
 		fault->table = why.table;
+		fault->flags = why.flags;
 		*quiet = why.quiet;
 		return false;
 	}
@@ -138,7 +163,7 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		*quiet = true;
 		return false;
 	}
-	return publish(device, pasid, hwpt, &entry, before, fault);
+	return publish(device, pasid, hwpt, &entry, view.changes, fault);
 }
 
 /* The device's tables have been entered. */
@@ -157,10 +182,6 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 	struct attachment *tables;
 	bool found = true, quiet = true;
 
-	if (pasid != UIOMMU_NO_PASID && (!pasid || pasid > UIOMMU_PASID_LAST)) {
-		fault->reason = UIOMMU_FAULT_RANGE;
-		return false;
-	}
 	pthread_mutex_lock(&device->lock);
 	tables = data->table.tables;
 	if (!tables || tables->draining) {
@@ -183,7 +204,7 @@ static bool matches(const struct attach *attach, const struct uiommu_invalidatio
 	uint32_t flags = request->flags;
 
 	return !((flags & UIOMMU_INVALIDATE_DEVICE && attach->data.device_id != request->device_id) ||
-		 (flags & UIOMMU_INVALIDATE_PASID && attach->data.pasid != request->pasid) ||
+		 (flags & UIOMMU_INVALIDATE_PASID && attach->data.pasid != request->pasid && attach->number != request->pasid) ||
 		 (flags & UIOMMU_INVALIDATE_DOMAIN && attach->domain != request->domain) ||
 		 (flags & UIOMMU_INVALIDATE_ASID && attach->asid != request->asid));
 }
@@ -217,6 +238,14 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 	cds_list_splice(&taken, gone);
 }
 
+static void forget_of(struct attach *attach, const struct uiommu_invalidation *request)
+{
+	if (request->flags & UIOMMU_INVALIDATE_STAGE2 && attach->stages->first.format)
+		stages_forget(attach->stages, 0, UINT64_MAX);
+	else
+		stages_forget(attach->stages, request->start, request->last);
+}
+
 /* What they have cached of page tables. */
 static void forget(struct guest_tables *tables, const struct uiommu_invalidation *request)
 {
@@ -225,7 +254,7 @@ static void forget(struct guest_tables *tables, const struct uiommu_invalidation
 	pthread_mutex_lock(&tables->entries_lock);
 	cds_list_for_each (node, &tables->entries)
 		if (matches(entry_of(node), request))
-			stages_forget(entry_of(node)->stages, request->start, request->last);
+			forget_of(entry_of(node), request);
 	pthread_mutex_unlock(&tables->entries_lock);
 }
 
@@ -285,6 +314,18 @@ void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requ
 		drain_wait(&entry_of(node)->data.drain);
 		attach_free(entry_of(node));
 	}
+}
+
+void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool bypass)
+{
+	struct guest_tables *tables = hwpt->tables;
+
+	pthread_mutex_lock(&tables->entries_lock);
+	tables->tables.config.base = base;
+	tables->tables.config.mode = (uint8_t)mode;
+	tables->bypass = bypass;
+	tables->changes++; /* what is being decoded is looked up again */
+	pthread_mutex_unlock(&tables->entries_lock);
 }
 
 void tables_leave(struct hwpt *hwpt, struct device *device)

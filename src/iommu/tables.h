@@ -17,13 +17,20 @@
 
 struct guest_tables {
 	bool by_device; /* @tables is in use, and says what @device says */
-	struct tables tables;
+	bool bypass; /* nothing is looked up: requests without PASID go through as they are, others are aborted; entries_lock */
+	struct tables tables; /* its configuration: entries_lock */
 	struct tables_device device;
 	pthread_mutex_t entries_lock; /* after a device's lock; a leaf */
 	struct cds_list_head entries; /* struct attach by entry */
 	uint64_t changes;
 	pthread_mutex_t drain_lock; /* of whoever takes entries or waits for accesses; never taken by an access */
 };
+
+/*
+ * Of a device table: from now on this is looked up. What has been decoded before stays, until it is invalidated. A mode that is not
+ * offered is a fault of each request.
+ */
+void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool bypass);
 
 /* Resolve: as in struct uiommu_device. */
 bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);

@@ -202,7 +202,7 @@ static void tables_are_invalidated_in_parts(void **state)
 		assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
 		assert_int_equal(value, i % 2);
 	}
-	request.flags = 32;
+	request.flags = 64;
 	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &request, 1), -EINVAL);
 	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
 }
@@ -300,6 +300,84 @@ static void entries_against_accesses(void **state)
 	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
 }
 
+/* FPD of the entry: what page tables refuse is counted and not recorded. PASIDs that nobody may use are told. */
+static void what_is_recorded(void **state)
+{
+	uint64_t root = page_new(), directory, *entry = pasid_entry(&directory), value;
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	const struct uiommu_invalidation all = {.last = UINT64_MAX, .flags = UIOMMU_INVALIDATE_ENTRIES};
+	struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+	struct uiommu_fault_event event;
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	entry_set(entry, root);
+	entry[0] |= 1 << 1;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 0);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	assert_int_equal(stats.faults, 1);
+	entry[0] &= ~UINT64_C(2);
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &all, 1), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.reason, UIOMMU_FAULT_UNMAPPED);
+	assert_int_equal(event.fault.level, 3);
+	assert_int_equal(event.fault.flags, UIOMMU_FAULT_TOP);
+	assert_int_equal(uiommu_dma_read(g.device, 0, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.reason, UIOMMU_FAULT_BLOCKED);
+	assert_int_equal(event.fault.structure, UIOMMU_STRUCTURE_DEVICE);
+	assert_int_equal(event.fault.flags, UIOMMU_FAULT_VALUE);
+	assert_int_equal(uiommu_dma_read(g.device, UIOMMU_PASID_LAST + 1, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.reason, UIOMMU_FAULT_RANGE);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+}
+
+/* Two stages: addresses of the second one say nothing of what is cached by those of the first. */
+static void second_stage_is_invalidated(void **state)
+{
+	uint64_t first = page_new(), second = page_new(), pages[2] = {page_new(), page_new()}, directory;
+	uint64_t *entry = pasid_entry(&directory), gpa = UINT64_C(0x5000000), value;
+	struct uiommu_hwpt_tables tables = directory_of(directory);
+	struct uiommu_invalidation request = {.start = gpa, .last = gpa + PAGE - 1, .flags = UIOMMU_INVALIDATE_DOMAIN, .domain = 5};
+	uint32_t id;
+
+	(void)state;
+	traps_on();
+	tables.capabilities |= UIOMMU_VTD_TABLES_SECOND | UIOMMU_VTD_TABLES_NESTED;
+	*leaf_of(first, VA, FIRST_TABLE) = gpa | FIRST_PAGE;
+	/* Where the first stage's tables are, the second one leads to themselves. */
+	for (uint64_t page = 0; page < RAM_PAGES; page++) {
+		uint64_t address = page % 2 ? HIGH_START + page / 2 * PAGE : page / 2 * PAGE;
+
+		*leaf_of(second, address, SECOND) = address | SECOND;
+	}
+	*leaf_of(second, gpa, SECOND) = pages[0] | SECOND;
+	*entry_at(pages[0]) = 1;
+	*entry_at(pages[1]) = 2;
+	entry_set(entry, first);
+	entry[0] = second | 3 << 6 | 2 << 2 | 1;
+	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
+	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(value, 1);
+	*leaf_of(second, gpa, SECOND) = pages[1] | SECOND;
+	/* As addresses of the first stage they are somewhere else. */
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &request, 1), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(value, g.caches ? 1 : 2);
+	request.flags |= UIOMMU_INVALIDATE_STAGE2;
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &request, 1), 0);
+	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(value, 2);
+	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+}
+
 static void bad_calls(void **state)
 {
 	struct uiommu_hwpt_tables tables = directory_of(PAGE);
@@ -325,6 +403,8 @@ int main(void)
 		IN_ALL_WAYS(tables_are_invalidated_in_parts),
 		IN_ALL_WAYS(whole_and_one_by_one),
 		IN_ALL_WAYS(a_device_table),
+		IN_ALL_WAYS(what_is_recorded),
+		IN_ALL_WAYS(second_stage_is_invalidated),
 		IN_ALL_WAYS(entries_against_accesses),
 		cmocka_unit_test_setup_teardown(bad_calls, setup, teardown),
 	};
