@@ -511,6 +511,26 @@ static int call_accel_create(struct world *w)
 	return error;
 }
 
+/* With an MSI-X table and memory in a BAR. */
+static int call_pci_create(struct world *w)
+{
+	static const struct uiommu_pci_ops ops = {NULL};
+	static const struct uiommu_pci_capability msix = {UIOMMU_PCI_MSIX, .count = 8};
+	struct uiommu_pci_description description = {
+		.size = sizeof(description),
+		.capability_count = 1,
+		.bars = {{.size = 4 * w->page, .memory_offset = 2 * w->page, .memory_length = w->page}},
+		.capabilities = &msix,
+		.ops = &ops,
+	};
+	struct uiommu_pci *pci;
+	int error = uiommu_pci_create(w->context, w->msi_id, &description, NULL, &pci);
+
+	if (!error)
+		uiommu_pci_destroy(pci);
+	return error;
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -652,6 +672,7 @@ static const struct scenario scenarios[] = {
 	{"accel_create", call_accel_create, NULL, NULL},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
+	{"pci_create", call_pci_create, NULL, NULL},
 	{"tables_map", call_tables_map, NULL, NULL},
 	{"tables_unmap", call_tables_unmap, NULL, NULL},
 };

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A PCI function's life: made, connected, reset, destroyed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "pci/capability.h"
+#include "pci/pci.h"
+#include "pci/spec.h"
+#include "util/util.h"
+
+enum { BAR_SIZE_MIN = 16, BAR_LG2_MAX = 31, BAR_64_LG2_MAX = 46 };
+
+static bool memory_valid(const struct uiommu_pci_bar *bar)
+{
+	return !(bar->memory_offset % page_size()) && !(bar->memory_length % page_size()) && bar->memory_length <= bar->size &&
+	       bar->memory_offset <= bar->size - bar->memory_length;
+}
+
+static bool bar_valid(const struct uiommu_pci_bar *bars, unsigned int i)
+{
+	static const struct uiommu_pci_bar none;
+	const struct uiommu_pci_bar *bar = &bars[i];
+	bool wide = bar->flags & UIOMMU_PCI_BAR_64;
+
+	if (!memcmp(bar, &none, sizeof(none)))
+		return true;
+	if (i && (bars[i - 1].flags & UIOMMU_PCI_BAR_64))
+		return false;
+	if (bar->size < BAR_SIZE_MIN || bar->size & (bar->size - 1) ||
+	    bar->size > UINT64_C(1) << (wide ? BAR_64_LG2_MAX : BAR_LG2_MAX))
+		return false;
+	if (bar->flags & ~(uint32_t)(UIOMMU_PCI_BAR_64 | UIOMMU_PCI_BAR_PREFETCHABLE) || bar->reserved)
+		return false;
+	return !(wide && i == UIOMMU_PCI_BARS - 1) && memory_valid(bar);
+}
+
+static int check_description(const struct uiommu_pci_description *given)
+{
+	if (given->flags & ~(uint32_t)UIOMMU_PCI_ALWAYS_MASTER)
+		return -EOPNOTSUPP;
+	if (!given->ops || (given->capability_count && !given->capabilities) || given->interrupt_pin > 4 || given->class_code >> 24)
+		return -EINVAL;
+	for (unsigned int i = 0; i < UIOMMU_PCI_BARS; i++)
+		if (!bar_valid(given->bars, i))
+			return -EINVAL;
+	return 0;
+}
+
+/* Nobody can shorten it, so that no access to it meets SIGBUS. */
+static int make_memory(struct uiommu_pci *pci, unsigned int bar)
+{
+	size_t length = pci->bars[bar].memory_length;
+	int fd = memfd_create("uiommu-bar", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return errno == EMFILE || errno == ENFILE ? -EMFILE : -ENOMEM;
+	pci->memory_fd[bar] = fd;
+	if (ftruncate(fd, (off_t)length) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return -ENOMEM;
+	pci->memory[bar] = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (pci->memory[bar] == MAP_FAILED) {
+		pci->memory[bar] = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int fill(struct uiommu_pci *pci, const struct uiommu_pci_description *given)
+{
+	int error = pci_layout(pci, given);
+
+	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS && !error; bar++)
+		if (pci->bars[bar].memory_length)
+			error = make_memory(pci, bar);
+	if (error)
+		return error;
+	pci_interrupts_reset(pci);
+	pci->state = pci_state_of(pci);
+	return 0;
+}
+
+int uiommu_pci_create(struct uiommu_context *context, uint32_t device_id, const struct uiommu_pci_description *description,
+		      void *opaque, struct uiommu_pci **out)
+{
+	struct uiommu_pci_description given;
+	struct uiommu_pci *pci;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), description, description->size);
+
+	if (!error)
+		error = check_description(&given);
+	if (error)
+		return error;
+	pci = calloc(1, sizeof(*pci));
+	if (!pci)
+		return -ENOMEM;
+	pthread_mutex_init(&pci->lock, NULL);
+	pci->ops = given.ops;
+	pci->opaque = opaque;
+	pci->always_master = given.flags & UIOMMU_PCI_ALWAYS_MASTER;
+	memcpy(pci->bars, given.bars, sizeof(pci->bars));
+	memset(pci->memory_fd, 0xff, sizeof(pci->memory_fd));
+	pci->device = uiommu_device_get(context, device_id);
+	error = pci->device ? fill(pci, &given) : -ENOENT;
+	if (error)
+		uiommu_pci_destroy(pci);
+	else
+		*out = pci;
+	return error;
+}
+
+void uiommu_pci_destroy(struct uiommu_pci *pci)
+{
+	if (!pci)
+		return;
+	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
+		if (pci->memory[bar])
+			munmap(pci->memory[bar], pci->bars[bar].memory_length);
+		if (pci->memory_fd[bar] >= 0)
+			close(pci->memory_fd[bar]);
+	}
+	free(pci->msix.entries);
+	free(pci->msix.bits);
+	uiommu_device_put(pci->device);
+	pthread_mutex_destroy(&pci->lock);
+	free(pci);
+}
+
+struct uiommu_device *uiommu_pci_device(const struct uiommu_pci *pci)
+{
+	return pci->device;
+}
+
+unsigned int uiommu_pci_state(struct uiommu_pci *pci)
+{
+	return __atomic_load_n(&pci->state, __ATOMIC_ACQUIRE);
+}
+
+void *uiommu_pci_memory(const struct uiommu_pci *pci, unsigned int bar)
+{
+	return bar < UIOMMU_PCI_BARS ? pci->memory[bar] : NULL;
+}
+
+uint64_t uiommu_pci_bar_address(struct uiommu_pci *pci, unsigned int bar)
+{
+	uint64_t address = UINT64_MAX;
+
+	if (bar >= UIOMMU_PCI_BARS || !pci->bars[bar].size)
+		return address;
+	pthread_mutex_lock(&pci->lock);
+	if (pci->state & UIOMMU_PCI_MEMORY) {
+		address = pci_config_get(&pci->config, PCI_BAR0 + 4 * bar, 4) & ~(uint32_t)PCI_BAR_FLAGS;
+		if (pci->bars[bar].flags & UIOMMU_PCI_BAR_64)
+			address |= (uint64_t)pci_config_get(&pci->config, PCI_BAR0 + 4 * bar + 4, 4) << 32;
+	}
+	pthread_mutex_unlock(&pci->lock);
+	return address;
+}
+
+bool pci_decodes(struct uiommu_pci *pci, uint64_t address, uint64_t last)
+{
+	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
+		uint64_t start = uiommu_pci_bar_address(pci, bar);
+
+		if (start != UINT64_MAX && address <= start + (pci->bars[bar].size - 1) && last >= start)
+			return true;
+	}
+	return false;
+}
+
+void pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
+{
+	bool master;
+
+	pthread_mutex_lock(&pci->lock);
+	pci->transport = NULL; /* nobody is told of the changes */
+	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
+	pci->state = 0;
+	pci_interrupts_reset(pci);
+	__atomic_store_n(&pci->state, pci_state_of(pci), __ATOMIC_RELEASE);
+	pci->transport = transport;
+	master = transport && pci_state_masters(pci->state);
+	pthread_mutex_unlock(&pci->lock);
+	if (master)
+		transport->master(transport, true);
+}
+
+void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
+{
+	struct pci_transport *transport;
+	bool was, is;
+
+	pthread_mutex_lock(&pci->lock);
+	transport = pci->transport;
+	was = pci_state_masters(pci->state);
+	/* First of all nothing more begins. */
+	__atomic_store_n(&pci->state, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&pci->lock);
+	if (transport && was)
+		transport->master(transport, false);
+	pthread_mutex_lock(&pci->lock);
+	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
+	pci_interrupts_reset(pci);
+	pthread_mutex_unlock(&pci->lock);
+	if (pci->ops->reset)
+		pci->ops->reset(pci->opaque, type);
+	pthread_mutex_lock(&pci->lock);
+	is = pci_state_masters(pci_state_of(pci));
+	__atomic_store_n(&pci->state, pci_state_of(pci), __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&pci->lock);
+	if (transport && is)
+		transport->master(transport, true);
+}

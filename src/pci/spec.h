@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Config space: PCI Express Base Specification 6.0, chapter 7. Offsets in a capability are from its first byte. */
+#ifndef PCI_SPEC_H
+#define PCI_SPEC_H
+
+/* 7.5.1: the header of a function that is no bridge. */
+enum {
+	PCI_VENDOR = 0x00,
+	PCI_DEVICE = 0x02,
+	PCI_COMMAND = 0x04,
+	PCI_COMMAND_MEMORY = 1 << 1,
+	PCI_COMMAND_MASTER = 1 << 2,
+	PCI_COMMAND_PARITY = 1 << 6,
+	PCI_COMMAND_SERR = 1 << 8,
+	PCI_COMMAND_NO_INTX = 1 << 10,
+	PCI_STATUS = 0x06,
+	PCI_STATUS_INTX = 1 << 3,
+	PCI_STATUS_LIST = 1 << 4,
+	PCI_STATUS_ERRORS = 0xf900,
+	PCI_REVISION = 0x08,
+	PCI_CLASS = 0x09,
+	PCI_CACHE_LINE = 0x0c,
+	PCI_BAR0 = 0x10,
+	PCI_BAR_TYPE_64 = 1 << 2,
+	PCI_BAR_PREFETCH = 1 << 3,
+	PCI_BAR_FLAGS = 0xf,
+	PCI_SUBSYSTEM_VENDOR = 0x2c,
+	PCI_SUBSYSTEM = 0x2e,
+	PCI_LIST = 0x34,
+	PCI_LINE = 0x3c,
+	PCI_PIN = 0x3d,
+	PCI_CAPABILITIES_FIRST = 0x40,
+	PCI_CAPABILITIES_END = 0x100,
+};
+
+/* 7.5.2.1: power management. */
+enum {
+	PCI_PM_ID = 0x01,
+	PCI_PM_CAPABILITIES = 2,
+	PCI_PM_VERSION = 3,
+	PCI_PM_CONTROL = 4,
+	PCI_PM_STATE = 3,
+	PCI_PM_D3 = 3,
+	PCI_PM_NO_SOFT_RESET = 1 << 3,
+	PCI_PM_LENGTH = 8,
+};
+
+/* 7.7.1: MSI with 64-bit address and masks. */
+enum {
+	PCI_MSI_ID = 0x05,
+	PCI_MSI_CONTROL = 2,
+	PCI_MSI_ENABLE = 1 << 0,
+	PCI_MSI_CAPABLE_SHIFT = 1,
+	PCI_MSI_ENABLED_SHIFT = 4,
+	PCI_MSI_ENABLED = 7 << 4,
+	PCI_MSI_64 = 1 << 7,
+	PCI_MSI_MASKS = 1 << 8,
+	PCI_MSI_ADDRESS = 4,
+	PCI_MSI_UPPER = 8,
+	PCI_MSI_DATA = 12,
+	PCI_MSI_MASK = 16,
+	PCI_MSI_PENDING = 20,
+	PCI_MSI_LENGTH = 24,
+	PCI_MSI_COUNT_MAX = 32,
+};
+
+/* 7.7.2: MSI-X. */
+enum {
+	PCI_MSIX_ID = 0x11,
+	PCI_MSIX_CONTROL = 2,
+	PCI_MSIX_MASK_ALL = 1 << 14,
+	PCI_MSIX_ENABLE = 1 << 15,
+	PCI_MSIX_TABLE = 4,
+	PCI_MSIX_PENDING = 8,
+	PCI_MSIX_LENGTH = 12,
+	PCI_MSIX_COUNT_MAX = 2048,
+	PCI_MSIX_ENTRY = 16,
+	PCI_MSIX_MASKED = 1, /* in the entry's vector control */
+};
+
+/* 7.5.3: PCI Express, version 2. */
+enum {
+	PCI_EXP_ID = 0x10,
+	PCI_EXP_CAPABILITIES = 2,
+	PCI_EXP_VERSION_2 = 2,
+	PCI_EXP_DEVICE = 4,
+	PCI_EXP_DEVICE_ROLE = 1 << 15,
+	PCI_EXP_DEVICE_FLR = 1 << 28,
+	PCI_EXP_CONTROL = 8,
+	PCI_EXP_CONTROL_RESET = 0x2810, /* relaxed ordering, no snoop, reads of 512 bytes */
+	PCI_EXP_CONTROL_WRITABLE = 0x781f,
+	PCI_EXP_CONTROL_FLR = 1 << 15,
+	PCI_EXP_STATUS = 10,
+	PCI_EXP_STATUS_ERRORS = 0xf,
+	PCI_EXP_LINK = 12,
+	PCI_EXP_LINK_X1 = 0x11, /* 2.5 GT/s, one lane */
+	PCI_EXP_LINK_CONTROL = 16,
+	PCI_EXP_LINK_CONTROL_WRITABLE = 0xc8,
+	PCI_EXP_LINK_STATUS = 18,
+	PCI_EXP_DEVICE2 = 36,
+	PCI_EXP_DEVICE2_NO_TIMEOUT = 1 << 4,
+	PCI_EXP_DEVICE2_PREFIX = 1 << 21, /* end-end prefixes: PASIDs travel in them */
+	PCI_EXP_DEVICE2_ONE_PREFIX = 1 << 22,
+	PCI_EXP_CONTROL2 = 40,
+	PCI_EXP_CONTROL2_WRITABLE = 0x350, /* completion time-out, atomic operations, ID-based ordering */
+	PCI_EXP_LINK2 = 44,
+	PCI_EXP_LINK2_SPEEDS = 2,
+	PCI_EXP_LINK_CONTROL2 = 48,
+	PCI_EXP_LENGTH = 60,
+};
+
+/* 7.8, 7.9, 10.5: extended capabilities. */
+enum {
+	PCI_EXTENDED_FIRST = 0x100,
+	PCI_EXTENDED_VERSION = 1 << 16,
+	PCI_EXTENDED_NEXT_SHIFT = 20,
+
+	PCI_ACS_ID = 0x0d,
+	PCI_ACS_LENGTH = 8,
+
+	PCI_ATS_ID = 0x0f,
+	PCI_ATS_CAPABILITY = 4,
+	PCI_ATS_DEPTH_MAX = 32,
+	PCI_ATS_PAGE_ALIGNED = 1 << 5,
+	PCI_ATS_CONTROL = 6,
+	PCI_ATS_STU = 0x1f,
+	PCI_ATS_ENABLE = 1 << 15,
+	PCI_ATS_LENGTH = 8,
+
+	PCI_PRI_ID = 0x13,
+	PCI_PRI_CONTROL = 4,
+	PCI_PRI_ENABLE = 1 << 0,
+	PCI_PRI_RESET = 1 << 1,
+	PCI_PRI_STATUS = 6,
+	PCI_PRI_ERRORS = 3, /* response failure, unexpected response */
+	PCI_PRI_STOPPED = 1 << 8,
+	PCI_PRI_RESPONSE_PASID = 1 << 15,
+	PCI_PRI_CAPACITY = 8,
+	PCI_PRI_ALLOCATION = 12,
+	PCI_PRI_LENGTH = 16,
+
+	PCI_PASID_ID = 0x1b,
+	PCI_PASID_CAPABILITY = 4,
+	PCI_PASID_WIDTH_SHIFT = 8,
+	PCI_PASID_CONTROL = 6,
+	PCI_PASID_ENABLE = 1 << 0,
+	PCI_PASID_LENGTH = 8,
+};
+
+#endif
