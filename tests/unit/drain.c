@@ -2,56 +2,15 @@
 /* Accesses that sleep: on a page of this process whose fault is answered when the test wants it. */
 #include "test.h"
 
-#include <linux/userfaultfd.h>
-#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
 
+#include "slow.h"
 #include "world.h"
 
 static struct world *w;
-static int uffd;
-static uint8_t *slow; /* one page that nobody has touched */
 
 #define IOVA_SLOW UINT64_C(0x40000000)
-
-/* False if this machine does not let us. */
-static bool slow_make(void)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-
-	/* The library touches the page itself, so faults of user mode are enough, and everybody may have those. */
-	uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
-		return false;
-	slow = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	reg.range.start = (uintptr_t)slow;
-	reg.range.len = page_size();
-	return !ioctl(uffd, UFFDIO_REGISTER, &reg);
-}
-
-static void slow_wait(void)
-{
-	struct pollfd poll_fd = {.fd = uffd, .events = POLLIN};
-	struct uffd_msg message;
-
-	assert_int_equal(poll(&poll_fd, 1, -1), 1);
-	assert_int_equal(read(uffd, &message, sizeof(message)), sizeof(message));
-	assert_int_equal(message.event, UFFD_EVENT_PAGEFAULT);
-}
-
-static void slow_answer(uint8_t byte)
-{
-	uint8_t *page = malloc(page_size());
-	struct uffdio_copy copy = {.dst = (uintptr_t)slow, .src = (uintptr_t)page, .len = page_size()};
-
-	memset(page, byte, page_size());
-	assert_int_equal(ioctl(uffd, UFFDIO_COPY, &copy), 0);
-	free(page);
-}
 
 static int setup(void **state)
 {
@@ -59,10 +18,8 @@ static int setup(void **state)
 
 	(void)state;
 	w = world_make();
-	if (!slow_make()) {
-		slow = NULL;
+	if (!slow_make())
 		return 0;
-	}
 	map = (struct uiommu_ioas_map){
 		.size = sizeof(map),
 		.flags = UIOMMU_MAP_READ | UIOMMU_MAP_WRITE | UIOMMU_MAP_FIXED,
@@ -78,19 +35,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	world_end(w);
-	if (slow)
-		munmap(slow, page_size());
-	if (uffd >= 0)
-		close(uffd);
+	slow_end();
 	return 0;
-}
-
-static void need_slow(void)
-{
-	if (slow)
-		return;
-	print_message("# skipped: no userfaultfd on this machine\n");
-	skip();
 }
 
 /* A read of the slow page in a thread. */
