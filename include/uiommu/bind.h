@@ -115,15 +115,16 @@ struct uiommu_bind {
 UIOMMU_API int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *bind);
 
 /**
- * uiommu_unbind() - undo one uiommu_bind(); the last one waits until nothing uses the PASID and frees it.
+ * uiommu_unbind() - undo one uiommu_bind(); the last one waits until nothing uses the PASID, and frees it if no set has it
+ * (pasid.h).
  * @context: owner
  * @device_id: the device
  * @pasid: the PASID
  *
- * Works the same after the process has ended.
+ * Works the same after the process has ended. If the PASID was freed while it was bound, this waits for the end of that bind.
  *
- * Return: 0, -ENOENT (no device, or no bind on this PASID), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK (inside
- * an access or callback).
+ * Return: 0 (also as long as a PASID that was freed while it was bound has not been allocated again), -ENOENT (no device, or no
+ * bind on this PASID), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK (inside an access or callback).
  */
 UIOMMU_API int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 
@@ -136,7 +137,8 @@ UIOMMU_API int uiommu_unbind(struct uiommu_context *context, uint32_t device_id,
  *        lock held
  * @opaque: argument of @done
  *
- * If the bind was counted more than once, this takes one off and calls @done at once.
+ * If the bind was counted more than once, this takes one off and calls @done at once; so it does if the PASID was freed while it
+ * was bound.
  *
  * Return: 0, or the errors of uiommu_unbind() (then @done is not called).
  */

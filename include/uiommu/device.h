@@ -128,9 +128,12 @@ UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct ui
  * @pasid: the PASID, or %UIOMMU_NO_PASID
  * @pt_id: an HWPT or an IOAS
  *
+ * The PASID is bound from now on, whatever set it is in; one that is in none is the context's own as long as it is attached
+ * (pasid.h).
+ *
  * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0 or beyond the device's width, HWPT not for PASIDs), -EBUSY
- * (something is attached; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a range that the device
- * reserves), -EOPNOTSUPP (the device has no PASIDs), -ENOMEM.
+ * (something is attached; the PASID is draining; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a
+ * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENOMEM.
  */
 UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 

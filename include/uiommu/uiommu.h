@@ -14,6 +14,7 @@
 #include <uiommu/formats.h>
 #include <uiommu/ioas.h>
 #include <uiommu/nested.h>
+#include <uiommu/pasid.h>
 #include <uiommu/pci.h>
 #include <uiommu/types.h>
 

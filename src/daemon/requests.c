@@ -59,7 +59,7 @@ static int on_open(struct broker *broker, struct client *client, struct link_mes
 
 /* --- PASIDs --- */
 
-static struct client_pasid *pasid_find(struct client *client, uint32_t pasid)
+static struct client_pasid *client_pasid_find(struct client *client, uint32_t pasid)
 {
 	for (uint32_t i = 0; i < client->pasid_count; i++)
 		if (client->pasids[i].pasid == pasid)
@@ -70,7 +70,7 @@ static struct client_pasid *pasid_find(struct client *client, uint32_t pasid)
 /* A free entry; the limit has been looked at. */
 static struct client_pasid *pasid_entry(struct broker *broker, struct client *client)
 {
-	struct client_pasid *entry = pasid_find(client, 0);
+	struct client_pasid *entry = client_pasid_find(client, 0);
 	uint32_t count = client->pasid_count ? client->pasid_count * 2 : 8,
 		 most = broker->options.limits.of[RESOURCE_PASIDS].client;
 
@@ -134,11 +134,12 @@ static int on_pasid_take(struct broker *broker, struct client *client, struct li
 static int on_pasid_bound(struct broker *broker, struct client *client, struct link_message *message)
 {
 	const struct link_bound *in = &message->bound;
-	struct client_pasid *entry = in->pasid ? pasid_find(client, in->pasid) : NULL;
+	struct client_pasid *entry = in->pasid ? client_pasid_find(client, in->pasid) : NULL;
 
 	(void)broker;
-	if (!entry || pasid_bind(client->set, in->pasid))
+	if (!entry || pasid_state(client->set, in->pasid) != PASID_ALLOCATED)
 		return -EPROTO;
+	pasid_use(client->set, in->pasid);
 	entry->pid = in->pid;
 	entry->access = in->access;
 	memcpy(entry->comm, in->comm, sizeof(entry->comm));
@@ -149,7 +150,7 @@ static int on_pasid_bound(struct broker *broker, struct client *client, struct l
 static int on_pasid_drain(struct broker *broker, struct client *client, struct link_message *message)
 {
 	uint32_t pasid = message->pasid.pasid;
-	struct client_pasid *entry = pasid ? pasid_find(client, pasid) : NULL;
+	struct client_pasid *entry = pasid ? client_pasid_find(client, pasid) : NULL;
 
 	if (!entry || pasid_state(client->set, pasid) != PASID_BOUND || pasid_free(client->set, pasid) != PASID_DRAINING)
 		return -EPROTO;
@@ -165,13 +166,12 @@ static int on_pasid_drain(struct broker *broker, struct client *client, struct l
 static int on_pasid_free(struct broker *broker, struct client *client, struct link_message *message)
 {
 	uint32_t pasid = message->pasid.pasid;
-	struct client_pasid *entry = pasid ? pasid_find(client, pasid) : NULL;
+	struct client_pasid *entry = pasid ? client_pasid_find(client, pasid) : NULL;
 
-	(void)broker;
 	if (!entry)
 		return -EPROTO;
 	if (pasid_state(client->set, pasid) == PASID_DRAINING) {
-		pasid_drained(client->set, pasid);
+		pasid_unuse(broker->space, pasid);
 		usage_give(&client->usage, RESOURCE_DRAINING, 1);
 	} else if (pasid_free(client->set, pasid) != PASID_FREE) {
 		return -EPROTO;
@@ -271,7 +271,7 @@ static int on_faults(struct broker *broker, struct client *client, struct link_m
 static int on_fault(struct broker *broker, struct client *client, struct link_message *message)
 {
 	struct uiommu_fault_report *report = &message->report;
-	const struct client_pasid *entry = pasid_find(client, report->fault.pasid);
+	const struct client_pasid *entry = client_pasid_find(client, report->fault.pasid);
 
 	report->client = client->number;
 	report->uid = client->uid;

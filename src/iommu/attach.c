@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "iommu/tables.h"
+#include "pasid/pasid.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -133,9 +134,16 @@ static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, uns
 		return -ENOMEM;
 	if (table->tables || attach_table_find(table, pasid) || (hwpt->tables && attach_table_next(table, 1)))
 		return -EBUSY;
-	error = attach_make(device, pasid, hwpt, access, &attach);
+	/* Whoever frees the PASID after this finds the attachment in the table. */
+	error = pasid == UIOMMU_NO_PASID ? 0 : pasid_live(device->object.context->pasids, pasid);
 	if (error)
 		return error;
+	error = attach_make(device, pasid, hwpt, access, &attach);
+	if (error) {
+		if (pasid != UIOMMU_NO_PASID)
+			pasid_ending(device->object.context->pasids, pasid);
+		return error;
+	}
 	if (hwpt->tables)
 		rcu_publish(table->tables, &attach->data);
 	else
@@ -143,16 +151,33 @@ static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, uns
 	return 0;
 }
 
+int attach_begin_used(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+{
+	int error = check_pasid(device, pasid, hwpt);
+
+	if (!error) {
+		pthread_mutex_lock(&device->lock);
+		error = publish(device, pasid, hwpt, access);
+		pthread_mutex_unlock(&device->lock);
+	}
+	if (error && pasid != UIOMMU_NO_PASID)
+		pasid_unuse(device->object.context->pasids, pasid);
+	return error;
+}
+
 int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
 {
 	int error = check_pasid(device, pasid, hwpt);
 
-	if (error)
-		return error;
-	pthread_mutex_lock(&device->lock);
-	error = publish(device, pasid, hwpt, access);
-	pthread_mutex_unlock(&device->lock);
-	return error;
+	if (!error && pasid != UIOMMU_NO_PASID)
+		error = pasid_use(device->object.context->pasid_set, pasid);
+	return error ? error : attach_begin_used(device, pasid, hwpt, access);
+}
+
+void attach_tell(const struct device *device, uint32_t pasid)
+{
+	if (pasid != UIOMMU_NO_PASID)
+		pasid_tell(device->object.context->pasids, pasid);
 }
 
 static bool is_bind(const struct attachment *data)
@@ -170,9 +195,20 @@ static struct attachment *attached(const struct device *device, uint32_t pasid)
 	return attach_table_find(table, pasid);
 }
 
+/* It ends, as its PASID has been freed, when pins have been put that are not. */
+static bool waits_for_pins(struct attachment *data)
+{
+	bool waits;
+
+	pthread_mutex_lock(&data->space->lock);
+	waits = data->unpinned;
+	pthread_mutex_unlock(&data->space->lock);
+	return waits;
+}
+
 /*
  * The attachment of @pasid, now marked as ending by us; waits for another one who is ending it. -ENOENT; -EBUSY: it is a bind's and
- * not the caller's to end.
+ * not the caller's to end; -EDEADLOCK: somebody else's pins are in the way.
  */
 static int claim(struct device *device, uint32_t pasid, bool bind, struct attach **out)
 {
@@ -180,10 +216,12 @@ static int claim(struct device *device, uint32_t pasid, bool bind, struct attach
 	int error = -ENOENT;
 
 	pthread_mutex_lock(&device->lock);
-	while ((found = attached(device, pasid)) && is_bind(found) == bind && of(found)->ending)
+	while ((found = attached(device, pasid)) && is_bind(found) == bind && of(found)->ending && !waits_for_pins(found))
 		pthread_cond_wait(&device->ended, &device->lock);
 	if (found && is_bind(found) != bind) {
 		error = -EBUSY;
+	} else if (found && of(found)->ending) {
+		error = -EDEADLOCK;
 	} else if (found) {
 		error = 0;
 		*out = of(found);
@@ -193,6 +231,8 @@ static int claim(struct device *device, uint32_t pasid, bool bind, struct attach
 	return error;
 }
 
+static void end_freed(struct device *device, uint32_t pasid);
+
 static void unclaim(struct attach *attach)
 {
 	struct device *device = attach->device;
@@ -201,6 +241,13 @@ static void unclaim(struct attach *attach)
 	attach->ending = false;
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
+}
+
+/* No access and no pin comes any more that has not found it yet. Under the space's lock. */
+static void shut(struct attach *attach)
+{
+	attach->data.closed = true;
+	__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 }
 
 /* If no pin is left, or it does not matter: publish @instead (or nothing new), and let no pin come any more. */
@@ -215,8 +262,7 @@ static int close_pins(struct attach *attach, bool force, struct attach *instead)
 		error = -EDEADLOCK;
 	} else {
 		/* Who has found the old one just now goes on with it: replacing is not draining. */
-		attach->data.closed = true;
-		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
+		shut(attach);
 		if (instead)
 			attach_table_set(&attach->device->data.table, attach->data.pasid, &instead->data);
 		else
@@ -224,6 +270,13 @@ static int close_pins(struct attach *attach, bool force, struct attach *instead)
 	}
 	pthread_mutex_unlock(&space->lock);
 	return error;
+}
+
+/* Whoever has freed the PASID meanwhile saw an attachment that was somebody else's to end: but that one did not. */
+static void end_if_freed(struct device *device, uint32_t pasid)
+{
+	if (pasid != UIOMMU_NO_PASID && pasid_draining(device->object.context->pasids, pasid))
+		end_freed(device, pasid);
 }
 
 static int end_prepare(struct device *device, uint32_t pasid, bool bind, bool force, struct attach **out)
@@ -235,6 +288,8 @@ static int end_prepare(struct device *device, uint32_t pasid, bool bind, bool fo
 	error = close_pins(*out, force, NULL);
 	if (error)
 		unclaim(*out);
+	if (error && !bind)
+		end_if_freed(device, pasid);
 	return error;
 }
 
@@ -247,8 +302,10 @@ int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct
 static void drained(struct drainable *drain)
 {
 	struct attach *attach = of(container_of(drain, struct attachment, drain));
-	void (*done)(void *opaque) = attach->done;
 	struct device *device = attach->device;
+	struct pasid_space *pasids = device->object.context->pasids;
+	void (*done)(void *opaque) = attach->done;
+	uint32_t pasid = attach->data.pasid;
 	void *opaque = attach->opaque;
 
 	pthread_mutex_lock(&device->lock);
@@ -261,15 +318,167 @@ static void drained(struct drainable *drain)
 	rcu_wait();
 	drain_wait(&attach->data.drain);
 	attach_free(attach);
+	if (pasid != UIOMMU_NO_PASID)
+		pasid_unuse(pasids, pasid);
 	done(opaque);
+}
+
+/* It is draining, and no pin is left. */
+static void drain(struct attach *attach)
+{
+	if (attach->data.pasid != UIOMMU_NO_PASID) {
+		pasid_ending(attach->device->object.context->pasids, attach->data.pasid);
+		attach_tell(attach->device, attach->data.pasid);
+	}
+	rcu_wait();
+	drain_start(&attach->data.drain, drained);
 }
 
 void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque)
 {
 	attach->done = done;
 	attach->opaque = opaque;
-	rcu_wait();
-	drain_start(&attach->data.drain, drained);
+	drain(attach);
+}
+
+/* The last pin has been put, by whatever thread. */
+static void unpinned(struct attachment *data)
+{
+	drain(of(data));
+}
+
+/* As claim(), but what is ending already is left to whoever ends it. */
+static struct attach *claim_now(struct device *device, uint32_t pasid, bool bind)
+{
+	struct attachment *found;
+
+	pthread_mutex_lock(&device->lock);
+	found = device->data.table.tables ? NULL : attach_table_find(&device->data.table, pasid);
+	if (found && (is_bind(found) != bind || of(found)->ending))
+		found = NULL;
+	if (found)
+		of(found)->ending = true;
+	pthread_mutex_unlock(&device->lock);
+	return found ? of(found) : NULL;
+}
+
+bool attach_pinned(struct device *device, uint32_t pasid)
+{
+	struct attachment *found;
+	bool pinned;
+
+	pthread_mutex_lock(&device->lock);
+	found = attached(device, pasid);
+	pinned = found && waits_for_pins(found);
+	pthread_mutex_unlock(&device->lock);
+	return pinned;
+}
+
+bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, void (*done)(void *opaque), void *opaque)
+{
+	struct attach *attach = claim_now(device, pasid, bind);
+	struct space *space;
+	bool pinned;
+
+	if (!attach)
+		return false;
+	attach->done = done;
+	attach->opaque = opaque;
+	space = attach->data.space;
+	pthread_mutex_lock(&space->lock);
+	shut(attach);
+	__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&space->lock);
+	pins_revoke(space, NULL, &attach->data);
+	pthread_mutex_lock(&space->lock);
+	pinned = !cds_list_empty(&attach->data.pins);
+	attach->data.unpinned = pinned ? unpinned : NULL;
+	pthread_mutex_unlock(&space->lock);
+	if (!pinned) {
+		drain(attach);
+		return true;
+	}
+	/* Whoever waits for the end need not. */
+	pthread_mutex_lock(&device->lock);
+	pthread_cond_broadcast(&device->ended);
+	pthread_mutex_unlock(&device->lock);
+	return true;
+}
+
+static void ended(void *opaque)
+{
+	struct uiommu_context *context = opaque;
+
+	pthread_mutex_lock(&context->lock);
+	context->ending--;
+	pthread_cond_broadcast(&context->calls_done);
+	pthread_mutex_unlock(&context->lock);
+}
+
+/* Call @function for each device of @context, inside a call of it. */
+static void for_each_device(struct uiommu_context *context, void (*function)(struct device *device, uint32_t pasid), uint32_t pasid)
+{
+	for (uint32_t id = 1; id < context->capacity; id++) {
+		struct object *object = object_get(context, id, UIOMMU_OBJECT_DEVICE);
+
+		if (!object)
+			continue;
+		function(container_of(object, struct device, object), pasid);
+		object_put(object);
+	}
+}
+
+static void end_freed(struct device *device, uint32_t pasid)
+{
+	struct uiommu_context *context = device->object.context;
+
+	pthread_mutex_lock(&context->lock);
+	context->ending++;
+	pthread_mutex_unlock(&context->lock);
+	if (!attach_end_freed(device, pasid, false, ended, context))
+		ended(context);
+}
+
+void attach_end_pasid(struct uiommu_context *context, uint32_t pasid)
+{
+	for_each_device(context, end_freed, pasid);
+}
+
+/* If it waits for pins, it waits no more. */
+static void abandon_pins(struct attach *attach)
+{
+	struct space *space = attach->data.space;
+	bool waits;
+
+	pthread_mutex_lock(&space->lock);
+	waits = attach->data.unpinned;
+	attach->data.unpinned = NULL;
+	pthread_mutex_unlock(&space->lock);
+	if (!waits)
+		return;
+	pins_drop(&attach->data);
+	drain(attach);
+}
+
+/* The context closes: there are no other calls, and what ends now is waited for. */
+static void abandon_all_pins(struct device *device, uint32_t from)
+{
+	const struct attach_table *table = &device->data.table;
+
+	for (uint32_t pasid = attach_table_next(table, from); pasid; pasid = attach_table_next(table, pasid + 1)) {
+		struct attachment *data;
+
+		pthread_mutex_lock(&device->lock);
+		data = table->tables ? NULL : attach_table_find(table, pasid);
+		pthread_mutex_unlock(&device->lock);
+		if (data)
+			abandon_pins(of(data));
+	}
+}
+
+void attach_abandon_pins(struct uiommu_context *context)
+{
+	for_each_device(context, abandon_all_pins, 1);
 }
 
 struct waiter {
@@ -306,25 +515,23 @@ int attach_end(struct device *device, uint32_t pasid, bool force)
 	return 0;
 }
 
-static void end_all_of(struct device *device)
+static void end_all_of(struct device *device, uint32_t from)
 {
 	uint32_t pasid;
 
 	attach_end(device, UIOMMU_NO_PASID, true);
-	for (pasid = attach_table_next(&device->data.table, 1); pasid; pasid = attach_table_next(&device->data.table, pasid + 1))
+	for (pasid = attach_table_next(&device->data.table, from); pasid; pasid = attach_table_next(&device->data.table, pasid + 1))
 		attach_end(device, pasid, true);
 }
 
 void attach_end_all(struct uiommu_context *context)
 {
-	for (uint32_t id = 1; id < context->capacity; id++) {
-		struct object *object = object_get(context, id, UIOMMU_OBJECT_DEVICE);
-
-		if (!object)
-			continue;
-		end_all_of(container_of(object, struct device, object));
-		object_put(object);
-	}
+	for_each_device(context, end_all_of, 1);
+	/* Those of PASIDs that were freed have left the table, but maybe not yet their last function. */
+	pthread_mutex_lock(&context->lock);
+	while (context->ending)
+		pthread_cond_wait(&context->calls_done, &context->lock);
+	pthread_mutex_unlock(&context->lock);
 }
 
 static int swap(struct device *device, uint32_t pasid, struct hwpt *hwpt)
@@ -399,7 +606,13 @@ static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool
 		object_put(target);
 		return -EINVAL;
 	}
-	error = replace ? swap(device, pasid, hwpt) : attach_begin(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	if (replace)
+		error = swap(device, pasid, hwpt);
+	else
+		error = attach_begin(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	attach_tell(device, pasid);
+	if (replace)
+		end_if_freed(device, pasid);
 	/* A user for the moment between: an automatic HWPT whose attach failed, or has ended already, ends here. */
 	object_use(&hwpt->object);
 	object_put(&hwpt->object);

@@ -27,8 +27,14 @@ struct attach {
 	void *opaque;
 };
 
-/* The caller is inside calls of both. Errors as uiommu_attach(). */
+/*
+ * The caller is inside calls of both. Errors as uiommu_attach(). The PASID gets a use, or the one that it has got for this
+ * (attach_begin_used()), which ends with the attachment, or at once on failure. Either way the caller, once it holds no lock, does
+ * attach_tell().
+ */
 int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access);
+int attach_begin_used(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access);
+void attach_tell(const struct device *device, uint32_t pasid);
 
 /*
  * Of a bind. @force: whatever pins are left. -ENOENT: nothing is attached. If it is ending already, this waits for that, and then
@@ -36,6 +42,21 @@ int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsig
  */
 int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct attach **out);
 void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque);
+
+/*
+ * Both, as the PASID has been freed: an attachment whose pins are not put ends when they are. False: there is none (a bind's, if
+ * @bind), or it is ending already; @done is not called.
+ */
+bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, void (*done)(void *opaque), void *opaque);
+
+/* Such a one is waiting for its pins. */
+bool attach_pinned(struct device *device, uint32_t pasid);
+
+/* attach_end_freed() for all devices, of what are no binds. */
+void attach_end_pasid(struct uiommu_context *context, uint32_t pasid);
+
+/* A context closes: nobody waits for pins any more. */
+void attach_abandon_pins(struct uiommu_context *context);
 
 /* Both, and wait, of what is no bind: that gives -EBUSY. */
 int attach_end(struct device *device, uint32_t pasid, bool force);

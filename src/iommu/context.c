@@ -103,6 +103,7 @@ int uiommu_close(struct uiommu_context *context)
 		return -EOWNERDEAD;
 	if (thread_inside())
 		return -EDEADLK;
+	attach_abandon_pins(context);
 	bind_end_all(context);
 	attach_end_all(context);
 	object_end_all(context);

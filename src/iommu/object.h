@@ -42,6 +42,7 @@ struct uiommu_context {
 	void (*log)(void *opaque, enum uiommu_log_level level, const char *message);
 	void *log_opaque;
 	uint32_t generation; /* of attachments, atomic */
+	unsigned int ending; /* attachments of PASIDs that were freed; context lock, calls_done */
 	struct pasid_space *pasids;
 	struct pasid_set *pasid_set;
 	pthread_mutex_t bind_lock;
@@ -96,6 +97,8 @@ void ram_end(struct object *object);
 bool ram_in_use(const struct object *object);
 void hwpt_end(struct object *object);
 void device_end(struct object *object);
+void set_end(struct object *object);
+bool set_in_use(const struct object *object);
 void fault_queue_end(struct object *object);
 
 /* One line to the user's callback, if there is one. No lock held. */

@@ -1,90 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Used numbers are bits in a tree of 64-bit words: a bit of a level is set if the 64 bits below it are all set. So the lowest free
- * number is found by looking at one word per level, however full the space is.
- *
- * What is known about a used number lies in a page of entries that is made when its first number is allocated and stays.
- */
 #include "pasid/pasid.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <uiommu/types.h>
 
+#include "pasid/space.h"
+#include "util/rcu.h"
 #include "util/util.h"
-
-enum {
-	WORD_LG2 = 6,
-	LEVELS = 4, /* 2^24 >= 2^20 */
-	NUMBERS = UIOMMU_PASID_LAST + 1,
-	ENTRIES_LG2 = 10,
-	ENTRIES = 1 << ENTRIES_LG2,
-	PAGES = NUMBERS >> ENTRIES_LG2,
-};
-
-struct pasid_entry {
-	struct pasid_set *set; /* NULL: free */
-	uint64_t generation;
-	enum pasid_state state;
-};
-
-struct pasid_space {
-	pthread_mutex_t lock;
-	uint64_t generation;
-	uint64_t *used[LEVELS]; /* level 0: one bit per number */
-	struct pasid_entry *pages[PAGES];
-};
-
-struct pasid_set {
-	struct pasid_space *space;
-	uint32_t quota;
-	uint32_t count;
-};
-
-static uint32_t words_of(unsigned int level)
-{
-	uint32_t words = NUMBERS >> (WORD_LG2 * (level + 1));
-
-	return words ? words : 1;
-}
 
 void pasid_space_destroy(struct pasid_space *space)
 {
 	if (!space)
 		return;
-	for (unsigned int level = 0; level < LEVELS; level++)
-		free(space->used[level]);
+	numbers_fini(&space->used);
+	numbers_fini(&space->sets);
 	for (unsigned int i = 0; i < PAGES; i++)
 		free(space->pages[i]);
+	pthread_cond_destroy(&space->called);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
-}
-
-static void mark_used(struct pasid_space *space, uint32_t number)
-{
-	for (unsigned int level = 0; level < LEVELS; level++) {
-		uint64_t *word = &space->used[level][number >> WORD_LG2];
-
-		*word |= UINT64_C(1) << (number & 63);
-		if (*word != UINT64_MAX)
-			return;
-		number >>= WORD_LG2;
-	}
-}
-
-static void mark_free(struct pasid_space *space, uint32_t number)
-{
-	for (unsigned int level = 0; level < LEVELS; level++) {
-		uint64_t *word = &space->used[level][number >> WORD_LG2];
-		bool was_full = *word == UINT64_MAX;
-
-		*word &= ~(UINT64_C(1) << (number & 63));
-		if (!was_full)
-			return;
-		number >>= WORD_LG2;
-	}
 }
 
 struct pasid_space *pasid_space_create(void)
@@ -94,153 +28,355 @@ struct pasid_space *pasid_space_create(void)
 	if (!space)
 		return NULL;
 	pthread_mutex_init(&space->lock, NULL);
-	for (unsigned int level = 0; level < LEVELS; level++) {
-		space->used[level] = calloc(words_of(level), sizeof(uint64_t));
-		if (!space->used[level]) {
-			pasid_space_destroy(space);
-			return NULL;
-		}
-	}
-	/* The top word has fewer children than bits. */
-	space->used[LEVELS - 1][0] = ~((UINT64_C(1) << (NUMBERS >> (WORD_LG2 * (LEVELS - 1)))) - 1);
-	mark_used(space, 0);
-	return space;
+	pthread_cond_init(&space->called, NULL);
+	if (!numbers_init(&space->used) && !numbers_init(&space->sets))
+		return space;
+	pasid_space_destroy(space);
+	return NULL;
 }
 
 struct pasid_set *pasid_set_create(struct pasid_space *space, uint32_t quota)
 {
 	struct pasid_set *set = calloc(1, sizeof(*set));
 
-	if (set) {
-		set->space = space;
-		set->quota = quota;
-	}
-	return set;
-}
-
-/* The lowest free number >= @from, or NUMBERS. Climbs until a word has a free bit at or after the position, then goes down. */
-static uint32_t lowest_free(const struct pasid_space *space, uint32_t from)
-{
-	uint32_t position = from;
-	unsigned int level = 0;
-
-	for (;;) {
-		uint32_t index = position >> WORD_LG2;
-		uint64_t candidates;
-
-		if (index >= words_of(level))
-			return NUMBERS;
-		candidates = ~space->used[level][index] & (UINT64_MAX << (position & 63));
-		if (candidates) {
-			position = (index << WORD_LG2) + (uint32_t)__builtin_ctzll(candidates);
-			if (!level)
-				return position;
-			level--;
-			position <<= WORD_LG2;
-		} else {
-			if (++level == LEVELS)
-				return NUMBERS;
-			position = index + 1;
-		}
-	}
-}
-
-static struct pasid_entry *find(const struct pasid_set *set, uint32_t number)
-{
-	struct pasid_entry *entry;
-
-	if (number >= NUMBERS || !set->space->pages[number >> ENTRIES_LG2])
+	if (!set)
 		return NULL;
-	entry = &set->space->pages[number >> ENTRIES_LG2][number & (ENTRIES - 1)];
-	return entry->set == set ? entry : NULL;
+	set->space = space;
+	set->quota = quota;
+	CDS_INIT_LIST_HEAD(&set->subscriptions);
+	pthread_mutex_lock(&space->lock);
+	set->number = numbers_lowest_free(&space->sets, 1);
+	if (set->number < NUMBERS)
+		numbers_take(&space->sets, set->number);
+	pthread_mutex_unlock(&space->lock);
+	if (set->number < NUMBERS)
+		return set;
+	free(set);
+	return NULL;
 }
+
+static struct pasid_page *page_of(const struct pasid_space *space, uint32_t pasid)
+{
+	return pasid < NUMBERS ? rcu_read(space->pages[pasid >> PAGE_LG2]) : NULL;
+}
+
+static struct pasid_hot *hot_of(const struct pasid_space *space, uint32_t pasid)
+{
+	return &space->pages[pasid >> PAGE_LG2]->hot[pasid & (PAGE_NUMBERS - 1)];
+}
+
+struct pasid_entry *pasid_entry_any(const struct pasid_space *space, uint32_t pasid)
+{
+	struct pasid_page *page = page_of(space, pasid);
+	struct pasid_entry *entry = page ? &page->entries[pasid & (PAGE_NUMBERS - 1)] : NULL;
+
+	return entry && entry->set ? entry : NULL;
+}
+
+static struct pasid_entry *find(const struct pasid_set *set, uint32_t pasid)
+{
+	struct pasid_entry *entry = pasid_entry_any(set->space, pasid);
+
+	return entry && entry->set == set ? entry : NULL;
+}
+
+static enum pasid_state state_of(const struct pasid_entry *entry)
+{
+	if (!entry)
+		return PASID_FREE;
+	if (entry->draining)
+		return PASID_DRAINING;
+	return entry->uses ? PASID_BOUND : PASID_ALLOCATED;
+}
+
+/* --- events --- */
+
+/*
+ * An end takes back a beginning that nobody has been told of. So however slow a subscriber is, what is due fits into four bits, and
+ * ALLOC, UNBIND, BIND, FREE is the order in which it happened: after ALLOC there is no UNBIND without a BIND that was told.
+ */
+static void due(struct pasid_entry *entry, enum uiommu_pasid_event event)
+{
+	if (cds_list_empty(&entry->set->subscriptions))
+		return;
+	if (event == UIOMMU_PASID_UNBIND && entry->due & 1u << UIOMMU_PASID_BIND)
+		entry->due &= (uint8_t) ~(1u << UIOMMU_PASID_BIND);
+	else
+		entry->due |= (uint8_t)(1u << event);
+}
+
+/* --- numbers --- */
 
 static int alloc_locked(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *out)
 {
 	struct pasid_space *space = set->space;
-	struct pasid_entry **page;
-	uint32_t number;
+	struct pasid_page *page;
+	struct pasid_entry *entry;
+	uint32_t pasid;
 
 	if (set->count >= set->quota)
 		return -EDQUOT;
-	number = lowest_free(space, first);
-	if (number > last)
+	pasid = numbers_lowest_free(&space->used, first);
+	if (pasid > last)
 		return first == last ? -EBUSY : -ENOSPC;
-	page = &space->pages[number >> ENTRIES_LG2];
-	if (!*page)
-		*page = calloc(ENTRIES, sizeof(**page));
-	if (!*page)
-		return -ENOMEM;
-	(*page)[number & (ENTRIES - 1)] =
-		(struct pasid_entry){.set = set, .generation = ++space->generation, .state = PASID_ALLOCATED};
-	mark_used(space, number);
+	page = page_of(space, pasid);
+	if (!page) {
+		page = calloc(1, sizeof(*page));
+		if (!page)
+			return -ENOMEM;
+		rcu_publish(space->pages[pasid >> PAGE_LG2], page);
+	}
+	entry = &page->entries[pasid & (PAGE_NUMBERS - 1)];
+	*entry = (struct pasid_entry){.set = set, .generation = ++space->generation};
+	numbers_take(&space->used, pasid);
 	set->count++;
-	*out = number;
+	set->per_page[pasid >> PAGE_LG2]++;
+	due(entry, UIOMMU_PASID_ALLOC);
+	/* Release: the data is NULL before a look finds that the number is the set's. */
+	__atomic_store_n(&hot_of(space, pasid)->tag, space->generation << TAG_GENERATION_SHIFT | TAG_OPEN | set->number,
+			 __ATOMIC_RELEASE);
+	*out = pasid;
 	return 0;
+}
+
+static int check_range(uint32_t first, uint32_t last)
+{
+	return !first || first > last || last >= NUMBERS ? -EINVAL : 0;
 }
 
 int pasid_alloc(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *pasid)
 {
-	int error;
+	int error = check_range(first, last);
 
-	if (!first || first > last || last >= NUMBERS)
-		return -EINVAL;
+	if (error)
+		return error;
 	pthread_mutex_lock(&set->space->lock);
 	error = alloc_locked(set, first, last, pasid);
 	pthread_mutex_unlock(&set->space->lock);
 	return error;
 }
 
-static void release(struct pasid_set *set, uint32_t number, struct pasid_entry *entry)
+/* Looks do not find it any more; the data stays for those that have found it, and for the subscribers. */
+static void close_tag(struct pasid_space *space, uint32_t pasid)
 {
-	*entry = (struct pasid_entry){.set = NULL};
-	mark_free(set->space, number);
+	struct pasid_hot *hot = hot_of(space, pasid);
+
+	__atomic_store_n(&hot->tag, hot->tag & ~TAG_OPEN, __ATOMIC_RELEASE);
+}
+
+static void release(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry)
+{
+	struct pasid_hot *hot = hot_of(space, pasid);
+	struct pasid_set *set = entry->set;
+
+	__atomic_store_n(&hot->tag, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&hot->data, NULL, __ATOMIC_RELEASE);
+	set->draining -= entry->draining;
+	set->per_page[pasid >> PAGE_LG2]--;
 	set->count--;
+	*entry = (struct pasid_entry){.freed_bound = entry->freed_bound};
+	numbers_give(&space->used, pasid);
 }
 
-/* One step of the life cycle: @pasid must be in state @from. */
-static int step(struct pasid_set *set, uint32_t pasid, enum pasid_state from, enum pasid_state to)
+void pasid_settle(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry)
 {
-	struct pasid_entry *entry;
-	int error = 0;
+	if (entry->draining && !entry->uses && !entry->due && !entry->telling && !entry->holding)
+		release(space, pasid, entry);
+}
 
-	pthread_mutex_lock(&set->space->lock);
-	entry = find(set, pasid);
-	if (!entry || entry->state != from)
-		error = -ENOENT;
-	else if (to == PASID_FREE)
-		release(set, pasid, entry);
+/* From whatever state but draining. */
+static void begin_draining(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry)
+{
+	close_tag(space, pasid);
+	entry->draining = true;
+	entry->set->draining++;
+	entry->freed_bound = entry->uses && !entry->implicit;
+	if (entry->live)
+		due(entry, UIOMMU_PASID_UNBIND);
+	/* Data is somebody's: it goes when nobody looks at it any more, which pasid_tell() sees to. */
+	if (hot_of(space, pasid)->data)
+		entry->due |= 1u << UIOMMU_PASID_FREE;
 	else
-		entry->state = to;
-	pthread_mutex_unlock(&set->space->lock);
-	return error;
-}
-
-int pasid_bind(struct pasid_set *set, uint32_t pasid)
-{
-	return step(set, pasid, PASID_ALLOCATED, PASID_BOUND);
-}
-
-int pasid_drained(struct pasid_set *set, uint32_t pasid)
-{
-	return step(set, pasid, PASID_DRAINING, PASID_FREE);
+		due(entry, UIOMMU_PASID_FREE);
+	pasid_settle(space, pasid, entry);
 }
 
 int pasid_free(struct pasid_set *set, uint32_t pasid)
 {
-	if (!step(set, pasid, PASID_BOUND, PASID_DRAINING))
-		return PASID_DRAINING;
-	return step(set, pasid, PASID_ALLOCATED, PASID_FREE);
-}
-
-enum pasid_state pasid_state(const struct pasid_set *set, uint32_t pasid)
-{
-	const struct pasid_entry *entry;
-	enum pasid_state state;
+	struct pasid_entry *entry;
+	int state = -ENOENT;
 
 	pthread_mutex_lock(&set->space->lock);
 	entry = find(set, pasid);
-	state = entry ? entry->state : PASID_FREE;
+	if (entry && !entry->draining) {
+		entry->implicit = false;
+		begin_draining(set->space, pasid, entry);
+		state = entry->set ? PASID_DRAINING : PASID_FREE;
+	}
+	pthread_mutex_unlock(&set->space->lock);
+	return state;
+}
+
+/* --- uses --- */
+
+int pasid_pick(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *pasid)
+{
+	struct pasid_entry *entry;
+	int error = check_range(first, last);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&set->space->lock);
+	error = alloc_locked(set, first, last, pasid);
+	if (!error) {
+		entry = find(set, *pasid);
+		entry->implicit = true;
+		entry->uses = 1;
+	}
+	pthread_mutex_unlock(&set->space->lock);
+	return error;
+}
+
+int pasid_use(struct pasid_set *set, uint32_t pasid)
+{
+	struct pasid_space *space = set->space;
+	struct pasid_entry *entry;
+	int error = check_range(pasid, pasid);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&space->lock);
+	entry = pasid_entry_any(space, pasid);
+	if (entry) {
+		error = entry->draining ? -EBUSY : 0;
+	} else {
+		error = alloc_locked(set, pasid, pasid, &pasid);
+		entry = pasid_entry_any(space, pasid);
+		if (!error)
+			entry->implicit = true;
+	}
+	if (!error)
+		entry->uses++;
+	pthread_mutex_unlock(&space->lock);
+	return error;
+}
+
+int pasid_live(struct pasid_space *space, uint32_t pasid)
+{
+	struct pasid_entry *entry;
+	int error;
+
+	pthread_mutex_lock(&space->lock);
+	entry = pasid_entry_any(space, pasid);
+	error = entry->draining ? -EBUSY : 0;
+	if (!error && !entry->live++)
+		due(entry, UIOMMU_PASID_BIND);
+	pthread_mutex_unlock(&space->lock);
+	return error;
+}
+
+void pasid_ending(struct pasid_space *space, uint32_t pasid)
+{
+	struct pasid_entry *entry;
+
+	pthread_mutex_lock(&space->lock);
+	entry = pasid_entry_any(space, pasid);
+	if (!--entry->live && !entry->draining) {
+		due(entry, UIOMMU_PASID_UNBIND);
+		if (entry->implicit)
+			begin_draining(space, pasid, entry);
+	}
+	pthread_mutex_unlock(&space->lock);
+}
+
+void pasid_unuse(struct pasid_space *space, uint32_t pasid)
+{
+	struct pasid_entry *entry;
+
+	pthread_mutex_lock(&space->lock);
+	entry = pasid_entry_any(space, pasid);
+	if (!--entry->uses && entry->implicit && !entry->draining)
+		begin_draining(space, pasid, entry); /* it has never been live */
+	else
+		pasid_settle(space, pasid, entry);
+	pthread_mutex_unlock(&space->lock);
+}
+
+bool pasid_draining(struct pasid_space *space, uint32_t pasid)
+{
+	const struct pasid_entry *entry;
+	bool draining;
+
+	pthread_mutex_lock(&space->lock);
+	entry = pasid_entry_any(space, pasid);
+	draining = entry && entry->draining;
+	pthread_mutex_unlock(&space->lock);
+	return draining;
+}
+
+bool pasid_freed_bound(struct pasid_space *space, uint32_t pasid)
+{
+	const struct pasid_page *page;
+	bool freed;
+
+	pthread_mutex_lock(&space->lock);
+	page = page_of(space, pasid);
+	freed = page && page->entries[pasid & (PAGE_NUMBERS - 1)].freed_bound;
+	pthread_mutex_unlock(&space->lock);
+	return freed;
+}
+
+/* --- data --- */
+
+int pasid_set_data(struct pasid_set *set, uint32_t pasid, void *data, void **old)
+{
+	const struct pasid_entry *entry;
+	struct pasid_hot *hot;
+	void *before = NULL;
+	int error = -ENOENT;
+
+	pthread_mutex_lock(&set->space->lock);
+	entry = find(set, pasid);
+	if (entry && !entry->draining) {
+		hot = hot_of(set->space, pasid);
+		before = hot->data;
+		rcu_publish(hot->data, data);
+		error = 0;
+	}
+	pthread_mutex_unlock(&set->space->lock);
+	if (before)
+		rcu_wait();
+	if (old)
+		*old = before;
+	return error;
+}
+
+void *pasid_find(const struct pasid_set *set, uint32_t pasid)
+{
+	const struct pasid_page *page = page_of(set->space, pasid);
+	const struct pasid_hot *hot;
+	uint64_t tag;
+	void *data;
+
+	if (unlikely(!page))
+		return NULL;
+	hot = &page->hot[pasid & (PAGE_NUMBERS - 1)];
+	tag = __atomic_load_n(&hot->tag, __ATOMIC_ACQUIRE);
+	if (unlikely((tag & (TAG_OPEN | TAG_SET)) != (TAG_OPEN | set->number)))
+		return NULL;
+	data = __atomic_load_n(&hot->data, __ATOMIC_ACQUIRE);
+	/* Acquire above: the tag is read after the data. It has been another allocation's if it is another one now. */
+	return likely(__atomic_load_n(&hot->tag, __ATOMIC_RELAXED) == tag) ? data : NULL;
+}
+
+/* --- to look at --- */
+
+enum pasid_state pasid_state(const struct pasid_set *set, uint32_t pasid)
+{
+	enum pasid_state state;
+
+	pthread_mutex_lock(&set->space->lock);
+	state = state_of(find(set, pasid));
 	pthread_mutex_unlock(&set->space->lock);
 	return state;
 }
@@ -257,6 +393,24 @@ uint64_t pasid_generation(const struct pasid_set *set, uint32_t pasid)
 	return generation;
 }
 
+int pasid_info(const struct pasid_set *set, uint32_t pasid, struct uiommu_pasid_info *out)
+{
+	const struct pasid_entry *entry;
+
+	pthread_mutex_lock(&set->space->lock);
+	entry = find(set, pasid);
+	if (entry) {
+		out->pasid = pasid;
+		out->state = state_of(entry);
+		out->generation = entry->generation;
+		out->attachments = entry->uses;
+		out->holders = (uint32_t)__builtin_popcount(entry->holding);
+		out->data = hot_of(set->space, pasid)->data;
+	}
+	pthread_mutex_unlock(&set->space->lock);
+	return entry ? 0 : -ENOENT;
+}
+
 uint32_t pasid_set_count(const struct pasid_set *set)
 {
 	uint32_t count;
@@ -267,42 +421,48 @@ uint32_t pasid_set_count(const struct pasid_set *set)
 	return count;
 }
 
-static uint32_t next_locked(const struct pasid_set *set, uint32_t from)
+uint32_t pasid_next_locked(const struct pasid_set *set, uint32_t from)
 {
-	for (uint32_t number = from; number < NUMBERS; number++) {
-		const struct pasid_entry *page = set->space->pages[number >> ENTRIES_LG2];
-
-		if (!page)
-			number |= ENTRIES - 1;
-		else if (page[number & (ENTRIES - 1)].set == set)
-			return number;
+	for (uint32_t pasid = from; pasid < NUMBERS; pasid++) {
+		if (!set->per_page[pasid >> PAGE_LG2])
+			pasid |= PAGE_NUMBERS - 1;
+		else if (set->space->pages[pasid >> PAGE_LG2]->entries[pasid & (PAGE_NUMBERS - 1)].set == set)
+			return pasid;
 	}
 	return 0;
 }
 
 uint32_t pasid_next(const struct pasid_set *set, uint32_t from)
 {
-	uint32_t number;
+	uint32_t pasid;
 
 	pthread_mutex_lock(&set->space->lock);
-	number = next_locked(set, from);
+	pasid = pasid_next_locked(set, from);
 	pthread_mutex_unlock(&set->space->lock);
-	return number;
+	return pasid;
 }
 
 void pasid_set_free_all(struct pasid_set *set)
 {
-	for (uint32_t number = pasid_next(set, 1); number; number = pasid_next(set, number + 1))
-		pasid_free(set, number);
+	for (uint32_t pasid = pasid_next(set, 1); pasid; pasid = pasid_next(set, pasid + 1))
+		if (pasid_free(set, pasid) == PASID_DRAINING)
+			pasid_tell(set->space, pasid);
 }
 
 void pasid_set_destroy(struct pasid_set *set)
 {
+	struct pasid_space *space;
+
 	if (!set)
 		return;
-	pthread_mutex_lock(&set->space->lock);
-	for (uint32_t number = next_locked(set, 1); number; number = next_locked(set, number + 1))
-		release(set, number, find(set, number));
-	pthread_mutex_unlock(&set->space->lock);
+	pasid_set_free_all(set);
+	while (!cds_list_empty(&set->subscriptions))
+		pasid_unsubscribe(pasid_first_subscription(set));
+	space = set->space;
+	pthread_mutex_lock(&space->lock);
+	for (uint32_t pasid = pasid_next_locked(set, 1); pasid; pasid = pasid_next_locked(set, pasid + 1))
+		release(space, pasid, find(set, pasid));
+	numbers_give(&space->sets, set->number);
+	pthread_mutex_unlock(&space->lock);
 	free(set);
 }

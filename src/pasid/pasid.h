@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * PASIDs: 2^20 numbers, owned by sets, with a life cycle.
+ * PASIDs: 2^20 numbers, owned by sets, with a life cycle (docs/pasid.md).
  *
- *   free -> allocated -> bound -> draining -> free
+ *   free -> allocated <-> bound -> draining -> free
  *
- * A set is a client, a VM or a context; it has a quota. A bound number that is freed drains first: nobody gets it before
- * pasid_drained() says that nothing can emit it any more. Each allocation has its own generation, so that reuse is visible.
+ * A set is a client, a VM or a context; it has a quota. A number has *uses*, one for each attachment of it that is in a device's
+ * table, and as many of them are *live* as do not end yet. It is bound while it is used. A number that is freed drains: nobody gets
+ * it before its last use has ended and all subscribers have let go. Each allocation has its own generation, so that reuse is
+ * visible.
  *
- * All calls are thread-safe: one lock per space, a leaf of the lock order. Nothing here waits or calls back.
+ * A step of the life cycle is made under the space's lock, a leaf of the lock order, and only notes which events are due. They are
+ * told by pasid_tell(), which whoever made the step calls once it holds no lock.
+ *
+ * A look (pasid_find()) takes no lock. What it reads of a number is the tag, the data, the tag: if both are the same, and the set's
+ * own, the data belongs to that allocation.
  */
 #ifndef PASID_PASID_H
 #define PASID_PASID_H
 
-#include <stdint.h>
+#include <stdbool.h>
+#include <uiommu/pasid.h>
 
 struct pasid_space;
 struct pasid_set;
 
 enum pasid_state {
-	PASID_FREE,
-	PASID_ALLOCATED,
-	PASID_BOUND,
-	PASID_DRAINING,
+	PASID_FREE = UIOMMU_PASID_STATE_FREE,
+	PASID_ALLOCATED = UIOMMU_PASID_STATE_ALLOCATED,
+	PASID_BOUND = UIOMMU_PASID_STATE_BOUND,
+	PASID_DRAINING = UIOMMU_PASID_STATE_DRAINING,
 };
 
 struct pasid_space *pasid_space_create(void);
@@ -29,10 +36,10 @@ struct pasid_space *pasid_space_create(void);
 /* No set is left. */
 void pasid_space_destroy(struct pasid_space *space);
 
-/* At most @quota numbers at a time, draining ones included. NULL without memory. */
+/* At most @quota numbers at a time, draining ones included. NULL without memory, or if there are 2^20 sets. */
 struct pasid_set *pasid_set_create(struct pasid_space *space, uint32_t quota);
 
-/* Ends the set and frees all its numbers, whatever their state: nothing can emit them any more. */
+/* Ends the set, and its subscriptions, and frees all its numbers, whatever their state: nothing can emit them any more. */
 void pasid_set_destroy(struct pasid_set *set);
 
 /*
@@ -41,26 +48,58 @@ void pasid_set_destroy(struct pasid_set *set);
  */
 int pasid_alloc(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *pasid);
 
-/* allocated -> bound. -ENOENT if it is not an allocated number of @set. */
-int pasid_bind(struct pasid_set *set, uint32_t pasid);
-
 /* allocated -> free, bound -> draining. -ENOENT if it is neither in @set. Returns the new state. */
 int pasid_free(struct pasid_set *set, uint32_t pasid);
 
-/* draining -> free. -ENOENT if it is not a draining number of @set. */
-int pasid_drained(struct pasid_set *set, uint32_t pasid);
-
 /* pasid_free() for all of @set. */
 void pasid_set_free_all(struct pasid_set *set);
+
+/*
+ * The uses. A number that is free is allocated by its first use, to @set, and freed with its last one; pasid_pick() looks for such
+ * a one. pasid_use(): whatever set it is in. -EBUSY: it is draining; the errors of pasid_alloc().
+ */
+int pasid_pick(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *pasid);
+int pasid_use(struct pasid_set *set, uint32_t pasid);
+
+/* Of a use: it becomes live (-EBUSY: the number has been freed meanwhile), it is live no more, and it ends. */
+int pasid_live(struct pasid_space *space, uint32_t pasid);
+void pasid_ending(struct pasid_space *space, uint32_t pasid);
+void pasid_unuse(struct pasid_space *space, uint32_t pasid);
+
+bool pasid_draining(struct pasid_space *space, uint32_t pasid);
+
+/* It was freed while it was bound, and has not been allocated again: whoever unbinds now comes too late, and that is all right. */
+bool pasid_freed_bound(struct pasid_space *space, uint32_t pasid);
+
+/* Tell the subscribers what is due of @pasid, unless another thread is telling them: then that one does. No lock is held. */
+void pasid_tell(struct pasid_space *space, uint32_t pasid);
+
+/* What @data was before is written to *@old, which may be NULL. -ENOENT: it is not an allocated or bound number of @set. */
+int pasid_set_data(struct pasid_set *set, uint32_t pasid, void *data, void **old);
+
+void *pasid_find(const struct pasid_set *set, uint32_t pasid);
 
 enum pasid_state pasid_state(const struct pasid_set *set, uint32_t pasid);
 
 /* 0 if the number is not in @set. */
 uint64_t pasid_generation(const struct pasid_set *set, uint32_t pasid);
 
+/* All but @size and the set's id. -ENOENT: not in @set. */
+int pasid_info(const struct pasid_set *set, uint32_t pasid, struct uiommu_pasid_info *out);
+
 uint32_t pasid_set_count(const struct pasid_set *set);
 
 /* The lowest number of @set that is >= @from, or 0: for (p = pasid_next(set, 1); p; p = pasid_next(set, p + 1)). */
 uint32_t pasid_next(const struct pasid_set *set, uint32_t from);
+
+/* --- subscriptions (subscribe.c) --- */
+
+struct uiommu_pasid_subscription;
+
+/* -ENOSPC: the set has as many as it can; -ENOMEM. */
+int pasid_subscribe(struct pasid_set *set, const struct uiommu_pasid_subscribe *request, struct uiommu_pasid_subscription **out);
+
+/* Not inside a callback. */
+void pasid_unsubscribe(struct uiommu_pasid_subscription *subscription);
 
 #endif

@@ -29,14 +29,19 @@ struct bind {
 };
 
 /* Under the bind lock. */
-static struct bind *find(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+static struct bind *find_in(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, bool ending)
 {
 	struct bind *bind;
 
 	cds_list_for_each_entry (bind, &context->binds, link)
-		if (bind->pasid == pasid && bind->device->object.id == device_id && !bind->ending)
+		if (bind->pasid == pasid && bind->device->object.id == device_id && bind->ending == ending)
 			return bind;
 	return NULL;
+}
+
+static struct bind *find(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+{
+	return find_in(context, device_id, pasid, false);
 }
 
 static struct bind *find_equal(const struct device *device, const struct process *process, const struct fault_queue *queue)
@@ -59,28 +64,18 @@ static void remove_hwpt(struct hwpt *hwpt)
 		hwpt_end(removed);
 }
 
-/*
- * Attach @bind->hwpt to the PASID asked for, or to the lowest one that is free. A number can be free for us and yet be attached, by
- * uiommu_attach(): then the next one is tried.
- */
+/* Attach @bind->hwpt to the PASID asked for, or to the lowest one that is free. */
 static int attach_pasid(struct bind *bind, uint32_t asked)
 {
-	struct pasid_set *set = bind->context->pasid_set;
-	uint32_t first = asked == UIOMMU_NO_PASID ? 1 : asked;
-	uint32_t last = asked == UIOMMU_NO_PASID ? (UINT32_C(1) << bind->device->data.pasid_bits) - 1 : asked;
+	uint32_t last = (UINT32_C(1) << bind->device->data.pasid_bits) - 1;
+	unsigned int access = process_access(bind->hwpt->own.process);
 	int error;
 
-	do {
-		error = pasid_alloc(set, first, last, &bind->pasid);
-		if (error)
-			return error;
-		error = attach_begin(bind->device, bind->pasid, bind->hwpt, process_access(bind->hwpt->own.process));
-		if (!error)
-			return pasid_bind(set, bind->pasid);
-		pasid_free(set, bind->pasid);
-		first = bind->pasid + 1;
-	} while (error == -EBUSY && first <= last);
-	return error;
+	bind->pasid = asked;
+	if (asked != UIOMMU_NO_PASID)
+		return attach_begin(bind->device, asked, bind->hwpt, access);
+	error = pasid_pick(bind->context->pasid_set, 1, last, &bind->pasid);
+	return error ? error : attach_begin_used(bind->device, bind->pasid, bind->hwpt, access);
 }
 
 /* Under the bind lock. Takes over @process, also on failure. */
@@ -98,6 +93,7 @@ static int bind_new(struct device *device, struct process *process, struct fault
 	}
 	*bind = (struct bind){.context = context, .device = device, .hwpt = hwpt, .count = 1};
 	error = attach_pasid(bind, request->pasid);
+	request->pasid = bind->pasid;
 	if (error) {
 		hwpt_abort(hwpt);
 		free(bind);
@@ -106,7 +102,6 @@ static int bind_new(struct device *device, struct process *process, struct fault
 	object_finalise(&hwpt->object);
 	object_use(&device->object);
 	cds_list_add(&bind->link, &context->binds);
-	request->pasid = bind->pasid;
 	request->hwpt_id = hwpt->object.id;
 	return 0;
 }
@@ -139,6 +134,7 @@ static int bind_process(struct device *device, struct process *process, struct f
 		error = bind ? bind_join(bind, request) : -ENOENT;
 	}
 	pthread_mutex_unlock(&context->bind_lock);
+	attach_tell(device, request->pasid);
 	return error;
 }
 
@@ -246,7 +242,6 @@ static void ended(void *opaque)
 
 	opaque = bind->opaque;
 	remove_hwpt(bind->hwpt);
-	pasid_drained(context->pasid_set, bind->pasid);
 	object_unuse(&bind->device->object);
 	if (done)
 		done(opaque);
@@ -260,19 +255,32 @@ static void ended(void *opaque)
 /* @bind->ending has been set by the caller. */
 static int bind_end_start(struct bind *bind, bool force, void (*done)(void *opaque), void *opaque)
 {
+	struct uiommu_context *context = bind->context;
+	uint32_t pasid = bind->pasid;
 	struct attach *attach;
-	int error = attach_end_prepare(bind->device, bind->pasid, force, &attach);
+	int error = attach_end_prepare(bind->device, pasid, force, &attach);
 
 	if (error) {
-		pthread_mutex_lock(&bind->context->bind_lock);
+		pthread_mutex_lock(&context->bind_lock);
 		bind->ending = false;
-		pthread_mutex_unlock(&bind->context->bind_lock);
+		pthread_mutex_unlock(&context->bind_lock);
+		/* Whoever has freed the PASID meanwhile left it to us. */
+		if (pasid_draining(context->pasids, pasid))
+			bind_end_pasid(context, pasid);
 		return error;
 	}
 	bind->done = done;
 	bind->opaque = opaque;
-	pasid_free(bind->context->pasid_set, bind->pasid);
 	attach_end_start(attach, ended, bind);
+	return 0;
+}
+
+/* Nothing is bound. That is right if the PASID was freed while it was. */
+static int unbind_late(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, void (*done)(void *opaque), void *opaque)
+{
+	if (uiommu_object_type(context, device_id) != UIOMMU_OBJECT_DEVICE || !pasid_freed_bound(context->pasids, pasid))
+		return -ENOENT;
+	done(opaque);
 	return 0;
 }
 
@@ -295,7 +303,7 @@ int uiommu_unbind_start(struct uiommu_context *context, uint32_t device_id, uint
 	}
 	pthread_mutex_unlock(&context->bind_lock);
 	if (!bind)
-		return -ENOENT;
+		return unbind_late(context, device_id, pasid, done, opaque);
 	if (last)
 		return bind_end_start(bind, false, done, opaque);
 	done(opaque);
@@ -318,6 +326,23 @@ static void wake(void *opaque)
 	pthread_mutex_unlock(&waiter->lock);
 }
 
+/* If it ends because its PASID was freed: that, too, is over afterwards. -EDEADLOCK: a pin was not put. */
+static int wait_for_freed(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+{
+	struct bind *bind;
+	int error = 0;
+
+	pthread_mutex_lock(&context->bind_lock);
+	while (!error && (bind = find_in(context, device_id, pasid, true))) {
+		if (attach_pinned(bind->device, pasid))
+			error = -EDEADLOCK;
+		else
+			pthread_cond_wait(&context->bind_ended, &context->bind_lock);
+	}
+	pthread_mutex_unlock(&context->bind_lock);
+	return error;
+}
+
 int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
 {
 	struct waiter waiter = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
@@ -329,16 +354,16 @@ int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t p
 	while (!waiter.done)
 		pthread_cond_wait(&waiter.cond, &waiter.lock);
 	pthread_mutex_unlock(&waiter.lock);
-	return 0;
+	return wait_for_freed(context, device_id, pasid);
 }
 
-/* Under the bind lock: one that is not ending yet, now marked so. */
-static struct bind *claim_any(struct uiommu_context *context)
+/* Under the bind lock: one that is not ending yet, of @pasid or of any, now marked so. */
+static struct bind *claim_any(struct uiommu_context *context, uint32_t pasid)
 {
 	struct bind *bind;
 
 	cds_list_for_each_entry (bind, &context->binds, link) {
-		if (!bind->ending) {
+		if (!bind->ending && (pasid == UIOMMU_NO_PASID || bind->pasid == pasid)) {
 			bind->ending = true;
 			return bind;
 		}
@@ -346,11 +371,27 @@ static struct bind *claim_any(struct uiommu_context *context)
 	return NULL;
 }
 
+void bind_end_pasid(struct uiommu_context *context, uint32_t pasid)
+{
+	struct bind *bind;
+
+	do {
+		pthread_mutex_lock(&context->bind_lock);
+		bind = claim_any(context, pasid);
+		pthread_mutex_unlock(&context->bind_lock);
+		if (bind)
+			attach_end_freed(bind->device, pasid, true, ended, bind);
+	} while (bind);
+	pthread_mutex_lock(&context->bind_lock);
+	pthread_cond_broadcast(&context->bind_ended); /* it waits for a pin, maybe */
+	pthread_mutex_unlock(&context->bind_lock);
+}
+
 void bind_end_all(struct uiommu_context *context)
 {
 	pthread_mutex_lock(&context->bind_lock);
 	while (!cds_list_empty(&context->binds)) {
-		struct bind *bind = claim_any(context);
+		struct bind *bind = claim_any(context, UIOMMU_NO_PASID);
 
 		if (!bind) {
 			pthread_cond_wait(&context->bind_ended, &context->bind_lock);

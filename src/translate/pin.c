@@ -18,6 +18,7 @@ struct pin_link {
 
 struct uiommu_pin {
 	struct space *space;
+	struct attachment *attachment;
 	struct cds_list_head link; /* in attachment->pins */
 	void (*unmap)(void *opaque, struct uiommu_pin *pin);
 	void *opaque;
@@ -82,6 +83,7 @@ static int pin_held(struct uiommu_device *device, struct attachment *attachment,
 	int error = 0;
 
 	pin->space = attachment->space;
+	pin->attachment = attachment;
 	pthread_mutex_lock(&pin->space->lock);
 	if (attachment->closed && !attachment->draining) {
 		pthread_mutex_unlock(&pin->space->lock);
@@ -159,9 +161,22 @@ int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request,
 	return error;
 }
 
+/* Under the space's lock: what is to be called without it now that a pin has been put. */
+static void (*last_put(struct attachment *attachment))(struct attachment *)
+{
+	void (*unpinned)(struct attachment *) = attachment->unpinned;
+
+	if (!cds_list_empty(&attachment->pins))
+		return NULL;
+	attachment->unpinned = NULL;
+	return unpinned;
+}
+
 void uiommu_dma_unpin(struct uiommu_pin *pin)
 {
+	struct attachment *attachment = pin->attachment;
 	struct space *space = pin->space;
+	void (*unpinned)(struct attachment *);
 
 	pthread_mutex_lock(&space->lock);
 	while (pin->busy && !pthread_equal(pin->asking, pthread_self()))
@@ -171,7 +186,10 @@ void uiommu_dma_unpin(struct uiommu_pin *pin)
 	pin->put = true;
 	if (!pin->busy)
 		free(pin);
+	unpinned = last_put(attachment);
 	pthread_mutex_unlock(&space->lock);
+	if (unpinned)
+		unpinned(attachment);
 }
 
 /* Run the callback of @pin without the lock. */

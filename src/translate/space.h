@@ -61,6 +61,8 @@ struct attachment {
 	uint32_t generation;
 	unsigned int references; /* to this memory, atomic: of the table, and of who has it in hand */
 	void (*free)(struct attachment *attachment);
+	void (*unpinned)(
+		struct attachment *attachment); /* called once when no pin is left, without a lock; under the space's lock */
 	struct drainable drain;
 	struct cds_list_head pins; /* struct uiommu_pin made through it, under the space's lock */
 	struct attach_counters counters[COUNTER_SHARDS];

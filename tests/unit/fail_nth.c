@@ -550,6 +550,33 @@ static int call_accel_grant(struct world *w)
 	return uiommu_accel_grant(w->accel, UIOMMU_NO_PASID, &handle);
 }
 
+static int call_pasid_set_alloc(struct world *w)
+{
+	struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc)};
+
+	return uiommu_pasid_set_alloc(w->context, &alloc, &w->made);
+}
+
+static int call_pasid_alloc(struct world *w)
+{
+	return uiommu_pasid_alloc(w->context, UIOMMU_PASID_SET_OWN, 5000, 6000, &w->pasid);
+}
+
+static unsigned int ignore_notice(void *opaque, const struct uiommu_pasid_notice *notice)
+{
+	(void)opaque;
+	(void)notice;
+	return UIOMMU_PASID_DONE;
+}
+
+static int call_pasid_subscribe(struct world *w)
+{
+	struct uiommu_pasid_subscribe request = {.size = sizeof(request), .notify = ignore_notice};
+	struct uiommu_pasid_subscription *subscription;
+
+	return uiommu_pasid_subscribe(w->context, UIOMMU_PASID_SET_OWN, &request, &subscription);
+}
+
 static int call_open(struct world *w)
 {
 	struct uiommu_context *context;
@@ -673,6 +700,9 @@ static const struct scenario scenarios[] = {
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
 	{"pci_create", call_pci_create, NULL, NULL},
+	{"pasid_set_alloc", call_pasid_set_alloc, NULL, NULL},
+	{"pasid_alloc", call_pasid_alloc, NULL, NULL},
+	{"pasid_subscribe", call_pasid_subscribe, NULL, NULL},
 	{"tables_map", call_tables_map, NULL, NULL},
 	{"tables_unmap", call_tables_unmap, NULL, NULL},
 };

@@ -4,8 +4,21 @@
 #include <uiommu/types.h>
 
 #include "pasid/pasid.h"
+#include "pasid/space.h"
 
 enum { OPERATIONS = 100000, WINDOW = 5000 };
+
+static void use(struct pasid_set *set, uint32_t pasid)
+{
+	assert_int_equal(pasid_use(set, pasid), 0);
+	assert_int_equal(pasid_live(set->space, pasid), 0);
+}
+
+static void unuse(struct pasid_set *set, uint32_t pasid)
+{
+	pasid_ending(set->space, pasid);
+	pasid_unuse(set->space, pasid);
+}
 
 static void life_cycle(void **state)
 {
@@ -20,20 +33,29 @@ static void life_cycle(void **state)
 	assert_int_equal(pasid_state(set, 1), PASID_ALLOCATED);
 	assert_int_equal(pasid_state(other, 1), PASID_FREE);
 	generation = pasid_generation(set, 1);
-	assert_int_equal(pasid_bind(other, 1), -ENOENT);
-	assert_int_equal(pasid_drained(set, 1), -ENOENT);
-	assert_int_equal(pasid_bind(set, 1), 0);
-	assert_int_equal(pasid_bind(set, 1), -ENOENT);
+	use(set, 1);
+	assert_int_equal(pasid_state(set, 1), PASID_BOUND);
+	unuse(set, 1);
+	assert_int_equal(pasid_state(set, 1), PASID_ALLOCATED);
+	use(set, 1);
+	use(set, 1);
 	assert_int_equal(pasid_free(other, 1), -ENOENT);
 	assert_int_equal(pasid_free(set, 1), PASID_DRAINING);
 	assert_int_equal(pasid_free(set, 1), -ENOENT);
+	assert_int_equal(pasid_use(set, 1), -EBUSY);
+	unuse(set, 1);
+	assert_int_equal(pasid_state(set, 1), PASID_DRAINING);
+	assert_true(pasid_freed_bound(space, 1));
 
 	/* Never reused while draining. */
 	assert_int_equal(pasid_alloc(other, 1, 1, &pasid), -EBUSY);
 	assert_int_equal(pasid_alloc(other, 1, UIOMMU_PASID_LAST, &pasid), 0);
 	assert_int_equal(pasid, 2);
-	assert_int_equal(pasid_drained(set, 1), 0);
+	unuse(set, 1);
+	assert_int_equal(pasid_state(set, 1), PASID_FREE);
+	assert_true(pasid_freed_bound(space, 1));
 	assert_int_equal(pasid_alloc(other, 1, 1, &pasid), 0);
+	assert_false(pasid_freed_bound(space, 1));
 	assert_true(pasid_generation(other, 1) > generation);
 	assert_int_equal(pasid_generation(set, 1), 0);
 
@@ -69,7 +91,7 @@ static void ranges_and_quota(void **state)
 	assert_int_equal(pasid_next(set, UIOMMU_PASID_LAST + 1), 0);
 
 	/* The end of a set: bound ones drain, the others are free. */
-	assert_int_equal(pasid_bind(set, 71), 0);
+	use(set, 71);
 	pasid_set_free_all(set);
 	assert_int_equal(pasid_set_count(set), 1);
 	assert_int_equal(pasid_state(set, 71), PASID_DRAINING);
@@ -100,10 +122,26 @@ static void all_of_them(void **state)
 	pasid_space_destroy(space);
 }
 
+struct simple {
+	bool allocated, draining, implicit;
+	unsigned int uses;
+};
+
+static enum pasid_state simple_state(const struct simple *n)
+{
+	return n->draining ? PASID_DRAINING : n->uses ? PASID_BOUND : n->allocated ? PASID_ALLOCATED : PASID_FREE;
+}
+
+static void simple_settle(struct simple *n)
+{
+	if (!n->uses && (n->draining || n->implicit))
+		*n = (struct simple){0};
+}
+
 /* Random operations against an array that is searched from its beginning. */
 static void random_against_a_simple_model(void **state)
 {
-	static enum pasid_state model[WINDOW + 1];
+	static struct simple model[WINDOW + 1];
 	struct pasid_space *space = pasid_space_create();
 	struct pasid_set *set = pasid_set_create(space, UINT32_MAX);
 
@@ -111,39 +149,53 @@ static void random_against_a_simple_model(void **state)
 	srandom(7);
 	for (unsigned int i = 0; i < scaled(OPERATIONS); i++) {
 		uint32_t number = (uint32_t)random() % WINDOW + 1, pasid = 0, expected;
+		struct simple *n = &model[number];
+		bool implicit = false;
 
-		switch (random() % 5) {
+		switch (random() % 6) {
 		case 0:
+			implicit = true; /* fall through */
 		case 1:
-			for (expected = number; expected <= WINDOW && model[expected] != PASID_FREE;)
+			for (expected = number; expected <= WINDOW && model[expected].allocated;)
 				expected++;
-			if (expected > WINDOW) {
-				assert_int_equal(pasid_alloc(set, number, WINDOW, &pasid), number == WINDOW ? -EBUSY : -ENOSPC);
+			assert_int_equal((implicit ? pasid_pick : pasid_alloc)(set, number, WINDOW, &pasid), expected <= WINDOW ? 0
+													     : number == WINDOW
+														     ? -EBUSY
+														     : -ENOSPC);
+			if (expected > WINDOW)
 				break;
-			}
-			assert_int_equal(pasid_alloc(set, number, WINDOW, &pasid), 0);
 			assert_int_equal(pasid, expected);
-			model[pasid] = PASID_ALLOCATED;
+			model[pasid] = (struct simple){.allocated = true, .implicit = implicit, .uses = implicit};
+			if (implicit)
+				assert_int_equal(pasid_live(space, pasid), 0);
 			break;
 		case 2:
-			assert_int_equal(pasid_bind(set, number), model[number] == PASID_ALLOCATED ? 0 : -ENOENT);
-			if (model[number] == PASID_ALLOCATED)
-				model[number] = PASID_BOUND;
+			assert_int_equal(pasid_use(set, number), n->draining ? -EBUSY : 0);
+			if (n->draining)
+				break;
+			assert_int_equal(pasid_live(space, number), 0);
+			n->implicit |= !n->allocated;
+			n->allocated = true;
+			n->uses++;
 			break;
 		case 3:
-			if (model[number] == PASID_ALLOCATED || model[number] == PASID_BOUND) {
-				model[number] = model[number] == PASID_BOUND ? PASID_DRAINING : PASID_FREE;
-				assert_int_equal(pasid_free(set, number), model[number]);
+			if (n->allocated && !n->draining) {
+				n->draining = true;
+				n->implicit = false;
+				simple_settle(n);
+				assert_int_equal(pasid_free(set, number), simple_state(n));
 			} else {
 				assert_int_equal(pasid_free(set, number), -ENOENT);
 			}
 			break;
 		default:
-			assert_int_equal(pasid_drained(set, number), model[number] == PASID_DRAINING ? 0 : -ENOENT);
-			if (model[number] == PASID_DRAINING)
-				model[number] = PASID_FREE;
+			if (!n->uses)
+				break;
+			unuse(set, number);
+			n->uses--;
+			simple_settle(n);
 		}
-		assert_int_equal(pasid_state(set, number), model[number]);
+		assert_int_equal(pasid_state(set, number), simple_state(n));
 	}
 	pasid_set_destroy(set);
 	pasid_space_destroy(space);

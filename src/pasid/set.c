@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The public calls: sets are objects, and a number that is freed takes its attachments with it. */
+#include "pasid/set.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "iommu/attach.h"
+#include "pasid/space.h"
+#include "sva/bind.h"
+#include "translate/inflight.h"
+#include "util/rcu.h"
+#include "util/util.h"
+
+struct set {
+	struct object object;
+	struct pasid_set *numbers;
+};
+
+struct uiommu_pasid_set {
+	const struct pasid_set *numbers;
+	struct object *object; /* used; NULL: the context's own set */
+};
+
+static struct set *of(struct object *object)
+{
+	return container_of(object, struct set, object);
+}
+
+struct pasid_set *set_get(struct uiommu_context *context, uint32_t id, struct object **inside)
+{
+	*inside = NULL;
+	if (id == UIOMMU_PASID_SET_OWN)
+		return context->pasid_set;
+	*inside = object_get(context, id, UIOMMU_OBJECT_PASID_SET);
+	return *inside ? of(*inside)->numbers : NULL;
+}
+
+void set_put(struct object *inside)
+{
+	if (inside)
+		object_put(inside);
+}
+
+int uiommu_pasid_set_alloc(struct uiommu_context *context, const struct uiommu_pasid_set_alloc *alloc, uint32_t *out_id)
+{
+	struct uiommu_pasid_set_alloc given;
+	struct set *set;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), alloc, alloc->size);
+
+	if (error)
+		return error;
+	if (given.flags || given.reserved)
+		return -EOPNOTSUPP;
+	set = calloc(1, sizeof(*set));
+	if (!set)
+		return -ENOMEM;
+	set->numbers = pasid_set_create(context->pasids, given.quota ? given.quota : NUMBERS);
+	if (!set->numbers || object_alloc(context, &set->object, UIOMMU_OBJECT_PASID_SET)) {
+		pasid_set_destroy(set->numbers);
+		free(set);
+		return -ENOMEM;
+	}
+	*out_id = set->object.id;
+	object_finalise(&set->object);
+	return 0;
+}
+
+void set_end(struct object *object)
+{
+	pasid_set_destroy(of(object)->numbers);
+	free(of(object));
+}
+
+bool set_in_use(const struct object *object)
+{
+	const struct pasid_set *numbers = container_of(object, struct set, object)->numbers;
+	bool used;
+
+	pthread_mutex_lock(&numbers->space->lock);
+	used = numbers->count || numbers->subscribed;
+	pthread_mutex_unlock(&numbers->space->lock);
+	return used;
+}
+
+int uiommu_pasid_set_info(struct uiommu_context *context, uint32_t set_id, struct uiommu_pasid_set_info *out)
+{
+	struct object *inside;
+	struct pasid_set *set;
+
+	if (out->size != sizeof(*out))
+		return -EINVAL;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	pthread_mutex_lock(&set->space->lock);
+	*out = (struct uiommu_pasid_set_info){
+		.size = sizeof(*out),
+		.quota = set->quota,
+		.count = set->count,
+		.draining = set->draining,
+		.subscriptions = (uint32_t)__builtin_popcount(set->subscribed),
+	};
+	pthread_mutex_unlock(&set->space->lock);
+	set_put(inside);
+	return 0;
+}
+
+int uiommu_pasid_alloc(struct uiommu_context *context, uint32_t set_id, uint32_t first, uint32_t last, uint32_t *out_pasid)
+{
+	int error = context_check_owner(context);
+	struct object *inside;
+	struct pasid_set *set;
+
+	if (error)
+		return error;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	error = pasid_alloc(set, first, last, out_pasid);
+	if (!error)
+		pasid_tell(set->space, *out_pasid);
+	set_put(inside);
+	return error;
+}
+
+/* Inside a call of the set. */
+static int free_one(struct uiommu_context *context, struct pasid_set *set, uint32_t pasid)
+{
+	int state = pasid_free(set, pasid);
+
+	if (state != PASID_DRAINING)
+		return state == PASID_FREE ? 0 : state;
+	bind_end_pasid(context, pasid);
+	attach_end_pasid(context, pasid);
+	pasid_tell(set->space, pasid);
+	return 0;
+}
+
+int uiommu_pasid_free(struct uiommu_context *context, uint32_t set_id, uint32_t pasid)
+{
+	int error = context_check_owner(context);
+	struct object *inside;
+	struct pasid_set *set;
+
+	if (error)
+		return error;
+	if (thread_inside())
+		return -EDEADLK;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	error = free_one(context, set, pasid);
+	set_put(inside);
+	return error;
+}
+
+int uiommu_pasid_free_all(struct uiommu_context *context, uint32_t set_id)
+{
+	int error = context_check_owner(context);
+	struct object *inside;
+	struct pasid_set *set;
+
+	if (error)
+		return error;
+	if (thread_inside())
+		return -EDEADLK;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	for (uint32_t pasid = pasid_next(set, 1); pasid; pasid = pasid_next(set, pasid + 1))
+		free_one(context, set, pasid);
+	set_put(inside);
+	return 0;
+}
+
+static int info(struct uiommu_context *context, uint32_t set_id, uint32_t pasid, bool next, struct uiommu_pasid_info *out)
+{
+	struct object *inside;
+	struct pasid_set *set;
+	int error;
+
+	if (out->size != sizeof(*out))
+		return -EINVAL;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	*out = (struct uiommu_pasid_info){.size = sizeof(*out), .set_id = set_id};
+	do
+		error = pasid_info(set, next ? pasid_next(set, pasid) : pasid, out);
+	while (error && next && pasid_next(set, pasid)); /* it was there a moment ago */
+	set_put(inside);
+	return error;
+}
+
+int uiommu_pasid_info(struct uiommu_context *context, uint32_t set_id, uint32_t pasid, struct uiommu_pasid_info *out)
+{
+	return info(context, set_id, pasid, false, out);
+}
+
+int uiommu_pasid_next(struct uiommu_context *context, uint32_t set_id, uint32_t from, struct uiommu_pasid_info *out)
+{
+	return info(context, set_id, from, true, out);
+}
+
+int uiommu_pasid_set_data(struct uiommu_context *context, uint32_t set_id, uint32_t pasid, void *data, void **out_old)
+{
+	int error = context_check_owner(context);
+	struct object *inside;
+	struct pasid_set *set;
+
+	if (error)
+		return error;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	error = pasid_set_data(set, pasid, data, out_old);
+	set_put(inside);
+	return error;
+}
+
+/* --- the hot path --- */
+
+struct uiommu_pasid_set *uiommu_pasid_set_get(struct uiommu_context *context, uint32_t set_id)
+{
+	struct object *inside;
+	const struct pasid_set *numbers = set_get(context, set_id, &inside);
+	struct uiommu_pasid_set *set = numbers ? malloc(sizeof(*set)) : NULL;
+
+	if (set) {
+		*set = (struct uiommu_pasid_set){numbers, inside};
+		if (inside)
+			object_use(inside);
+	}
+	set_put(inside);
+	return set;
+}
+
+void uiommu_pasid_set_put(struct uiommu_pasid_set *set)
+{
+	if (set && set->object)
+		object_unuse(set->object);
+	free(set);
+}
+
+void uiommu_pasid_read_begin(void)
+{
+	thread_self();
+	rcu_enter();
+}
+
+void uiommu_pasid_read_end(void)
+{
+	rcu_leave();
+}
+
+void *uiommu_pasid_find(const struct uiommu_pasid_set *set, uint32_t pasid)
+{
+	return pasid_find(set->numbers, pasid);
+}
+
+/* --- subscriptions --- */
+
+int uiommu_pasid_subscribe(struct uiommu_context *context, uint32_t set_id, const struct uiommu_pasid_subscribe *request,
+			   struct uiommu_pasid_subscription **out)
+{
+	struct uiommu_pasid_subscribe given;
+	struct object *inside;
+	struct pasid_set *set;
+	int error = context_check_owner(context);
+
+	if (!error)
+		error = copy_struct(&given, sizeof(given), sizeof(given), request, request->size);
+	if (error)
+		return error;
+	if (given.flags)
+		return -EOPNOTSUPP;
+	if (!given.notify)
+		return -EINVAL;
+	set = set_get(context, set_id, &inside);
+	if (!set)
+		return -ENOENT;
+	error = pasid_subscribe(set, &given, out);
+	set_put(inside);
+	return error;
+}
+
+int uiommu_pasid_unsubscribe(struct uiommu_pasid_subscription *subscription)
+{
+	if (thread_inside())
+		return -EDEADLK;
+	pasid_unsubscribe(subscription);
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Inside src/pasid: what a space and its sets are made of. */
+#ifndef PASID_SPACE_H
+#define PASID_SPACE_H
+
+#include <pthread.h>
+#include <urcu/list.h>
+
+#include "pasid/numbers.h"
+#include "pasid/pasid.h"
+
+enum {
+	PAGE_LG2 = 10,
+	PAGE_NUMBERS = 1 << PAGE_LG2,
+	PAGES = NUMBERS >> PAGE_LG2,
+	SUBSCRIPTIONS_MAX = 32, /* of a set: bits of pasid_entry.holding */
+};
+
+/*
+ * What a look sees of a number, apart from all else, so that four numbers share a cache line. The tag is never the same for two
+ * allocations of a number; 0: free.
+ */
+struct pasid_hot {
+	uint64_t tag; /* set's number, TAG_OPEN, generation; atomic */
+	void *data; /* atomic */
+};
+
+enum { TAG_SET_BITS = 20, TAG_GENERATION_SHIFT = 21 };
+#define TAG_OPEN (UINT64_C(1) << TAG_SET_BITS) /* not draining */
+#define TAG_SET (TAG_OPEN - 1)
+
+/* Everything else, under the space's lock. */
+struct pasid_entry {
+	struct pasid_set *set; /* NULL: free */
+	uint64_t generation;
+	uint32_t holding; /* subscriptions that have been told of FREE and have not let go, by index */
+	uint32_t uses;
+	uint32_t live; /* of the uses */
+	bool draining;
+	bool implicit; /* allocated by its first use */
+	bool freed_bound; /* stays when it is free */
+	bool telling; /* a thread is in a callback */
+	uint8_t due; /* events to be told, bits by enum uiommu_pasid_event, in that order */
+};
+
+/* Made when its first number is allocated; stays. */
+struct pasid_page {
+	struct pasid_hot hot[PAGE_NUMBERS];
+	struct pasid_entry entries[PAGE_NUMBERS];
+};
+
+struct pasid_space {
+	pthread_mutex_t lock;
+	pthread_cond_t called; /* a callback of a subscription that ends has returned */
+	uint64_t generation;
+	struct numbers used; /* PASIDs */
+	struct numbers sets; /* the sets' own numbers */
+	struct pasid_page *pages[PAGES]; /* RCU */
+};
+
+struct pasid_set {
+	struct pasid_space *space;
+	uint32_t number;
+	uint32_t quota;
+	uint32_t count; /* numbers, draining ones included */
+	uint32_t draining;
+	uint32_t subscribed; /* indices that are taken */
+	struct cds_list_head subscriptions; /* in the order of their making */
+	uint16_t per_page[PAGES]; /* its numbers in each page */
+};
+
+/* All of these under the space's lock. */
+
+/* The entry of @pasid, in whatever set it is, or NULL. */
+struct pasid_entry *pasid_entry_any(const struct pasid_space *space, uint32_t pasid);
+
+/* The lowest number of @set that is >= @from, or 0. */
+uint32_t pasid_next_locked(const struct pasid_set *set, uint32_t from);
+
+/* There is one. */
+struct uiommu_pasid_subscription *pasid_first_subscription(struct pasid_set *set);
+
+/* If nothing keeps it from that, a draining number becomes free. */
+void pasid_settle(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry);
+
+#endif
