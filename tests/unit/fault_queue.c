@@ -188,6 +188,7 @@ static void recoverable_faults_are_asked_for(void **state)
 	assert_int_equal(uiommu_fault_read(world->context, world->queue_id, &event, 1), 1);
 	assert_int_not_equal(event.cookie, 0);
 	assert_int_equal(event.fault.flags, 0);
+	assert_int_equal(uiommu_fault_respond(world->context, world->queue_id, event.cookie, UIOMMU_RESPONSE_SUCCESS), 0);
 	/* Where nobody could answer, it is an event at once. */
 	op.pasid = 8;
 	assert_int_equal(uiommu_dma_readv(world->device, &op, 1), -EFAULT);
