@@ -21,7 +21,8 @@ static uint64_t power_of_two(uint64_t least)
 
 int iotlb_init(struct iotlb *iotlb, uint64_t entries)
 {
-	uint64_t sets = power_of_two((entries + IOTLB_WAYS - 1) / IOTLB_WAYS);
+	/* As many neighbours as that find room; what is left is for those that meet. */
+	uint64_t sets = power_of_two((entries + 1) / 2);
 
 	*iotlb = (struct iotlb){.mask = sets - 1};
 	if (entries) {
@@ -201,12 +202,19 @@ void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start,
 	}
 }
 
-/* The way that has the page already, of whatever tag, or the next one. */
-static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key)
+/* The way that has the page already, of whatever tag; or its own, another that is empty, or the next one. */
+static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key, unsigned int home)
 {
-	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
-		if ((set->way[way].key & ~(uint64_t)IOTLB_ACCESS) == key || !set->way[way].key)
+	struct iotlb_entry *empty = set->way[home].key ? NULL : &set->way[home];
+
+	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
+		if ((set->way[way].key & ~(uint64_t)IOTLB_ACCESS) == key)
 			return &set->way[way];
+		if (!set->way[way].key && !empty)
+			empty = &set->way[way];
+	}
+	if (empty)
+		return empty;
 	set->next = (set->next + 1) % IOTLB_WAYS;
 	return &set->way[set->next];
 }
@@ -229,6 +237,6 @@ void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 	if (!set_trylock(set, &sequence))
 		return;
 	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key), key | access, (page >> 12) << IOTLB_TAG_BITS | fill->tag);
+		entry_store(victim(set, key, iotlb_home(address, result->page_lg2)), key | access, (page >> 12) << IOTLB_TAG_BITS | fill->tag);
 	set_unlock(set, sequence);
 }

@@ -112,9 +112,18 @@ static inline uint64_t iotlb_spread(uint64_t tag)
 	return tag * UINT64_C(0x9e3779b1);
 }
 
+/*
+ * A page and its neighbour have one set, so that what lies close together takes few cache lines. Each has a way that it is put into
+ * if it can be: then the first look finds it, which the processor expects.
+ */
 static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t spread, uint64_t address, unsigned int page_lg2)
 {
-	return &owner->sets[((address >> page_lg2) + spread) & owner->mask];
+	return &owner->sets[((address >> page_lg2 >> 1) + spread) & owner->mask];
+}
+
+static inline unsigned int iotlb_home(uint64_t address, unsigned int page_lg2)
+{
+	return address >> page_lg2 & 1;
 }
 
 static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t address, bool user,
@@ -122,16 +131,18 @@ static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb
 {
 	uint64_t wanted = iotlb_key(user, address, page_lg2), key, value, tag;
 	const struct iotlb_set *set = iotlb_set(owner, __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), address, page_lg2);
+	const struct iotlb_entry *entry = &set->way[iotlb_home(address, page_lg2)];
 	/* An odd number becomes one that is past. */
 	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE) & ~1U;
 
 	/* Only now: if tags begin again in between, which empties every set, the number changes before one is another owner's. */
 	tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE);
-#pragma GCC unroll 3
-	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
+#pragma GCC unroll 4
+	for (unsigned int way = 0; way <= IOTLB_WAYS; way++) {
 		/* What is left is access, and the output address. */
-		key = __atomic_load_n(&set->way[way].key, __ATOMIC_ACQUIRE) ^ wanted;
-		value = __atomic_load_n(&set->way[way].value, __ATOMIC_ACQUIRE) ^ tag;
+		key = __atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) ^ wanted;
+		value = __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE) ^ tag;
+		entry = &set->way[way];
 		if (key > IOTLB_ACCESS || value & IOTLB_TAG)
 			continue;
 		if (unlikely(__atomic_load_n(&set->sequence, __ATOMIC_RELAXED) != sequence))
