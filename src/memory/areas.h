@@ -10,6 +10,7 @@
 #ifndef MEMORY_AREAS_H
 #define MEMORY_AREAS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <urcu/hlist.h>
 
@@ -53,8 +54,13 @@ struct areas_node {
 	union {
 		struct areas_line line[AREAS_LINES];
 		struct {
-			uint16_t inner; /* bool */
-			uint16_t count;
+			union {
+				struct {
+					uint16_t count;
+					uint16_t inner; /* bool */
+				};
+				uint32_t leaf_count; /* @count of a leaf; much more of an inner node */
+			};
 			uint32_t live; /* pointers that are not NULL; writers only */
 			uint64_t keys[AREAS_PER_LINE - 1];
 			struct areas_node *next; /* retired; writers only */
@@ -109,24 +115,33 @@ static inline void *areas_follow(const struct areas_node *node, unsigned int ent
 struct area *areas_find_any(const struct areas *areas, uint64_t address);
 
 /*
- * The same, for readers (RCU) and writers. One of a few areas is found by branches: a VM's memory is a handful of them, and
- * accesses go to the same ones again and again. A branch that is predicted need not wait for the address, so that the loads of
- * entry, area and contents do not wait for one another.
+ * One of a few areas is found by branches: a VM's memory is a handful of them, and accesses go to the same ones again and again. A
+ * branch that is predicted need not wait for the address, so that the loads of entry, area and contents do not wait for one
+ * another. False: areas_find_any() can say it.
  */
-static inline struct area *areas_find(const struct areas *areas, uint64_t address)
+static inline __attribute__((always_inline)) bool areas_find_few(const struct areas *areas, uint64_t address, struct area **out)
 {
 	const struct areas_node *node = rcu_read(areas->root);
 
-	if (!node || node->inner || node->count > AREAS_FEW)
-		return areas_find_any(areas, address);
+	if (!node || node->leaf_count > AREAS_FEW)
+		return false;
 #pragma GCC unroll 8
 	for (unsigned int entry = 1; entry <= AREAS_FEW; entry++)
 		if (address < node->line[(entry + 1) / AREAS_PER_LINE].key[(entry + 1) % AREAS_PER_LINE]) {
 			struct area *area = (struct area *)areas_follow(node, entry);
 
-			return area && address - area->start <= area->last - area->start ? area : NULL;
+			*out = area && address - area->start <= area->last - area->start ? area : NULL;
+			return true;
 		}
-	return areas_find_any(areas, address); /* UINT64_MAX */
+	return false; /* UINT64_MAX */
+}
+
+/* The same, for readers (RCU) and writers. */
+static inline struct area *areas_find(const struct areas *areas, uint64_t address)
+{
+	struct area *area;
+
+	return areas_find_few(areas, address, &area) ? area : areas_find_any(areas, address);
 }
 
 /* The first area whose last is >= @address, or NULL. Readers (RCU) and writers. */

@@ -26,6 +26,7 @@ static void unregister_thread(void *opaque)
 	pthread_mutex_unlock(&inflight_lock);
 	rcu_unregister();
 	self->registered = false;
+	self->own = 0;
 	free(self->buffer);
 	self->buffer = NULL;
 }
@@ -70,6 +71,7 @@ static void take_index(struct thread_state *self)
 		before = &other->link;
 	}
 	cds_list_add(&self->link, before);
+	self->own = self->index < THREAD_OWN_COUNTERS ? self->index + 1 : 0;
 }
 
 struct thread_state *thread_register(void)

@@ -27,7 +27,7 @@ struct drainable {
 	void (*done)(struct drainable *); /* set while a drain runs */
 };
 
-enum { INFLIGHT_SLOTS = 8, THREAD_BUFFER_SIZE = 256 << 10 };
+enum { INFLIGHT_SLOTS = 8, THREAD_BUFFER_SIZE = 256 << 10, THREAD_OWN_COUNTERS = 7 };
 
 struct inflight_slot {
 	uintptr_t word; /* struct drainable *, bit 0: marked. Written by its thread, marked by writers. */
@@ -38,6 +38,7 @@ struct thread_state {
 	struct inflight_slot slots[INFLIGHT_SLOTS];
 	unsigned int depth; /* accesses and callbacks this thread is inside of */
 	unsigned int index; /* small number, unique among those alive; for sharded counters */
+	unsigned int own; /* 1 + the index of counters that only this thread writes; 0: there are none, or it is not registered */
 	bool registered;
 	uint8_t *buffer; /* THREAD_BUFFER_SIZE private bytes, made on first use */
 	struct cds_list_head link;

@@ -237,6 +237,7 @@ void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 	if (!set_trylock(set, &sequence))
 		return;
 	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key, iotlb_home(address, result->page_lg2)), key | access, (page >> 12) << IOTLB_TAG_BITS | fill->tag);
+		entry_store(victim(set, key, iotlb_home(address, result->page_lg2)), key | access,
+			    (page >> 12) << IOTLB_TAG_BITS | fill->tag);
 	set_unlock(set, sequence);
 }

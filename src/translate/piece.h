@@ -88,30 +88,33 @@ static inline void piece_release(struct piece *piece)
 			inflight_leave(piece->slots[i - 1]);
 }
 
+/* A thread's own, or those of all that have none. */
 static inline struct attach_counters *counters_of(const struct thread_state *self, struct attachment *attachment)
 {
-	return &attachment->counters[min_u64(self->index, COUNTER_SHARDS - 1)];
+	return &attachment->counters[self->own ? self->own - 1 : COUNTER_SHARDS - 1];
+}
+
+/* Nobody else writes it: no locked instruction. */
+static inline void counter_add_own(uint64_t *counter, uint64_t amount)
+{
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
 }
 
 /* A counter of counters_of(). */
 static inline void counter_add(const struct thread_state *self, uint64_t *counter, uint64_t amount)
 {
-	if (likely(self->index < COUNTER_SHARDS - 1)) /* nobody else writes it: no locked instruction */
-		__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
+	if (likely(self->own))
+		counter_add_own(counter, amount);
 	else
 		__atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
 }
 
-/* The bytes of an access. One comparison: the shard of a thread that has its own is known then. */
+/* The bytes of an access. */
 static inline void count_bytes(const struct thread_state *self, struct attachment *attachment, unsigned int access, uint64_t bytes)
 {
-	unsigned int shard = self->index;
-	uint64_t *counter;
+	struct attach_counters *counters = counters_of(self, attachment);
 
-	if (unlikely(shard >= COUNTER_SHARDS - 1))
-		shard = COUNTER_SHARDS - 1;
-	counter = access == UIOMMU_READ ? &attachment->counters[shard].bytes_read : &attachment->counters[shard].bytes_written;
-	counter_add(self, counter, bytes);
+	counter_add(self, access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, bytes);
 }
 
 /* What a look through stages cost, if it was no hit. */

@@ -16,7 +16,9 @@
 #include <uiommu/dma.h>
 
 #include "memory/areas.h"
+#include "translate/inflight.h"
 #include "util/rcu.h"
+#include "util/util.h"
 
 struct process;
 struct fault_sink;
@@ -30,10 +32,10 @@ struct space {
 	struct process *process; /* NULL for an IOAS; never changes */
 };
 
-enum { COUNTER_SHARDS = 8 };
+enum { COUNTER_SHARDS = THREAD_OWN_COUNTERS + 1 };
 
 /*
- * Each shard but the last is written by one thread (thread_state.index), so that a hit shares no cache line and needs no locked
+ * Each shard but the last is written by one thread (thread_state.own), so that a hit shares no cache line and needs no locked
  * instruction. The last one is for all further threads. Readers add them up with relaxed loads.
  */
 struct attach_counters {
@@ -109,12 +111,12 @@ static inline void attachment_put(struct attachment *attachment)
 void attach_table_init(struct attach_table *table);
 void attach_table_fini(struct attach_table *table);
 
-/* Where the pointer of @pasid is, or NULL if no room has been made for it. */
+/* Where the pointer of @pasid is, which is one, or NULL if no room has been made for it. */
 static inline struct attachment **attach_table_place(const struct attach_table *table, uint32_t pasid)
 {
 	struct attachment ***top = rcu_read(table->by_pasid), **leaf;
 
-	if (!top || pasid > UIOMMU_PASID_LAST)
+	if (!top)
 		return NULL;
 	leaf = rcu_read(top[pasid >> TABLE_FANOUT_LG2]);
 	return leaf ? &leaf[pasid & (TABLE_FANOUT - 1)] : NULL;
@@ -125,8 +127,8 @@ static inline struct attachment *attach_table_find(const struct attach_table *ta
 {
 	struct attachment **place;
 
-	if (pasid == UIOMMU_NO_PASID)
-		return rcu_read(table->rid);
+	if (unlikely(pasid > UIOMMU_PASID_LAST))
+		return pasid == UIOMMU_NO_PASID ? rcu_read(table->rid) : NULL;
 	place = attach_table_place(table, pasid);
 	return place ? rcu_read(*place) : NULL;
 }
