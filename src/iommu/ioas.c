@@ -271,6 +271,24 @@ int uiommu_ioas_map(struct uiommu_context *context, struct uiommu_ioas_map *requ
 	return error;
 }
 
+int ioas_map_remote(struct uiommu_context *context, uint32_t id, struct region *region, uint32_t flags, uint64_t iova)
+{
+	uint64_t length = region_length(region);
+	struct placement placement = {.iova = iova, .length = length, .access = access_of(flags), .fixed = true};
+	struct backing backing = {.region = region, .length = length, .limit = (uint8_t)region_access(region)};
+	struct object *object;
+	int error = check_request(flags, iova, length);
+
+	if (error)
+		return error;
+	object = object_get(context, id, UIOMMU_OBJECT_IOAS);
+	if (!object)
+		return -ENOENT;
+	error = map_backings(ioas_of(object), &placement, &backing, 1);
+	object_put(object);
+	return error;
+}
+
 /* What the areas of [start, last] map, with references. -ENOENT: not all of it is mapped; -EPERM, -ENOMEM. */
 struct source {
 	struct backing *backings;

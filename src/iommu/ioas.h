@@ -63,6 +63,11 @@ void ioas_unreserve(struct ioas *ioas, const void *owner);
 int ioas_need_pages(struct ioas *ioas);
 void ioas_need_no_pages(struct ioas *ioas);
 
+/*
+ * Map all of @region, which is remote, at @iova: it takes its own reference. Errors as uiommu_ioas_map().
+ */
+int ioas_map_remote(struct uiommu_context *context, uint32_t id, struct region *region, uint32_t flags, uint64_t iova);
+
 void space_init(struct space *space, struct process *process);
 /* Nothing is in it, and nobody. */
 void space_fini(struct space *space);

@@ -16,6 +16,8 @@ struct region {
 	unsigned int references; /* atomic */
 	unsigned int access;
 	bool resident;
+	const struct region_ops *remote; /* NULL: it is mapped here */
+	void *opaque;
 	void *map; /* whole pages */
 	size_t map_length;
 	uint8_t *host;
@@ -124,6 +126,37 @@ int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, b
 	return rc;
 }
 
+int region_remote(const struct region_ops *ops, void *opaque, uint64_t length, unsigned int access, struct region **out)
+{
+	struct region *region = calloc(1, sizeof(*region));
+
+	if (!region)
+		return -ENOMEM;
+	region->references = 1;
+	region->access = access;
+	region->remote = ops;
+	region->opaque = opaque;
+	region->length = length;
+	*out = region;
+	return 0;
+}
+
+bool region_is_remote(const struct region *region)
+{
+	return region && region->remote;
+}
+
+uint64_t region_remote_access(const struct region *region, uint64_t offset, void *buffer, uint64_t length, unsigned int access,
+			      unsigned int *reason)
+{
+	return region->remote->access(region->opaque, offset, buffer, length, access, reason);
+}
+
+void region_pause(const struct region *region)
+{
+	region->remote->pause(region->opaque);
+}
+
 struct region *region_get(struct region *region)
 {
 	if (region)
@@ -135,7 +168,10 @@ void region_put(struct region *region)
 {
 	if (!region || __atomic_sub_fetch(&region->references, 1, __ATOMIC_ACQ_REL))
 		return;
-	munmap(region->map, region->map_length);
+	if (region->remote)
+		region->remote->free(region->opaque);
+	else
+		munmap(region->map, region->map_length);
 	free(region);
 }
 

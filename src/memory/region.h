@@ -2,6 +2,8 @@
 /*
  * What an area maps: a piece of a file that is mapped in this process, with a reference count. Memory of the process itself needs
  * none: its munmap, swap and userfaultfd are the owner's business, whatever we would hold.
+ *
+ * A remote region is mapped nowhere here: somebody else moves its bytes, and that may take as long as it likes.
  */
 #ifndef MEMORY_REGION_H
 #define MEMORY_REGION_H
@@ -11,12 +13,37 @@
 
 struct region;
 
+/* Beyond enum uiommu_fault_reason: nothing was done; leave everything, region_pause(), translate again. */
+enum { REGION_AGAIN = 0x200 };
+
+struct region_ops {
+	/*
+	 * Move @length bytes between @buffer and @offset on. May sleep; the caller is in no read section, and in flight. Returns
+	 * bytes done; if they are fewer, @reason says why: enum uiommu_fault_reason or REGION_AGAIN. Once it has returned, nothing
+	 * more is written to @buffer.
+	 */
+	uint64_t (*access)(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access, unsigned int *reason);
+	/* After REGION_AGAIN, with nothing held: wait until it is worth another look. */
+	void (*pause)(void *opaque);
+	/* The last reference has been put. */
+	void (*free)(void *opaque);
+};
+
+/* A remote region of @length bytes; @opaque belongs to it if this succeeds. -ENOMEM. */
+int region_remote(const struct region_ops *ops, void *opaque, uint64_t length, unsigned int access, struct region **out);
+
 /*
  * A range of @fd, mapped here MAP_SHARED with @access; any offset (the mapping is widened to pages). -EINVAL beyond the end of the
  * file, of length 0, or of what is no file; -EACCES if the descriptor is not open for @access; -EBADF, -EOVERFLOW, -ENOMEM.
  * @need_seal: -EINVAL unless sealed with F_SEAL_SHRINK. Resident if it is tmpfs or hugetlbfs.
  */
 int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, bool need_seal, struct region **out);
+
+/* False for NULL, too. The host address of what is remote is no pointer but the offset. */
+bool region_is_remote(const struct region *region);
+uint64_t region_remote_access(const struct region *region, uint64_t offset, void *buffer, uint64_t length, unsigned int access,
+			      unsigned int *reason);
+void region_pause(const struct region *region);
 
 /* NULL is allowed. */
 struct region *region_get(struct region *region);

@@ -8,6 +8,7 @@
 
 #include "memory/copy.h"
 #include "memory/load.h"
+#include "memory/region.h"
 #include "translate/piece.h"
 
 enum {
@@ -116,6 +117,26 @@ static uint64_t use_process(const struct piece *piece, uint64_t address, void *b
 	return one.done;
 }
 
+/* Held: whatever may sleep. */
+static uint64_t use_held(struct piece *piece, uint64_t address, void *buffer, unsigned int access, unsigned int *reason)
+{
+	if (piece->host)
+		return use_host(piece, buffer, access, reason);
+	if (piece->area)
+		return region_remote_access(piece->area->region, piece->offset, buffer, piece->length, access, reason);
+	return use_process(piece, address, buffer, access, reason);
+}
+
+/* It could not be done now: leave it first, or whoever waits for this access waits for ever. */
+static void use_later(struct piece *piece)
+{
+	struct region *region = region_get(piece->area->region);
+
+	piece_release(piece);
+	region_pause(region);
+	region_put(region);
+}
+
 static void count(const struct call *call, const struct piece *piece, unsigned int access, uint64_t bytes)
 {
 	struct attach_counters *counters = counters_of(call->self, piece->attachment);
@@ -173,7 +194,11 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		return 0;
 	}
 	piece_hold(call->self, &piece);
-	done = piece.host ? use_host(&piece, buffer, access, &reason) : use_process(&piece, address, buffer, access, &reason);
+	done = use_held(&piece, address, buffer, access, &reason);
+	if (unlikely(reason == REGION_AGAIN)) {
+		use_later(&piece);
+		return 0;
+	}
 	count(call, &piece, access, done);
 	if (reason)
 		fail(call, pasid, address + done, access, reason, &piece);
@@ -361,7 +386,7 @@ static bool groups(const struct call *call, const struct uiommu_dma_op *op, unsi
 {
 	if (!op->length || op->length > GROUP_BYTES || clip(op->address, op->length) < op->length)
 		return false;
-	return !piece_find(call->device, op->pasid, op->address, op->length, access, piece) && !piece->host &&
+	return !piece_find(call->device, op->pasid, op->address, op->length, access, piece) && !piece->host && !piece->area &&
 	       piece->length == op->length;
 }
 

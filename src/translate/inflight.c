@@ -174,15 +174,34 @@ static void mark(struct drainable *object)
 	}
 }
 
+void inflight_tell(void (*waits)(void *opaque), void *opaque)
+{
+	struct thread_state *self = thread_self();
+
+	self->waits = waits;
+	self->waits_opaque = opaque;
+}
+
+static void tell(void)
+{
+	if (thread_current.waits)
+		thread_current.waits(thread_current.waits_opaque);
+}
+
 void drain_start(struct drainable *object, void (*done)(struct drainable *))
 {
+	bool waits;
+
 	pthread_mutex_lock(&inflight_lock);
 	object->done = done;
 	object->pending = 1;
 	mark(object);
+	waits = object->pending > 1;
 	done = one_less(object);
 	pthread_mutex_unlock(&inflight_lock);
-	if (done)
+	if (waits)
+		tell();
+	else
 		done(object);
 }
 
@@ -194,6 +213,11 @@ void drain_wait(struct drainable *object)
 	object->done = NULL;
 	object->pending = 0;
 	mark(object);
+	if (object->pending) {
+		pthread_mutex_unlock(&inflight_lock);
+		tell();
+		pthread_mutex_lock(&inflight_lock);
+	}
 	while (object->pending)
 		pthread_cond_wait(&inflight_left, &inflight_lock);
 	pthread_mutex_unlock(&inflight_lock);

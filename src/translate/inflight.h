@@ -40,6 +40,8 @@ struct thread_state {
 	unsigned int index; /* small number, unique among those alive; for sharded counters */
 	unsigned int own; /* 1 + the index of counters that only this thread writes; 0: there are none, or it is not registered */
 	bool registered;
+	void (*waits)(void *opaque); /* told before a drain waits for others in this thread; may be NULL */
+	void *waits_opaque;
 	uint8_t *buffer; /* THREAD_BUFFER_SIZE private bytes, made on first use */
 	struct cds_list_head link;
 };
@@ -67,6 +69,9 @@ void inflight_leave(struct inflight_slot *slot);
 
 /* Does nobody hold anything? What was found before a grace period that has passed, and what it held, has ended then. */
 bool inflight_quiet(void);
+
+/* Tell @waits each time before this thread waits for accesses of others, without a lock; NULL: no longer. */
+void inflight_tell(void (*waits)(void *opaque), void *opaque);
 
 /*
  * @object is unreachable and a grace period has passed. Call @done when the last access has left it: from here if there is none,

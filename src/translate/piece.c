@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "translate/piece.h"
 
+#include "memory/region.h"
+
 /* In front of @area, or of nothing: the process's own memory. */
 static unsigned int find_in_process(const struct space *space, uint64_t address, uint64_t length, unsigned int access,
 				    const struct area *area, struct piece *piece)
@@ -14,6 +16,17 @@ static unsigned int find_in_process(const struct space *space, uint64_t address,
 	piece->length = area ? min_u64(length, area->start - address) : length;
 	piece->host = process_is_direct(space->process) ? (uint8_t *)(uintptr_t)address : NULL;
 	return UIOMMU_FAULT_NONE;
+}
+
+static inline void in_area(struct area *area, uint64_t address, struct piece *piece)
+{
+	piece->area = area;
+	piece->resident = area->resident;
+	piece->host = area->host + (address - area->start);
+	if (unlikely(!area->resident && region_is_remote(area->region))) {
+		piece->offset = (uint64_t)(uintptr_t)piece->host;
+		piece->host = NULL;
+	}
 }
 
 /* Through the guest's page tables, to what is mapped there. */
@@ -37,9 +50,7 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 		return UIOMMU_FAULT_UNMAPPED;
 	if (unlikely((area->access & access) != access))
 		return UIOMMU_FAULT_PERMISSION;
-	piece->area = area;
-	piece->resident = area->resident;
-	piece->host = area->host + (found.address - area->start);
+	in_area(area, found.address, piece);
 	piece->length = min_u64(min_u64(length, found.length) - 1, area->last - found.address) + 1;
 	return UIOMMU_FAULT_NONE;
 }
@@ -55,9 +66,7 @@ static inline unsigned int find_in_space(const struct space *space, uint64_t add
 		return find_in_process(space, address, length, access, area, piece);
 	if (unlikely((area->access & access) != access))
 		return UIOMMU_FAULT_PERMISSION;
-	piece->area = area;
-	piece->resident = area->resident;
-	piece->host = area->host + (address - area->start);
+	in_area(area, address, piece);
 	piece->length = min_u64(length - 1, area->last - address) + 1;
 	return UIOMMU_FAULT_NONE;
 }

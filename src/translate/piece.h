@@ -21,7 +21,8 @@ enum { PIECE_SLOTS = 3 }; /* the attachment, the area, the stages */
 struct piece {
 	struct attachment *attachment;
 	struct area *area; /* NULL: the process's own memory */
-	uint8_t *host; /* NULL: only through the process */
+	uint8_t *host; /* NULL: only through the process, or, of an area, remote */
+	uint64_t offset; /* of what is remote, in the area's region */
 	uint64_t length;
 	bool resident;
 	uint8_t stage; /* after a fault: where it was met, as in struct uiommu_fault; 0: where the attachment's memory is */
