@@ -397,7 +397,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 	}
 	if (!implied && !(device->flags & TABLES_PASIDS))
 		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_NO_PASID);
-	if (!implied && pasid >> (FIELD_GET64(UIOMMU_VTD_TABLES_PSS, device->capabilities) + 1))
+	if (!implied && (uint64_t)pasid >> (FIELD_GET64(UIOMMU_VTD_TABLES_PSS, device->capabilities) + 1))
 		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_PASID_SIZE);
 	if (!implied && pasid == device->rid_pasid)
 		return refuse_value(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_RID_PASID);
