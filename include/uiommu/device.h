@@ -23,6 +23,8 @@ struct uiommu_device;
  * @pasid_bits: width of the PASIDs it emits, 0 (none) to 20
  * @reserved_count: number of @reserved
  * @reserved: ranges no IOAS that it is attached to may map (an MSI window, a bridge); copied
+ * @rid_pasid: the PASID that stands for its requests without one (VT-d RID_PASID); nothing is attached or bound to it, nor to 0
+ * @reserved2: 0
  */
 struct uiommu_device_config {
 	uint32_t size;
@@ -31,6 +33,8 @@ struct uiommu_device_config {
 	uint32_t pasid_bits;
 	uint32_t reserved_count;
 	const struct uiommu_range *reserved;
+	uint32_t rid_pasid;
+	uint32_t reserved2;
 };
 
 /**
@@ -39,7 +43,8 @@ struct uiommu_device_config {
  * @config: what it is; copied
  * @out_id: its id
  *
- * Return: 0, -EINVAL (size, name, pasid_bits, a range with start > last), -E2BIG, -EEXIST (name or rid in use), -ENOMEM.
+ * Return: 0, -EINVAL (size, name, pasid_bits, rid_pasid beyond them, a range with start > last), -E2BIG, -EEXIST (name or rid in
+ * use), -ENOMEM.
  */
 UIOMMU_API int uiommu_device_alloc(struct uiommu_context *context, const struct uiommu_device_config *config, uint32_t *out_id);
 
@@ -131,7 +136,7 @@ UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct ui
  * The PASID is bound from now on, whatever set it is in; one that is in none is the context's own as long as it is attached
  * (pasid.h).
  *
- * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0 or beyond the device's width, HWPT not for PASIDs), -EBUSY
+ * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0, rid_pasid or beyond the width, HWPT not for PASIDs), -EBUSY
  * (something is attached; the PASID is draining; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a
  * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENOMEM.
  */

@@ -34,11 +34,13 @@ extern "C" {
  * @UIOMMU_READ: the device reads memory
  * @UIOMMU_WRITE: the device writes memory
  * @UIOMMU_EXEC: the device fetches instructions
+ * @UIOMMU_PRIVILEGED: with any of these: it asks for privilege (PCIe 6.0, 6.20.2); uiommu_translate() only
  */
 enum uiommu_access {
 	UIOMMU_READ = 1,
 	UIOMMU_WRITE = 2,
 	UIOMMU_EXEC = 4,
+	UIOMMU_PRIVILEGED = 8,
 };
 
 /**

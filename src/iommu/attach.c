@@ -23,7 +23,7 @@ static void memory_free(struct attachment *data)
 	free(of(data));
 }
 
-static struct attach *attach_alloc(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	struct attach *attach = aligned_alloc(_Alignof(struct attach), sizeof(*attach));
 
@@ -36,9 +36,11 @@ static struct attach *attach_alloc(struct device *device, uint32_t pasid, struct
 	attach->data.stages = hwpt_stages(hwpt);
 	attach->data.sink = hwpt->sink;
 	attach->data.device_id = device->object.id;
-	attach->data.pasid = pasid;
-	attach->data.access = (uint8_t)access;
-	attach->data.open = (uint8_t)(ATTACHMENT_OPEN | access);
+	attach->data.pasid = request->pasid;
+	attach->data.reported = request->reported;
+	attach->data.access = (uint8_t)request->access;
+	attach->data.open = (uint8_t)(ATTACHMENT_OPEN | request->access);
+	attach->bound = request->bound;
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
 	attach->data.references = 1;
 	attach->data.free = memory_free;
@@ -54,9 +56,9 @@ static void attach_use(struct attach *attach)
 }
 
 /* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves. */
-static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct attach **out)
+static int attach_make(struct device *device, struct hwpt *hwpt, const struct attach_request *request, struct attach **out)
 {
-	struct attach *attach = attach_alloc(device, pasid, hwpt, access);
+	struct attach *attach = attach_alloc(device, hwpt, request);
 	int error;
 
 	if (!attach)
@@ -73,7 +75,8 @@ static int attach_make(struct device *device, uint32_t pasid, struct hwpt *hwpt,
 
 struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct stages *stages)
 {
-	struct attach *attach = attach_alloc(device, pasid, hwpt, access);
+	const struct attach_request request = {.pasid = pasid, .reported = pasid, .access = access};
+	struct attach *attach = attach_alloc(device, hwpt, &request);
 
 	if (!attach)
 		return NULL;
@@ -91,16 +94,40 @@ static void hwpt_unuse(struct hwpt *hwpt)
 		hwpt_end(&hwpt->object);
 }
 
+static void sum(const struct attachment *attachment, struct uiommu_attach_stats *out)
+{
+	for (unsigned int i = 0; i < COUNTER_SHARDS; i++) {
+		const struct attach_counters *counters = &attachment->counters[i];
+
+		out->bytes_read += __atomic_load_n(&counters->bytes_read, __ATOMIC_RELAXED);
+		out->bytes_written += __atomic_load_n(&counters->bytes_written, __ATOMIC_RELAXED);
+		out->faults += __atomic_load_n(&counters->faults, __ATOMIC_RELAXED);
+		out->discarded += __atomic_load_n(&counters->discarded, __ATOMIC_RELAXED);
+		out->walks += __atomic_load_n(&counters->walks, __ATOMIC_RELAXED);
+		out->entries_read += __atomic_load_n(&counters->fetches, __ATOMIC_RELAXED);
+	}
+}
+
+/* Grows with every access through it, whatever becomes of that. */
+static uint64_t activity(const struct attach *attach)
+{
+	struct uiommu_attach_stats stats = {0};
+
+	sum(&attach->data, &stats);
+	return stats.bytes_read + stats.bytes_written + stats.faults + stats.discarded;
+}
+
 /* It is in no table and nothing uses it. Who has it in hand sees that it has ended, once he is in a read section. */
-void attach_free(struct attach *attach)
+static unsigned int end(struct attach *attach)
 {
 	struct hwpt *hwpt = attach->hwpt;
+	unsigned int met = 0;
 
 	if (!__atomic_exchange_n(&attach->data.draining, true, __ATOMIC_SEQ_CST))
 		rcu_wait();
 	pins_drop(&attach->data);
-	if (hwpt->sink)
-		hwpt->sink->forget(hwpt->sink, &attach->data);
+	if (hwpt->sink && hwpt->sink->forget(hwpt->sink, &attach->data))
+		met = ATTACH_ASKED;
 	if (attach->stages)
 		stages_fini(attach->stages);
 	else if (hwpt->ioas)
@@ -108,6 +135,26 @@ void attach_free(struct attach *attach)
 	hwpt_unuse(hwpt);
 	object_unuse(&attach->device->object);
 	attachment_put(&attach->data);
+	return met;
+}
+
+void attach_free(struct attach *attach)
+{
+	end(attach);
+}
+
+unsigned int attach_leave(struct attach *attach)
+{
+	bool accessed;
+
+	drain_wait(&attach->data.drain);
+	accessed = attach->data.drain.waited || activity(attach) != attach->activity;
+	return end(attach) | (accessed ? ATTACH_ACCESSED : 0);
+}
+
+void attach_watch(struct attach *attach)
+{
+	attach->activity = activity(attach);
 }
 
 static int check_pasid(const struct device *device, uint32_t pasid, const struct hwpt *hwpt)
@@ -118,15 +165,17 @@ static int check_pasid(const struct device *device, uint32_t pasid, const struct
 		return -EINVAL;
 	if (!device->data.pasid_bits)
 		return -EOPNOTSUPP;
-	if (!pasid || pasid >= UINT32_C(1) << device->data.pasid_bits || !(hwpt->flags & UIOMMU_HWPT_PASID))
+	if (!pasid || pasid >= UINT32_C(1) << device->data.pasid_bits || pasid == device->rid_pasid ||
+	    !(hwpt->flags & UIOMMU_HWPT_PASID))
 		return -EINVAL;
 	return 0;
 }
 
 /* Under the device's lock. */
-static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+static int publish(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	struct attach_table *table = &device->data.table;
+	uint32_t pasid = request->pasid;
 	struct attach *attach;
 	int error;
 
@@ -138,7 +187,7 @@ static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, uns
 	error = pasid == UIOMMU_NO_PASID ? 0 : pasid_live(device->object.context->pasids, pasid);
 	if (error)
 		return error;
-	error = attach_make(device, pasid, hwpt, access, &attach);
+	error = attach_make(device, hwpt, request, &attach);
 	if (error) {
 		if (pasid != UIOMMU_NO_PASID)
 			pasid_ending(device->object.context->pasids, pasid);
@@ -151,38 +200,33 @@ static int publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, uns
 	return 0;
 }
 
-int attach_begin_used(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+int attach_begin_used(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
-	int error = check_pasid(device, pasid, hwpt);
+	int error = check_pasid(device, request->pasid, hwpt);
 
 	if (!error) {
 		pthread_mutex_lock(&device->lock);
-		error = publish(device, pasid, hwpt, access);
+		error = publish(device, hwpt, request);
 		pthread_mutex_unlock(&device->lock);
 	}
-	if (error && pasid != UIOMMU_NO_PASID)
-		pasid_unuse(device->object.context->pasids, pasid);
+	if (error && request->pasid != UIOMMU_NO_PASID)
+		pasid_unuse(device->object.context->pasids, request->pasid);
 	return error;
 }
 
-int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access)
+int attach_begin(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
-	int error = check_pasid(device, pasid, hwpt);
+	int error = check_pasid(device, request->pasid, hwpt);
 
-	if (!error && pasid != UIOMMU_NO_PASID)
-		error = pasid_use(device->object.context->pasid_set, pasid);
-	return error ? error : attach_begin_used(device, pasid, hwpt, access);
+	if (!error && request->pasid != UIOMMU_NO_PASID)
+		error = pasid_use(device->object.context->pasid_set, request->pasid);
+	return error ? error : attach_begin_used(device, hwpt, request);
 }
 
 void attach_tell(const struct device *device, uint32_t pasid)
 {
 	if (pasid != UIOMMU_NO_PASID)
 		pasid_tell(device->object.context->pasids, pasid);
-}
-
-static bool is_bind(const struct attachment *data)
-{
-	return container_of(data, struct attach, data)->hwpt->object.type == UIOMMU_OBJECT_HWPT_SVA;
 }
 
 /* What a call has attached; entries of a guest's tables are nobody's to end. */
@@ -216,9 +260,9 @@ static int claim(struct device *device, uint32_t pasid, bool bind, struct attach
 	int error = -ENOENT;
 
 	pthread_mutex_lock(&device->lock);
-	while ((found = attached(device, pasid)) && is_bind(found) == bind && of(found)->ending && !waits_for_pins(found))
+	while ((found = attached(device, pasid)) && of(found)->bound == bind && of(found)->ending && !waits_for_pins(found))
 		pthread_cond_wait(&device->ended, &device->lock);
-	if (found && is_bind(found) != bind) {
+	if (found && of(found)->bound != bind) {
 		error = -EBUSY;
 	} else if (found && of(found)->ending) {
 		error = -EDEADLOCK;
@@ -285,6 +329,7 @@ static int end_prepare(struct device *device, uint32_t pasid, bool bind, bool fo
 
 	if (error)
 		return error;
+	attach_watch(*out);
 	error = close_pins(*out, force, NULL);
 	if (error)
 		unclaim(*out);
@@ -304,9 +349,10 @@ static void drained(struct drainable *drain)
 	struct attach *attach = of(container_of(drain, struct attachment, drain));
 	struct device *device = attach->device;
 	struct pasid_space *pasids = device->object.context->pasids;
-	void (*done)(void *opaque) = attach->done;
+	attach_done_fn *done = attach->done;
 	uint32_t pasid = attach->data.pasid;
 	void *opaque = attach->opaque;
+	unsigned int met;
 
 	pthread_mutex_lock(&device->lock);
 	if (attach->hwpt->tables)
@@ -316,11 +362,10 @@ static void drained(struct drainable *drain)
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
 	rcu_wait();
-	drain_wait(&attach->data.drain);
-	attach_free(attach);
+	met = attach->met | attach_leave(attach);
 	if (pasid != UIOMMU_NO_PASID)
 		pasid_unuse(pasids, pasid);
-	done(opaque);
+	done(opaque, met);
 }
 
 /* It is draining, and no pin is left. */
@@ -334,10 +379,12 @@ static void drain(struct attach *attach)
 	drain_start(&attach->data.drain, drained);
 }
 
-void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque)
+void attach_end_start(struct attach *attach, attach_done_fn *done, void *opaque)
 {
 	attach->done = done;
 	attach->opaque = opaque;
+	if (attach->hwpt->tables)
+		attach->met = tables_leave(attach->hwpt, attach->device);
 	drain(attach);
 }
 
@@ -354,7 +401,7 @@ static struct attach *claim_now(struct device *device, uint32_t pasid, bool bind
 
 	pthread_mutex_lock(&device->lock);
 	found = device->data.table.tables ? NULL : attach_table_find(&device->data.table, pasid);
-	if (found && (is_bind(found) != bind || of(found)->ending))
+	if (found && (of(found)->bound != bind || of(found)->ending))
 		found = NULL;
 	if (found)
 		of(found)->ending = true;
@@ -374,7 +421,7 @@ bool attach_pinned(struct device *device, uint32_t pasid)
 	return pinned;
 }
 
-bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, void (*done)(void *opaque), void *opaque)
+bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, attach_done_fn *done, void *opaque)
 {
 	struct attach *attach = claim_now(device, pasid, bind);
 	struct space *space;
@@ -384,6 +431,7 @@ bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, void (*d
 		return false;
 	attach->done = done;
 	attach->opaque = opaque;
+	attach_watch(attach);
 	space = attach->data.space;
 	pthread_mutex_lock(&space->lock);
 	shut(attach);
@@ -405,10 +453,11 @@ bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, void (*d
 	return true;
 }
 
-static void ended(void *opaque)
+static void ended(void *opaque, unsigned int met)
 {
 	struct uiommu_context *context = opaque;
 
+	(void)met;
 	pthread_mutex_lock(&context->lock);
 	context->ending--;
 	pthread_cond_broadcast(&context->calls_done);
@@ -436,7 +485,7 @@ static void end_freed(struct device *device, uint32_t pasid)
 	context->ending++;
 	pthread_mutex_unlock(&context->lock);
 	if (!attach_end_freed(device, pasid, false, ended, context))
-		ended(context);
+		ended(context, 0);
 }
 
 void attach_end_pasid(struct uiommu_context *context, uint32_t pasid)
@@ -487,9 +536,11 @@ struct waiter {
 	bool done;
 };
 
-static void wake(void *opaque)
+static void wake(void *opaque, unsigned int met)
 {
 	struct waiter *waiter = opaque;
+
+	(void)met;
 
 	pthread_mutex_lock(&waiter->lock);
 	waiter->done = true;
@@ -505,8 +556,6 @@ int attach_end(struct device *device, uint32_t pasid, bool force)
 
 	if (error)
 		return error;
-	if (attach->hwpt->tables)
-		tables_leave(attach->hwpt, device);
 	attach_end_start(attach, wake, &waiter);
 	pthread_mutex_lock(&waiter.lock);
 	while (!waiter.done)
@@ -534,23 +583,23 @@ void attach_end_all(struct uiommu_context *context)
 	pthread_mutex_unlock(&context->lock);
 }
 
-static int swap(struct device *device, uint32_t pasid, struct hwpt *hwpt)
+static int swap(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	struct attach *old, *new;
-	int error = check_pasid(device, pasid, hwpt);
+	int error = check_pasid(device, request->pasid, hwpt);
 
 	if (error)
 		return error;
 	if (hwpt->tables)
 		return -EOPNOTSUPP;
-	error = claim(device, pasid, false, &old);
+	error = claim(device, request->pasid, false, &old);
 	if (error)
 		return error == -ENOENT ? -EINVAL : error;
 	if (old->hwpt->tables) {
 		unclaim(old);
 		return -EOPNOTSUPP;
 	}
-	error = attach_make(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC, &new);
+	error = attach_make(device, hwpt, request, &new);
 	if (error) {
 		unclaim(old);
 		return error;
@@ -589,6 +638,8 @@ static struct hwpt *automatic_hwpt(struct ioas *ioas)
 /* Inside a call of the device. */
 static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool replace)
 {
+	const struct attach_request request = {
+		.pasid = pasid, .reported = pasid, .access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC};
 	struct object *target = object_get(device->object.context, pt_id, UIOMMU_OBJECT_NONE);
 	struct hwpt *hwpt;
 	int error;
@@ -606,10 +657,7 @@ static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool
 		object_put(target);
 		return -EINVAL;
 	}
-	if (replace)
-		error = swap(device, pasid, hwpt);
-	else
-		error = attach_begin(device, pasid, hwpt, UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC);
+	error = replace ? swap(device, hwpt, &request) : attach_begin(device, hwpt, &request);
 	attach_tell(device, pasid);
 	if (replace)
 		end_if_freed(device, pasid);
@@ -662,20 +710,6 @@ int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t p
 	error = attach_end(container_of(object, struct device, object), pasid, false);
 	object_put(object);
 	return error == -ENOENT ? 0 : error;
-}
-
-static void sum(const struct attachment *attachment, struct uiommu_attach_stats *out)
-{
-	for (unsigned int i = 0; i < COUNTER_SHARDS; i++) {
-		const struct attach_counters *counters = &attachment->counters[i];
-
-		out->bytes_read += __atomic_load_n(&counters->bytes_read, __ATOMIC_RELAXED);
-		out->bytes_written += __atomic_load_n(&counters->bytes_written, __ATOMIC_RELAXED);
-		out->faults += __atomic_load_n(&counters->faults, __ATOMIC_RELAXED);
-		out->discarded += __atomic_load_n(&counters->discarded, __ATOMIC_RELAXED);
-		out->walks += __atomic_load_n(&counters->walks, __ATOMIC_RELAXED);
-		out->entries_read += __atomic_load_n(&counters->fetches, __ATOMIC_RELAXED);
-	}
 }
 
 int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, struct uiommu_attach_stats *out)

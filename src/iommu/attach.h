@@ -12,6 +12,11 @@
 #include "iommu/device.h"
 #include "iommu/hwpt.h"
 
+/* What was met while an attachment ended: accesses, page requests that waited. */
+enum { ATTACH_ACCESSED = 1, ATTACH_ASKED = 2 };
+
+typedef void attach_done_fn(void *opaque, unsigned int met);
+
 struct attach {
 	struct attachment data;
 	struct device *device; /* used */
@@ -23,8 +28,19 @@ struct attach {
 	uint32_t domain, asid;
 	uint32_t number; /* struct tables_entry's pasid */
 	unsigned int turned;
-	void (*done)(void *opaque);
+	bool bound; /* a bind's: nobody else ends it */
+	uint64_t activity; /* what had been done through it when its end began */
+	unsigned int met; /* ATTACH_ACCESSED, ATTACH_ASKED: by entries of its tables, while they ended */
+	attach_done_fn *done;
 	void *opaque;
+};
+
+/* What is to be attached. */
+struct attach_request {
+	uint32_t pasid;
+	uint32_t reported; /* the same in fault records: the guest's number */
+	unsigned int access; /* enum uiommu_access */
+	bool bound;
 };
 
 /*
@@ -32,8 +48,8 @@ struct attach {
  * (attach_begin_used()), which ends with the attachment, or at once on failure. Either way the caller, once it holds no lock, does
  * attach_tell().
  */
-int attach_begin(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access);
-int attach_begin_used(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access);
+int attach_begin(struct device *device, struct hwpt *hwpt, const struct attach_request *request);
+int attach_begin_used(struct device *device, struct hwpt *hwpt, const struct attach_request *request);
 void attach_tell(const struct device *device, uint32_t pasid);
 
 /*
@@ -41,13 +57,13 @@ void attach_tell(const struct device *device, uint32_t pasid);
  * says -ENOENT.
  */
 int attach_end_prepare(struct device *device, uint32_t pasid, bool force, struct attach **out);
-void attach_end_start(struct attach *attach, void (*done)(void *opaque), void *opaque);
+void attach_end_start(struct attach *attach, attach_done_fn *done, void *opaque);
 
 /*
  * Both, as the PASID has been freed: an attachment whose pins are not put ends when they are. False: there is none (a bind's, if
  * @bind), or it is ending already; @done is not called.
  */
-bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, void (*done)(void *opaque), void *opaque);
+bool attach_end_freed(struct device *device, uint32_t pasid, bool bind, attach_done_fn *done, void *opaque);
 
 /* Such a one is waiting for its pins. */
 bool attach_pinned(struct device *device, uint32_t pasid);
@@ -69,6 +85,11 @@ struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *
 
 /* It is in no table and nothing uses it. */
 void attach_free(struct attach *attach);
+
+/* It is in no table, and a grace period has passed: wait for those who are inside, and free it. What was met since attach_watch().
+ */
+unsigned int attach_leave(struct attach *attach);
+void attach_watch(struct attach *attach);
 
 /* Every attachment of every device of a context that closes. */
 void attach_end_all(struct uiommu_context *context);

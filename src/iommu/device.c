@@ -36,7 +36,8 @@ static bool name_valid(const char *name)
 
 static int check_config(const struct uiommu_device_config *config)
 {
-	if (!name_valid(config->name) || config->pasid_bits > UIOMMU_PASID_BITS || (config->reserved_count && !config->reserved))
+	if (!name_valid(config->name) || config->pasid_bits > UIOMMU_PASID_BITS || (config->reserved_count && !config->reserved) ||
+	    config->reserved2 || config->rid_pasid >= UINT32_C(1) << config->pasid_bits)
 		return -EINVAL;
 	for (uint32_t i = 0; i < config->reserved_count; i++)
 		if (config->reserved[i].start > config->reserved[i].last)
@@ -84,6 +85,7 @@ static struct device *device_make(const struct uiommu_device_config *config)
 	device->data.report = report;
 	device->data.resolve = tables_resolve;
 	device->rid = device->source_id = config->rid;
+	device->rid_pasid = config->rid_pasid;
 	strcpy(device->name, config->name);
 	device->reserved_count = config->reserved_count;
 	if (config->reserved_count) {
@@ -101,7 +103,7 @@ int uiommu_device_alloc(struct uiommu_context *context, const struct uiommu_devi
 {
 	struct uiommu_device_config given;
 	struct device *device;
-	int error = copy_struct(&given, sizeof(given), sizeof(given), config, config->size);
+	int error = copy_struct(&given, sizeof(given), offsetof(struct uiommu_device_config, rid_pasid), config, config->size);
 
 	if (!error)
 		error = check_config(&given);

@@ -15,6 +15,7 @@ struct device {
 	pthread_cond_t ended; /* an attachment has left the table, or stays after all */
 	uint32_t rid;
 	uint32_t source_id; /* what a guest's tables know it by, under the lock: the rid, unless a vIOMMU says otherwise */
+	uint32_t rid_pasid; /* never attached to; 0: none but 0 */
 	char name[DEVICE_NAME_MAX];
 	struct uiommu_range *reserved;
 	uint32_t reserved_count;

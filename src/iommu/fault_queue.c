@@ -128,20 +128,23 @@ static void forget_entry(struct fault_queue *queue, uint32_t cookie)
 	clear_eventfd(queue);
 }
 
-/* Its page requests are answered INVALID, and its entries that need an answer are taken out. NULL: those of all. */
-static void forget(struct fault_sink *sink, const struct attachment *attachment)
+/*
+ * Its page requests are answered INVALID, and its entries that need an answer are taken out; true: there was one. NULL: those of
+ * all.
+ */
+static bool forget(struct fault_sink *sink, const struct attachment *attachment)
 {
 	struct fault_queue *queue = container_of(sink, struct fault_queue, sink);
 	struct page_request *request;
 
-	for (;;) {
+	for (bool any = false;; any = true) {
 		pthread_mutex_lock(&queue->lock);
 		request = take(queue, 0, attachment);
 		if (request)
 			forget_entry(queue, request->cookie);
 		pthread_mutex_unlock(&queue->lock);
 		if (!request)
-			return;
+			return any;
 		answer(request, UIOMMU_RESPONSE_INVALID);
 	}
 }

@@ -78,8 +78,10 @@ void hwpt_forget_all(struct hwpt *hwpt);
 void nested_begin(struct hwpt *hwpt);
 void nested_end(struct hwpt *hwpt);
 
-/* What the allocation of every nested HWPT has in common: inside calls of the parent and the queue, if there is one. Errors as
- * there. */
+/* Allocated, not finalised, inside calls of the parent and of @queue, which may be NULL. Errors as there. */
+int nested_make(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_nested *nested, struct hwpt **out);
+
+/* The parent of a new nested HWPT, for the length of a call. -ENOENT, -EINVAL. */
 int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt **out);
 
 /* -EINVAL: a format that is none, or not of @stage. */

@@ -63,8 +63,7 @@ int nested_page_table(const struct uiommu_page_table *table, unsigned int stage,
 	return 0;
 }
 
-/* Inside calls of the parent and of @queue. */
-static int alloc_nested(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_nested *nested, uint32_t *out_id)
+int nested_make(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_nested *nested, struct hwpt **out)
 {
 	struct pgtable_config first, second;
 	struct stages_config config = {.behind = hwpt_behind(parent)};
@@ -90,8 +89,7 @@ static int alloc_nested(struct hwpt *parent, struct fault_queue *queue, const st
 		return error;
 	}
 	nested_begin(hwpt);
-	*out_id = hwpt->object.id;
-	object_finalise(&hwpt->object);
+	*out = hwpt;
 	return 0;
 }
 
@@ -112,7 +110,7 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 {
 	struct uiommu_hwpt_nested given;
 	struct fault_queue *queue;
-	struct hwpt *parent;
+	struct hwpt *parent, *hwpt;
 	int error = copy_struct(&given, sizeof(given), sizeof(given), nested, nested->size);
 
 	if (error)
@@ -124,7 +122,11 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 		return error;
 	error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
 	if (!error)
-		error = alloc_nested(parent, queue, &given, out_id);
+		error = nested_make(parent, queue, &given, &hwpt);
+	if (!error) {
+		*out_id = hwpt->object.id;
+		object_finalise(&hwpt->object);
+	}
 	if (queue)
 		object_put(&queue->object);
 	object_put(&parent->object);

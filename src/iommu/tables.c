@@ -102,7 +102,8 @@ static bool list_entry(struct guest_tables *tables, struct attach *attach, uint6
 static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, const struct tables_entry *entry, uint64_t before,
 		    struct uiommu_fault *fault)
 {
-	unsigned int access = (UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC) & ~(unsigned int)entry->denied;
+	unsigned int privileged = entry->flags & TABLES_PRIVILEGED ? UIOMMU_PRIVILEGED : 0;
+	unsigned int access = ((UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC) & ~(unsigned int)entry->denied) | privileged;
 	struct stages *stages = stages_for(hwpt, entry, fault);
 	struct attach *attach;
 
@@ -187,6 +188,8 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 	if (!tables || tables->draining) {
 		fault->reason = tables ? UIOMMU_FAULT_DRAINING : UIOMMU_FAULT_NOT_ATTACHED;
 		found = false;
+		if (tables) /* the last counters are everybody's */
+			__atomic_fetch_add(&tables->counters[COUNTER_SHARDS - 1].discarded, 1, __ATOMIC_RELAXED);
 	} else if (!attach_table_find(&data->table, pasid)) {
 		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, fault, &quiet);
 		slot = inflight_enter(thread_self(), &tables->drain);
@@ -230,6 +233,7 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 	cds_list_for_each (node, &taken) {
 		struct attach *attach = entry_of(node);
 
+		attach_watch(attach);
 		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 		pthread_mutex_lock(&attach->device->lock);
 		attach_table_set(&attach->device->data.table, attach->data.pasid, NULL);
@@ -295,11 +299,13 @@ static void wait_for_holders(struct guest_tables *tables)
 	drain(tables, &stay);
 }
 
-void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
+/* What was met of those that go, ATTACH_ACCESSED and ATTACH_ASKED. */
+static unsigned int invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
 {
 	struct guest_tables *tables = hwpt->tables;
 	struct cds_list_head *node, *next;
 	CDS_LIST_HEAD(gone);
+	unsigned int met = 0;
 
 	pthread_mutex_lock(&tables->drain_lock);
 	for (size_t i = 0; i < count; i++)
@@ -310,10 +316,9 @@ void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requ
 	rcu_wait();
 	wait_for_holders(tables);
 	pthread_mutex_unlock(&tables->drain_lock);
-	cds_list_for_each_safe (node, next, &gone) {
-		drain_wait(&entry_of(node)->data.drain);
-		attach_free(entry_of(node));
-	}
+	cds_list_for_each_safe (node, next, &gone)
+		met |= attach_leave(entry_of(node));
+	return met;
 }
 
 void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool bypass)
@@ -328,7 +333,12 @@ void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool b
 	pthread_mutex_unlock(&tables->entries_lock);
 }
 
-void tables_leave(struct hwpt *hwpt, struct device *device)
+void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
+{
+	invalidate(hwpt, requests, count);
+}
+
+unsigned int tables_leave(struct hwpt *hwpt, struct device *device)
 {
 	const struct uiommu_invalidation all = {
 		.last = UINT64_MAX,
@@ -339,7 +349,7 @@ void tables_leave(struct hwpt *hwpt, struct device *device)
 	/* Who has seen that it is not draining is done with the device's lock. */
 	pthread_mutex_lock(&device->lock);
 	pthread_mutex_unlock(&device->lock);
-	tables_invalidate(hwpt, &all, 1);
+	return invalidate(hwpt, &all, 1);
 }
 
 static struct guest_tables *tables_new(void)
@@ -420,8 +430,7 @@ static int set_pasid_table(struct guest_tables *tables, const struct uiommu_hwpt
 	return error;
 }
 
-/* Inside calls of the parent and of @queue. */
-static int alloc_tables(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_tables *given, uint32_t *out_id)
+int tables_make(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_tables *given, struct hwpt **out)
 {
 	struct guest_tables *tables = tables_new();
 	struct hwpt *hwpt;
@@ -439,31 +448,41 @@ static int alloc_tables(struct hwpt *parent, struct fault_queue *queue, const st
 	}
 	hwpt->tables = tables;
 	nested_begin(hwpt);
-	*out_id = hwpt->object.id;
-	object_finalise(&hwpt->object);
+	*out = hwpt;
 	return 0;
+}
+
+int tables_check(const struct uiommu_hwpt_tables *given)
+{
+	if (given->flags & ~(uint32_t)UIOMMU_HWPT_FAULT)
+		return -EOPNOTSUPP;
+	return !format_of(given->tables) || given->reserved ||
+			       (given->structure != UIOMMU_STRUCTURE_DEVICE && given->structure != UIOMMU_STRUCTURE_PASID)
+		       ? -EINVAL
+		       : 0;
 }
 
 int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu_hwpt_tables *tables, uint32_t *out_id)
 {
 	struct uiommu_hwpt_tables given;
 	struct fault_queue *queue;
-	struct hwpt *parent;
+	struct hwpt *parent, *hwpt;
 	int error = copy_struct(&given, sizeof(given), sizeof(given), tables, tables->size);
 
+	if (!error)
+		error = tables_check(&given);
 	if (error)
 		return error;
-	if (given.flags & ~(uint32_t)UIOMMU_HWPT_FAULT)
-		return -EOPNOTSUPP;
-	if (!format_of(given.tables) || given.reserved ||
-	    (given.structure != UIOMMU_STRUCTURE_DEVICE && given.structure != UIOMMU_STRUCTURE_PASID))
-		return -EINVAL;
 	error = nested_parent_get(context, given.parent_id, &parent);
 	if (error)
 		return error;
 	error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
 	if (!error)
-		error = alloc_tables(parent, queue, &given, out_id);
+		error = tables_make(parent, queue, &given, &hwpt);
+	if (!error) {
+		*out_id = hwpt->object.id;
+		object_finalise(&hwpt->object);
+	}
 	if (queue)
 		object_put(&queue->object);
 	object_put(&parent->object);

@@ -38,8 +38,14 @@ bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_
 /* Forget and wait. @hwpt has tables. */
 void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count);
 
-/* Every entry of @device goes, and none comes any more: its tables have been taken out. */
-void tables_leave(struct hwpt *hwpt, struct device *device);
+/* Every entry of @device goes, and none comes any more: its tables are draining. What was met (attach.h). */
+unsigned int tables_leave(struct hwpt *hwpt, struct device *device);
+
+/* What can be said of a request by itself: the errors of uiommu_hwpt_alloc_tables(). */
+int tables_check(const struct uiommu_hwpt_tables *given);
+
+/* As nested_make() (hwpt.h), of what has been checked. */
+int tables_make(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_tables *given, struct hwpt **out);
 
 void tables_end(struct guest_tables *tables);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Binding processes: an SVA HWPT, a PASID and an attachment that begin and end together.
+ * Binds: an HWPT, a PASID and an attachment that begin and end together, and are counted.
  *
  * A bind lives in the context's list until its last access has ended, also while it drains; then it is not found any more. The
- * list's lock is held while a bind is made (nothing there waits for accesses), so that two binds of one process become one.
+ * list's lock is held while a bind is made (nothing there waits for accesses), so that two binds of one thing become one.
  */
 #include "sva/bind.h"
 
@@ -11,21 +11,35 @@
 #include <stdlib.h>
 
 #include "iommu/attach.h"
-#include "memory/process.h"
-#include "memory/region.h"
 #include "pasid/pasid.h"
+#include "sva/payload.h"
 #include "util/util.h"
 
 struct bind {
 	struct cds_list_head link; /* in context->binds */
 	struct uiommu_context *context;
-	struct device *device; /* used */
-	struct hwpt *hwpt; /* its space is ours */
+	struct device *device; /* used; NULL when the bind has ended, under the bind lock */
+	uint32_t device_id;
+	struct hwpt *hwpt; /* used, and ours to end */
+	struct payload payload;
 	uint32_t pasid;
+	uint32_t reported;
 	unsigned int count;
 	bool ending;
 	void (*done)(void *opaque);
 	void *opaque;
+	unsigned int *wrong; /* enum uiommu_unbind_claims: set before @done is called; or NULL */
+};
+
+/* What uiommu_bind() was asked, with what is got for it. */
+struct request {
+	struct uiommu_bind *bind;
+	struct device *device;
+	struct fault_queue *queue; /* or NULL */
+	struct payload payload;
+	uint32_t reported; /* UIOMMU_NO_PASID: the PASID itself */
+	bool rid;
+	bool again; /* make no new bind */
 };
 
 /* Under the bind lock. */
@@ -34,7 +48,7 @@ static struct bind *find_in(struct uiommu_context *context, uint32_t device_id, 
 	struct bind *bind;
 
 	cds_list_for_each_entry (bind, &context->binds, link)
-		if (bind->pasid == pasid && bind->device->object.id == device_id && bind->ending == ending)
+		if (bind->pasid == pasid && bind->device_id == device_id && bind->ending == ending)
 			return bind;
 	return NULL;
 }
@@ -44,65 +58,124 @@ static struct bind *find(struct uiommu_context *context, uint32_t device_id, uin
 	return find_in(context, device_id, pasid, false);
 }
 
-static struct bind *find_equal(const struct device *device, const struct process *process, const struct fault_queue *queue)
+/* Under the bind lock: what @request joins. A process has one PASID on a device; anything else that is asked for by number, too. */
+static struct bind *find_equal(const struct request *request)
 {
+	uint32_t asked = request->bind->pasid;
 	struct bind *bind;
 
-	cds_list_for_each_entry (bind, &device->object.context->binds, link)
-		if (bind->device == device && !bind->ending && bind->hwpt->queue == queue &&
-		    process_equal(bind->hwpt->own.process, process))
+	cds_list_for_each_entry (bind, &request->device->object.context->binds, link) {
+		bool rid = bind->pasid == UIOMMU_NO_PASID;
+
+		if (bind->device != request->device || bind->ending || rid != request->rid || bind->hwpt->queue != request->queue ||
+		    bind->reported != request->reported)
+			continue;
+		if (!request->payload.process && asked != UIOMMU_NO_PASID && asked != bind->pasid)
+			continue;
+		if (payload_equal(&bind->payload, bind->hwpt, &request->payload))
 			return bind;
+	}
 	return NULL;
 }
 
-/* Remove an SVA HWPT that nothing is attached to. */
+/* Whoever has destroyed it meanwhile has done so in our place; whoever attached it elsewhere keeps it. */
 static void remove_hwpt(struct hwpt *hwpt)
 {
+	struct uiommu_context *context = hwpt->object.context;
+	uint32_t id = hwpt->object.id;
 	struct object *removed;
 
-	if (!object_remove(hwpt->object.context, hwpt->object.id, &removed))
+	object_unuse(&hwpt->object);
+	if (!object_remove(context, id, &removed))
 		hwpt_end(removed);
 }
 
-/* Attach @bind->hwpt to the PASID asked for, or to the lowest one that is free. */
-static int attach_pasid(struct bind *bind, uint32_t asked)
+static struct attach_request attach_request(const struct bind *bind)
 {
-	uint32_t last = (UINT32_C(1) << bind->device->data.pasid_bits) - 1;
-	unsigned int access = process_access(bind->hwpt->own.process);
-	int error;
-
-	bind->pasid = asked;
-	if (asked != UIOMMU_NO_PASID)
-		return attach_begin(bind->device, asked, bind->hwpt, access);
-	error = pasid_pick(bind->context->pasid_set, 1, last, &bind->pasid);
-	return error ? error : attach_begin_used(bind->device, bind->pasid, bind->hwpt, access);
+	return (struct attach_request){
+		.pasid = bind->pasid,
+		.reported = bind->reported == UIOMMU_NO_PASID ? bind->pasid : bind->reported,
+		.access = bind->payload.access,
+		.bound = true,
+	};
 }
 
-/* Under the bind lock. Takes over @process, also on failure. */
-static int bind_new(struct device *device, struct process *process, struct fault_queue *queue, struct uiommu_bind *request)
+/* -ENOSPC: none is free. */
+static int pick_from(struct bind *bind, uint32_t first, uint32_t last)
 {
-	struct uiommu_context *context = device->object.context;
+	int error = first > last ? -ENOSPC : pasid_pick(bind->context->pasid_set, first, last, &bind->pasid);
+
+	return error == -EBUSY ? -ENOSPC : error;
+}
+
+/* The lowest PASID that is free, but the device's own. */
+static int pick(struct bind *bind)
+{
+	uint32_t last = (UINT32_C(1) << bind->device->data.pasid_bits) - 1, own = bind->device->rid_pasid;
+	int error = pick_from(bind, 1, own ? own - 1 : last);
+
+	return error == -ENOSPC && own ? pick_from(bind, own + 1, last) : error;
+}
+
+/* Attach bind->hwpt to the PASID asked for, if one is, or without. */
+static int attach(struct bind *bind, const struct request *asked)
+{
+	struct attach_request request;
+	int error = 0;
+	bool picks = asked->bind->pasid == UIOMMU_NO_PASID && !asked->rid;
+
+	bind->pasid = asked->bind->pasid;
+	if (picks)
+		error = pick(bind);
+	if (error)
+		return error;
+	request = attach_request(bind);
+	return picks ? attach_begin_used(bind->device, bind->hwpt, &request) : attach_begin(bind->device, bind->hwpt, &request);
+}
+
+/* The HWPT is an object like any other before it is attached: whoever invalidates its parent finds it. */
+static int begin(struct bind *bind, const struct request *request)
+{
+	int error = payload_hwpt(bind->context, &bind->payload, request->queue, &bind->hwpt);
+
+	if (error)
+		return error;
+	object_use(&bind->hwpt->object);
+	object_finalise(&bind->hwpt->object);
+	error = attach(bind, request);
+	if (error)
+		remove_hwpt(bind->hwpt);
+	return error;
+}
+
+/* Under the bind lock. */
+static int bind_new(struct request *request)
+{
+	struct uiommu_context *context = request->device->object.context;
 	struct bind *bind = calloc(1, sizeof(*bind));
-	struct hwpt *hwpt = bind ? hwpt_alloc_sva(context, process, queue) : NULL;
 	int error;
 
-	if (!hwpt) {
-		free(bind);
-		process_close(process);
+	if (!bind)
 		return -ENOMEM;
-	}
-	*bind = (struct bind){.context = context, .device = device, .hwpt = hwpt, .count = 1};
-	error = attach_pasid(bind, request->pasid);
-	request->pasid = bind->pasid;
+	*bind = (struct bind){
+		.context = context,
+		.device = request->device,
+		.device_id = request->device->object.id,
+		.payload = request->payload,
+		.pasid = UIOMMU_NO_PASID,
+		.reported = request->reported,
+		.count = 1,
+	};
+	request->payload.process = NULL;
+	error = begin(bind, request);
+	request->bind->pasid = bind->pasid;
 	if (error) {
-		hwpt_abort(hwpt);
 		free(bind);
 		return error;
 	}
-	object_finalise(&hwpt->object);
-	object_use(&device->object);
+	object_use(&bind->device->object);
 	cds_list_add(&bind->link, &context->binds);
-	request->hwpt_id = hwpt->object.id;
+	request->bind->hwpt_id = bind->hwpt->object.id;
 	return 0;
 }
 
@@ -117,90 +190,92 @@ static int bind_join(struct bind *bind, struct uiommu_bind *request)
 	return 0;
 }
 
-/* Inside calls of both. Takes over @process. @again: make no new bind. */
-static int bind_process(struct device *device, struct process *process, struct fault_queue *queue, struct uiommu_bind *request,
-			bool again)
-{
-	struct uiommu_context *context = device->object.context;
-	struct bind *bind;
-	int error;
-
-	pthread_mutex_lock(&context->bind_lock);
-	bind = find_equal(device, process, queue);
-	if (!bind && !again) {
-		error = bind_new(device, process, queue, request);
-	} else {
-		process_close(process);
-		error = bind ? bind_join(bind, request) : -ENOENT;
-	}
-	pthread_mutex_unlock(&context->bind_lock);
-	attach_tell(device, request->pasid);
-	return error;
-}
-
 static int check_bind(const struct uiommu_bind *bind)
 {
-	const struct uiommu_bind_process *payload = bind->data;
-
-	if (bind->flags || bind->type != UIOMMU_BIND_PROCESS)
+	if (bind->flags & ~(uint32_t)(UIOMMU_BIND_VPASID | UIOMMU_BIND_RID))
 		return -EOPNOTSUPP;
-	if (bind->data_len != sizeof(*payload) || !payload)
+	if (bind->reserved)
 		return -EINVAL;
-	if (payload->flags & ~(uint32_t)UIOMMU_BIND_SELF)
-		return -EOPNOTSUPP;
-	if (payload->access != UIOMMU_READ && payload->access != (UIOMMU_READ | UIOMMU_WRITE))
-		return -EINVAL;
-	return 0;
+	if (bind->flags & UIOMMU_BIND_VPASID)
+		return bind->vpasid && bind->vpasid <= UIOMMU_PASID_LAST ? 0 : -EINVAL;
+	return bind->vpasid ? -EINVAL : 0;
 }
 
-static int check_device(const struct device *device, uint32_t pasid)
+static int check_pasid(const struct device *device, const struct uiommu_bind *bind)
 {
-	if (!device->data.pasid_bits)
-		return -EOPNOTSUPP;
-	if (pasid != UIOMMU_NO_PASID && (!pasid || pasid >= UINT32_C(1) << device->data.pasid_bits))
-		return -EINVAL;
-	return 0;
+	bool whole = bind->type == UIOMMU_BIND_PASID_TABLE, rid = bind->flags & UIOMMU_BIND_RID;
+
+	if (!device->data.pasid_bits && (whole || !rid))
+		return -ENXIO;
+	if (whole || rid)
+		return bind->pasid != UIOMMU_NO_PASID || bind->flags & UIOMMU_BIND_VPASID ? -EINVAL : 0;
+	if (bind->pasid == UIOMMU_NO_PASID)
+		return 0;
+	if (!bind->pasid)
+		return -EADDRNOTAVAIL;
+	if (bind->pasid >= UINT32_C(1) << device->data.pasid_bits)
+		return -ERANGE;
+	return bind->pasid == device->rid_pasid ? -EEXIST : 0;
 }
 
-static int open_process(const struct uiommu_context *context, const struct uiommu_bind_process *payload, struct process **out)
+/* Inside calls of everything. */
+static int bind_locked(struct request *request)
 {
-	if (payload->flags & UIOMMU_BIND_SELF)
-		return process_open_self(payload->access, context->without, out);
-	return process_open(&payload->process, payload->access, context->without, out);
+	struct bind *bind = find_equal(request);
+
+	if (bind)
+		return bind_join(bind, request->bind);
+	return request->again ? -ENOENT : bind_new(request);
 }
 
-/* Inside a call of the device. */
-static int bind_on(struct device *device, struct uiommu_bind *request, bool again)
+/* Inside calls of the device and the queue. */
+static int bind_payload(struct request *request)
 {
-	struct uiommu_context *context = device->object.context;
-	struct object *queue = NULL;
-	struct process *process;
-	int error = check_device(device, request->pasid);
+	struct uiommu_context *context = request->device->object.context;
+	int error = payload_get(context, request->bind, &request->payload);
 
 	if (error)
 		return error;
-	if (request->fault_queue_id) {
-		queue = object_get(context, request->fault_queue_id, UIOMMU_OBJECT_FAULT_QUEUE);
-		if (!queue)
-			return -ENOENT;
-	}
-	error = open_process(context, request->data, &process);
+	pthread_mutex_lock(&context->bind_lock);
+	error = bind_locked(request);
+	pthread_mutex_unlock(&context->bind_lock);
+	attach_tell(request->device, request->bind->pasid);
+	payload_put(&request->payload);
+	return error;
+}
+
+/* Inside a call of the device. */
+static int bind_on(struct device *device, struct uiommu_bind *bind, bool again)
+{
+	struct request request = {
+		.bind = bind,
+		.device = device,
+		.reported = bind->flags & UIOMMU_BIND_VPASID ? bind->vpasid : UIOMMU_NO_PASID,
+		.rid = bind->flags & UIOMMU_BIND_RID || bind->type == UIOMMU_BIND_PASID_TABLE,
+		.again = again,
+	};
+	int error = check_pasid(device, bind);
+
 	if (!error)
-		error = bind_process(device, process, queue ? container_of(queue, struct fault_queue, object) : NULL, request,
-				     again);
-	if (queue)
-		object_put(queue);
+		error = hwpt_queue_get(device->object.context, bind->fault_queue_id ? UIOMMU_HWPT_FAULT : 0, bind->fault_queue_id,
+				       &request.queue);
+	if (error)
+		return error;
+	error = bind_payload(&request);
+	if (request.queue)
+		object_put(&request.queue->object);
 	return error;
 }
 
 static int bind_request(struct uiommu_context *context, struct uiommu_bind *bind, bool again)
 {
+	const size_t least = offsetof(struct uiommu_bind, hwpt_id);
 	struct uiommu_bind given;
 	struct object *object;
 	int error = context_check_owner(context);
 
 	if (!error)
-		error = copy_struct(&given, sizeof(given), sizeof(given), bind, bind->size);
+		error = copy_struct(&given, sizeof(given), least, bind, bind->size);
 	if (!error)
 		error = check_bind(&given);
 	if (error)
@@ -210,11 +285,12 @@ static int bind_request(struct uiommu_context *context, struct uiommu_bind *bind
 		return -ENOENT;
 	error = bind_on(container_of(object, struct device, object), &given, again);
 	object_put(object);
-	if (!error) {
-		bind->pasid = given.pasid;
+	if (error)
+		return error;
+	bind->pasid = given.pasid;
+	if (bind->size >= least + sizeof(bind->hwpt_id))
 		bind->hwpt_id = given.hwpt_id;
-	}
-	return error;
+	return 0;
 }
 
 int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *bind)
@@ -233,18 +309,35 @@ int bind_again(struct uiommu_context *context, struct uiommu_bind *bind)
 	return none ? -ENOENT : bind_request(context, bind, true);
 }
 
+struct hwpt *bind_hwpt_get(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+{
+	struct object *object = NULL;
+	struct bind *bind;
+
+	pthread_mutex_lock(&context->bind_lock);
+	bind = find(context, device_id, pasid);
+	if (bind)
+		object = object_get(context, bind->hwpt->object.id, UIOMMU_OBJECT_NONE);
+	pthread_mutex_unlock(&context->bind_lock);
+	return object ? object_hwpt(object) : NULL;
+}
+
 /* The attachment is gone: nothing emits the PASID any more. From any thread, with no lock held. */
-static void ended(void *opaque)
+static void ended(void *opaque, unsigned int met)
 {
 	struct bind *bind = opaque;
 	struct uiommu_context *context = bind->context;
-	void (*done)(void *) = bind->done;
+	struct device *device = bind->device;
 
-	opaque = bind->opaque;
 	remove_hwpt(bind->hwpt);
-	object_unuse(&bind->device->object);
-	if (done)
-		done(opaque);
+	pthread_mutex_lock(&context->bind_lock);
+	bind->device = NULL;
+	pthread_mutex_unlock(&context->bind_lock);
+	object_unuse(&device->object);
+	if (bind->wrong)
+		*bind->wrong = (met & ATTACH_ACCESSED ? UIOMMU_UNBIND_FLUSHED : 0) | (met & ATTACH_ASKED ? UIOMMU_UNBIND_CLEAN : 0);
+	if (bind->done)
+		bind->done(bind->opaque);
 	pthread_mutex_lock(&context->bind_lock);
 	cds_list_del(&bind->link);
 	pthread_cond_broadcast(&context->bind_ended);
@@ -252,8 +345,8 @@ static void ended(void *opaque)
 	free(bind);
 }
 
-/* @bind->ending has been set by the caller. */
-static int bind_end_start(struct bind *bind, bool force, void (*done)(void *opaque), void *opaque)
+/* bind->ending has been set by the caller, and what is to be done then. */
+static int bind_end_start(struct bind *bind, bool force)
 {
 	struct uiommu_context *context = bind->context;
 	uint32_t pasid = bind->pasid;
@@ -263,51 +356,81 @@ static int bind_end_start(struct bind *bind, bool force, void (*done)(void *opaq
 	if (error) {
 		pthread_mutex_lock(&context->bind_lock);
 		bind->ending = false;
+		bind->done = NULL;
+		bind->wrong = NULL;
 		pthread_mutex_unlock(&context->bind_lock);
 		/* Whoever has freed the PASID meanwhile left it to us. */
-		if (pasid_draining(context->pasids, pasid))
+		if (pasid != UIOMMU_NO_PASID && pasid_draining(context->pasids, pasid))
 			bind_end_pasid(context, pasid);
 		return error;
 	}
-	bind->done = done;
-	bind->opaque = opaque;
 	attach_end_start(attach, ended, bind);
 	return 0;
 }
 
-/* Nothing is bound. That is right if the PASID was freed while it was. */
-static int unbind_late(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, void (*done)(void *opaque), void *opaque)
+/* How a bind is to be undone. */
+struct unbind {
+	uint32_t device_id;
+	uint32_t pasid;
+	void (*done)(void *opaque);
+	void *opaque;
+	unsigned int *wrong; /* or NULL */
+};
+
+/* Takes one off. *@last: it is the caller's to end. */
+static struct bind *take_one(struct uiommu_context *context, const struct unbind *unbind, bool *last)
 {
-	if (uiommu_object_type(context, device_id) != UIOMMU_OBJECT_DEVICE || !pasid_freed_bound(context->pasids, pasid))
+	struct bind *bind;
+
+	*last = false;
+	pthread_mutex_lock(&context->bind_lock);
+	bind = find(context, unbind->device_id, unbind->pasid);
+	if (bind && --bind->count == 0) {
+		bind->count = 1; /* of the one who ends it, should he be refused */
+		bind->done = unbind->done;
+		bind->opaque = unbind->opaque;
+		bind->wrong = unbind->wrong;
+		bind->ending = *last = true;
+	}
+	pthread_mutex_unlock(&context->bind_lock);
+	return bind;
+}
+
+/* Nothing is bound. That is right if the PASID was freed while it was. */
+static int unbind_late(struct uiommu_context *context, const struct unbind *unbind)
+{
+	if (unbind->pasid == UIOMMU_NO_PASID || uiommu_object_type(context, unbind->device_id) != UIOMMU_OBJECT_DEVICE ||
+	    !pasid_freed_bound(context->pasids, unbind->pasid))
 		return -ENOENT;
-	done(opaque);
+	unbind->done(unbind->opaque);
+	return 0;
+}
+
+static int unbind_start(struct uiommu_context *context, const struct unbind *unbind)
+{
+	int error = context_check_owner(context);
+	struct bind *bind;
+	bool last;
+
+	if (error)
+		return error;
+	if (thread_inside())
+		return -EDEADLK;
+	bind = take_one(context, unbind, &last);
+	if (!bind)
+		return unbind_late(context, unbind);
+	if (last)
+		return bind_end_start(bind, false);
+	unbind->done(unbind->opaque);
 	return 0;
 }
 
 int uiommu_unbind_start(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, void (*done)(void *opaque),
 			void *opaque)
 {
-	int error = context_check_owner(context);
-	struct bind *bind;
-	bool last = false;
+	const struct unbind unbind = {.device_id = device_id, .pasid = pasid, .done = done, .opaque = opaque};
 
-	if (error)
-		return error;
-	if (thread_inside())
-		return -EDEADLK;
-	pthread_mutex_lock(&context->bind_lock);
-	bind = find(context, device_id, pasid);
-	if (bind && --bind->count == 0) {
-		bind->count = 1; /* of the one who ends it, should he be refused */
-		bind->ending = last = true;
-	}
-	pthread_mutex_unlock(&context->bind_lock);
-	if (!bind)
-		return unbind_late(context, device_id, pasid, done, opaque);
-	if (last)
-		return bind_end_start(bind, false, done, opaque);
-	done(opaque);
-	return 0;
+	return unbind_start(context, &unbind);
 }
 
 struct waiter {
@@ -334,7 +457,7 @@ static int wait_for_freed(struct uiommu_context *context, uint32_t device_id, ui
 
 	pthread_mutex_lock(&context->bind_lock);
 	while (!error && (bind = find_in(context, device_id, pasid, true))) {
-		if (attach_pinned(bind->device, pasid))
+		if (bind->device && attach_pinned(bind->device, pasid))
 			error = -EDEADLOCK;
 		else
 			pthread_cond_wait(&context->bind_ended, &context->bind_lock);
@@ -343,18 +466,28 @@ static int wait_for_freed(struct uiommu_context *context, uint32_t device_id, ui
 	return error;
 }
 
-int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+int uiommu_unbind_claim(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, unsigned int claims)
 {
 	struct waiter waiter = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-	int error = uiommu_unbind_start(context, device_id, pasid, wake, &waiter);
+	unsigned int wrong = 0;
+	const struct unbind unbind = {.device_id = device_id, .pasid = pasid, .done = wake, .opaque = &waiter, .wrong = &wrong};
+	int error = claims & ~(unsigned int)(UIOMMU_UNBIND_FLUSHED | UIOMMU_UNBIND_CLEAN) ? -EOPNOTSUPP : 0;
 
+	if (!error)
+		error = unbind_start(context, &unbind);
 	if (error)
 		return error;
 	pthread_mutex_lock(&waiter.lock);
 	while (!waiter.done)
 		pthread_cond_wait(&waiter.cond, &waiter.lock);
 	pthread_mutex_unlock(&waiter.lock);
-	return wait_for_freed(context, device_id, pasid);
+	error = wait_for_freed(context, device_id, pasid);
+	return error ? error : (int)(wrong & claims);
+}
+
+int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
+{
+	return uiommu_unbind_claim(context, device_id, pasid, 0);
 }
 
 /* Under the bind lock: one that is not ending yet, of @pasid or of any, now marked so. */
@@ -398,100 +531,8 @@ void bind_end_all(struct uiommu_context *context)
 			continue;
 		}
 		pthread_mutex_unlock(&context->bind_lock);
-		bind_end_start(bind, true, NULL, NULL);
+		bind_end_start(bind, true);
 		pthread_mutex_lock(&context->bind_lock);
 	}
 	pthread_mutex_unlock(&context->bind_lock);
-}
-
-static int check_register(const struct uiommu_register *reg)
-{
-	uint64_t mask = page_size() - 1, end;
-
-	if (reg->reserved || !reg->length || (reg->access != UIOMMU_READ && reg->access != (UIOMMU_READ | UIOMMU_WRITE)))
-		return -EINVAL;
-	if (__builtin_add_overflow(reg->address, reg->length, &end) || __builtin_add_overflow(reg->offset, reg->length, &end))
-		return -EOVERFLOW;
-	return (reg->address | reg->length | reg->offset) & mask ? -EINVAL : 0;
-}
-
-/* Takes over @region. */
-static int insert_region(struct space *space, const struct uiommu_register *reg, struct region *region)
-{
-	struct area *area;
-	int error;
-
-	pthread_mutex_lock(&space->lock);
-	area = areas_alloc(&space->areas);
-	error = area ? 0 : -ENOMEM;
-	if (area) {
-		area->start = reg->address;
-		area->last = reg->address + (reg->length - 1);
-		area->host = region_host(region);
-		area->access = (uint8_t)reg->access;
-		area->limit = (uint8_t)reg->access;
-		area->resident = region_resident(region);
-		area->region = region;
-		error = areas_insert(&space->areas, area);
-		if (error)
-			areas_free(&space->areas, area);
-	}
-	space_unlock_tidy(space);
-	if (error)
-		region_put(region);
-	return error;
-}
-
-/* The space of a bind, which lives until object_put() of what is written to @inside. */
-static struct space *space_get(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, struct object **inside)
-{
-	struct bind *bind;
-
-	pthread_mutex_lock(&context->bind_lock);
-	bind = find(context, device_id, pasid);
-	*inside = bind ? object_get(context, bind->hwpt->object.id, UIOMMU_OBJECT_HWPT_SVA) : NULL;
-	pthread_mutex_unlock(&context->bind_lock);
-	return *inside ? object_hwpt(*inside)->space : NULL;
-}
-
-int uiommu_register(struct uiommu_context *context, const struct uiommu_register *reg)
-{
-	struct uiommu_register given;
-	struct region *region;
-	struct object *inside;
-	struct space *space;
-	int error = copy_struct(&given, sizeof(given), sizeof(given), reg, reg->size);
-
-	if (!error)
-		error = check_register(&given);
-	if (error)
-		return error;
-	space = space_get(context, given.device_id, given.pasid, &inside);
-	if (!space)
-		return -ENOENT;
-	if ((process_access(space->process) & given.access) != given.access)
-		error = -EACCES;
-	if (!error)
-		error = region_file(given.fd, given.offset, given.length, given.access, true, &region);
-	if (!error)
-		error = insert_region(space, &given, region);
-	object_put(inside);
-	return error;
-}
-
-int uiommu_unregister(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint64_t address, uint64_t length)
-{
-	struct object *inside;
-	struct space *space;
-	int error;
-
-	if (thread_inside())
-		return -EDEADLK;
-	space = space_get(context, device_id, pasid, &inside);
-	if (!space)
-		return -ENOENT;
-	error = length && length - 1 <= UINT64_MAX - address ? space_unmap_exactly(space, address, address + (length - 1))
-							     : -ENOENT;
-	object_put(inside);
-	return error;
 }

@@ -742,24 +742,13 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	return call_end(&call, done, result);
 }
 
-/* The page cannot be asked for: an event after all, if it has been none. */
-static void tell_after_all(const struct attachment *attachment, const struct uiommu_fault *fault)
-{
-	struct uiommu_fault told = *fault;
-
-	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE) || attachment->quiet)
-		return;
-	told.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
-	attachment->sink->event(attachment->sink, &told);
-}
-
 int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque)
 {
-	struct uiommu_fault asked = *fault;
 	struct thread_state *self = thread_self();
 	struct attachment *attachment;
 	struct inflight_slot *slot;
+	struct uiommu_fault asked;
 	int error;
 
 	rcu_enter();
@@ -770,10 +759,11 @@ int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fa
 	}
 	slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();
+	asked = attachment_fault(attachment, fault);
 	asked.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
 	error = attachment->sink->page_request(attachment->sink, attachment, &asked, done, opaque);
-	if (error)
-		tell_after_all(attachment, fault);
+	if (error && fault->flags & UIOMMU_FAULT_RECOVERABLE && !attachment->quiet) /* it has been no event, and is one after all */
+		attachment->sink->event(attachment->sink, &asked);
 	inflight_leave(slot);
 	return error;
 }

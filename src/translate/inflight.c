@@ -197,6 +197,7 @@ void drain_start(struct drainable *object, void (*done)(struct drainable *))
 	object->pending = 1;
 	mark(object);
 	waits = object->pending > 1;
+	object->waited |= waits;
 	done = one_less(object);
 	pthread_mutex_unlock(&inflight_lock);
 	if (waits)
@@ -213,6 +214,7 @@ void drain_wait(struct drainable *object)
 	object->done = NULL;
 	object->pending = 0;
 	mark(object);
+	object->waited |= object->pending > 0;
 	if (object->pending) {
 		pthread_mutex_unlock(&inflight_lock);
 		tell();

@@ -24,6 +24,7 @@
 
 struct drainable {
 	unsigned int pending; /* marked slots, under inflight_lock */
+	bool waited; /* somebody has been waited for; under inflight_lock, and nobody resets it */
 	void (*done)(struct drainable *); /* set while a drain runs */
 };
 

@@ -173,6 +173,7 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 {
 	struct attachment *attachment;
 	struct inflight_slot *slot;
+	struct uiommu_fault told;
 
 	if (failure->told)
 		return;
@@ -195,9 +196,10 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();
 	counter_add(self, &counters_of(self, attachment)->faults, 1);
+	told = attachment_fault(attachment, &failure->fault);
 	if (!attachment->sink)
 		device->report(device, &failure->fault);
 	else if (!attachment->quiet && !(failure->fault.flags & UIOMMU_FAULT_RECOVERABLE))
-		attachment->sink->event(attachment->sink, &failure->fault);
+		attachment->sink->event(attachment->sink, &told);
 	inflight_leave(slot);
 }

@@ -55,6 +55,7 @@ struct attachment {
 	struct fault_sink *sink; /* where its faults go; NULL: log only */
 	uint32_t device_id;
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
+	uint32_t reported; /* the same in the records of its faults: the guest's number, where that is another one */
 	uint8_t access; /* what the attachment permits */
 	uint8_t open; /* atomic: ATTACHMENT_OPEN and @access, until it is draining or another has taken its place */
 	bool draining; /* atomic: accesses fail without a record */
@@ -97,9 +98,19 @@ struct fault_sink {
 	void (*event)(struct fault_sink *sink, const struct uiommu_fault *fault);
 	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque);
-	/* The attachment ends. */
-	void (*forget)(struct fault_sink *sink, const struct attachment *attachment);
+	/* The attachment ends: page requests that wait are answered INVALID. True: there were some. */
+	bool (*forget)(struct fault_sink *sink, const struct attachment *attachment);
 };
+
+/* The record of a fault as its owner gets it. */
+static inline struct uiommu_fault attachment_fault(const struct attachment *attachment, const struct uiommu_fault *fault)
+{
+	struct uiommu_fault told = *fault;
+
+	if (told.pasid == attachment->pasid)
+		told.pasid = attachment->reported;
+	return told;
+}
 
 /* Give back a reference to the memory of one that has ended. */
 static inline void attachment_put(struct attachment *attachment)

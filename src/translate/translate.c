@@ -70,6 +70,7 @@ static unsigned int find_in_space(const struct space *space, uint64_t address, s
 static __attribute__((noinline)) unsigned int find(struct attachment *attachment, uint64_t address, unsigned int access,
 						   struct uiommu_translation *out)
 {
+	const unsigned int user = access & UIOMMU_PRIVILEGED ? 0 : PGTABLE_USER;
 	struct stages_result found;
 	struct stages *stages;
 	unsigned int reason;
@@ -78,9 +79,10 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 		return UIOMMU_FAULT_DRAINING;
 	if (unlikely(access & ~(unsigned int)attachment->access))
 		return UIOMMU_FAULT_ATTACHMENT;
+	access &= ~(unsigned int)UIOMMU_PRIVILEGED;
 	stages = stages_of(attachment);
 	if (stages) {
-		stages_find(stages, address, access | PGTABLE_USER, &found);
+		stages_find(stages, address, access | user, &found);
 		count_walk(attachment, found.fetches);
 		reason = found.reason;
 	} else {

@@ -169,14 +169,14 @@ static void refused(void **state)
 		assert_int_equal(uiommu_object_count(world->context), before);                                                     \
 	} while (0)
 	REFUSED(size, 8, -EINVAL);
-	REFUSED(flags, 1, -EOPNOTSUPP);
-	REFUSED(type, 99, -EOPNOTSUPP);
+	REFUSED(flags, 4, -EOPNOTSUPP);
+	REFUSED(type, 99, -EPROTONOSUPPORT);
 	REFUSED(data_len, 4, -EINVAL);
 	REFUSED(data, NULL, -EINVAL);
 	REFUSED(device_id, 999, -ENOENT);
-	REFUSED(device_id, plain.rid, -EOPNOTSUPP);
-	REFUSED(pasid, 0, -EINVAL);
-	REFUSED(pasid, 1 << 16, -EINVAL);
+	REFUSED(device_id, plain.rid, -ENXIO);
+	REFUSED(pasid, 0, -EADDRNOTAVAIL);
+	REFUSED(pasid, 1 << 16, -ERANGE);
 	REFUSED(fault_queue_id, 999, -ENOENT);
 	data.access = 0;
 	REFUSED(flags, 0, -EINVAL);

@@ -441,6 +441,61 @@ static int call_bind(struct world *w)
 	return bind_process(w, &process);
 }
 
+static int bind_guest(struct world *w, uint32_t type, const void *data, size_t length)
+{
+	struct uiommu_bind bind = {
+		.size = sizeof(bind),
+		.device_id = w->device_id,
+		.pasid = UIOMMU_NO_PASID,
+		.type = type,
+		.data = data,
+		.data_len = (uint32_t)length,
+		.fault_queue_id = w->queue,
+	};
+
+	return uiommu_bind(w->context, &bind);
+}
+
+/* The parent, of memory. */
+static int call_parent(struct world *w)
+{
+	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc), .flags = UIOMMU_HWPT_NEST_PARENT, .parent_id = w->ioas};
+
+	uiommu_detach(w->context, w->device_id, UIOMMU_NO_PASID);
+	return uiommu_hwpt_alloc(w->context, &alloc, &w->made);
+}
+
+static int call_bind_page_table(struct world *w)
+{
+	const struct uiommu_bind_page_table table = {
+		.format = UIOMMU_FORMAT_AMD_V2, .parent_id = w->made, .root = 0x10000, .address_width = 48};
+
+	return bind_guest(w, UIOMMU_BIND_PAGE_TABLE, &table, sizeof(table));
+}
+
+static int call_bind_pasid_table(struct world *w)
+{
+	const struct uiommu_hwpt_tables tables = {
+		.size = sizeof(tables),
+		.parent_id = w->made,
+		.tables = UIOMMU_TABLES_AMD,
+		.structure = UIOMMU_STRUCTURE_PASID,
+		.base = 0x10000,
+		.size_lg2 = 9,
+		.output_lg2 = 46,
+		.rid_pasid = UIOMMU_NO_PASID,
+	};
+
+	return bind_guest(w, UIOMMU_BIND_PASID_TABLE, &tables, sizeof(tables));
+}
+
+static int call_bind_shared(struct world *w)
+{
+	const struct uiommu_bind_shared shared = {.ioas_id = w->ioas, .access = UIOMMU_READ};
+
+	return bind_guest(w, UIOMMU_BIND_SHARED, &shared, sizeof(shared));
+}
+
 static int call_register(struct world *w)
 {
 	struct uiommu_register reg = {
@@ -692,6 +747,9 @@ static const struct scenario scenarios[] = {
 	{"replace", call_replace, NULL, NULL},
 	{"bind self", call_bind_self, NULL, NULL},
 	{"bind", call_bind, NULL, NULL},
+	{"bind a page table", call_bind_page_table, NULL, call_parent},
+	{"bind a PASID table", call_bind_pasid_table, NULL, call_parent},
+	{"bind shared memory", call_bind_shared, NULL, NULL},
 	{"register", call_register, NULL, call_bind},
 	{"process_open", call_process_open, end_process_open, NULL},
 	{"pin", call_pin, end_pin, NULL},

@@ -168,7 +168,7 @@ static void the_end_of_the_attachment_answers(void **state)
 static void recoverable_faults_are_asked_for(void **state)
 {
 	struct world *world = *state;
-	struct answer answer = {.world = world};
+	static struct answer answer; /* asked when the world ends, too */
 	struct uiommu_dma_place place = {.address = IOVA, .pasid = 7, .flags = UIOMMU_DMA_RECOVERABLE};
 	struct uiommu_dma_atomic atomic = {.address = IOVA, .pasid = 7, .length = 8, .flags = UIOMMU_DMA_RECOVERABLE};
 	struct uiommu_fault_event event;
@@ -176,6 +176,7 @@ static void recoverable_faults_are_asked_for(void **state)
 	uint8_t byte = 0;
 	struct uiommu_dma_op op = {.address = IOVA, .buffer = &byte, .length = 1, .pasid = 7, .flags = UIOMMU_DMA_RECOVERABLE};
 
+	answer.world = world;
 	assert_int_equal(uiommu_dma_readv(world->device, &op, 1), -EFAULT);
 	assert_int_equal(op.result.fault.flags, UIOMMU_FAULT_RECOVERABLE);
 	assert_int_equal(uiommu_dma_writev(world->device, &op, 1), -EFAULT);
