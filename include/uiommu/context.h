@@ -39,18 +39,35 @@ enum uiommu_log_level {
 };
 
 /**
+ * struct uiommu_clock - somebody else's time, for the time limits that are configured.
+ * @now: nanoseconds since some point in the past
+ * @arm: uiommu_expire() is to be called when it is @deadline, by now(); also for one that is sooner than the one before. It may be
+ *       called from any thread, and must not call this library
+ * @opaque: first argument of both
+ *
+ * Without one, a context with time limits has a thread that sleeps on a timerfd.
+ */
+struct uiommu_clock {
+	uint64_t (*now)(void *opaque);
+	void (*arm)(void *opaque, uint64_t deadline);
+	void *opaque;
+};
+
+/**
  * struct uiommu_options - how to open a context. Zero everything that is not used.
  * @size: sizeof(struct uiommu_options)
  * @without: features to do without (&enum uiommu_fallback); the environment variable UIOMMU_WITHOUT adds to it
  * @log: called with one message, without newline, that names the object; may be NULL. Called without any lock held,
  *       possibly from several threads at once
  * @log_opaque: first argument of @log
+ * @clock: copied; NULL for the system's
  */
 struct uiommu_options {
 	uint32_t size;
 	uint32_t without;
 	void (*log)(void *opaque, enum uiommu_log_level level, const char *message);
 	void *log_opaque;
+	const struct uiommu_clock *clock;
 };
 
 /**
@@ -58,9 +75,18 @@ struct uiommu_options {
  * @options: may be NULL for the defaults
  * @out: the new context
  *
- * Return: 0, -EINVAL (bad @options->size), -E2BIG (unknown tail not zero), -EOPNOTSUPP (unknown @options->without bit), -ENOMEM.
+ * Return: 0, -EINVAL (bad @options->size, half a clock), -E2BIG (unknown tail not zero), -EOPNOTSUPP (unknown @options->without
+ * bit), -ENOMEM.
  */
 UIOMMU_API int uiommu_open(const struct uiommu_options *options, struct uiommu_context **out);
+
+/**
+ * uiommu_expire() - do what is due by the context's clock.
+ * @context: opened with a clock of its own
+ *
+ * Return: nothing. Thread-safe, but not inside an access or callback.
+ */
+UIOMMU_API void uiommu_expire(struct uiommu_context *context);
 
 /**
  * uiommu_close() - end every object of a context and the context.

@@ -42,6 +42,7 @@ unsigned int fallbacks_wanted(void)
 
 static void context_free(struct uiommu_context *context)
 {
+	timers_fini(&context->timers);
 	pasid_set_destroy(context->pasid_set);
 	pasid_space_destroy(context->pasids);
 	pthread_cond_destroy(&context->calls_done);
@@ -63,6 +64,7 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 	pthread_mutex_init(&context->bind_lock, NULL);
 	pthread_cond_init(&context->bind_ended, NULL);
 	CDS_INIT_LIST_HEAD(&context->binds);
+	timers_init(&context->timers, options->clock);
 	context->lowest_free = 1;
 	context->without = options->without | fallbacks_wanted();
 	context->log = options->log;
@@ -90,6 +92,8 @@ int uiommu_open(const struct uiommu_options *options, struct uiommu_context **ou
 	}
 	if (given.without & ~known)
 		return -EOPNOTSUPP;
+	if (given.clock && (!given.clock->now || !given.clock->arm))
+		return -EINVAL;
 	*out = context_alloc(&given);
 	return *out ? 0 : -ENOMEM;
 }
@@ -109,6 +113,11 @@ int uiommu_close(struct uiommu_context *context)
 	object_end_all(context);
 	context_free(context);
 	return 0;
+}
+
+void uiommu_expire(struct uiommu_context *context)
+{
+	timers_run(&context->timers);
 }
 
 int context_check_owner(const struct uiommu_context *context)

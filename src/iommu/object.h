@@ -6,9 +6,10 @@
  * and attachments that refer to it, and make its destruction EBUSY; *calls* are API calls that are inside of it, and are waited
  * for.
  *
- * Lock order: bind lock -> device lock -> space lock -> context lock; the queues' locks, the PASID space's and inflight_lock are
- * leaves. Nothing waits for accesses, and nothing calls back, with any of them held. An HWPT's dirty lock, then its forget lock,
- * come before all of them, and are held while waiting for accesses: no access takes them.
+ * Lock order: bind lock -> device lock -> space lock -> context lock; the queues' locks, those of ATS, the PASID space's and
+ * inflight_lock are leaves, but for the timers' lock, which comes after them. Nothing waits for accesses, and nothing calls back,
+ * with any of them held. An HWPT's dirty lock, then its forget lock, come before all of them, and are held while waiting for
+ * accesses: no access takes them.
  */
 #ifndef IOMMU_OBJECT_H
 #define IOMMU_OBJECT_H
@@ -17,6 +18,8 @@
 #include <stdbool.h>
 #include <uiommu/context.h>
 #include <urcu/list.h>
+
+#include "util/timers.h"
 
 struct pasid_set;
 struct pasid_space;
@@ -43,6 +46,7 @@ struct uiommu_context {
 	void *log_opaque;
 	uint32_t generation; /* of attachments, atomic */
 	unsigned int ending; /* attachments of PASIDs that were freed; context lock, calls_done */
+	struct timers timers;
 	struct pasid_space *pasids;
 	struct pasid_set *pasid_set;
 	pthread_mutex_t bind_lock;
