@@ -138,7 +138,8 @@ UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct ui
  *
  * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0, rid_pasid or beyond the width, HWPT not for PASIDs), -EBUSY
  * (something is attached; the PASID is draining; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a
- * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENOMEM.
+ * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENODEV (it has been cut off, ats.h),
+ * -ENOMEM.
  */
 UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 

@@ -59,9 +59,11 @@ UIOMMU_API int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, ui
  * @UIOMMU_DMA_RECOVERABLE: the device can wait for a page. A fault that a page could cure is no event then, if there is a fault
  *                          queue: its record has %UIOMMU_FAULT_RECOVERABLE, and the device asks for the page
  *                          (uiommu_dma_page_request()), or has no use for it any more
+ * @UIOMMU_DMA_TRANSLATED: the address is a translated one (ats.h)
  */
 enum uiommu_dma_flags {
 	UIOMMU_DMA_RECOVERABLE = 1,
+	UIOMMU_DMA_TRANSLATED = 2,
 };
 
 /**

@@ -178,6 +178,7 @@ UIOMMU_API int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const st
  * @UIOMMU_INVALIDATE_DOMAIN: tables: only of what has this tag: DID, VMID, DomainID, GSCID
  * @UIOMMU_INVALIDATE_ASID: tables: only of what has this tag: ASID, PSCID; else the PASID
  * @UIOMMU_INVALIDATE_STAGE2: tables: @start and @last are addresses that stage 2 translates: of what has a stage 1 all is forgotten
+ * @UIOMMU_INVALIDATE_KEEP_ATC: devices are not asked to forget what they keep (ats.h): whoever owns the tables does that himself
  */
 enum uiommu_invalidation_flags {
 	UIOMMU_INVALIDATE_ENTRIES = 1,
@@ -186,13 +187,14 @@ enum uiommu_invalidation_flags {
 	UIOMMU_INVALIDATE_DOMAIN = 8,
 	UIOMMU_INVALIDATE_ASID = 16,
 	UIOMMU_INVALIDATE_STAGE2 = 32,
+	UIOMMU_INVALIDATE_KEEP_ATC = 64,
 };
 
 /**
  * struct uiommu_invalidation - what is to be forgotten.
  * @start: first input address
  * @last: last one; 0 and UINT64_MAX are all
- * @flags: &enum uiommu_invalidation_flags; 0 for an HWPT that is one page table
+ * @flags: &enum uiommu_invalidation_flags; for an HWPT that is one page table, and for a parent, KEEP_ATC or 0
  * @device_id: with DEVICE
  * @pasid: with PASID; or %UIOMMU_NO_PASID
  * @domain: with DOMAIN
@@ -217,8 +219,9 @@ struct uiommu_invalidation {
  * @requests: what to forget; of a parent always all translations
  * @count: how many; all are checked before anything is done
  *
- * When it returns, no access that used what the tables said before is running or will still have an effect. It waits once, however
- * many requests there are. An access that waits for a page response is not waited for.
+ * When it returns, no access that used what the tables said before is running or will still have an effect, and devices have
+ * forgotten what they kept of it, unless they are not to be asked. It waits once, however many requests there are. An access that
+ * waits for a page response is not waited for.
  *
  * Return: 0, -ENOENT (no such HWPT), -EINVAL (no nested HWPT or parent, flags, start > last), -EDEADLK (inside an access).
  */

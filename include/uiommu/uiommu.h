@@ -4,6 +4,7 @@
 #define UIOMMU_UIOMMU_H
 
 #include <uiommu/accel.h>
+#include <uiommu/ats.h>
 #include <uiommu/bind.h>
 #include <uiommu/client.h>
 #include <uiommu/context.h>

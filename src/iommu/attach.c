@@ -34,6 +34,8 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->hwpt = hwpt;
 	attach->data.space = hwpt->space;
 	attach->data.stages = hwpt_stages(hwpt);
+	attach->data.behind = hwpt_behind(hwpt->parent ? hwpt->parent : hwpt);
+	attach->may_keep = true;
 	attach->data.sink = hwpt->sink;
 	attach->data.device_id = device->object.id;
 	attach->data.pasid = request->pasid;
@@ -123,6 +125,7 @@ static unsigned int end(struct attach *attach)
 	struct hwpt *hwpt = attach->hwpt;
 	unsigned int met = 0;
 
+	ats_detached(attach);
 	if (!__atomic_exchange_n(&attach->data.draining, true, __ATOMIC_SEQ_CST))
 		rcu_wait();
 	pins_drop(&attach->data);
@@ -179,6 +182,8 @@ static int publish(struct device *device, struct hwpt *hwpt, const struct attach
 	struct attach *attach;
 	int error;
 
+	if (ats_is_cut_off(device))
+		return -ENODEV;
 	if (attach_table_prepare(table, pasid))
 		return -ENOMEM;
 	if (table->tables || attach_table_find(table, pasid) || (hwpt->tables && attach_table_next(table, 1)))
@@ -197,6 +202,7 @@ static int publish(struct device *device, struct hwpt *hwpt, const struct attach
 		rcu_publish(table->tables, &attach->data);
 	else
 		attach_table_set(table, pasid, &attach->data);
+	ats_attached(attach);
 	return 0;
 }
 
@@ -368,6 +374,13 @@ static void drained(struct drainable *drain)
 	done(opaque, met);
 }
 
+/* The device keeps nothing of it any more. */
+static void forgotten(struct ats_ask *ask, int error)
+{
+	(void)error; /* a device that was cut off keeps nothing, either */
+	drain_start(&container_of(ask, struct attach, ask)->data.drain, drained);
+}
+
 /* It is draining, and no pin is left. */
 static void drain(struct attach *attach)
 {
@@ -375,8 +388,13 @@ static void drain(struct attach *attach)
 		pasid_ending(attach->device->object.context->pasids, attach->data.pasid);
 		attach_tell(attach->device, attach->data.pasid);
 	}
+	attach->ask.done = forgotten;
+	attach->ask.what = (struct uiommu_ats_invalidation){.last = UINT64_MAX, .pasid = attach->data.pasid};
 	rcu_wait();
-	drain_start(&attach->data.drain, drained);
+	if (__atomic_load_n(&attach->data.kept, __ATOMIC_RELAXED))
+		ats_ask(attach->device, &attach->ask);
+	else
+		forgotten(&attach->ask, 0);
 }
 
 void attach_end_start(struct attach *attach, attach_done_fn *done, void *opaque)
@@ -568,6 +586,7 @@ static void end_all_of(struct device *device, uint32_t from)
 {
 	uint32_t pasid;
 
+	ats_end(device);
 	attach_end(device, UIOMMU_NO_PASID, true);
 	for (pasid = attach_table_next(&device->data.table, from); pasid; pasid = attach_table_next(&device->data.table, pasid + 1))
 		attach_end(device, pasid, true);
@@ -599,7 +618,9 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 		unclaim(old);
 		return -EOPNOTSUPP;
 	}
-	error = attach_make(device, hwpt, request, &new);
+	error = ats_is_cut_off(device) ? -ENODEV : 0;
+	if (!error)
+		error = attach_make(device, hwpt, request, &new);
 	if (error) {
 		unclaim(old);
 		return error;
@@ -611,9 +632,12 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 		return error;
 	}
 	pthread_mutex_lock(&device->lock);
+	ats_attached(new);
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
 	rcu_wait();
+	if (__atomic_load_n(&old->data.kept, __ATOMIC_RELAXED))
+		ats_ask_attachment(old);
 	drain_wait(&old->data.drain);
 	attach_free(old);
 	return 0;

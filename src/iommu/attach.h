@@ -31,6 +31,11 @@ struct attach {
 	bool bound; /* a bind's: nobody else ends it */
 	uint64_t activity; /* what had been done through it when its end began */
 	unsigned int met; /* ATTACH_ACCESSED, ATTACH_ASKED: by entries of its tables, while they ended */
+	/* Of ATS (ats.h), under the space's lock: */
+	bool may_keep; /* never changes: its owner permits the device to ask for translations */
+	uint64_t keeper_number; /* 0: it is no keeper */
+	struct cds_list_head keeper; /* in space->keepers */
+	struct ats_ask ask; /* of its end */
 	attach_done_fn *done;
 	void *opaque;
 };

@@ -66,6 +66,7 @@ static bool in_use(struct uiommu_context *context, const struct device *device)
 static void device_free(struct device *device)
 {
 	attach_table_fini(&device->data.table);
+	ats_fini(&device->ats);
 	pthread_cond_destroy(&device->ended);
 	pthread_mutex_destroy(&device->lock);
 	free(device->reserved);
@@ -81,6 +82,7 @@ static struct device *device_make(const struct uiommu_device_config *config)
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_cond_init(&device->ended, NULL);
 	attach_table_init(&device->data.table);
+	ats_init(&device->ats);
 	device->data.pasid_bits = config->pasid_bits;
 	device->data.report = report;
 	device->data.resolve = tables_resolve;

@@ -3,6 +3,7 @@
 #ifndef IOMMU_DEVICE_H
 #define IOMMU_DEVICE_H
 
+#include "iommu/ats.h"
 #include "iommu/object.h"
 #include "translate/space.h"
 
@@ -16,6 +17,7 @@ struct device {
 	uint32_t rid;
 	uint32_t source_id; /* what a guest's tables know it by, under the lock: the rid, unless a vIOMMU says otherwise */
 	uint32_t rid_pasid; /* never attached to; 0: none but 0 */
+	struct ats ats;
 	char name[DEVICE_NAME_MAX];
 	struct uiommu_range *reserved;
 	uint32_t reserved_count;

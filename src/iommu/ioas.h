@@ -79,6 +79,7 @@ void space_unlock_tidy(struct space *space);
 struct release {
 	struct cds_list_head link; /* in space->releases */
 	uint64_t start, last; /* the areas lie in there */
+	bool kept; /* devices may keep translations */
 	struct area *taken; /* linked by next */
 	struct areas_node *retired;
 };

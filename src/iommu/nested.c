@@ -133,19 +133,26 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 	return error;
 }
 
-/* One page table: forget, wait for whoever found what is forgotten, and then for those who hold it. */
-static void invalidate(struct stages *stages, const struct uiommu_invalidation *requests, size_t count)
+/* Those who sleep; after a grace period. */
+static void wait_for_holders(struct stages *stages)
 {
 	unsigned int turned;
 
-	for (size_t i = 0; i < count; i++)
-		stages_forget(stages, requests[i].start, requests[i].last);
-	rcu_wait();
 	if (inflight_quiet())
 		return;
-	turned = stages_turn(stages);
+	turned = flights_turn(&stages->flights);
 	rcu_wait();
-	stages_drain(stages, turned);
+	flights_drain(&stages->flights, turned);
+}
+
+/* One page table: forget, wait for whoever found what is forgotten, and then for those who hold it; devices last. */
+static void invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		stages_forget(&hwpt->stages, requests[i].start, requests[i].last);
+	rcu_wait();
+	wait_for_holders(&hwpt->stages);
+	ats_ask_invalidated(hwpt, requests, count);
 }
 
 /* The first child that is made after @last, inside a call of it. The order is that of the ids for as long as one lives. */
@@ -168,7 +175,6 @@ static struct hwpt *child_after(struct hwpt *parent, const struct hwpt *last)
 /* All of them at once, and only if somebody holds something, one after the other. */
 void hwpt_forget_all(struct hwpt *hwpt)
 {
-	const struct uiommu_invalidation none = {.start = 0};
 	struct stages *own = hwpt_stages(hwpt);
 	struct hwpt *child, *next;
 
@@ -177,12 +183,12 @@ void hwpt_forget_all(struct hwpt *hwpt)
 	if (inflight_quiet())
 		return;
 	if (own)
-		invalidate(own, &none, 0);
+		wait_for_holders(own);
 	for (child = child_after(hwpt, NULL); child; child = next) {
 		if (child->tables)
-			tables_invalidate(child, &none, 0);
+			tables_wait(child->tables);
 		else
-			invalidate(&child->stages, &none, 0);
+			wait_for_holders(&child->stages);
 		next = child_after(hwpt, child);
 		object_put(&child->object);
 	}
@@ -190,14 +196,26 @@ void hwpt_forget_all(struct hwpt *hwpt)
 
 #define INVALIDATIONS                                                                                                              \
 	((uint32_t)(UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE | UIOMMU_INVALIDATE_PASID | UIOMMU_INVALIDATE_DOMAIN |    \
-		    UIOMMU_INVALIDATE_ASID | UIOMMU_INVALIDATE_STAGE2))
+		    UIOMMU_INVALIDATE_ASID | UIOMMU_INVALIDATE_STAGE2 | UIOMMU_INVALIDATE_KEEP_ATC))
 
 static bool has_flags(const struct uiommu_invalidation *requests, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (requests[i].flags)
+		if (requests[i].flags & ~(uint32_t)UIOMMU_INVALIDATE_KEEP_ATC)
 			return true;
 	return false;
+}
+
+/* A parent: all that is nested on it. */
+static void invalidate_all(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
+{
+	bool keep = count;
+
+	for (size_t i = 0; i < count; i++)
+		keep &= (requests[i].flags & UIOMMU_INVALIDATE_KEEP_ATC) != 0;
+	hwpt_forget_all(hwpt);
+	if (!keep)
+		ats_ask_nested(hwpt);
 }
 
 static int invalidate_object(struct object *object, const struct uiommu_invalidation *requests, size_t count)
@@ -208,9 +226,9 @@ static int invalidate_object(struct object *object, const struct uiommu_invalida
 	if (object->type == UIOMMU_OBJECT_HWPT_NESTED && hwpt->tables)
 		tables_invalidate(hwpt, requests, count);
 	else if (object->type == UIOMMU_OBJECT_HWPT_NESTED && !flags)
-		invalidate(&hwpt->stages, requests, count);
+		invalidate(hwpt, requests, count);
 	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT && !flags)
-		hwpt_forget_all(hwpt);
+		invalidate_all(hwpt, requests, count);
 	else
 		return -EINVAL;
 	return 0;

@@ -3,12 +3,13 @@
  * Taking areas out of a space. The order is what Law 2 rests on:
  *  1. under the lock: see that the range holds whole areas without pins (asking for pins leaves the lock, and then it is seen
  * again), take them out of the map;
- *  2. without it: wait for a grace period, so that whoever found one of them in a read section has entered it or is done; wait for
- *     those who have entered; give the memory back;
+ *  2. without it: wait for a grace period, so that whoever found one of them in a read section has entered it or is done; ask
+ *     devices to forget what they keep (ats.h); wait for those who have entered; give the memory back;
  *  3. under the lock: free the areas and the map's retired nodes.
  */
 #include <errno.h>
 
+#include "iommu/ats.h"
 #include "iommu/dirty.h"
 #include "iommu/ioas.h"
 #include "memory/region.h"
@@ -24,6 +25,8 @@ void space_init(struct space *space, struct process *process)
 	areas_init(&space->areas);
 	CDS_INIT_LIST_HEAD(&space->tracked);
 	CDS_INIT_LIST_HEAD(&space->releases);
+	CDS_INIT_LIST_HEAD(&space->keepers);
+	space->keeper_number = 0;
 	space->process = process;
 }
 
@@ -116,6 +119,7 @@ void space_take(struct space *space, struct area *area, uint64_t last, struct re
 		release->taken = area;
 	}
 	release->retired = areas_retired(&space->areas);
+	release->kept = !cds_list_empty(&space->keepers);
 	cds_list_add(&release->link, &space->releases);
 	dirty_forget(space, release);
 }
@@ -133,6 +137,8 @@ static void free_taken(struct space *space, struct area *taken)
 void space_release(struct space *space, struct release *release)
 {
 	rcu_wait();
+	if (release->kept)
+		ats_ask_unmapped(space, release->start, release->last);
 	for (struct area *area = release->taken; area; area = area->next) {
 		if (!area->resident)
 			drain_wait(&area->drain);

@@ -117,6 +117,8 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 		return false;
 	}
 	attach->data.quiet = entry->flags & TABLES_NO_FAULTS;
+	/* Where translated addresses are those before stage 2, ATS is not offered. */
+	attach->may_keep = entry->flags & TABLES_ATS && !(entry->flags & TABLES_T2GPA);
 	attach->domain = entry->domain;
 	attach->asid = entry->asid;
 	attach->number = entry->pasid;
@@ -124,6 +126,7 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	 * waits for our lock. */
 	if (list_entry(hwpt->tables, attach, before)) {
 		attach_table_set(&device->data.table, pasid, &attach->data);
+		ats_attached(attach);
 	} else {
 		attach->data.draining = true; /* nobody has seen it: there is nothing to wait for */
 		attach_free(attach);
@@ -202,7 +205,7 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 	return found;
 }
 
-static bool matches(const struct attach *attach, const struct uiommu_invalidation *request)
+bool tables_match(const struct attach *attach, const struct uiommu_invalidation *request)
 {
 	uint32_t flags = request->flags;
 
@@ -227,7 +230,7 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 	pthread_mutex_lock(&tables->entries_lock);
 	tables->changes++;
 	cds_list_for_each_safe (node, next, &tables->entries)
-		if (matches(entry_of(node), request))
+		if (tables_match(entry_of(node), request))
 			cds_list_move(node, &taken);
 	pthread_mutex_unlock(&tables->entries_lock);
 	cds_list_for_each (node, &taken) {
@@ -257,7 +260,7 @@ static void forget(struct guest_tables *tables, const struct uiommu_invalidation
 
 	pthread_mutex_lock(&tables->entries_lock);
 	cds_list_for_each (node, &tables->entries)
-		if (matches(entry_of(node), request))
+		if (tables_match(entry_of(node), request))
 			forget_of(entry_of(node), request);
 	pthread_mutex_unlock(&tables->entries_lock);
 }
@@ -272,7 +275,7 @@ static void turn(struct guest_tables *tables, struct cds_list_head *stay)
 	CDS_INIT_LIST_HEAD(&tables->entries);
 	pthread_mutex_unlock(&tables->entries_lock);
 	cds_list_for_each (node, stay)
-		entry_of(node)->turned = stages_turn(entry_of(node)->stages);
+		entry_of(node)->turned = flights_turn(&entry_of(node)->stages->flights);
 }
 
 /* After a grace period. */
@@ -281,7 +284,7 @@ static void drain(struct guest_tables *tables, struct cds_list_head *stay)
 	struct cds_list_head *node;
 
 	cds_list_for_each (node, stay)
-		stages_drain(entry_of(node)->stages, entry_of(node)->turned);
+		flights_drain(&entry_of(node)->stages->flights, entry_of(node)->turned);
 	pthread_mutex_lock(&tables->entries_lock);
 	cds_list_splice(stay, &tables->entries);
 	pthread_mutex_unlock(&tables->entries_lock);
@@ -297,6 +300,13 @@ static void wait_for_holders(struct guest_tables *tables)
 	turn(tables, &stay);
 	rcu_wait();
 	drain(tables, &stay);
+}
+
+void tables_wait(struct guest_tables *tables)
+{
+	pthread_mutex_lock(&tables->drain_lock);
+	wait_for_holders(tables);
+	pthread_mutex_unlock(&tables->drain_lock);
 }
 
 /* What was met of those that go, ATTACH_ACCESSED and ATTACH_ASKED. */
@@ -316,6 +326,7 @@ static unsigned int invalidate(struct hwpt *hwpt, const struct uiommu_invalidati
 	rcu_wait();
 	wait_for_holders(tables);
 	pthread_mutex_unlock(&tables->drain_lock);
+	ats_ask_invalidated(hwpt, requests, count);
 	cds_list_for_each_safe (node, next, &gone)
 		met |= attach_leave(entry_of(node));
 	return met;
@@ -409,7 +420,7 @@ static int set_pasid_table(struct guest_tables *tables, const struct uiommu_hwpt
 	tables->device = (struct tables_device){
 		.format = tables->tables.format,
 		.mode = TABLES_TRANSLATE,
-		.flags = TABLES_PASIDS,
+		.flags = TABLES_PASIDS | TABLES_ATS | TABLES_PRI,
 		.domain = given->domain,
 		.rid_pasid = given->rid_pasid,
 		.has_pasid_table = true,

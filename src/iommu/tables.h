@@ -38,6 +38,12 @@ bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_
 /* Forget and wait. @hwpt has tables. */
 void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count);
 
+/* Is @request about this entry? */
+bool tables_match(const struct attach *attach, const struct uiommu_invalidation *request);
+
+/* Wait for those who hold something, after a grace period. */
+void tables_wait(struct guest_tables *tables);
+
 /* Every entry of @device goes, and none comes any more: its tables are draining. What was met (attach.h). */
 unsigned int tables_leave(struct hwpt *hwpt, struct device *device);
 

@@ -9,6 +9,7 @@
 #include "memory/copy.h"
 #include "memory/load.h"
 #include "memory/region.h"
+#include "translate/atc.h"
 #include "translate/piece.h"
 
 enum {
@@ -27,14 +28,16 @@ struct call {
 	struct failure failure; /* fault.reason is 0 as long as there is none */
 	unsigned int resolved; /* how often a guest's tables were asked */
 	unsigned int flags; /* enum uiommu_dma_flags, of the access that is done just now */
+	struct uiommu_atc *atc; /* it goes through that, or NULL */
 };
 
-enum { KNOWN_FLAGS = UIOMMU_DMA_RECOVERABLE };
+enum { KNOWN_FLAGS = UIOMMU_DMA_RECOVERABLE | UIOMMU_DMA_TRANSLATED };
 
 static void call_begin(struct call *call, struct uiommu_device *device, unsigned int flags)
 {
 	call->device = device;
 	call->flags = flags;
+	call->atc = NULL;
 	call->self = thread_self();
 	call->self->depth++;
 	call->failure.fault.reason = UIOMMU_FAULT_NONE;
@@ -164,6 +167,17 @@ static __attribute__((noinline)) bool resolve(struct call *call, uint32_t pasid,
 	return false;
 }
 
+/* In a read section, whatever kind of address it is. */
+static inline unsigned int find(struct call *call, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
+				struct piece *piece)
+{
+	if (unlikely(call->atc))
+		return atc_find(call->atc, pasid, address, length, access, piece);
+	if (unlikely(call->flags & UIOMMU_DMA_TRANSLATED))
+		return piece_find_translated(call->device, pasid, address, length, access, piece);
+	return piece_find(call->device, pasid, address, length, access, piece);
+}
+
 /* One piece of a read or write: returns bytes done; call->failure is set if the next one failed. */
 static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length,
 				      unsigned int access)
@@ -173,7 +187,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 	uint64_t done = 0;
 
 	rcu_enter();
-	reason = piece_find(call->device, pasid, address, min_u64(length, HELD_BYTES), access, &piece);
+	reason = find(call, pasid, address, min_u64(length, HELD_BYTES), access, &piece);
 	if (likely(!reason && piece.resident)) {
 		piece.length = min_u64(piece.length, RESIDENT_BYTES);
 		done = use_host(&piece, buffer, access, &reason);
@@ -384,7 +398,8 @@ int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, uint64_t addr
 /* Can @op be one of a group? Inside a read section. */
 static bool groups(const struct call *call, const struct uiommu_dma_op *op, unsigned int access, struct piece *piece)
 {
-	if (!op->length || op->length > GROUP_BYTES || clip(op->address, op->length) < op->length)
+	if (!op->length || op->length > GROUP_BYTES || op->flags & UIOMMU_DMA_TRANSLATED ||
+	    clip(op->address, op->length) < op->length)
 		return false;
 	return !piece_find(call->device, op->pasid, op->address, op->length, access, piece) && !piece->host && !piece->area &&
 	       piece->length == op->length;
@@ -500,7 +515,7 @@ static size_t transfer_hits(struct uiommu_device *device, struct uiommu_dma_op *
 		struct attach_counters *counters;
 		uint8_t *host;
 
-		if (op->length - 1 >= RESIDENT_BYTES || !hit_find(device, op, access, &hit))
+		if (op->length - 1 >= RESIDENT_BYTES || op->flags & UIOMMU_DMA_TRANSLATED || !hit_find(device, op, access, &hit))
 			break;
 		host = hit.area->host + (op->address - hit.area->start);
 		if ((access == UIOMMU_READ ? copy_bytes(op->buffer, host, op->length) : copy_bytes(host, op->buffer, op->length))
@@ -517,8 +532,10 @@ static size_t transfer_hits(struct uiommu_device *device, struct uiommu_dma_op *
 
 static bool one_op(struct uiommu_device *device, struct uiommu_dma_op *op, unsigned int access)
 {
-	size_t done = transfer_hit(device, op->pasid, op->address, op->buffer, op->length, access);
+	size_t done = 0;
 
+	if (likely(!(op->flags & UIOMMU_DMA_TRANSLATED)))
+		done = transfer_hit(device, op->pasid, op->address, op->buffer, op->length, access);
 	if (unlikely(done < op->length))
 		return op_rest(device, op, done, access) != 0;
 	op->result = (struct uiommu_dma_result){.done = done};
@@ -574,11 +591,13 @@ static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *ds
 {
 	struct copy_result copied;
 	struct piece from, to;
-	bool held;
+	bool held, found;
 
 	rcu_enter();
-	if (piece_find(call->device, src->pasid, src->address, length, UIOMMU_READ, &from) || !from.host ||
-	    piece_find(call->device, dst->pasid, dst->address, length, UIOMMU_WRITE, &to) || !to.host) {
+	call->flags = src->flags;
+	found = !find(call, src->pasid, src->address, length, UIOMMU_READ, &from) && from.host;
+	call->flags = dst->flags;
+	if (!found || find(call, dst->pasid, dst->address, length, UIOMMU_WRITE, &to) || !to.host) {
 		rcu_leave();
 		return 0;
 	}
@@ -711,13 +730,13 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 		return -EINVAL;
 	call_begin(&call, device, atomic->flags);
 	rcu_enter();
-	reason = piece_find(device, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
+	reason = find(&call, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
 	while (reason == PIECE_RESOLVE) {
 		rcu_leave();
 		if (!resolve(&call, atomic->pasid, atomic->address, UIOMMU_WRITE))
 			return call_end(&call, 0, result);
 		rcu_enter();
-		reason = piece_find(device, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
+		reason = find(&call, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
 	}
 	if (!reason)
 		reason = atomic_reason(&piece, atomic);
@@ -740,6 +759,17 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	else
 		piece_release(&piece);
 	return call_end(&call, done, result);
+}
+
+int transfer_by_atc(struct uiommu_atc *atc, struct uiommu_device *device, struct uiommu_dma_op *op, unsigned int access)
+{
+	struct call call;
+	uint64_t done;
+
+	call_begin(&call, device, op->flags);
+	call.atc = atc;
+	done = transfer(&call, op->pasid, op->address, op->buffer, op->length, access);
+	return call_end(&call, done, &op->result);
 }
 
 int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,

@@ -182,7 +182,7 @@ void inflight_tell(void (*waits)(void *opaque), void *opaque)
 	self->waits_opaque = opaque;
 }
 
-static void tell(void)
+void inflight_waits(void)
 {
 	if (thread_current.waits)
 		thread_current.waits(thread_current.waits_opaque);
@@ -201,7 +201,7 @@ void drain_start(struct drainable *object, void (*done)(struct drainable *))
 	done = one_less(object);
 	pthread_mutex_unlock(&inflight_lock);
 	if (waits)
-		tell();
+		inflight_waits();
 	else
 		done(object);
 }
@@ -217,10 +217,38 @@ void drain_wait(struct drainable *object)
 	object->waited |= object->pending > 0;
 	if (object->pending) {
 		pthread_mutex_unlock(&inflight_lock);
-		tell();
+		inflight_waits();
 		pthread_mutex_lock(&inflight_lock);
 	}
 	while (object->pending)
 		pthread_cond_wait(&inflight_left, &inflight_lock);
 	pthread_mutex_unlock(&inflight_lock);
+}
+
+void flights_init(struct flights *flights)
+{
+	*flights = (struct flights){.current = 0};
+	pthread_mutex_init(&flights->lock, NULL);
+}
+
+void flights_fini(struct flights *flights)
+{
+	pthread_mutex_destroy(&flights->lock);
+}
+
+unsigned int flights_turn(struct flights *flights)
+{
+	unsigned int turned;
+
+	pthread_mutex_lock(&flights->lock);
+	turned = flights->current;
+	/* Who comes after the grace period enters the other one, which was empty when the drain before ended. */
+	__atomic_store_n(&flights->current, !turned, __ATOMIC_SEQ_CST);
+	return turned;
+}
+
+void flights_drain(struct flights *flights, unsigned int turned)
+{
+	drain_wait(&flights->flight[turned]);
+	pthread_mutex_unlock(&flights->lock);
 }

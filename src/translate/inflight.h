@@ -18,6 +18,7 @@
 #ifndef TRANSLATE_INFLIGHT_H
 #define TRANSLATE_INFLIGHT_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <urcu/list.h>
@@ -74,6 +75,9 @@ bool inflight_quiet(void);
 /* Tell @waits each time before this thread waits for accesses of others, without a lock; NULL: no longer. */
 void inflight_tell(void (*waits)(void *opaque), void *opaque);
 
+/* This thread is about to wait for something that may depend on accesses: do what inflight_tell() asked for. */
+void inflight_waits(void);
+
 /*
  * @object is unreachable and a grace period has passed. Call @done when the last access has left it: from here if there is none,
  * otherwise from the thread that leaves last.
@@ -82,5 +86,26 @@ void drain_start(struct drainable *object, void (*done)(struct drainable *));
 
 /* The same, and wait. */
 void drain_wait(struct drainable *object);
+
+/*
+ * Two of them that are entered in turn, so that new accesses do not keep a drain from ending. flights_turn(), a grace period and
+ * flights_drain() wait for all that entered before.
+ */
+struct flights {
+	struct drainable flight[2];
+	unsigned int current; /* atomic: the one that is entered */
+	pthread_mutex_t lock; /* from turn to drain; nobody else takes it */
+};
+
+void flights_init(struct flights *flights);
+void flights_fini(struct flights *flights);
+unsigned int flights_turn(struct flights *flights);
+void flights_drain(struct flights *flights, unsigned int turned);
+
+/* In a read section: what an access that will sleep enters. */
+static inline struct drainable *flights_current(struct flights *flights)
+{
+	return &flights->flight[__atomic_load_n(&flights->current, __ATOMIC_SEQ_CST)];
+}
 
 #endif

@@ -75,6 +75,7 @@ static inline unsigned int refused(const struct attachment *attachment, unsigned
 {
 	piece->stage = piece->level = 0;
 	piece->table = false;
+	piece->cache = NULL;
 	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		return UIOMMU_FAULT_DRAINING;
 	return likely((attachment->access & access) == access) ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ATTACHMENT;
@@ -109,6 +110,39 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 	if (unlikely(!piece->attachment))
 		return rcu_read(device->table.tables) ? PIECE_RESOLVE : UIOMMU_FAULT_NOT_ATTACHED;
 	return piece_of(piece->attachment, address, length, access, piece);
+}
+
+/* Whoever tracks what is written to sees it, whatever the device has kept. */
+static unsigned int pass_behind(const struct pgtable *behind, uint64_t address, unsigned int access, struct piece *piece)
+{
+	struct pgtable_result walked;
+
+	behind->walk(behind, address, access | PGTABLE_USER, &walked);
+	if (unlikely(walked.reason)) {
+		piece->stage = 2;
+		return walked.reason;
+	}
+	piece->length = min_u64(piece->length - 1, low_mask(walked.page_lg2) - (address & low_mask(walked.page_lg2))) + 1;
+	return UIOMMU_FAULT_NONE;
+}
+
+unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
+				   unsigned int access, struct piece *piece)
+{
+	struct attachment *attachment = attach_table_find(&device->table, pasid);
+	unsigned int reason;
+
+	piece->attachment = attachment;
+	if (unlikely(!attachment))
+		return rcu_read(device->table.tables) ? PIECE_RESOLVE : UIOMMU_FAULT_NOT_ATTACHED;
+	reason = refused(attachment, access, piece);
+	if (!reason && unlikely(!__atomic_load_n(&attachment->ats, __ATOMIC_RELAXED)))
+		reason = UIOMMU_FAULT_BLOCKED;
+	if (!reason)
+		reason = find_in_space(attachment->space, address, length, access, piece);
+	if (!reason && attachment->behind)
+		reason = pass_behind(attachment->behind, address, access, piece);
+	return reason;
 }
 
 static unsigned int stage_of(const struct piece *piece)

@@ -16,7 +16,7 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
-enum { PIECE_SLOTS = 3 }; /* the attachment, the area, the stages */
+enum { PIECE_SLOTS = 4 }; /* the attachment, the area, the stages, the device's cache */
 
 struct piece {
 	struct attachment *attachment;
@@ -24,6 +24,7 @@ struct piece {
 	uint8_t *host; /* NULL: only through the process, or, of an area, remote */
 	uint64_t offset; /* of what is remote, in the area's region */
 	uint64_t length;
+	struct flights *cache; /* of the device's cache that led here, or NULL */
 	bool resident;
 	uint8_t stage; /* after a fault: where it was met, as in struct uiommu_fault; 0: where the attachment's memory is */
 	uint8_t level;
@@ -49,6 +50,10 @@ enum { PIECE_RESOLVE = 0x100, RESOLVE_TRIES = 16 };
 unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
 			struct piece *piece);
 
+/* The same for an address that has been translated (uiommu/ats.h): what it leads to in the space behind the stages. */
+unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
+				   unsigned int access, struct piece *piece);
+
 /*
  * The same for an attachment whose addresses lead to themselves, whatever its stages might want to know: inside a read section, or
  * while the caller holds the attachment and the lock of its space.
@@ -71,7 +76,8 @@ static inline void piece_enter(struct thread_state *self, struct piece *piece)
 
 	piece->slots[0] = inflight_enter(self, &piece->attachment->drain);
 	piece->slots[1] = piece->area ? inflight_enter(self, &piece->area->drain) : NULL;
-	piece->slots[2] = stages ? inflight_enter(self, stages_flight(stages)) : NULL;
+	piece->slots[2] = stages ? inflight_enter(self, flights_current(&stages->flights)) : NULL;
+	piece->slots[3] = unlikely(piece->cache) ? inflight_enter(self, flights_current(piece->cache)) : NULL;
 }
 
 /* Enter it and leave the section. */

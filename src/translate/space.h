@@ -21,6 +21,7 @@
 #include "util/util.h"
 
 struct process;
+struct pgtable;
 struct fault_sink;
 struct stages;
 
@@ -29,6 +30,8 @@ struct space {
 	struct areas areas;
 	struct cds_list_head tracked; /* control's: what has tables of the same areas (iommu/dirty.h) */
 	struct cds_list_head releases; /* control's: areas that have been taken out, and somebody may still be inside */
+	struct cds_list_head keepers; /* control's: attachments whose device may keep translations (iommu/ats.h) */
+	uint64_t keeper_number; /* of the last one */
 	struct process *process; /* NULL for an IOAS; never changes */
 };
 
@@ -52,6 +55,7 @@ enum { ATTACHMENT_OPEN = 0x80 };
 struct attachment {
 	struct space *space;
 	struct stages *stages; /* in front of the space; NULL: none */
+	const struct pgtable *behind; /* a tracker (tracker.h) that translated accesses have to pass; or NULL */
 	struct fault_sink *sink; /* where its faults go; NULL: log only */
 	uint32_t device_id;
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
@@ -60,6 +64,8 @@ struct attachment {
 	uint8_t open; /* atomic: ATTACHMENT_OPEN and @access, until it is draining or another has taken its place */
 	bool draining; /* atomic: accesses fail without a record */
 	bool quiet; /* a guest's entry says that faults are not recorded */
+	bool ats; /* atomic: the device may ask for translations, and make translated accesses */
+	bool kept; /* atomic: it has got one */
 	bool closed; /* under the space's lock: no pin is added; if it is not draining, another attachment has taken its place */
 	uint32_t generation;
 	unsigned int references; /* to this memory, atomic: of the table, and of who has it in hand */

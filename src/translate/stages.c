@@ -21,7 +21,7 @@ int stages_init(struct stages *stages, const struct stages_config *config, const
 	}
 	if (error)
 		return error;
-	pthread_mutex_init(&stages->drain_lock, NULL);
+	flights_init(&stages->flights);
 	iotlb_join(iotlb, &stages->cached);
 	return 0;
 }
@@ -29,7 +29,7 @@ int stages_init(struct stages *stages, const struct stages_config *config, const
 void stages_fini(struct stages *stages)
 {
 	iotlb_part(stages->iotlb, &stages->cached);
-	pthread_mutex_destroy(&stages->drain_lock);
+	flights_fini(&stages->flights);
 }
 
 void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
@@ -39,7 +39,8 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 	struct pgtable_result walked;
 
 	if (!pgtable) {
-		*result = (struct stages_result){.address = address, .access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC};
+		*result = (struct stages_result){
+			.address = address, .access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC, .page_lg2 = 63};
 		result->length = UINT64_MAX - address + (address != 0);
 		return;
 	}
@@ -57,6 +58,7 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 		.address = walked.oa,
 		.length = (UINT64_C(1) << walked.page_lg2) - (address & low_mask(walked.page_lg2)),
 		.fetches = walked.fetches,
+		.page_lg2 = walked.page_lg2,
 		.access = (uint8_t)(walked.access & ~(unsigned int)(walked.clean ? UIOMMU_WRITE : 0)),
 	};
 }
@@ -79,21 +81,4 @@ void stages_forget(struct stages *stages, uint64_t start, uint64_t last)
 		iotlb_renew(stages->iotlb, &stages->cached);
 	else
 		iotlb_clear(stages->iotlb, &stages->cached, start, last);
-}
-
-unsigned int stages_turn(struct stages *stages)
-{
-	unsigned int turned;
-
-	pthread_mutex_lock(&stages->drain_lock);
-	turned = stages->current;
-	/* Who comes after the grace period enters the other one, which was empty when the drain before ended. */
-	__atomic_store_n(&stages->current, !turned, __ATOMIC_SEQ_CST);
-	return turned;
-}
-
-void stages_drain(struct stages *stages, unsigned int turned)
-{
-	drain_wait(&stages->flight[turned]);
-	pthread_mutex_unlock(&stages->drain_lock);
 }

@@ -6,9 +6,8 @@
  * The same struct serves a nested HWPT and an entry that was decoded from a guest's PASID table.
  *
  * Invalidation. Who changed the tables calls stages_forget(), for as many as he likes, and waits for a grace period: accesses of
- * resident memory run inside read sections. If somebody holds something then (inflight_quiet), stages_turn(), another grace period
- * and stages_drain() wait for them: accesses that sleep hold @flight, of which there are two, so that new ones do not keep a drain
- * from ending.
+ * resident memory run inside read sections. If somebody holds something then (inflight_quiet), a turn of @flights, another grace
+ * period and their drain wait for those that sleep.
  */
 #ifndef TRANSLATE_STAGES_H
 #define TRANSLATE_STAGES_H
@@ -21,9 +20,7 @@ struct stages {
 	struct iotlb_owner cached;
 	struct iotlb *iotlb;
 	const struct pgtable *walked; /* RCU: @first, @second or what is behind, or NULL: addresses go through as they are */
-	struct drainable flight[2];
-	unsigned int current; /* atomic: the one that is entered */
-	pthread_mutex_t drain_lock; /* of whoever waits for @flight; nobody else takes it */
+	struct flights flights; /* accesses that sleep */
 	struct pgtable first;
 	struct pgtable second;
 	bool straight; /* a paging HWPT's own: there is nothing but a tracker, and that not always */
@@ -39,6 +36,7 @@ struct stages_result {
 	uint8_t stage;
 	uint8_t level;
 	bool table;
+	uint8_t page_lg2; /* after a walk: input and output run in parallel in an aligned block of this size; 63: everywhere */
 };
 
 /* One stage or two; a config of either may be NULL. */
@@ -64,16 +62,6 @@ uint16_t stages_fault_flags(const struct stages *stages, unsigned int stage, uns
 
 /* Forget what is cached of [start, last]; 0 to UINT64_MAX: all. */
 void stages_forget(struct stages *stages, uint64_t start, uint64_t last);
-
-/* After a grace period, too, that began after stages_turn(): wait for those that entered before. */
-unsigned int stages_turn(struct stages *stages);
-void stages_drain(struct stages *stages, unsigned int turned);
-
-/* In a read section: what an access that will sleep enters. */
-static inline struct drainable *stages_flight(struct stages *stages)
-{
-	return &stages->flight[__atomic_load_n(&stages->current, __ATOMIC_SEQ_CST)];
-}
 
 /* In a read section: is it cached, for all that @flags (enum uiommu_access, PGTABLE_USER) ask? */
 static inline __attribute__((always_inline)) bool stages_hit(const struct stages *stages, uint64_t address, unsigned int flags,

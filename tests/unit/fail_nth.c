@@ -9,12 +9,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
@@ -49,6 +51,8 @@ int __real_fcntl64(int fd, int command, ...);
 int __real_eventfd(unsigned int value, int flags);
 int __real_epoll_create1(int flags);
 int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+int __real_timerfd_create(int clock, int flags);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
 int __real_memfd_create(const char *name, unsigned int flags);
 long __real_syscall(long number, ...);
 
@@ -64,6 +68,8 @@ int __wrap_fcntl64(int fd, int command, ...);
 int __wrap_eventfd(unsigned int value, int flags);
 int __wrap_epoll_create1(int flags);
 int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+int __wrap_timerfd_create(int clock, int flags);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
 int __wrap_memfd_create(const char *name, unsigned int flags);
 long __wrap_syscall(long number, ...);
 
@@ -148,6 +154,16 @@ int __wrap_epoll_create1(int flags)
 int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 {
 	return fails(ENOSPC) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
+}
+
+int __wrap_timerfd_create(int clock, int flags)
+{
+	return fails(EMFILE) ? -1 : __real_timerfd_create(clock, flags);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque)
+{
+	return fails(EAGAIN) ? EAGAIN : __real_pthread_create(thread, attr, start, opaque);
 }
 
 int __wrap_memfd_create(const char *name, unsigned int flags)
@@ -556,6 +572,57 @@ static int call_page_request(struct world *w)
 	return uiommu_dma_page_request(w->device, &fault, ignore_response, NULL);
 }
 
+static int call_atc_create(struct world *w)
+{
+	struct uiommu_atc *atc;
+	int error = uiommu_atc_create(w->device, 64, 0, &atc);
+
+	if (!error)
+		uiommu_atc_destroy(atc);
+	return error;
+}
+
+static void ignore_invalidation(void *opaque, uint32_t tag, const struct uiommu_ats_invalidation *what)
+{
+	(void)opaque;
+	(void)tag;
+	(void)what;
+}
+
+static int call_ats_enable(struct world *w)
+{
+	static const struct uiommu_ats_ops ops = {.invalidate = ignore_invalidation};
+	const struct uiommu_ats_config config = {.size = sizeof(config), .timeout_ms = 1000000, .ops = &ops};
+
+	return uiommu_ats_enable(w->device, &config);
+}
+
+static int call_ats_invalidate(struct world *w)
+{
+	const struct uiommu_ats_invalidation all = {.last = UINT64_MAX, .pasid = UIOMMU_NO_PASID};
+
+	return uiommu_ats_invalidate(w->context, w->device_id, &all, NULL, NULL);
+}
+
+/* It keeps nothing then. */
+static int call_atc_read(struct world *w)
+{
+	uint64_t value;
+	struct uiommu_dma_op op = {.address = 0x10000, .buffer = &value, .length = 8, .pasid = UIOMMU_NO_PASID};
+	struct uiommu_atc *atc;
+	unsigned int at = fail_at;
+
+	fail_at = 0;
+	assert_int_equal(uiommu_atc_create(w->device, 64, 0, &atc), 0);
+	fail_at = at;
+	assert_int_equal(uiommu_atc_read(atc, &op), 0);
+	at = fail_at;
+	fail_at = 0;
+	assert_int_equal(uiommu_atc_destroy(atc), 0);
+	fail_at = at;
+	return 0;
+}
+
 static int call_accel_create(struct world *w)
 {
 	struct uiommu_accel *accel;
@@ -754,6 +821,10 @@ static const struct scenario scenarios[] = {
 	{"process_open", call_process_open, end_process_open, NULL},
 	{"pin", call_pin, end_pin, NULL},
 	{"page_request", call_page_request, NULL, NULL},
+	{"atc_create", call_atc_create, NULL, NULL},
+	{"atc_read", call_atc_read, NULL, NULL},
+	{"ats_enable", call_ats_enable, NULL, NULL},
+	{"ats_invalidate", call_ats_invalidate, NULL, call_ats_enable},
 	{"accel_create", call_accel_create, NULL, NULL},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
@@ -793,7 +864,7 @@ static bool run_once(struct world *w, const struct scenario *scenario, unsigned 
 	fail_at = 0;
 	injected = failed;
 	if (error) {
-		if (!injected || (error != -ENOMEM && error != -EMFILE))
+		if (!injected || (error != -ENOMEM && error != -EMFILE && error != -EAGAIN))
 			fail_msg("%s, place %u: %s", scenario->name, n, strerror(-error));
 		after = look(w);
 		if (memcmp(&before, &after, sizeof(before)))

@@ -33,6 +33,7 @@ struct guest {
 };
 
 static struct guest g;
+static const struct uiommu_options *guest_options; /* of its context */
 
 static inline uint8_t *at(uint64_t gpa)
 {
@@ -84,7 +85,7 @@ static inline void guest_make(uint32_t flags, uint32_t iotlb_entries)
 	assert_int_equal(ftruncate(g.fd, RAM_BYTES), 0);
 	g.bytes = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd, 0);
 	assert_true(g.bytes != MAP_FAILED);
-	assert_int_equal(uiommu_open(NULL, &g.context), 0);
+	assert_int_equal(uiommu_open(guest_options, &g.context), 0);
 	assert_int_equal(uiommu_ioas_alloc(g.context, &g.ioas), 0);
 	assert_int_equal(uiommu_ram_alloc(g.context, g.fd, 0, RAM_BYTES, UIOMMU_READ | UIOMMU_WRITE, &g.ram), 0);
 	map_ram(0, 0, LOW_BYTES);
