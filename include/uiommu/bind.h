@@ -21,12 +21,15 @@ extern "C" {
  * @maps: open /proc/PID/maps, or -1: then the handle moves no data
  * @pidfd: pidfd of the same process
  * @auxv: open /proc/PID/auxv, or -1: then memory is never read by pid
+ * @exec: exec event: a perf event of the process that is removed when it executes another program (perf_event_open(2),
+ *        remove_on_exec), or -1: then an exec is noticed by what is in memory, where that may be read by pid
  */
 struct uiommu_process {
 	int mem;
 	int maps;
 	int pidfd;
 	int auxv;
+	int exec;
 };
 
 /**
@@ -36,7 +39,8 @@ struct uiommu_process {
  * @out: the bundle; all descriptors are close-on-exec
  *
  * All of the kernel's checks must pass: PTRACE_MODE_ATTACH with real credentials (pidfd_getfd), with file-system credentials (the
- * opens), and the process must still be the same and alive afterwards.
+ * opens), and the process must still be the same and alive afterwards. An exec event needs Linux 5.13, and where
+ * /proc/sys/kernel/perf_event_paranoid is 3 or more it needs CAP_PERFMON; @out->exec is -1 where there is none.
  *
  * Return: 0, -ESRCH (no such process, or it ended meanwhile), -EPERM (the kernel's ptrace check says no), -EACCES (a file under
  * /proc refused), -EINVAL (access), -EMFILE, -ENOMEM. Thread-safe.

@@ -17,10 +17,9 @@ static const struct {
 	const char *name;
 	unsigned int bit;
 } fallbacks[] = {
-	{"procmap_query", UIOMMU_WITHOUT_PROCMAP_QUERY},
-	{"process_vm", UIOMMU_WITHOUT_PROCESS_VM},
-	{"force_override", UIOMMU_WITHOUT_FORCE_OVERRIDE},
-	{"pidfd_info", UIOMMU_WITHOUT_PIDFD_INFO},
+	{"procmap_query", UIOMMU_WITHOUT_PROCMAP_QUERY},   {"process_vm", UIOMMU_WITHOUT_PROCESS_VM},
+	{"force_override", UIOMMU_WITHOUT_FORCE_OVERRIDE}, {"pidfd_info", UIOMMU_WITHOUT_PIDFD_INFO},
+	{"perf_event", UIOMMU_WITHOUT_PERF_EVENT},
 };
 
 unsigned int fallbacks_wanted(void)
@@ -81,7 +80,7 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 int uiommu_open(const struct uiommu_options *options, struct uiommu_context **out)
 {
 	const unsigned int known = UIOMMU_WITHOUT_PROCMAP_QUERY | UIOMMU_WITHOUT_PROCESS_VM | UIOMMU_WITHOUT_FORCE_OVERRIDE |
-				   UIOMMU_WITHOUT_PIDFD_INFO;
+				   UIOMMU_WITHOUT_PIDFD_INFO | UIOMMU_WITHOUT_PERF_EVENT;
 	struct uiommu_options given = {.size = sizeof(given)};
 	int error;
 

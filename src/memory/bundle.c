@@ -6,8 +6,9 @@
  * PTRACE_MODE_ATTACH_REALCREDS check: EBADF means yes, EPERM no. Opening the files under /proc is the same check with the
  * file-system ids. A set-uid program that has only one of the two must not lend it. And the pidfd must still be alive afterwards:
  * then the pid meant the same process all the time. What is left is an exec between two opens, so that mem and maps would be of
- * different address spaces: the random bytes at AT_RANDOM, by pid and through the handle, must be equal at the end. mem was opened
- * first and an address space never comes back, so then all files are of the one that the process has now.
+ * different address spaces: the exec event, which was opened first, must not have hung up at the end, and the random bytes at
+ * AT_RANDOM, by pid and through the handle, must be equal. mem was opened before the others and an address space never comes back,
+ * so then all files are of the one that the process has now.
  *
  * Receiving. Whoever sends a bundle had the right to open it; what has to be verified is only that it is one. The file system must
  * be procfs, the link of each descriptor must name the right file of one directory, and that directory must be of the pidfd's
@@ -32,6 +33,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "memory/watch.h"
 #include "util/util.h"
 
 enum { OPEN_ATTEMPTS = 16 };
@@ -357,6 +359,8 @@ int bundle_verify(const struct uiommu_process *bundle, unsigned int access, unsi
 		rc = check_sibling(bundle->maps, "maps", device, directory);
 	if (!rc)
 		rc = check_sibling(bundle->auxv, "auxv", device, directory);
+	if (!rc && bundle->exec != -1 && !exec_event_is(bundle->exec))
+		rc = -EBADF;
 	*pid = pids.own;
 	return rc;
 }
@@ -406,6 +410,18 @@ static int check_address_space(pid_t pid, const struct uiommu_process *bundle)
 	return memcmp(by_handle, by_pid, COOKIE_SIZE) ? -EAGAIN : 0;
 }
 
+/* 0, or -EAGAIN: it was executing another program meanwhile, or its first thread was ending. One that is of no use is closed. */
+static int check_exec_event(struct uiommu_process *bundle)
+{
+	int rc = bundle->exec < 0 ? 0 : exec_event_ask(bundle->exec);
+
+	if (!rc || rc == -EAGAIN)
+		return rc;
+	close(bundle->exec);
+	bundle->exec = -1;
+	return 0;
+}
+
 static int open_files(pid_t pid, unsigned int access, struct uiommu_process *out)
 {
 	int rc;
@@ -415,6 +431,8 @@ static int open_files(pid_t pid, unsigned int access, struct uiommu_process *out
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno; /* those: not a thread group */
 	rc = check_real_credentials(out->pidfd);
 	if (!rc)
+		out->exec = exec_event_open(pid);
+	if (!rc)
 		rc = open_file(pid, "mem", access & UIOMMU_WRITE ? O_RDWR : O_RDONLY, out->pidfd, &out->mem);
 	if (!rc)
 		rc = open_file(pid, "maps", O_RDONLY, out->pidfd, &out->maps);
@@ -422,6 +440,8 @@ static int open_files(pid_t pid, unsigned int access, struct uiommu_process *out
 		rc = open_file(pid, "auxv", O_RDONLY, out->pidfd, &out->auxv);
 	if (!rc)
 		rc = check_address_space(pid, out);
+	if (!rc)
+		rc = check_exec_event(out);
 	if ((!rc || rc == -EAGAIN) && !pidfd_alive(out->pidfd))
 		rc = -ESRCH;
 	return rc;
@@ -429,7 +449,7 @@ static int open_files(pid_t pid, unsigned int access, struct uiommu_process *out
 
 static void close_files(struct uiommu_process *bundle)
 {
-	int *fds[] = {&bundle->mem, &bundle->maps, &bundle->pidfd, &bundle->auxv};
+	int *fds[] = {&bundle->mem, &bundle->maps, &bundle->pidfd, &bundle->auxv, &bundle->exec};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)
@@ -442,7 +462,7 @@ int uiommu_process_open(pid_t pid, unsigned int access, struct uiommu_process *o
 {
 	int rc = -EAGAIN;
 
-	*out = (struct uiommu_process){-1, -1, -1, -1};
+	*out = (struct uiommu_process){-1, -1, -1, -1, -1};
 	if (access != UIOMMU_READ && access != (UIOMMU_READ | UIOMMU_WRITE))
 		return -EINVAL;
 	if (pid <= 0)

@@ -24,10 +24,12 @@
  * address space.
  *
  * After exec or exit the handle's address space has lost its user, and the handle gives 0 bytes: unless another process shares
- * it (CLONE_VM) and goes on. Therefore, once per call and every IDENTITY_BYTES, before anything is written: the cookie by pid is
- * as recorded, and then the pidfd says that the process is alive; in this order, since only that tells whose cookie it was. Where
- * reading by pid is not allowed the pidfd alone is asked. What remains there:
- * after an exec with such a sibling alive, the handle goes on to reach the sibling's address space, the one that it was opened for.
+ * it (CLONE_VM) and goes on. Therefore, once per call and every IDENTITY_BYTES, before anything is written, and after every read:
+ * the pidfd and the exec event (watch.h) are quiet. An event that has hung up means the end, unless only the first thread is gone.
+ *	A bundle may have no event. Then, before a write, the cookie by pid is as recorded, and then the pidfd says that the process
+ * is alive; in this order, since only that tells whose cookie it was. Where reading by pid is not allowed the pidfd alone is
+ * asked. What remains there: after an exec with such a sibling alive, the handle goes on to reach the sibling's address space, the
+ * one that it was opened for.
  *
  * When the pid stops being readable later (the process became non-dumpable or changed its ids, or its first thread has
  * ended) the authority of the handle is not revoked: the same rules as if it had never been. When the cookie by pid differs, the
@@ -42,7 +44,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -52,6 +53,7 @@
 #include "memory/calls.h"
 #include "memory/copy.h"
 #include "memory/vma.h"
+#include "memory/watch.h"
 #include "util/util.h"
 
 enum {
@@ -68,9 +70,8 @@ static const uint64_t ADDRESS_END = UINT64_C(1) << 63;
 
 struct process {
 	struct vmas vmas;
+	struct watch watch;
 	int mem;
-	int pidfd;
-	int end; /* an epoll of the pidfd: asking it costs half as much */
 	pid_t pid;
 	unsigned int access;
 	unsigned int without;
@@ -89,18 +90,26 @@ enum identity {
 	GONE,
 };
 
-static bool alive(const struct process *process)
+/*
+ * The exec event has hung up because the first thread has ended, and the process goes on without it: then nothing is behind the
+ * pid, until another thread executes a program. To be told so takes no rights.
+ */
+static bool goes_on(const struct process *process)
 {
-	int n;
+	uint8_t byte;
 
-	do
-		n = call_epoll(process->end);
-	while (n < 0 && errno == EINTR);
-	return n == 0;
+	return process->watch.event >= 0 && !(process->without & UIOMMU_WITHOUT_PROCESS_VM) &&
+	       pid_peek(process->pid, process->cookie_address, &byte, 1) == -ESRCH && pidfd_alive(process->watch.pidfd);
+}
+
+/* With an exec event: and has the address space that was bound. */
+static bool alive(struct process *process)
+{
+	return likely(watch_quiet(&process->watch)) || goes_on(process);
 }
 
 /* @seen: the cookie by pid, @n: bytes of it or -errno. */
-static enum identity judge(const struct process *process, ssize_t n, const uint8_t *seen)
+static enum identity judge(struct process *process, ssize_t n, const uint8_t *seen)
 {
 	uint8_t now[COOKIE_SIZE];
 	ssize_t through_handle;
@@ -117,13 +126,14 @@ static enum identity judge(const struct process *process, ssize_t n, const uint8
 	return HANDLE_ONLY;
 }
 
-static enum identity identify(const struct process *process)
+/* Before a write. */
+static bool ended(struct process *process)
 {
 	uint8_t seen[COOKIE_SIZE] = {0};
 
-	if (!process->by_pid)
-		return alive(process) ? HANDLE_ONLY : GONE;
-	return judge(process, pid_peek(process->pid, process->cookie_address, seen, COOKIE_SIZE), seen);
+	if (process->watch.event >= 0 || !process->by_pid)
+		return !alive(process);
+	return judge(process, pid_peek(process->pid, process->cookie_address, seen, COOKIE_SIZE), seen) == GONE;
 }
 
 /* What the kernel said of a mapping, and how much may still rest on it: no more pieces, and no more bytes, than one window. */
@@ -390,7 +400,7 @@ static unsigned int piece_write(struct process *process, struct process_piece *p
 		unsigned int reason = UIOMMU_FAULT_UNMAPPED;
 
 		if (!*budget) {
-			if (identify(process) == GONE)
+			if (ended(process))
 				return UIOMMU_FAULT_GONE;
 			*budget = IDENTITY_BYTES;
 		}
@@ -458,7 +468,7 @@ int process_describe(struct process *process, uint64_t address, struct process_v
 	return process->vmas.fd < 0 ? -ENOENT : vmas_find(&process->vmas, address, true, out);
 }
 
-bool process_equal(const struct process *a, const struct process *b)
+bool process_equal(struct process *a, struct process *b)
 {
 	if (a->direct != b->direct || a->access != b->access || a->without != b->without || a->by_pid != b->by_pid)
 		return false;
@@ -550,17 +560,6 @@ static int duplicate(int fd, int *out)
 	return fd >= 0 && *out < 0 ? -errno : 0;
 }
 
-static int watch_end(struct process *process)
-{
-	struct epoll_event event = {.events = EPOLLIN};
-
-	process->end = epoll_create1(EPOLL_CLOEXEC);
-	if (process->end < 0)
-		return errno == ENOMEM ? -ENOMEM : -EMFILE;
-	/* ENOSPC: what the user may watch takes kernel memory as well. */
-	return epoll_ctl(process->end, EPOLL_CTL_ADD, process->pidfd, &event) ? -ENOMEM : 0;
-}
-
 static int open_foreign(const struct uiommu_process *bundle, struct process *process)
 {
 	uint8_t byte;
@@ -568,9 +567,7 @@ static int open_foreign(const struct uiommu_process *bundle, struct process *pro
 
 	rc = duplicate(bundle->mem, &process->mem);
 	if (!rc)
-		rc = duplicate(bundle->pidfd, &process->pidfd);
-	if (!rc)
-		rc = watch_end(process);
+		rc = watch_init(&process->watch, bundle->pidfd, process->without & UIOMMU_WITHOUT_PERF_EVENT ? -1 : bundle->exec);
 	if (!rc)
 		rc = duplicate(bundle->maps, &maps);
 	if (rc)
@@ -589,7 +586,7 @@ static struct process *process_new(unsigned int access, unsigned int without)
 	struct process *process = calloc(1, sizeof(*process));
 
 	if (process) {
-		process->mem = process->pidfd = process->end = -1;
+		process->mem = process->watch.pidfd = process->watch.event = process->watch.epoll = -1;
 		vmas_init(&process->vmas, -1, true);
 		process->access = access;
 		process->without = without;
@@ -645,11 +642,12 @@ int process_open_self(unsigned int access, unsigned int without, struct process 
 
 void process_close(struct process *process)
 {
-	int fds[] = {process->mem, process->end, process->pidfd, process->vmas.fd};
+	int fds[] = {process->mem, process->vmas.fd};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	watch_fini(&process->watch);
 	vmas_fini(&process->vmas);
 	free(process);
 }

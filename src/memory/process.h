@@ -47,7 +47,7 @@ int process_open_self(unsigned int access, unsigned int without, struct process 
 void process_close(struct process *process);
 
 /* Same process, same address space, same access, same mode: may be one bind. */
-bool process_equal(const struct process *a, const struct process *b);
+bool process_equal(struct process *a, struct process *b);
 
 /* The calling process with direct access: addresses are pointers, and memory/copy.h may touch them. */
 bool process_is_direct(const struct process *process);

@@ -11,7 +11,7 @@
 /* Bundles. */
 static void bundle_is_opened(void **state)
 {
-	const struct uiommu_process none = {-1, -1, -1, -1};
+	const struct uiommu_process none = {-1, -1, -1, -1, -1};
 	struct uiommu_process bundle;
 	struct child child;
 
@@ -29,6 +29,7 @@ static void bundle_is_opened(void **state)
 		assert_int_equal(fcntl(bundle.maps, F_GETFD), FD_CLOEXEC);
 		assert_int_equal(fcntl(bundle.pidfd, F_GETFD), FD_CLOEXEC);
 		assert_int_equal(fcntl(bundle.auxv, F_GETFD), FD_CLOEXEC);
+		assert_true(bundle.exec == -1 || fcntl(bundle.exec, F_GETFD) == FD_CLOEXEC);
 		assert_int_equal(fcntl(bundle.mem, F_GETFL) & O_ACCMODE, access == RW ? O_RDWR : O_RDONLY);
 		uiommu_process_close(&bundle);
 		assert_memory_equal(&bundle, &none, sizeof(none));
@@ -91,14 +92,16 @@ static void bundle_is_verified(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(impostors); i++) {
 		bundle = good, bundle.mem = impostors[i], expect_open(&bundle, RW, -EBADF);
 		bundle = good, bundle.pidfd = impostors[i], expect_open(&bundle, RW, -EBADF);
-		/* Those two may be absent. */
+		/* Those three may be absent. */
 		bundle = good, bundle.maps = impostors[i], expect_open(&bundle, RW, impostors[i] == -1 ? 0 : -EBADF);
 		bundle = good, bundle.auxv = impostors[i], expect_open(&bundle, RW, impostors[i] == -1 ? 0 : -EBADF);
+		bundle = good, bundle.exec = impostors[i], expect_open(&bundle, RW, impostors[i] == -1 ? 0 : -EBADF);
 	}
 	bundle = good, bundle.mem = foreign.mem, expect_open(&bundle, RW, -EBADF);
 	bundle = good, bundle.maps = foreign.maps, expect_open(&bundle, RW, -EBADF);
 	bundle = good, bundle.auxv = foreign.auxv, expect_open(&bundle, RW, -EBADF);
 	bundle = good, bundle.pidfd = foreign.pidfd, expect_open(&bundle, RW, -EBADF);
+	bundle = good, bundle.exec = good.pidfd, expect_open(&bundle, RW, -EBADF);
 	bundle = good, bundle.mem = good.maps, expect_open(&bundle, RW, -EBADF);
 	bundle = good, bundle.maps = good.mem, expect_open(&bundle, RW, -EBADF);
 	paths = open_of(child.pid, "mem", O_PATH);

@@ -175,14 +175,19 @@ long __wrap_syscall(long number, ...)
 {
 	va_list arguments;
 	/* No more than the library passes: the others are not there. */
-	int count = number == SYS_epoll_pwait ? 6 : number == SYS_pread64 || number == SYS_pwrite64 ? 4 : 3;
+	int count = number == SYS_epoll_pwait			      ? 6
+		    : number == SYS_perf_event_open		      ? 5
+		    : number == SYS_pread64 || number == SYS_pwrite64 ? 4
+								      : 3;
 	long a[6] = {0};
 
 	va_start(arguments, number);
 	for (int i = 0; i < count; i++)
 		a[i] = va_arg(arguments, long);
 	va_end(arguments);
-	return number == SYS_pidfd_open && fails(EMFILE) ? -1 : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	return (number == SYS_pidfd_open || number == SYS_perf_event_open) && fails(EMFILE)
+		       ? -1
+		       : __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /* What a call may need, made before the first one can fail. */
