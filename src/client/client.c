@@ -184,7 +184,7 @@ static void read_comm(int pidfd, char *comm, size_t size)
 
 static int bind_bundle(struct uiommu_client *client, const struct uiommu_process *process, unsigned int access, uint32_t *pasid)
 {
-	const int parts[] = {process->mem, process->maps, process->pidfd, process->auxv};
+	const int parts[] = {process->mem, process->maps, process->pidfd, process->auxv, process->exec};
 	struct protocol_bind payload = {.access = access, .pasid = *pasid};
 	struct protocol_bind_reply reply;
 	int fds[ARRAY_SIZE(parts)], rc;

@@ -46,7 +46,7 @@ struct process *session_process(struct session *session, uint32_t pasid)
 
 static void bundle_from(const struct request *request, struct uiommu_process *bundle)
 {
-	int *parts[] = {&bundle->mem, &bundle->maps, &bundle->pidfd, &bundle->auxv};
+	int *parts[] = {&bundle->mem, &bundle->maps, &bundle->pidfd, &bundle->auxv, &bundle->exec};
 	unsigned int next = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(parts); i++)

@@ -26,7 +26,7 @@ enum {
 	STEP_TO_BROKER = 1,
 	STEP_RAW = 2,
 	STEP_FULL = 4,
-	POOL = 8,
+	POOL = 9,
 };
 
 #define CHECK(condition)                                                                                                           \
@@ -54,20 +54,22 @@ static void pool_fill(void)
 		return;
 	log_fd = -1; /* it would be most of the work */
 	CHECK(!uiommu_process_open(getpid(), UIOMMU_READ | UIOMMU_WRITE, &self));
-	memcpy(pool, (int[]){self.mem, self.maps, self.pidfd, self.auxv}, 4 * sizeof(int));
-	pool[4] = memfd(F_SEAL_SHRINK);
-	pool[5] = memfd(0);
-	pool[6] = eventfd(0, EFD_CLOEXEC);
-	pool[7] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	memcpy(pool, (int[]){self.mem, self.maps, self.pidfd, self.auxv, self.exec}, 5 * sizeof(int));
+	if (pool[4] < 0)
+		pool[4] = eventfd(0, EFD_CLOEXEC);
+	pool[5] = memfd(F_SEAL_SHRINK);
+	pool[6] = memfd(0);
+	pool[7] = eventfd(0, EFD_CLOEXEC);
+	pool[8] = open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
 /* 0: none; 1: the one that is named; 2 and more: so many from the start, which is a bundle. */
 static unsigned int choose_fds(uint8_t choice, int *fds)
 {
-	unsigned int count = choice % 6;
+	unsigned int count = choice % 7;
 
 	if (count == 1)
-		fds[0] = pool[choice / 6 % POOL];
+		fds[0] = pool[choice / 7 % POOL];
 	else
 		memcpy(fds, pool, count * sizeof(int));
 	return count;

@@ -4,6 +4,7 @@
 import array
 import collections
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -267,6 +268,14 @@ class Peer:
     def wait_without(self, number):
         """Until client @number is not there any more, with all that it had."""
         eventually(lambda: number not in self.clients(), f"client {number} is gone")
+
+
+def exec_event(pid, remove_on_exec=True):
+    """A perf event that hangs up when the process executes another program; None where the kernel does not give one."""
+    attributes = struct.pack("=IIQQQQQ", 1, 128, 9, 0, 0, 0, 1 | 1 << 5 | 1 << 6 | remove_on_exec << 36).ljust(128, b"\0")
+    call = {"x86_64": 298, "aarch64": 241}[os.uname().machine]
+    event = ctypes.CDLL(None).syscall(call, attributes, pid, -1, -1, 8)
+    return event if event >= 0 else None
 
 
 class Target:

@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from peer import (BIND, DESCRIPTORS, END, FAULTS, GRANT, HEADER, HELLO, LIST, MAP, NAMES, NO_PASID, PAYLOAD, QUEUE, QUEUE_DESTROY, READ,
-                  RECORDS_AREA, REGISTER, UNBIND, UNMAP, UNREGISTER, WRITE, Ended, Peer, Refused, bind_payload, hello_payload, memfd)
+                  RECORDS_AREA, REGISTER, UNBIND, UNMAP, UNREGISTER, WRITE, Ended, Peer, Refused, bind_payload, exec_event, hello_payload, memfd)
 
 U64 = 0xFFFFFFFFFFFFFFFF
 REQUESTS = sorted(PAYLOAD)
@@ -130,16 +130,26 @@ def test_wrong_number_of_descriptors(bad, kind, count):
     assert bad.expect_end() == -errno.EPROTO
 
 
-@pytest.mark.parametrize("parts", [0, 1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 31, 0xFFFFFFFF])
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4])
-def test_bundle_parts_and_descriptors(bad, target, parts, count):
-    """As many descriptors as parts, in this order; {mem, pidfd} with or without maps and auxv make a bundle."""
-    chosen = [fd for bit, fd in enumerate(target.bundle) if parts >> bit & 1] if count == bin(parts).count("1") else target.bundle[:count]
+@pytest.fixture
+def event(target):
+    made = exec_event(target.process.pid)
+    if made is None:
+        pytest.skip("perf_event_open is not permitted")
+    yield made
+    os.close(made)
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 21, 31, 32, 37, 0xFFFFFFFF])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
+def test_bundle_parts_and_descriptors(bad, target, event, parts, count):
+    """As many descriptors as parts, in this order; {mem, pidfd} with or without maps, auxv and exec make a bundle."""
+    everything = [*target.bundle, event]
+    chosen = [fd for bit, fd in enumerate(everything) if parts >> bit & 1] if count == bin(parts).count("1") else everything[:count]
     bad.send(BIND, bind_payload(access=READ, parts=parts), chosen)
     try:
         reply = bad.receive()
     except Ended:
-        assert bin(parts).count("1") != count or parts > 15
+        assert bin(parts).count("1") != count or parts > 31
         return
     # Without auxv nothing is read by pid, without maps no data moves; without the other two it is no bundle.
     if parts & 5 == 5:
@@ -171,13 +181,13 @@ def wrong_descriptors():
     }
 
 
-@pytest.mark.parametrize("position", range(4), ids=["mem", "maps", "pidfd", "auxv"])
+@pytest.mark.parametrize("position", range(5), ids=["mem", "maps", "pidfd", "auxv", "exec"])
 @pytest.mark.parametrize("which", sorted(wrong_descriptors()))
 def test_bundle_with_a_wrong_descriptor(bad, target, position, which):
     wrong = wrong_descriptors()
     fds = list(target.bundle)
-    fds[position] = wrong[which]
-    reply = bad.call(BIND, bind_payload(), fds)
+    fds[position:position + 1] = [wrong[which]]
+    reply = bad.call(BIND, bind_payload(parts=15 | 1 << position), fds)
     for fd in wrong.values():
         os.close(fd)
     assert reply.error == -errno.EBADF

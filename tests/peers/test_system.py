@@ -19,11 +19,13 @@ import pytest
 
 import peer
 from conftest import program
-from peer import CLIENT, ORDINARY_USER, PASID, Peer, Target
+from peer import BIND, CLIENT, HANDLES, ORDINARY_USER, PASID, SHARED, Peer, Target
+from ring import FILL, PAGE_FAULT, SUCCESS, WROTE, Memory, Queue, Record, descriptor
 
 ROOT = os.geteuid() == 0
 SERVICE_USER, SERVICE_GROUP = 61184, 61184  # no names: as with DynamicUser=
 CLIENT_USER, CLIENT_GROUP = 61185, 61186
+GONE = 6  # enum uiommu_fault_reason
 BUILD = pathlib.Path(os.environ.get("UIOMMU_BUILD", "build"))
 
 # What a service manager does between fork and exec.
@@ -300,6 +302,94 @@ def test_root_is_refused(folder):
     assert os.listdir(folder.run) == []
     assert "--privileged" in folder.log.read_text()
     assert select.select([folder.notify], [], [], 0)[0] == []
+
+
+# A process that executes another program while a child that shares its memory (CLONE_VM) goes on.
+SHARER = """
+import ctypes, mmap, os, sys
+libc = ctypes.CDLL(None)
+stack, memory = mmap.mmap(-1, 1 << 16), mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+place = [ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (stack, memory)]
+memory.write(b"before")
+child = libc.clone(libc.pause, ctypes.c_void_p(place[0] + (1 << 16)), 0x100, None)
+print(place[1], child, flush=True)
+sys.stdin.readline()
+os.execv("/bin/sleep", ["sleep", "infinity"])
+"""
+
+
+class Sharer(Target):
+    def __init__(self, **who):
+        super().__init__(subprocess.Popen(["/usr/bin/python3", "-c", SHARER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                          **who))
+        self.address, self.child = (int(word) for word in self.process.stdout.readline().split())
+
+    def execute(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.close()
+        comm = pathlib.Path(f"/proc/{self.process.pid}/comm")
+        peer.eventually(lambda: comm.read_text() == "sleep\n", "it executes another program")
+
+    def old_memory(self):
+        with open(f"/proc/{self.child}/mem", "rb", buffering=0) as memory:
+            memory.seek(self.address)
+            return memory.read(6)
+
+    def close(self):
+        os.kill(self.child, signal.SIGKILL)
+        self.process.stdout.close()
+        super().close()
+
+
+def write_to(client, pasid, own, sharer):
+    """One fill of 6 bytes: the record's status, and how much was done."""
+    queue, memory = Queue(client, 2, SHARED | HANDLES), Memory(4096)
+    record = Record(memory, 0)
+    data = descriptor(FILL, pasid=own, record=record.address, source=0x2323232323232323, destination=sharer.address, size=6,
+                      handles=client.grant(pasid) << 16)
+    assert queue.submit(data)
+    status, _, done, _, _ = record.wait()
+    queue.close()
+    memory.close()
+    return status, done
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root, for a daemon of another user")
+@pytest.mark.parametrize("event", ["an exec event", "one of another process", "one that stays", "none"])
+def test_exec_with_the_memory_alive(folder, event):
+    """The daemon has nothing but the handle, and the process another user than both: the exec ends the bind all the same."""
+    folder.owned_by({"user": SERVICE_USER, "group": SERVICE_GROUP})
+    process = folder.start([folder.program, "--system", "--socket", folder.socket], {"user": SERVICE_USER, "group": SERVICE_GROUP,
+                                                                                  "extra_groups": []})
+    folder.wait_ready(process)
+    client, sharer = Peer(folder.socket), Sharer(**ordinary())
+    made = {"an exec event": lambda: peer.exec_event(sharer.process.pid), "one of another process": lambda: peer.exec_event(os.getpid()),
+            "one that stays": lambda: peer.exec_event(sharer.process.pid, False), "none": lambda: None}[event]()
+    if event != "none" and made is None:
+        pytest.skip("perf_event_open is not permitted")
+    bundle = [*sharer.bundle, *([made] if made is not None else [])]
+    pasid = client.call(BIND, peer.bind_payload(parts=15 if made is None else 31), bundle).good().number()
+    own = client.bind(peer.own_bundle())
+
+    assert write_to(client, pasid, own, sharer) == (SUCCESS, 6)
+    assert sharer.old_memory() == b"######"
+    with open(f"/proc/{sharer.child}/mem", "r+b", buffering=0) as memory:
+        memory.seek(sharer.address)
+        memory.write(b"before")
+    sharer.execute()
+    if event == "an exec event" and "perf_event" not in os.environ.get("UIOMMU_WITHOUT", ""):
+        assert write_to(client, pasid, own, sharer) == (PAGE_FAULT | WROTE, 0)
+        assert [(report.pasid, report.reason) for report in client.faults()] == [(pasid, GONE)]
+        assert sharer.old_memory() == b"before"
+    else:
+        # What docs/security.md says of it: the memory that the client has given, and nobody else's.
+        assert write_to(client, pasid, own, sharer) == (SUCCESS, 6)
+        assert sharer.old_memory() == b"######"
+    assert client.unbind(pasid) == 0
+    if made is not None:
+        os.close(made)
+    sharer.close()
+    assert terminate(process) == 0
 
 
 # The units.
