@@ -19,6 +19,7 @@
 #include "memory/bundle.h"
 #include "memory/process.h"
 #include "memory/vma.h"
+#include "memory/watch.h"
 #include "util/util.h"
 
 struct feature {
@@ -101,6 +102,18 @@ static bool probe_process_vm(char *detail, size_t size)
 	return false;
 }
 
+/* As an owner of processes opens it, and as the one who gets it asks it. */
+static bool probe_perf_event(char *detail, size_t size)
+{
+	int event = exec_event_open(getpid()), error = event < 0 ? -errno : exec_event_ask(event);
+
+	if (event >= 0)
+		close(event);
+	if (error)
+		snprintf(detail, size, "on ourselves: %s", strerror(-error));
+	return !error;
+}
+
 static bool probe_membarrier(char *detail, size_t size)
 {
 	long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
@@ -143,6 +156,8 @@ static const struct feature features[] = {
 	{"pidfd_info", "PIDFD_GET_INFO", probe_pidfd_info, false, "who has received a handle reads under /proc whose it is"},
 	{"pidfd_getfd", "pidfd_getfd", probe_pidfd_getfd, true, "no other process can be bound"},
 	{"process_vm_readv", "process_vm_readv", probe_process_vm, false, "reads go through /proc/PID/mem: slower"},
+	{"perf_event", "perf events for exec", probe_perf_event, false,
+	 "an exec is noticed by what is in memory: slower, and not with a shared memory where only the handle may be used"},
 	{"membarrier", "membarrier", probe_membarrier, false, "every lookup pays a memory barrier"},
 	{"userfaultfd", "userfaultfd", probe_userfaultfd, false, "memory on demand is not possible"},
 	{"memfd_seals", "memfd seals", probe_seals, true, "no daemon, no registered memory"},

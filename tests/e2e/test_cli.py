@@ -440,12 +440,14 @@ def test_killed_in_the_middle(run, daemon, bystander):
 def test_doctor(run):
     answer = run("doctor", "--json")
     features = answer.json["features"]
-    assert set(features) == {"linux", "procmap_query", "force_override", "pidfd_info", "pidfd_getfd", "process_vm_readv", "membarrier",
-                             "userfaultfd", "memfd_seals"}
+    assert set(features) == {"linux", "procmap_query", "force_override", "pidfd_info", "pidfd_getfd", "process_vm_readv", "perf_event",
+                             "membarrier", "userfaultfd", "memfd_seals"}
     release = tuple(int(number) for number in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
     assert features["procmap_query"]["present"] == (release >= (6, 11))
     assert features["pidfd_info"]["present"] == (release >= (6, 13))
     assert os.uname().release in features["linux"]["detail"]
+    paranoid = int(pathlib.Path("/proc/sys/kernel/perf_event_paranoid").read_text())
+    assert features["perf_event"]["present"] == (paranoid < 3 or os.geteuid() == 0) or "on ourselves" in features["perf_event"]["detail"]
     assert features["memfd_seals"] == {"present": True, "required": True, "detail": "", "without": "no daemon, no registered memory"}
     assert (answer.status, answer.json["status"]) == ((OK, "ok") if features["pidfd_getfd"]["present"] else (OTHER, "error"))
     text = run("doctor", env={"UIOMMU_WITHOUT": "process_vm"})
