@@ -11,7 +11,9 @@ uint32_t attach_generation(struct uiommu_device *device, uint32_t pasid)
 
 	thread_self();
 	rcu_enter();
-	attachment = attach_table_find(&device->table, pasid);
+	attachment = rcu_read(device->table.tables);
+	if (!attachment)
+		attachment = attach_table_find(&device->table, pasid);
 	if (attachment && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))
 		generation = attachment->generation;
 	rcu_leave();
