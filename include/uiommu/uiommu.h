@@ -13,6 +13,7 @@
 #include <uiommu/dma.h>
 #include <uiommu/fault.h>
 #include <uiommu/formats.h>
+#include <uiommu/guest_memory.h>
 #include <uiommu/ioas.h>
 #include <uiommu/nested.h>
 #include <uiommu/pasid.h>

@@ -621,3 +621,35 @@ int areas_insert(struct areas *areas, struct area *area)
 	areas->count++;
 	return 0;
 }
+
+/*
+ * An insertion replaces the path's nodes by two each and adds a root, after widening has copied those above the leaf. What has been
+ * allocated and given back is in the pool as long as something of it lives: one node stays out.
+ */
+int areas_reserve(struct areas *areas, unsigned int count, struct areas_node **spare)
+{
+	struct areas_path *path = &areas->found;
+	struct areas_node *list = NULL, *node = NULL;
+	uint64_t needed;
+
+	areas->found_area = NULL;
+	descend(areas, path, 0);
+	needed = 1 + (uint64_t)count * (3 * (path->depth + 2) + 1);
+	for (uint64_t i = 0; i < needed; i++) {
+		node = pool_alloc(&areas->nodes);
+		if (!node)
+			break;
+		node->next = list;
+		list = node;
+	}
+	*spare = node ? list : NULL;
+	if (node)
+		list = list->next;
+	areas_reclaim(areas, list);
+	return node ? 0 : -ENOMEM;
+}
+
+void areas_unreserve(struct areas *areas, struct areas_node *spare)
+{
+	pool_free(&areas->nodes, spare);
+}

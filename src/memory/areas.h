@@ -22,7 +22,7 @@ struct region;
 struct pin;
 
 /*
- * One mapped range, one cache line. @start to @region never change while it is in a map, except @revoking.
+ * One mapped range, one cache line. @start to @region never change while it is in a map, except @revoking and marks.
  * @host is where the byte at @start is mapped in this process. @resident: touching it never sleeps for long (shared memory or guest
  * RAM of our own mapping), so it may be touched inside an RCU read section; otherwise the area has to be entered first.
  */
@@ -34,6 +34,7 @@ struct area {
 	uint8_t limit; /* what another mapping of the same memory may permit */
 	bool resident;
 	bool revoking; /* somebody asks its pins to be put, without the lock: it must stay */
+	bool stays, leaves; /* marks of a change (iommu/guest_memory.c), under the space's lock */
 	struct region *region; /* holds a reference; NULL for memory of this process, which nobody can hold */
 	struct drainable drain; /* accesses that sleep in it */
 	union {
@@ -101,6 +102,12 @@ int areas_insert(struct areas *areas, struct area *area);
 
 /* Take out exactly @area, which is in. Cannot fail. Readers may still use it until a grace period has passed. */
 void areas_remove(struct areas *areas, struct area *area);
+
+/*
+ * Set memory aside, so that @count insertions in a row do not fail for it; areas_unreserve() afterwards. -ENOMEM.
+ */
+int areas_reserve(struct areas *areas, unsigned int count, struct areas_node **spare);
+void areas_unreserve(struct areas *areas, struct areas_node *spare);
 
 /* Take what is retired; after a grace period give it back (under the lock again). */
 struct areas_node *areas_retired(struct areas *areas);

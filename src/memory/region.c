@@ -22,6 +22,10 @@ struct region {
 	size_t map_length;
 	uint8_t *host;
 	uint64_t length;
+	/* Which file's, and where in it: */
+	dev_t device;
+	ino_t inode;
+	uint64_t offset;
 };
 
 static int check_access(int fd, unsigned int access)
@@ -38,9 +42,8 @@ static int check_access(int fd, unsigned int access)
 }
 
 /* A sparse file may be shorter than it could be: beyond its end there is only SIGBUS. */
-static int check_size(int fd, uint64_t end, bool need_seal)
+static int check_size(int fd, uint64_t end, bool need_seal, struct stat *status)
 {
-	struct stat status;
 
 	if (need_seal) {
 		int seals = fcntl(fd, F_GET_SEALS);
@@ -48,9 +51,9 @@ static int check_size(int fd, uint64_t end, bool need_seal)
 		if (seals < 0 || !(seals & F_SEAL_SHRINK))
 			return -EINVAL;
 	}
-	if (fstat(fd, &status))
+	if (fstat(fd, status))
 		return -errno;
-	return S_ISREG(status.st_mode) && end <= (uint64_t)status.st_size ? 0 : -EINVAL;
+	return S_ISREG(status->st_mode) && end <= (uint64_t)status->st_size ? 0 : -EINVAL;
 }
 
 static bool file_is_memory(int fd)
@@ -102,6 +105,7 @@ static int map_file(struct region *region, int fd, uint64_t offset, uint64_t len
 int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, bool need_seal, struct region **out)
 {
 	struct region *region;
+	struct stat status;
 	uint64_t end;
 	int rc;
 
@@ -109,7 +113,7 @@ int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, b
 		return -EOVERFLOW;
 	rc = check_access(fd, access);
 	if (!rc)
-		rc = length ? check_size(fd, end, need_seal) : -EINVAL;
+		rc = length ? check_size(fd, end, need_seal, &status) : -EINVAL;
 	if (rc)
 		return rc;
 	region = calloc(1, sizeof(*region));
@@ -118,6 +122,9 @@ int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, b
 	region->references = 1;
 	region->access = access;
 	region->resident = file_is_memory(fd);
+	region->device = status.st_dev;
+	region->inode = status.st_ino;
+	region->offset = offset;
 	rc = map_file(region, fd, offset, length);
 	if (rc)
 		free(region);
@@ -155,6 +162,12 @@ uint64_t region_remote_access(const struct region *region, uint64_t offset, void
 void region_pause(const struct region *region)
 {
 	region->remote->pause(region->opaque);
+}
+
+bool region_equal(const struct region *a, const struct region *b)
+{
+	return !a->remote && !b->remote && a->device == b->device && a->inode == b->inode && a->offset == b->offset &&
+	       a->length == b->length && a->access == b->access;
 }
 
 struct region *region_get(struct region *region)

@@ -45,6 +45,9 @@ uint64_t region_remote_access(const struct region *region, uint64_t offset, void
 			      unsigned int *reason);
 void region_pause(const struct region *region);
 
+/* The same bytes of the same file, with the same access. */
+bool region_equal(const struct region *a, const struct region *b);
+
 /* NULL is allowed. */
 struct region *region_get(struct region *region);
 void region_put(struct region *region);

@@ -517,6 +517,35 @@ static int call_bind_shared(struct world *w)
 	return bind_guest(w, UIOMMU_BIND_SHARED, &shared, sizeof(shared));
 }
 
+static int update_memory(struct world *w, uint32_t ioas, uint32_t remove_count)
+{
+	const struct uiommu_range gone = {0x10000, 0x10000 + 2 * w->page - 1};
+	const uint64_t base = remove_count ? 0x10000 : 0x100000;
+	struct uiommu_guest_region add[2];
+	const struct uiommu_guest_memory change = {
+		.size = sizeof(change), .ioas_id = ioas, .remove = &gone, .remove_count = remove_count, .add = add, .add_count = 2};
+
+	for (uint64_t i = 0; i < 2; i++)
+		add[i] = (struct uiommu_guest_region){
+			.gpa = base + i * w->page, .length = w->page, .offset = i * w->page, .fd = w->fd, .access = UIOMMU_READ};
+	return uiommu_guest_memory_update(w->context, &change);
+}
+
+static int call_memory_add(struct world *w)
+{
+	return update_memory(w, w->ioas, 0);
+}
+
+static int call_memory_replace(struct world *w)
+{
+	return update_memory(w, w->ioas, 1);
+}
+
+static int call_memory_tracked(struct world *w)
+{
+	return update_memory(w, w->other, 0);
+}
+
 static int call_register(struct world *w)
 {
 	struct uiommu_register reg = {
@@ -822,6 +851,9 @@ static const struct scenario scenarios[] = {
 	{"bind a page table", call_bind_page_table, NULL, call_parent},
 	{"bind a PASID table", call_bind_pasid_table, NULL, call_parent},
 	{"bind shared memory", call_bind_shared, NULL, NULL},
+	{"add guest memory", call_memory_add, NULL, NULL},
+	{"replace guest memory", call_memory_replace, NULL, NULL},
+	{"add guest memory tracked", call_memory_tracked, NULL, call_track_both},
 	{"register", call_register, NULL, call_bind},
 	{"process_open", call_process_open, end_process_open, NULL},
 	{"pin", call_pin, end_pin, NULL},
