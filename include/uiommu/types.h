@@ -114,12 +114,16 @@ enum uiommu_structure {
  * @UIOMMU_FAULT_NESTED: there are two stages
  * @UIOMMU_FAULT_VALUE: it is no reserved bit but a value that is not defined or not supported; or the PASID is one that may not be
  *                      used
+ * @UIOMMU_FAULT_CHANGE: stage 2 refuses that an entry of stage 1 be changed, not that it be read
+ * @UIOMMU_FAULT_PARENT: a guest's tables let it through; there is nothing, or it is not permitted, in the guest's memory
  */
 enum uiommu_fault_flags {
 	UIOMMU_FAULT_RECOVERABLE = 1,
 	UIOMMU_FAULT_TOP = 2,
 	UIOMMU_FAULT_NESTED = 4,
 	UIOMMU_FAULT_VALUE = 8,
+	UIOMMU_FAULT_CHANGE = 16,
+	UIOMMU_FAULT_PARENT = 32,
 };
 
 /**

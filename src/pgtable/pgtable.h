@@ -38,9 +38,11 @@ struct pgtable_result {
 			uint8_t access; /* what may be done there with this privilege, enum uiommu_access */
 			uint8_t page_lg2; /* input and output addresses run in parallel inside a naturally aligned block of this
 					     size */
-			uint8_t level; /* where the walk ended; also after a fault */
+			uint8_t level; /* where the walk ended; also after a fault. For a table of stage 1: of that, and @page_lg2
+					  is where stage 2 ended */
 			uint8_t fetches; /* entries read, of all stages; also after a fault. At most 255 are counted */
-			bool clean; /* a write needs a walk of its own first, which sets the dirty bit */
+			bool clean; /* a write needs a walk of its own first, which sets the dirty bit; fault of stage 2: an entry
+				       of stage 1 was to be changed */
 			uint8_t reason; /* enum uiommu_fault_reason */
 			uint8_t stage; /* fault: 1 or 2 */
 			bool table; /* fault: while a table entry was to be read or updated, not for the data */

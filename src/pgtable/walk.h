@@ -86,6 +86,7 @@ static __attribute__((noinline, cold, unused)) void pgtable_fault(const struct p
 	out->stage = (uint8_t)pgtable->format->stage;
 	out->level = (uint8_t)level;
 	out->table = table;
+	out->clean = false;
 	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
 
@@ -144,7 +145,9 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 		if (unlikely(out->reason)) { /* stage and reason are its own */
 			out->ipa = ipa;
 			out->table = true;
+			out->page_lg2 = out->level;
 			out->level = (uint8_t)place->level;
+			out->clean = access & UIOMMU_WRITE;
 			out->fetches = (uint8_t)min_u64(place->fetches, UINT8_MAX);
 			return false;
 		}

@@ -42,10 +42,12 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 		piece->stage = found.stage;
 		piece->level = found.level;
 		piece->table = found.table;
+		piece->flags = found.flags;
 		return found.reason;
 	}
 	area = areas_find(&attachment->space->areas, found.address);
 	piece->stage = 2;
+	piece->flags = UIOMMU_FAULT_PARENT;
 	if (unlikely(!area))
 		return UIOMMU_FAULT_UNMAPPED;
 	if (unlikely((area->access & access) != access))
@@ -76,6 +78,7 @@ static inline unsigned int refused(const struct attachment *attachment, unsigned
 	piece->stage = piece->level = 0;
 	piece->table = false;
 	piece->cache = NULL;
+	piece->flags = 0;
 	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		return UIOMMU_FAULT_DRAINING;
 	return likely((attachment->access & access) == access) ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ATTACHMENT;
@@ -158,7 +161,10 @@ static uint16_t flags_of(const struct piece *piece)
 {
 	const struct stages *stages = piece->attachment->stages;
 
-	return stages ? stages_fault_flags(stages, piece->stage, piece->level, piece->table) : 0;
+	/* What passes through has met nothing but the guest's memory. */
+	if (stages && !stages->straight && !stages_of(piece->attachment))
+		return UIOMMU_FAULT_PARENT;
+	return piece->flags;
 }
 
 void failure_set(struct failure *failure, const struct uiommu_device *device, uint32_t pasid, uint64_t address, unsigned int access,

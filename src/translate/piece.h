@@ -29,6 +29,7 @@ struct piece {
 	uint8_t stage; /* after a fault: where it was met, as in struct uiommu_fault; 0: where the attachment's memory is */
 	uint8_t level;
 	bool table;
+	uint16_t flags; /* what more is known of it then, enum uiommu_fault_flags */
 	struct inflight_slot *slots[PIECE_SLOTS]; /* of what is entered, while held */
 };
 

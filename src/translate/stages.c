@@ -32,6 +32,24 @@ void stages_fini(struct stages *stages)
 	flights_fini(&stages->flights);
 }
 
+/* What more can be said of a fault in a guest's tables. */
+static uint8_t fault_flags(const struct stages *stages, const struct pgtable_result *walked)
+{
+	bool nested = stages->first.format && stages->second.format, refused = nested && walked->stage == 2 && walked->table;
+	const struct pgtable *own = walked->stage == 1 ? &stages->first : &stages->second;
+	uint8_t flags = nested ? UIOMMU_FAULT_NESTED : 0;
+	bool top = own->format && walked->level == own->top[0];
+
+	if (stages->straight)
+		return 0;
+	/* For a table of stage 1; either that is the top one, or of what stage 2 itself could not read. */
+	if (refused)
+		top = walked->reason == UIOMMU_FAULT_MEMORY ? walked->page_lg2 == stages->second.top[0]
+							    : walked->level == stages->first.top[0];
+	flags |= top ? UIOMMU_FAULT_TOP : 0;
+	return flags | (refused && walked->clean ? UIOMMU_FAULT_CHANGE : 0);
+}
+
 void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result)
 {
 	struct iotlb_fill fill = iotlb_begin(stages->iotlb, &stages->cached);
@@ -50,7 +68,8 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 						 .reason = walked.reason,
 						 .stage = walked.stage,
 						 .level = walked.level,
-						 .table = walked.table};
+						 .table = walked.table,
+						 .flags = fault_flags(stages, &walked)};
 		return;
 	}
 	iotlb_fill(stages->iotlb, &stages->cached, &fill, address, flags & PGTABLE_USER, &walked);
@@ -61,18 +80,6 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 		.page_lg2 = walked.page_lg2,
 		.access = (uint8_t)(walked.access & ~(unsigned int)(walked.clean ? UIOMMU_WRITE : 0)),
 	};
-}
-
-uint16_t stages_fault_flags(const struct stages *stages, unsigned int stage, unsigned int level, bool table)
-{
-	bool first = stages->first.format, second = stages->second.format, nested = first && second;
-	/* What stage 2 says of a table of stage 1 has the level of that. */
-	const struct pgtable *walked = stage == 1 || (nested && table) ? &stages->first : &stages->second;
-	uint16_t flags = nested ? UIOMMU_FAULT_NESTED : 0;
-
-	if (walked->format && level == walked->top[0])
-		flags |= UIOMMU_FAULT_TOP;
-	return flags;
 }
 
 void stages_forget(struct stages *stages, uint64_t start, uint64_t last)

@@ -37,6 +37,7 @@ struct stages_result {
 	uint8_t level;
 	bool table;
 	uint8_t page_lg2; /* after a walk: input and output run in parallel in an aligned block of this size; 63: everywhere */
+	uint8_t flags; /* enum uiommu_fault_flags */
 };
 
 /* One stage or two; a config of either may be NULL. */
@@ -56,9 +57,6 @@ void stages_fini(struct stages *stages);
 
 /* The walk, and the fill. In a read section. */
 void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result);
-
-/* enum uiommu_fault_flags of a fault that was met there. */
-uint16_t stages_fault_flags(const struct stages *stages, unsigned int stage, unsigned int level, bool table);
 
 /* Forget what is cached of [start, last]; 0 to UINT64_MAX: all. */
 void stages_forget(struct stages *stages, uint64_t start, uint64_t last);
