@@ -19,5 +19,6 @@
 #include <uiommu/pasid.h>
 #include <uiommu/pci.h>
 #include <uiommu/types.h>
+#include <uiommu/vtd.h>
 
 #endif

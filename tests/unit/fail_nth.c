@@ -687,6 +687,26 @@ static int call_pci_create(struct world *w)
 	return error;
 }
 
+static int make_nest_parent(struct world *w)
+{
+	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc), .flags = UIOMMU_HWPT_NEST_PARENT, .parent_id = w->other};
+
+	return uiommu_hwpt_alloc(w->context, &alloc, &w->made);
+}
+
+static int call_vtd(struct world *w)
+{
+	const struct uiommu_vtd_config config = {.size = sizeof(config), .parent_id = w->made};
+	struct uiommu_vtd *vtd;
+	int error = uiommu_vtd_create(w->context, &config, &vtd);
+
+	if (error)
+		return error;
+	error = uiommu_vtd_add(vtd, w->msi_id, 1);
+	assert_int_equal(uiommu_vtd_destroy(vtd), 0);
+	return error;
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -863,6 +883,7 @@ static const struct scenario scenarios[] = {
 	{"ats_enable", call_ats_enable, NULL, NULL},
 	{"ats_invalidate", call_ats_invalidate, NULL, call_ats_enable},
 	{"accel_create", call_accel_create, NULL, NULL},
+	{"vtd", call_vtd, NULL, make_nest_parent},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
 	{"pci_create", call_pci_create, NULL, NULL},

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A VT-d unit, inside.
+ *
+ * The model decodes and encodes: registers, queues and records. It gives control a root pointer and a mode, and says what is to be
+ * forgotten; what the tables say is looked up in the data layer only. Its own reads and writes of the guest's memory (queues,
+ * status words) are DMA of a device of its own.
+ *
+ * Threads. @lock protects registers and lists; it is a leaf and held for moments. Commands and the invalidation queue are processed
+ * by one thread at a time, the runner, which holds no lock while it waits for accesses: those report faults, which takes @lock.
+ * Writes set @commands, and whoever finds no runner becomes it. Page requests are written to the guest's queue by one thread at a
+ * time, too, the pager (pages.c), which is not the runner: page requests go on while the runner waits.
+ *
+ * Interrupts are noted under the lock and sent after it (vtd_unlock).
+ */
+#ifndef VIOMMU_VTD_VTD_H
+#define VIOMMU_VTD_VTD_H
+
+#include <pthread.h>
+#include <uiommu/dma.h>
+#include <uiommu/vtd.h>
+
+#include "iommu/hwpt.h"
+#include "iommu/tables.h"
+#include "util/util.h"
+#include "viommu/registers.h"
+#include "viommu/vtd/spec.h"
+
+/* What has been asked for and not been done; bits of vtd->commands. */
+enum {
+	VTD_COMMAND_ROOT = 1, /* SRTP */
+	VTD_COMMAND_ENABLE = 2, /* TE has changed */
+	VTD_COMMAND_QUEUE = 4, /* QIE has */
+	VTD_COMMAND_CONTEXT = 8, /* CCMD.ICC */
+	VTD_COMMAND_IOTLB = 16, /* IOTLB.IVT */
+};
+
+/* Events: bits of vtd->send. */
+enum vtd_event { VTD_EVENT_FAULT, VTD_EVENT_INVALIDATION, VTD_EVENT_PAGES, VTD_EVENTS };
+
+enum {
+	VTD_TURN = 256, /* descriptors of one uiommu_vtd_run() */
+	VTD_BATCH = 256, /* invalidations that are forgotten together */
+	VTD_RECORDS_MAX = 32,
+	VTD_MAMV = 48 - 12, /* whole address spaces of four levels */
+};
+
+/* A device behind the unit. */
+struct vtd_device {
+	struct cds_list_head link;
+	struct uiommu_device *device; /* held */
+	uint32_t id;
+	uint16_t source_id;
+	bool leaving; /* somebody is removing it */
+};
+
+/* A root pointer as SRTP took it. */
+struct vtd_root {
+	uint64_t address;
+	unsigned int mode; /* enum uiommu_vtd_tables_mode */
+};
+
+struct uiommu_vtd {
+	struct uiommu_context *context;
+	struct hwpt *tables; /* used; every device is attached to it */
+	uint32_t tables_id;
+	struct uiommu_device *self; /* held: its own DMA */
+	uint32_t self_id;
+	uint32_t flags, capabilities, records;
+	unsigned int host_bits;
+	void (*interrupt)(void *opaque, uint64_t address, uint32_t data);
+	void (*work)(void *opaque);
+	void *opaque;
+	struct fault_sink sink;
+
+	pthread_mutex_t lock;
+	pthread_cond_t idle; /* there is no runner any more */
+	struct registers registers;
+	unsigned int send; /* events, since the lock was taken */
+	unsigned int commands;
+	bool running;
+	bool enabled; /* TE as it was written last; */
+	bool queue_enabled; /* QIE */
+	struct vtd_root root; /* RTADDR as SRTP found it last */
+	unsigned int mode; /* of the root that is in use */
+	unsigned int fault_index; /* the record that is written next */
+	struct cds_list_head devices; /* struct vtd_device */
+
+	/* The runner's. */
+	struct uiommu_invalidation batch[VTD_BATCH];
+	unsigned int batched;
+};
+
+/* vtd.c */
+void vtd_lock(struct uiommu_vtd *vtd);
+/* And send the interrupts that have become due. */
+void vtd_unlock(struct uiommu_vtd *vtd);
+/* Under the lock. NULL: none. */
+struct vtd_device *vtd_device_of(struct uiommu_vtd *vtd, uint32_t id);
+
+/* registers.c: under the lock, but for vtd_registers_init(). */
+int vtd_registers_init(struct uiommu_vtd *vtd);
+void vtd_registers_reset(struct uiommu_vtd *vtd);
+static inline uint32_t vtd_get32(const struct uiommu_vtd *vtd, uint32_t offset)
+{
+	return register_get32(&vtd->registers, offset);
+}
+static inline uint64_t vtd_get64(const struct uiommu_vtd *vtd, uint32_t offset)
+{
+	return register_get64(&vtd->registers, offset);
+}
+static inline void vtd_set32(struct uiommu_vtd *vtd, uint32_t offset, uint32_t value)
+{
+	register_set32(&vtd->registers, offset, value);
+}
+static inline void vtd_set64(struct uiommu_vtd *vtd, uint32_t offset, uint64_t value)
+{
+	register_set64(&vtd->registers, offset, value);
+}
+/* Set @condition of an event's status register, with the interrupt that belongs to it (7.3, 6.5.2.10, 7.5). */
+void vtd_event(struct uiommu_vtd *vtd, enum vtd_event event, uint32_t condition);
+
+/* queue.c. Under the lock: can descriptors be fetched? */
+bool vtd_queue_is_ready(const struct uiommu_vtd *vtd);
+/* As the runner: at most VTD_TURN descriptors. */
+void vtd_queue_run(struct uiommu_vtd *vtd);
+
+/* invalidate.c: as the runner. */
+void vtd_invalidate(struct uiommu_vtd *vtd, const struct uiommu_invalidation *request);
+/* Context cache, by CIRG (G) and the fields that belong to it; IOTLB, by IIRG. */
+void vtd_invalidate_context(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint32_t source_id,
+			    unsigned int function_mask);
+void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint64_t address,
+			  unsigned int address_mask);
+/* Forget all that has been asked for, and wait. */
+void vtd_invalidate_flush(struct uiommu_vtd *vtd);
+/* CCMD and IOTLB. */
+void vtd_invalidate_registers(struct uiommu_vtd *vtd, unsigned int commands);
+
+/* faults.c */
+void vtd_fault_event(struct fault_sink *sink, const struct uiommu_fault *fault);
+
+/* pages.c */
+int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
+		     void (*done)(void *opaque, unsigned int response), void *opaque);
+bool vtd_page_forget(struct fault_sink *sink, const struct attachment *attachment);
+
+#endif
