@@ -128,7 +128,8 @@ struct uiommu_accel_record {
 /**
  * enum uiommu_accel_error_code - software errors: what cannot be told in a record, because there is no address for one.
  * @UIOMMU_ACCEL_ERROR_NONE: none
- * @UIOMMU_ACCEL_ERROR_PASID: the PASID is not in the submitter's set, or nothing is bound to it; nothing was touched
+ * @UIOMMU_ACCEL_ERROR_PASID: the PASID is not in the submitter's set, or nothing is bound to it, or it was freed after the
+ * submission; nothing was touched
  * @UIOMMU_ACCEL_ERROR_RECORD: the record could not be written
  * @UIOMMU_ACCEL_ERROR_HANDLE: a handle was not granted to the submitter; nothing was touched but the record
  * @UIOMMU_ACCEL_ERROR_DESCRIPTOR: a descriptor without RECORD_VALID failed; @status of the error says how
@@ -148,7 +149,7 @@ enum uiommu_accel_error_code {
  * @opcode: of the descriptor
  * @status: what its record says or would have said; 0 if the descriptor was not looked at further
  * @reserved: 0
- * @pasid: of the descriptor
+ * @pasid: of the descriptor, as its submitter knows it
  * @address: what could not be accessed
  */
 struct uiommu_accel_error {
@@ -177,12 +178,17 @@ enum uiommu_queue_flags {
  * @flags: &enum uiommu_queue_flags
  * @entries: descriptors in flight, a power of two from 2 to 4096
  * @pasid: dedicated: the queue's PASID
+ * @mdev_id: a mediated device of the engine's (mdev.h), or 0: then the queue is its portal, PASIDs are vPASIDs, and a dedicated
+ * queue's may be %UIOMMU_NO_PASID
+ * @reserved: 0
  */
 struct uiommu_queue_config {
 	uint32_t size;
 	uint32_t flags;
 	uint32_t entries;
 	uint32_t pasid;
+	uint32_t mdev_id;
+	uint32_t reserved;
 };
 
 struct uiommu_accel;
@@ -247,7 +253,8 @@ UIOMMU_API int uiommu_accel_revoke(struct uiommu_accel *accel, uint16_t handle);
  * @config: what it is
  * @out: the queue
  *
- * Return: 0, -EINVAL (size, entries, dedicated without a PASID), -E2BIG, -EOPNOTSUPP (flags), -EMFILE, -ENOMEM.
+ * Return: 0, -EINVAL (size, entries, dedicated without a PASID, a mediated device of another device), -E2BIG, -EOPNOTSUPP (flags;
+ * handles with a mediated device; reserved), -ENOENT (no such mediated device), -EMFILE, -ENOMEM.
  */
 UIOMMU_API int uiommu_accel_queue(struct uiommu_accel *accel, const struct uiommu_queue_config *config, struct uiommu_queue **out);
 
@@ -265,10 +272,11 @@ UIOMMU_API void uiommu_queue_destroy(struct uiommu_queue *queue);
  * @queue: any queue; calls for one queue must not run at the same time
  * @desc: copied
  *
- * No system call while the engine is awake.
+ * No system call while the engine is awake. A queue of an engine in this process remembers whose the PASID is now: if it is
+ * somebody else's, or has been freed, when the engine comes to it, the descriptor is lost with %UIOMMU_ACCEL_ERROR_PASID.
  *
- * Return: 0, -EAGAIN (full; try again), -EOWNERDEAD (the queue belongs to the parent of this process), -EPIPE (the daemon has ended
- * this queue).
+ * Return: 0, -EAGAIN (full; try again), -ENOENT (the vPASID stands for nothing; the owner of its set has been told, mdev.h),
+ * -EOWNERDEAD (the queue belongs to the parent of this process), -EPIPE (the daemon has ended this queue).
  */
 UIOMMU_API int uiommu_queue_submit(struct uiommu_queue *queue, const struct uiommu_accel_desc *desc);
 

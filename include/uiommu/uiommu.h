@@ -15,6 +15,7 @@
 #include <uiommu/formats.h>
 #include <uiommu/guest_memory.h>
 #include <uiommu/ioas.h>
+#include <uiommu/mdev.h>
 #include <uiommu/nested.h>
 #include <uiommu/pasid.h>
 #include <uiommu/pci.h>

@@ -73,14 +73,17 @@ static int open_queue(struct uiommu_client *client, const struct protocol_queue_
 
 int uiommu_client_queue(struct uiommu_client *client, const struct uiommu_queue_config *config, struct uiommu_queue **out)
 {
+	const size_t least = offsetof(struct uiommu_queue_config, mdev_id);
 	struct uiommu_queue_config known;
 	struct protocol_queue payload;
 	struct protocol_queue_reply reply;
-	int fds[FDS], rc = copy_struct(&known, sizeof(known), sizeof(known), config, config->size);
+	int fds[FDS], rc = copy_struct(&known, sizeof(known), least, config, config->size);
 	struct client_request request = {PROTOCOL_QUEUE, &payload, sizeof(payload), NULL, 0, &reply, sizeof(reply), fds, FDS};
 
 	if (rc)
 		return rc;
+	if (known.mdev_id || known.reserved)
+		return -EOPNOTSUPP;
 	payload = (struct protocol_queue){known.flags, known.entries, known.pasid, 0};
 	rc = client_call(client, &request);
 	if (rc)

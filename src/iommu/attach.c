@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iommu/mdev.h"
 #include "iommu/tables.h"
 #include "pasid/pasid.h"
 #include "util/rcu.h"
@@ -37,7 +38,7 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->data.behind = hwpt_behind(hwpt->parent ? hwpt->parent : hwpt);
 	attach->may_keep = true;
 	attach->data.sink = hwpt->sink;
-	attach->data.device_id = device->object.id;
+	attach->data.device_id = request->device_id;
 	attach->data.pasid = request->pasid;
 	attach->data.reported = request->reported;
 	attach->data.access = (uint8_t)request->access;
@@ -77,7 +78,7 @@ static int attach_make(struct device *device, struct hwpt *hwpt, const struct at
 
 struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *hwpt, unsigned int access, struct stages *stages)
 {
-	const struct attach_request request = {.pasid = pasid, .reported = pasid, .access = access};
+	const struct attach_request request = {.device_id = device->object.id, .pasid = pasid, .reported = pasid, .access = access};
 	struct attach *attach = attach_alloc(device, hwpt, &request);
 
 	if (!attach)
@@ -659,32 +660,37 @@ static struct hwpt *automatic_hwpt(struct ioas *ioas)
 	return hwpt;
 }
 
-/* Inside a call of the device. */
-static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool replace)
+/* What is attached to for @pt_id, inside a call of it. */
+static int target_get(struct uiommu_context *context, uint32_t pt_id, struct hwpt **out)
 {
-	const struct attach_request request = {
-		.pasid = pasid, .reported = pasid, .access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC};
-	struct object *target = object_get(device->object.context, pt_id, UIOMMU_OBJECT_NONE);
-	struct hwpt *hwpt;
-	int error;
+	struct object *target = object_get(context, pt_id, UIOMMU_OBJECT_NONE);
 
 	if (!target)
 		return -ENOENT;
 	if (target->type == UIOMMU_OBJECT_IOAS) {
-		hwpt = automatic_hwpt(container_of(target, struct ioas, object));
+		*out = automatic_hwpt(container_of(target, struct ioas, object));
 		object_put(target);
-		if (!hwpt)
-			return -ENOMEM;
-	} else if (target->type == UIOMMU_OBJECT_HWPT_PAGING || target->type == UIOMMU_OBJECT_HWPT_NESTED) {
-		hwpt = object_hwpt(target);
-	} else {
-		object_put(target);
-		return -EINVAL;
+		return *out ? 0 : -ENOMEM;
 	}
-	error = replace ? swap(device, hwpt, &request) : attach_begin(device, hwpt, &request);
-	attach_tell(device, pasid);
-	if (replace)
-		end_if_freed(device, pasid);
+	*out = object_hwpt(target);
+	if (target->type == UIOMMU_OBJECT_HWPT_PAGING || target->type == UIOMMU_OBJECT_HWPT_NESTED)
+		return 0;
+	object_put(target);
+	return -EINVAL;
+}
+
+/* Inside a call of the device. Takes over the use of the PASID, if it is not to be replaced. */
+static int attach_to(struct device *device, const struct attach_request *request, uint32_t pt_id, bool replace)
+{
+	struct hwpt *hwpt;
+	int error = target_get(device->object.context, pt_id, &hwpt);
+
+	if (error) {
+		if (!replace && request->pasid != UIOMMU_NO_PASID)
+			pasid_unuse(device->object.context->pasids, request->pasid);
+		return error;
+	}
+	error = replace ? swap(device, hwpt, request) : attach_begin_used(device, hwpt, request);
 	/* A user for the moment between: an automatic HWPT whose attach failed, or has ended already, ends here. */
 	object_use(&hwpt->object);
 	object_put(&hwpt->object);
@@ -694,18 +700,28 @@ static int attach_to(struct device *device, uint32_t pasid, uint32_t pt_id, bool
 
 static int attach_call(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id, bool replace)
 {
+	struct attach_request request;
+	struct requester requester;
 	int error = context_check_owner(context);
-	struct object *object;
 
 	if (error)
 		return error;
 	if (replace && thread_inside())
 		return -EDEADLK;
-	object = object_get(context, device_id, UIOMMU_OBJECT_DEVICE);
-	if (!object)
-		return -ENOENT;
-	error = attach_to(container_of(object, struct device, object), pasid, pt_id, replace);
-	object_put(object);
+	error = requester_get(context, device_id, pasid, !replace, &requester);
+	if (error)
+		return error;
+	request = (struct attach_request){
+		.device_id = device_id,
+		.pasid = requester.pasid,
+		.reported = pasid,
+		.access = UIOMMU_READ | UIOMMU_WRITE | UIOMMU_EXEC,
+	};
+	error = attach_to(requester.device, &request, pt_id, replace);
+	attach_tell(requester.device, requester.pasid);
+	if (replace)
+		end_if_freed(requester.device, requester.pasid);
+	requester_put(&requester);
 	return error;
 }
 
@@ -722,42 +738,41 @@ int uiommu_replace(struct uiommu_context *context, uint32_t device_id, uint32_t 
 int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid)
 {
 	int error = context_check_owner(context);
-	struct object *object;
+	struct requester requester;
 
 	if (error)
 		return error;
 	if (thread_inside())
 		return -EDEADLK;
-	object = object_get(context, device_id, UIOMMU_OBJECT_DEVICE);
-	if (!object)
-		return -ENOENT;
-	error = attach_end(container_of(object, struct device, object), pasid, false);
-	object_put(object);
+	error = requester_get(context, device_id, pasid, false, &requester);
+	if (error)
+		return error == -ENOENT && uiommu_object_type(context, device_id) == UIOMMU_OBJECT_MDEV ? 0 : error;
+	error = attach_end(requester.device, requester.pasid, false);
+	requester_put(&requester);
 	return error == -ENOENT ? 0 : error;
 }
 
 int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, struct uiommu_attach_stats *out)
 {
 	const struct attachment *attachment;
-	struct device *device;
-	struct object *object;
-	int error = -ENOENT;
+	struct requester requester;
+	int error;
 
 	if (out->size != sizeof(*out))
 		return -EINVAL;
-	object = object_get(context, device_id, UIOMMU_OBJECT_DEVICE);
-	if (!object)
-		return -ENOENT;
-	device = container_of(object, struct device, object);
+	error = requester_get(context, device_id, pasid, false, &requester);
+	if (error)
+		return error;
+	error = -ENOENT;
 	*out = (struct uiommu_attach_stats){.size = sizeof(*out)};
-	pthread_mutex_lock(&device->lock);
-	attachment = attach_table_find(&device->data.table, pasid);
+	pthread_mutex_lock(&requester.device->lock);
+	attachment = attach_table_find(&requester.device->data.table, requester.pasid);
 	if (attachment) {
 		out->hwpt_id = container_of(attachment, struct attach, data)->hwpt->object.id;
 		sum(attachment, out);
 		error = 0;
 	}
-	pthread_mutex_unlock(&device->lock);
-	object_put(object);
+	pthread_mutex_unlock(&requester.device->lock);
+	requester_put(&requester);
 	return error;
 }

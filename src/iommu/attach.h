@@ -42,6 +42,7 @@ struct attach {
 
 /* What is to be attached. */
 struct attach_request {
+	uint32_t device_id; /* in fault records: the device's, or that of a mediated one */
 	uint32_t pasid;
 	uint32_t reported; /* the same in fault records: the guest's number */
 	unsigned int access; /* enum uiommu_access */

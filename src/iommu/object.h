@@ -103,6 +103,8 @@ void hwpt_end(struct object *object);
 void device_end(struct object *object);
 void set_end(struct object *object);
 bool set_in_use(const struct object *object);
+void mdev_end(struct object *object);
+bool mdev_in_use(const struct object *object);
 void fault_queue_end(struct object *object);
 
 /* One line to the user's callback, if there is one. No lock held. */

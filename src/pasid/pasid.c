@@ -369,7 +369,20 @@ void *pasid_find(const struct pasid_set *set, uint32_t pasid)
 	return likely(__atomic_load_n(&hot->tag, __ATOMIC_RELAXED) == tag) ? data : NULL;
 }
 
+uint64_t pasid_generation_now(const struct pasid_space *space, uint32_t pasid)
+{
+	const struct pasid_page *page = page_of(space, pasid);
+	uint64_t tag = page ? __atomic_load_n(&page->hot[pasid & (PAGE_NUMBERS - 1)].tag, __ATOMIC_ACQUIRE) : 0;
+
+	return tag & TAG_OPEN ? tag >> TAG_GENERATION_SHIFT : 0;
+}
+
 /* --- to look at --- */
+
+struct pasid_space *pasid_set_space(const struct pasid_set *set)
+{
+	return set->space;
+}
 
 enum pasid_state pasid_state(const struct pasid_set *set, uint32_t pasid)
 {

@@ -79,6 +79,9 @@ int pasid_set_data(struct pasid_set *set, uint32_t pasid, void *data, void **old
 
 void *pasid_find(const struct pasid_set *set, uint32_t pasid);
 
+/* The generation of @pasid, whatever set it is in, without a lock; 0: it is free, or draining. */
+uint64_t pasid_generation_now(const struct pasid_space *space, uint32_t pasid);
+
 enum pasid_state pasid_state(const struct pasid_set *set, uint32_t pasid);
 
 /* 0 if the number is not in @set. */
@@ -86,6 +89,8 @@ uint64_t pasid_generation(const struct pasid_set *set, uint32_t pasid);
 
 /* All but @size and the set's id. -ENOENT: not in @set. */
 int pasid_info(const struct pasid_set *set, uint32_t pasid, struct uiommu_pasid_info *out);
+
+struct pasid_space *pasid_set_space(const struct pasid_set *set);
 
 uint32_t pasid_set_count(const struct pasid_set *set);
 

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <uiommu/mdev.h>
 
 #include "iommu/attach.h"
 #include "pasid/space.h"
+#include "pasid/vpasid.h"
 #include "sva/bind.h"
 #include "translate/inflight.h"
 #include "util/rcu.h"
@@ -15,6 +17,8 @@
 struct set {
 	struct object object;
 	struct pasid_set *numbers;
+	pthread_mutex_t lock;
+	struct vpasid_table *vpasids; /* RCU; NULL: there has been no use for it */
 };
 
 struct uiommu_pasid_set {
@@ -55,9 +59,11 @@ int uiommu_pasid_set_alloc(struct uiommu_context *context, const struct uiommu_p
 	set = calloc(1, sizeof(*set));
 	if (!set)
 		return -ENOMEM;
+	pthread_mutex_init(&set->lock, NULL);
 	set->numbers = pasid_set_create(context->pasids, given.quota ? given.quota : NUMBERS);
 	if (!set->numbers || object_alloc(context, &set->object, UIOMMU_OBJECT_PASID_SET)) {
 		pasid_set_destroy(set->numbers);
+		pthread_mutex_destroy(&set->lock);
 		free(set);
 		return -ENOMEM;
 	}
@@ -68,19 +74,55 @@ int uiommu_pasid_set_alloc(struct uiommu_context *context, const struct uiommu_p
 
 void set_end(struct object *object)
 {
-	pasid_set_destroy(of(object)->numbers);
-	free(of(object));
+	struct set *set = of(object);
+
+	/* Numbers are left only if the context closes: then nobody uses the table. */
+	pasid_set_free_all(set->numbers);
+	vpasid_table_destroy(set->vpasids);
+	pasid_set_destroy(set->numbers);
+	pthread_mutex_destroy(&set->lock);
+	free(set);
+}
+
+/* How many others have subscribed. Under the space's lock. */
+static uint32_t subscriptions_of(const struct pasid_set *numbers, const struct vpasid_table *vpasids)
+{
+	return (uint32_t)__builtin_popcount(numbers->subscribed) - (vpasids != NULL);
 }
 
 bool set_in_use(const struct object *object)
 {
-	const struct pasid_set *numbers = container_of(object, struct set, object)->numbers;
+	const struct set *set = container_of(object, struct set, object);
 	bool used;
 
-	pthread_mutex_lock(&numbers->space->lock);
-	used = numbers->count || numbers->subscribed;
-	pthread_mutex_unlock(&numbers->space->lock);
+	pthread_mutex_lock(&set->numbers->space->lock);
+	used = set->numbers->count || subscriptions_of(set->numbers, rcu_read(set->vpasids));
+	pthread_mutex_unlock(&set->numbers->space->lock);
 	return used;
+}
+
+struct pasid_set *set_numbers(struct object *object)
+{
+	return of(object)->numbers;
+}
+
+int set_vpasids(struct object *object, struct vpasid_table **out)
+{
+	struct set *set = of(object);
+	struct vpasid_table *made;
+	int error = 0;
+
+	pthread_mutex_lock(&set->lock);
+	*out = set->vpasids;
+	if (!*out) {
+		error = vpasid_table_create(set->numbers, &made);
+		if (!error) {
+			*out = made;
+			rcu_publish(set->vpasids, made);
+		}
+	}
+	pthread_mutex_unlock(&set->lock);
+	return error;
 }
 
 int uiommu_pasid_set_info(struct uiommu_context *context, uint32_t set_id, struct uiommu_pasid_set_info *out)
@@ -99,7 +141,7 @@ int uiommu_pasid_set_info(struct uiommu_context *context, uint32_t set_id, struc
 		.quota = set->quota,
 		.count = set->count,
 		.draining = set->draining,
-		.subscriptions = (uint32_t)__builtin_popcount(set->subscribed),
+		.subscriptions = subscriptions_of(set, inside ? rcu_read(of(inside)->vpasids) : NULL),
 	};
 	pthread_mutex_unlock(&set->space->lock);
 	set_put(inside);
@@ -257,6 +299,14 @@ void uiommu_pasid_read_end(void)
 void *uiommu_pasid_find(const struct uiommu_pasid_set *set, uint32_t pasid)
 {
 	return pasid_find(set->numbers, pasid);
+}
+
+uint32_t uiommu_vpasid_find(const struct uiommu_pasid_set *set, uint32_t vpasid)
+{
+	const struct vpasid_table *table = set->object ? rcu_read(of(set->object)->vpasids) : NULL;
+	uint64_t word = table ? vpasid_look(vpasid_view(table), vpasid) : 0;
+
+	return word ? (uint32_t)(word & VPASID_PASID) : UIOMMU_NO_PASID;
 }
 
 /* --- subscriptions --- */

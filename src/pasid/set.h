@@ -13,4 +13,11 @@
 struct pasid_set *set_get(struct uiommu_context *context, uint32_t id, struct object **inside);
 void set_put(struct object *inside);
 
+struct vpasid_table;
+
+/* Of a set's object: its table of vPASIDs, which is made with the first call. -ENOMEM, -ENOSPC. */
+int set_vpasids(struct object *object, struct vpasid_table **out);
+
+struct pasid_set *set_numbers(struct object *object);
+
 #endif

@@ -93,6 +93,7 @@ static void remove_hwpt(struct hwpt *hwpt)
 static struct attach_request attach_request(const struct bind *bind)
 {
 	return (struct attach_request){
+		.device_id = bind->device_id,
 		.pasid = bind->pasid,
 		.reported = bind->reported == UIOMMU_NO_PASID ? bind->pasid : bind->reported,
 		.access = bind->payload.access,

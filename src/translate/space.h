@@ -57,7 +57,7 @@ struct attachment {
 	struct stages *stages; /* in front of the space; NULL: none */
 	const struct pgtable *behind; /* a tracker (tracker.h) that translated accesses have to pass; or NULL */
 	struct fault_sink *sink; /* where its faults go; NULL: log only */
-	uint32_t device_id;
+	uint32_t device_id; /* in the records of its faults */
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
 	uint32_t reported; /* the same in the records of its faults: the guest's number, where that is another one */
 	uint8_t access; /* what the attachment permits */
@@ -115,6 +115,7 @@ static inline struct uiommu_fault attachment_fault(const struct attachment *atta
 
 	if (told.pasid == attachment->pasid)
 		told.pasid = attachment->reported;
+	told.device_id = attachment->device_id;
 	return told;
 }
 

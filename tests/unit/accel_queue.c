@@ -36,7 +36,8 @@ static void configurations(void **state)
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 2, RIG_PASID}), 0);
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 4096, RIG_PASID}), 0);
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, UIOMMU_QUEUE_SHARED, 16, 0}), 0);
-	assert_int_equal(make(rig, (struct uiommu_queue_config){size - 4, 0, 16, RIG_PASID}), -EINVAL);
+	assert_int_equal(make(rig, (struct uiommu_queue_config){12, 0, 16, RIG_PASID}), -EINVAL);
+	assert_int_equal(make(rig, (struct uiommu_queue_config){16, 0, 16, RIG_PASID}), 0); /* before there were mediated devices */
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 1, RIG_PASID}), -EINVAL);
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 3, RIG_PASID}), -EINVAL);
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 8192, RIG_PASID}), -EINVAL);
@@ -44,6 +45,8 @@ static void configurations(void **state)
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 16, UIOMMU_NO_PASID}), -EINVAL);
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 16, UIOMMU_PASID_LAST + 1}), -EINVAL);
 	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 4, 16, RIG_PASID}), -EOPNOTSUPP);
+	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 16, RIG_PASID, 0, 1}), -EOPNOTSUPP);
+	assert_int_equal(make(rig, (struct uiommu_queue_config){size, 0, 16, RIG_PASID, rig->device, 0}), -ENOENT);
 	assert_int_equal(uiommu_accel_queue(rig->accel, &longer.config, &queue), -E2BIG);
 	longer.tail = 0;
 	assert_int_equal(uiommu_accel_queue(rig->accel, &longer.config, &queue), 0);

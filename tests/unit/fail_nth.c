@@ -202,6 +202,7 @@ struct world {
 	pid_t child;
 	struct uiommu_process bundle; /* of the child */
 	uint32_t made; /* what the call has made */
+	uint32_t set;
 	struct uiommu_pin *pin;
 	struct uiommu_queue *work;
 	struct uiommu_process opened;
@@ -753,6 +754,43 @@ static int call_pasid_subscribe(struct world *w)
 	return uiommu_pasid_subscribe(w->context, UIOMMU_PASID_SET_OWN, &request, &subscription);
 }
 
+static int call_mdev_alloc(struct world *w)
+{
+	struct uiommu_mdev_config config = {.size = sizeof(config), .device_id = w->device_id, .set_id = w->set};
+
+	return uiommu_mdev_alloc(w->context, &config, &w->made);
+}
+
+static int call_pasid_set(struct world *w)
+{
+	struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc)};
+
+	return uiommu_pasid_set_alloc(w->context, &alloc, &w->set);
+}
+
+static int call_mdev(struct world *w)
+{
+	return call_pasid_set(w) || call_mdev_alloc(w);
+}
+
+static int call_attach_mdev(struct world *w)
+{
+	return uiommu_attach(w->context, w->made, 3000, w->other);
+}
+
+static int call_attach_mdev_own(struct world *w)
+{
+	return uiommu_attach(w->context, w->made, UIOMMU_NO_PASID, w->other);
+}
+
+static int call_portal(struct world *w)
+{
+	struct uiommu_queue_config config = {
+		.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED, .mdev_id = w->made};
+
+	return uiommu_accel_queue(w->accel, &config, &w->work);
+}
+
 static int call_open(struct world *w)
 {
 	struct uiommu_context *context;
@@ -890,6 +928,10 @@ static const struct scenario scenarios[] = {
 	{"pasid_set_alloc", call_pasid_set_alloc, NULL, NULL},
 	{"pasid_alloc", call_pasid_alloc, NULL, NULL},
 	{"pasid_subscribe", call_pasid_subscribe, NULL, NULL},
+	{"mdev_alloc", call_mdev_alloc, NULL, call_pasid_set},
+	{"attach a vPASID", call_attach_mdev, NULL, call_mdev},
+	{"attach a mediated device", call_attach_mdev_own, NULL, call_mdev},
+	{"portal", call_portal, end_accel_queue, call_mdev},
 	{"tables_map", call_tables_map, NULL, NULL},
 	{"tables_unmap", call_tables_unmap, NULL, NULL},
 };

@@ -15,7 +15,7 @@ static void error_post(struct engine_queue *queue, unsigned int code, unsigned i
 
 static void task_error(struct task *task, unsigned int code, unsigned int status, uint64_t address)
 {
-	error_post(task->queue, code, task_opcode(task), status, task->places[PLACE_OWN].pasid, address);
+	error_post(task->queue, code, task_opcode(task), status, task_named(task), address);
 }
 
 static bool task_is_member(const struct task *task)
@@ -56,6 +56,7 @@ static void record_add(struct uiommu_accel *accel, struct task *task, unsigned i
 	records->owner[i].queue = task->queue;
 	records->owner[i].batch = task_is_member(task) ? task->batch : NULL;
 	records->owner[i].place = task->places[PLACE_OWN];
+	records->owner[i].named = task_named(task);
 	records->older |= task->turn != accel->turn;
 	records->owner[i].opcode = (uint8_t)task_opcode(task);
 	data = &records->data[i];
@@ -137,7 +138,7 @@ static void fault_complete(struct uiommu_accel *accel, struct task *task, unsign
 void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
 {
 	if (fault_is_lost(fault)) {
-		bool own = fault->pasid == task->places[PLACE_OWN].pasid;
+		bool own = !task->desc.handles || fault->pasid == task->places[PLACE_OWN].pasid;
 
 		task_lost(accel, task, own ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_HANDLE);
 		return;
@@ -160,7 +161,7 @@ static void record_lost(struct uiommu_accel *accel, unsigned int i, const struct
 	bool lost = !fault || fault_is_lost(fault);
 
 	error_post(records->owner[i].queue, lost ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD, records->owner[i].opcode,
-		   lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].place.pasid, records->ops[i][1].address);
+		   lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].named, records->ops[i][1].address);
 	if (records->owner[i].batch)
 		records->owner[i].batch->failed = true;
 	if (!lost)

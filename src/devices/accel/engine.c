@@ -8,6 +8,7 @@
 
 #include "devices/accel/queue.h"
 #include "devices/accel/task.h"
+#include "pasid/vpasid.h"
 #include "util/fork.h"
 
 enum { ACCEL_SCRATCH = 2 * SCRATCH_BYTES };
@@ -28,7 +29,14 @@ static void task_init(struct engine_queue *queue, struct task *task, uint32_t in
 {
 	*task = (struct task){.queue = queue};
 	ring_copy(&queue->ring, index, &task->desc);
-	task->places[PLACE_OWN].pasid = queue->flags & UIOMMU_QUEUE_SHARED ? task->desc.pasid_priv & DESC_PASID : queue->pasid;
+	if (queue->words) {
+		uint64_t word = queue->words[(queue->ring.head + index) & (queue->ring.entries - 1)];
+
+		task->places[PLACE_OWN].pasid = (uint32_t)(word & VPASID_PASID);
+		task->generation = word >> VPASID_GENERATION_SHIFT;
+	} else {
+		task->places[PLACE_OWN].pasid = task_named(task);
+	}
 	cds_list_add_tail(&task->inflight, &queue->inflight);
 }
 
@@ -232,7 +240,7 @@ static int config_check(const struct engine_queue_config *config)
 		return -EOPNOTSUPP;
 	if (!ring_entries_valid(config->entries))
 		return -EINVAL;
-	if (!(config->flags & UIOMMU_QUEUE_SHARED) && (!config->pasid || config->pasid > UIOMMU_PASID_LAST))
+	if (!config->words && !(config->flags & UIOMMU_QUEUE_SHARED) && (!config->pasid || config->pasid > UIOMMU_PASID_LAST))
 		return -EINVAL;
 	return 0;
 }
@@ -274,6 +282,7 @@ int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_co
 	ring_engine_init(&queue->ring, config->ring, config->entries);
 	queue->flags = config->flags;
 	queue->pasid = config->pasid;
+	queue->words = config->words;
 	queue->interrupt_fd = config->interrupt_fd;
 	task_list_init(&queue->active);
 	task_list_init(&queue->waiting);
@@ -387,6 +396,7 @@ int uiommu_accel_create(struct uiommu_context *context, uint32_t device_id, stru
 		uiommu_device_put(device);
 		return rc;
 	}
+	accel->context = context;
 	accel->device = device;
 	*out = accel;
 	return 0;

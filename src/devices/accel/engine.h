@@ -24,6 +24,8 @@ struct engine_queue_config {
 	uint32_t flags; /* enum uiommu_queue_flags */
 	uint32_t pasid; /* dedicated */
 	int interrupt_fd; /* eventfd */
+	const uint64_t
+		*words; /* of a queue whose submitter is in this process: by slot, what the PASID stood for (vpasid.h); or NULL */
 };
 
 /* -EINVAL, -EOPNOTSUPP as uiommu_accel_queue(); -ENOMEM. */

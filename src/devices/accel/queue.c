@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "devices/accel/task.h"
+#include "iommu/mdev.h"
 #include "util/cpu.h"
 #include "util/fork.h"
 
@@ -35,6 +36,11 @@ struct uiommu_queue {
 	/* Of an engine in this process. */
 	struct cds_list_head embedded;
 	struct engine_queue *engine;
+	uint64_t *words; /* by slot: what the PASID stood for (vpasid.h); NULL: the engine is elsewhere */
+	const struct pasid_space *pasids;
+	struct mdev *mdev; /* used; NULL: PASIDs are the device's own */
+	bool shared;
+	uint32_t pasid; /* dedicated */
 };
 
 int queue_open(const struct queue_open *open, struct uiommu_queue **out)
@@ -67,6 +73,7 @@ static void queue_free(struct uiommu_queue *queue)
 	}
 	close(queue->wake_fd);
 	close(queue->interrupt_fd);
+	free(queue->words);
 	free(queue);
 }
 
@@ -94,12 +101,43 @@ static int submit_full(struct uiommu_queue *queue)
 	return -EAGAIN;
 }
 
+/*
+ * What the PASID of @desc stands for now, by which the engine knows it; 0: nothing. Its number may be somebody else's when the
+ * engine comes to it, and then has another generation.
+ */
+static uint64_t word_of(const struct uiommu_queue *queue, const struct uiommu_accel_desc *desc)
+{
+	uint32_t pasid = queue->shared ? desc->pasid_priv & DESC_PASID : queue->pasid;
+
+	if (queue->mdev)
+		return mdev_look(queue->mdev, pasid);
+	return pasid_generation_now(queue->pasids, pasid) << VPASID_GENERATION_SHIFT | VPASID_VALID | pasid;
+}
+
+static __attribute__((noinline)) int untranslated(const struct uiommu_queue *queue, const struct uiommu_accel_desc *desc)
+{
+	const struct mdev *mdev = queue->mdev;
+
+	if (mdev->untranslated)
+		mdev->untranslated(mdev->opaque, mdev->object.id, queue->shared ? desc->pasid_priv & DESC_PASID : queue->pasid);
+	return -ENOENT;
+}
+
 int uiommu_queue_submit(struct uiommu_queue *queue, const struct uiommu_accel_desc *desc)
 {
 	int rc;
 
 	if (unlikely(!fork_is_owner(queue->owner)))
 		return -EOWNERDEAD;
+	if (queue->words) {
+		uint64_t word = word_of(queue, desc);
+
+		if (unlikely(!word))
+			return untranslated(queue, desc);
+		/* Before ring_submit() publishes the slot. */
+		if (likely(ring_has_room(&queue->ring)))
+			queue->words[queue->ring.tail & (queue->ring.entries - 1)] = word;
+	}
 	rc = ring_submit(&queue->ring, desc);
 	if (likely(!rc))
 		return 0;
@@ -192,6 +230,8 @@ static void embedded_detach(struct uiommu_accel *accel, struct uiommu_queue *que
 	cds_list_del(&queue->embedded);
 	accel_unlock(accel);
 	engine_queue_detach(queue->engine);
+	if (queue->mdev)
+		object_unuse(&queue->mdev->object);
 }
 
 static void embedded_release(struct uiommu_queue *queue, void *opaque)
@@ -237,16 +277,42 @@ static void parts_close(const struct queue_open *parts)
 	close(parts->wake_fd);
 }
 
-static int embedded_make(struct uiommu_accel *accel, const struct uiommu_queue_config *config, struct uiommu_queue **out)
+/* The PASIDs that come through the queue: the device's, or a mediated device's. */
+static bool dedicated_to(const struct uiommu_queue_config *config)
+{
+	return config->pasid && (config->pasid <= UIOMMU_PASID_LAST || (config->mdev_id && config->pasid == UIOMMU_NO_PASID));
+}
+
+static int embedded_pasids(const struct uiommu_accel *accel, const struct uiommu_queue_config *config, struct mdev **mdev)
+{
+	struct object *object;
+
+	*mdev = NULL;
+	if (!(config->flags & UIOMMU_QUEUE_SHARED) && !dedicated_to(config))
+		return -EINVAL;
+	if (!config->mdev_id)
+		return 0;
+	if (config->flags & UIOMMU_QUEUE_HANDLES)
+		return -EOPNOTSUPP;
+	object = object_get(accel->context, config->mdev_id, UIOMMU_OBJECT_MDEV);
+	if (!object)
+		return -ENOENT;
+	if (&object_mdev(object)->device->data == accel->device) {
+		object_use(object);
+		*mdev = object_mdev(object);
+	}
+	object_put(object);
+	return *mdev ? 0 : -EINVAL;
+}
+
+static int embedded_make(struct uiommu_accel *accel, const struct uiommu_queue_config *config, struct mdev *mdev,
+			 struct uiommu_queue **out)
 {
 	struct queue_open parts = {.entries = config->entries, .hangup_fd = -1, .release = embedded_release, .opaque = accel};
 	struct engine_queue_config engine = {.entries = config->entries, .flags = config->flags, .pasid = config->pasid};
 	struct uiommu_queue *queue;
-	int rc;
+	int rc = embedded_parts(accel, config, &parts);
 
-	if (!ring_entries_valid(config->entries))
-		return -EINVAL;
-	rc = embedded_parts(accel, config, &parts);
 	if (rc)
 		return rc;
 	rc = queue_open(&parts, &queue);
@@ -254,9 +320,15 @@ static int embedded_make(struct uiommu_accel *accel, const struct uiommu_queue_c
 		parts_close(&parts);
 		return rc;
 	}
+	queue->words = calloc(config->entries, sizeof(*queue->words));
+	queue->pasids = accel->context->pasids;
+	queue->mdev = mdev;
+	queue->shared = config->flags & UIOMMU_QUEUE_SHARED;
+	queue->pasid = config->pasid;
 	engine.ring = parts.ring;
 	engine.interrupt_fd = parts.interrupt_fd;
-	rc = engine_queue_attach(accel, &engine, &queue->engine);
+	engine.words = queue->words;
+	rc = queue->words ? engine_queue_attach(accel, &engine, &queue->engine) : -ENOMEM;
 	if (rc) {
 		queue->release = NULL;
 		uiommu_queue_destroy(queue);
@@ -271,8 +343,19 @@ static int embedded_make(struct uiommu_accel *accel, const struct uiommu_queue_c
 
 int uiommu_accel_queue(struct uiommu_accel *accel, const struct uiommu_queue_config *config, struct uiommu_queue **out)
 {
+	const size_t least = offsetof(struct uiommu_queue_config, mdev_id);
 	struct uiommu_queue_config known;
-	int rc = copy_struct(&known, sizeof(known), sizeof(known), config, config->size);
+	struct mdev *mdev;
+	int rc = copy_struct(&known, sizeof(known), least, config, config->size);
 
-	return rc ? rc : embedded_make(accel, &known, out);
+	if (!rc && !ring_entries_valid(known.entries))
+		rc = -EINVAL;
+	if (!rc)
+		rc = known.reserved ? -EOPNOTSUPP : embedded_pasids(accel, &known, &mdev);
+	if (rc)
+		return rc;
+	rc = embedded_make(accel, &known, mdev, out);
+	if (rc && mdev)
+		object_unuse(&mdev->object);
+	return rc;
 }

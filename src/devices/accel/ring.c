@@ -111,13 +111,13 @@ void ring_submitter_init(struct ring_submitter *ring, struct ring_header *header
 	*ring = (struct ring_submitter){.header = header, .entries = entries};
 }
 
-static bool submitter_full(struct ring_submitter *ring)
+bool ring_has_room(struct ring_submitter *ring)
 {
 	if (likely(ring->tail - ring->head < ring->entries))
-		return false;
+		return true;
 	/* Pairs with the release in ring_release(). A head that makes no sense leaves the ring full. */
 	ring->head = __atomic_load_n(&ring->header->head, __ATOMIC_ACQUIRE);
-	return ring->tail - ring->head >= ring->entries;
+	return ring->tail - ring->head < ring->entries;
 }
 
 int ring_submit(struct ring_submitter *ring, const struct uiommu_accel_desc *desc)
@@ -127,7 +127,7 @@ int ring_submit(struct ring_submitter *ring, const struct uiommu_accel_desc *des
 	uint64_t *to, tag;
 	uint32_t state;
 
-	if (unlikely(submitter_full(ring)))
+	if (unlikely(!ring_has_room(ring)))
 		return ring_ended(header) ? -EPIPE : -EAGAIN;
 	to = ring_slot(header, ring->entries, ring->tail);
 	tag = ring_tag(ring->entries, ring->tail) | (desc->reserved ? RING_TAG_RESERVED : 0);

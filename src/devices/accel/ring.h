@@ -133,6 +133,9 @@ static inline uint64_t ring_tag(uint32_t entries, uint32_t position)
 
 void ring_submitter_init(struct ring_submitter *ring, struct ring_header *header, uint32_t entries);
 
+/* Not full; the next descriptor goes into the slot of ring->tail. */
+bool ring_has_room(struct ring_submitter *ring);
+
 /* 0; 1: and wake the engine; -EAGAIN: full; -EPIPE: ended. */
 int ring_submit(struct ring_submitter *ring, const struct uiommu_accel_desc *desc);
 

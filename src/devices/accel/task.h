@@ -62,6 +62,7 @@ struct task {
 	uint64_t value;
 	struct uiommu_fault fault;
 	struct place places[PLACES]; /* as they were */
+	uint64_t generation; /* of the PASID, when it was submitted; 0: not known, or it had none */
 	uint32_t turn; /* when it began */
 	uint32_t crc;
 	uint8_t result;
@@ -93,6 +94,7 @@ struct engine_queue {
 	struct ring_engine ring;
 	uint32_t flags;
 	uint32_t pasid;
+	const uint64_t *words; /* engine_queue_config.words */
 	int interrupt_fd;
 	bool interrupt; /* one is due */
 	uint64_t completed; /* atomic: written by the runner */
@@ -122,6 +124,7 @@ struct records {
 		struct engine_queue *queue;
 		struct batch *batch;
 		struct place place;
+		uint32_t named;
 		uint8_t opcode;
 	} owner[RECORDS];
 	struct uiommu_accel_record data[RECORDS];
@@ -136,6 +139,7 @@ struct group {
 };
 
 struct uiommu_accel {
+	struct uiommu_context *context;
 	struct uiommu_device *device;
 	uint32_t owner; /* fork_token() of the maker */
 
@@ -228,6 +232,14 @@ static inline uint32_t task_flags(const struct task *task)
 static inline const struct place *task_place(const struct task *task, enum place_name name)
 {
 	return &task->places[desc_handle(&task->desc, name) ? name : PLACE_OWN];
+}
+
+/* The PASID that its submitter knows it by: of a mediated device's queue, the vPASID. */
+static inline uint32_t task_named(const struct task *task)
+{
+	const struct task *top = task->batch && task->batch->parent ? task->batch->parent : task;
+
+	return task->queue->flags & UIOMMU_QUEUE_SHARED ? top->desc.pasid_priv & DESC_PASID : task->queue->pasid;
 }
 
 static inline uint32_t task_pasid(const struct task *task, enum place_name name)

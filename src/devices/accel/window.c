@@ -5,6 +5,8 @@
  * all before writing any is permitted; a batch's fence ends a window.
  */
 #include "devices/accel/task.h"
+#include "iommu/object.h"
+#include "pasid/pasid.h"
 
 static bool overlap(const struct task *task, enum place_name a_place, uint64_t a, enum place_name b_place, uint64_t b)
 {
@@ -138,6 +140,13 @@ static void dispatch(struct uiommu_accel *accel, struct task *task)
 	task_push(&task->queue->active, task);
 }
 
+/* Somebody else's than when it was submitted: it has waited in the ring for too long. */
+static bool pasid_is_another(const struct uiommu_accel *accel, const struct task *task)
+{
+	return task->queue->words && !task->batch &&
+	       pasid_generation_now(accel->context->pasids, task->places[PLACE_OWN].pasid) != task->generation;
+}
+
 void window_start(struct uiommu_accel *accel, struct task *task)
 {
 	struct place *own = &task->places[PLACE_OWN];
@@ -148,6 +157,10 @@ void window_start(struct uiommu_accel *accel, struct task *task)
 	/* Before anything else: with a wrong PASID nothing is touched, not even the record. A member is for the batch's attachment.
 	 */
 	task->turn = accel->turn;
+	if (unlikely(pasid_is_another(accel, task))) {
+		task_lost(accel, task, UIOMMU_ACCEL_ERROR_PASID);
+		return;
+	}
 	generation = accel_generation(accel, own->pasid);
 	if (unlikely(!generation || (task->batch && generation != own->generation))) {
 		task_lost(accel, task, UIOMMU_ACCEL_ERROR_PASID);
