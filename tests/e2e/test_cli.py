@@ -5,6 +5,7 @@ import fcntl
 import json
 import mmap
 import os
+import pathlib
 import re
 import socket
 import struct
