@@ -154,6 +154,7 @@ static const struct pgtable_shape shape = {
 	.entry_lg2 = 3,
 	.usual_top = 3,
 	.skips = true,
+	.every = PERMISSIONS,
 	.plain_level_shift = 9,
 	.access = permitted,
 	.begin = begin,

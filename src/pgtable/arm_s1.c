@@ -109,7 +109,7 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 	return arm_attributes(entry, INDEX);
 }
 
-#define ARM_SHAPE .gathers = PGTABLE_SOME, .attributes_of = attributes_of, .access = permitted
+#define ARM_SHAPE .gathers = PGTABLE_SOME, .some = TABLE_BITS, .attributes_of = attributes_of, .access = permitted
 
 ARM_WALKERS()
 
@@ -127,11 +127,30 @@ ARM_WALKERS()
 		return walk_64k_##kind##_any(pgtable, address, flags, out);                                                        \
 	}
 
+#define MIXED_FROM(kind)                                                                                                           \
+	static uint64_t walk_##kind##_from(const struct pgtable *pgtable, uint64_t address, unsigned int flags,                    \
+					   struct pgtable_path *path, struct pgtable_result *out)                                  \
+	{                                                                                                                          \
+		unsigned int granule_lg2 = pgtable->config.granule_lg2[half_of(address)];                                          \
+                                                                                                                                   \
+		if (granule_lg2 == 12)                                                                                             \
+			return walk_4k_##kind##_from(pgtable, address, flags, path, out);                                          \
+		if (granule_lg2 == 14)                                                                                             \
+			return walk_16k_##kind##_from(pgtable, address, flags, path, out);                                         \
+		return walk_64k_##kind##_from(pgtable, address, flags, path, out);                                                 \
+	}
+
 MIXED(flat)
 MIXED(guest)
 MIXED(nested)
+MIXED_FROM(guest)
+MIXED_FROM(nested)
 
-static const struct pgtable_walkers walk_mixed = {.shape = &shape_4k, .any = {walk_flat, walk_guest, walk_nested}};
+static const struct pgtable_walkers walk_mixed = {
+	.shape = &shape_4k,
+	.any = {walk_flat, walk_guest, walk_nested},
+	.from = {NULL, walk_guest_from, walk_nested_from},
+};
 
 /* The usual ones walk the lower half. */
 static void choose_walkers(struct pgtable *pgtable)

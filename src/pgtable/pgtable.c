@@ -85,6 +85,7 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 	if (where == PGTABLE_FLAT)
 		keep_near(pgtable);
 	pgtable->walk = (is_usual(pgtable, where) ? pgtable->walkers->usual : pgtable->walkers->any)[where];
+	pgtable->from = pgtable->walkers->from[where];
 	return 0;
 }
 
@@ -102,6 +103,12 @@ static inline __attribute__((always_inline)) void compose(const struct pgtable *
 	out->clean |= first->clean;
 	out->page_lg2 = (uint8_t)min_u64(out->page_lg2, first->page_lg2);
 	out->attributes = first->attributes;
+}
+
+void pgtable_compose(const struct pgtable *stage2, const struct pgtable_result *first, unsigned int flags,
+		     struct pgtable_result *out)
+{
+	compose(stage2, first, flags, out);
 }
 
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)

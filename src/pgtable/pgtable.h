@@ -74,6 +74,32 @@ struct pgtable_memory {
 typedef uint64_t pgtable_walk_fn(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
 
 /*
+ * Where the walk of one block of input addresses may begin below the top table: at its entries in the table that serves it, which
+ * are behind stage 2. So it reads none of what led there, and walks no stage 2 to find them. All that was to be set there has been.
+ */
+struct pgtable_step {
+	uint64_t entries; /* of the block's first address; aligned to 4 KiB */
+	uint8_t block_lg2; /* 0: the top table, and the rest means nothing */
+	uint8_t above; /* what the entries that led there say of permissions, and PGTABLE_CHANGES; at most PGTABLE_ABOVE_LG2 bits */
+};
+
+enum { PGTABLE_STEPS = 3, PGTABLE_ABOVE_LG2 = 5, PGTABLE_CHANGES = 0x10 /* its entries may be changed, for all stage 2 says */ };
+
+/* Where a walk begins, and what it came through: the tables of the lowest levels, unless it began there. */
+struct pgtable_path {
+	struct pgtable_step start;
+	unsigned int noted; /* bit n: step[n]. If the walk ends without a fault. */
+	struct pgtable_step step[PGTABLE_STEPS]; /* by level */
+};
+
+/*
+ * The same, from path->start. If it cannot be done from there, it is walked from the top: no fault comes from what is cached. Not
+ * for PGTABLE_QUIET, which leaves things to be set.
+ */
+typedef uint64_t pgtable_walk_from_fn(const struct pgtable *pgtable, uint64_t address, unsigned int flags,
+				      struct pgtable_path *path, struct pgtable_result *out);
+
+/*
  * What a register, context entry or nested HWPT says of a table. Which members mean something, and their ranges, is said in the
  * format's file; all others are 0.
  */
@@ -100,6 +126,7 @@ struct pgtable_walkers {
 	const struct pgtable_shape *shape;
 	pgtable_walk_fn *usual[PGTABLE_WHERES]; /* the top table is at the shape's usual level; flat: it is in the window */
 	pgtable_walk_fn *any[PGTABLE_WHERES];
+	pgtable_walk_from_fn *from[PGTABLE_WHERES]; /* flat: NULL, all is near anyway */
 };
 
 /* Formats are named by pointers to these. */
@@ -128,6 +155,7 @@ enum { PGTABLE_LEVELS = 6, PGTABLE_PLAIN_LEAVES = 3 };
 
 struct pgtable {
 	pgtable_walk_fn *walk;
+	pgtable_walk_from_fn *from; /* or NULL */
 	uint64_t beyond; /* bits of input addresses that have to be 0, after the addition of */
 	uint64_t sign; /* what makes canonical addresses be so */
 	uint64_t usual_root; /* usual walkers: address of the top table; flat: mapped here */
@@ -158,6 +186,10 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
  * together; @oa is in the memory that is left then.
  */
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out);
+
+/* What @stage2 makes of @first, which is the result of the stage before it and no fault. */
+void pgtable_compose(const struct pgtable *stage2, const struct pgtable_result *first, unsigned int flags,
+		     struct pgtable_result *out);
 
 /*
  * The walk of a pgtable that has a stage 2 and is itself the stage 2 of another one: for that one, all the way (to be set after

@@ -64,6 +64,7 @@ struct pgtable_shape {
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
 	enum pgtable_gathers gathers;
+	uint64_t every, some; /* the bits of tables' entries that count, each in a row: AND and OR; a few */
 	uint32_t attributes; /* plain leaves: the bits that are */
 	uint32_t (*attributes_of)(uint64_t entry); /* or they are made of these */
 	/* What may be done. @above: of entries of plain tables, as said by @gathers. NULL: no leaf is plain. */
@@ -127,7 +128,23 @@ struct pgtable_place {
 	uint8_t *host; /* of the entry */
 	unsigned int level;
 	unsigned int fetches;
+	/* Only for walks from a step: */
+	uint64_t behind; /* address of the entry behind stage 2 */
+	unsigned int piece_lg2; /* the entries in a block of this size are beside it there, too */
+	bool changes; /* stage 2 lets it be changed, and has nothing to set for it */
+	bool near; /* @table and @offset are behind stage 2 already */
 };
+
+/* What @stage2 has said of @place. Of a hint that entries are contiguous nothing follows for what is beside this one. */
+PGTABLE_INLINE void pgtable_reached(const struct pgtable *stage2, struct pgtable_place *place, uint64_t address,
+				    const struct pgtable_result *found)
+{
+	unsigned int granule_lg2 = stage2->config.granule_lg2[0];
+
+	place->behind = address;
+	place->piece_lg2 = granule_lg2 && !found->level ? granule_lg2 : found->page_lg2;
+	place->changes = found->access & UIOMMU_WRITE && !found->clean;
+}
 
 /* Set place->host. @access: READ, or with WRITE to change the entry. False: the fault has been told. */
 PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_where where, unsigned int size, unsigned int access,
@@ -137,7 +154,11 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 	uint64_t address = place->table + place->offset;
 	unsigned int reason;
 
-	if (where == PGTABLE_NESTED) {
+	if (unlikely(place->near && access & UIOMMU_WRITE && !place->changes)) {
+		pgtable_fault(pgtable, out, UIOMMU_FAULT_UPDATE, true, place->level, place->fetches);
+		return false;
+	}
+	if (where == PGTABLE_NESTED && !place->near) {
 		uint64_t ipa = address;
 
 		address = stage2->walk(stage2, ipa, access | (flags & PGTABLE_QUIET), out);
@@ -151,6 +172,7 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 			out->fetches = (uint8_t)min_u64(place->fetches, UINT8_MAX);
 			return false;
 		}
+		pgtable_reached(stage2, place, address, out);
 	}
 	place->host = pgtable_host(pgtable, where, address, size, access, &reason);
 	if (likely(place->host))
@@ -329,27 +351,99 @@ PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, enum pgtabl
 	return false;
 }
 
-/* With all care. */
+/* What has been gathered, in few bits; and back. */
+PGTABLE_INLINE unsigned int pgtable_pack(const struct pgtable_shape *shape, uint64_t every, uint64_t some)
+{
+	unsigned int above = 0;
+
+	if (shape->every)
+		above = (unsigned int)FIELD_GET64(shape->every, every);
+	if (shape->some)
+		above |= (unsigned int)FIELD_GET64(shape->some, some) << __builtin_popcountll(shape->every);
+	return above;
+}
+
+PGTABLE_INLINE uint64_t pgtable_every(const struct pgtable_shape *shape, unsigned int above)
+{
+	return ~shape->every | (shape->every ? FIELD_PREP64(shape->every, above) : 0);
+}
+
+PGTABLE_INLINE uint64_t pgtable_some(const struct pgtable_shape *shape, unsigned int above)
+{
+	above &= (unsigned int)~PGTABLE_CHANGES;
+	return shape->some ? FIELD_PREP64(shape->some, above >> __builtin_popcountll(shape->every)) : 0;
+}
+
+/* Note where the table is whose entry at @place has been read, unless the walk began there. */
+PGTABLE_INLINE void pgtable_note(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable_place *place,
+				 unsigned int level, uint64_t every, uint64_t some, struct pgtable_path *path)
+{
+	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2,
+			   table_lg2 = shape->index_lg2 + shape->entry_lg2;
+	unsigned int piece_lg2 = table_lg2, above = pgtable_pack(shape, every, some);
+
+	if (place->near || level >= PGTABLE_STEPS)
+		return;
+	if (where == PGTABLE_NESTED) {
+		piece_lg2 = (unsigned int)min_u64(table_lg2, place->piece_lg2);
+		above |= place->changes ? PGTABLE_CHANGES : 0;
+	}
+	path->step[level] = (struct pgtable_step){
+		.entries = (where == PGTABLE_NESTED ? place->behind : place->table) & ~low_mask(piece_lg2),
+		.block_lg2 = (uint8_t)(page_lg2 + piece_lg2 - shape->entry_lg2),
+		.above = (uint8_t)(above | (where == PGTABLE_NESTED ? 0 : PGTABLE_CHANGES)),
+	};
+	path->noted |= 1U << level;
+}
+
+/* The level of the table that serves a block of this size. */
+PGTABLE_INLINE unsigned int pgtable_step_level(const struct pgtable_shape *shape, unsigned int block_lg2)
+{
+	return (block_lg2 - shape->granule_lg2 - 1) / shape->index_lg2;
+}
+
+/* Where the entry of @address is. */
+PGTABLE_INLINE void pgtable_step_place(const struct pgtable_shape *shape, const struct pgtable_step *step, uint64_t address,
+				       unsigned int level, struct pgtable_place *place)
+{
+	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
+
+	place->table = step->entries;
+	place->offset = (address & low_mask(step->block_lg2)) >> page_lg2 << shape->entry_lg2;
+	place->changes = step->above & PGTABLE_CHANGES;
+	place->near = true;
+}
+
+/* With all care, from the top table or, if there is a @path, from where that begins. */
 PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, enum pgtable_where where,
 					   const struct pgtable *pgtable, uint64_t address, unsigned int flags,
-					   struct pgtable_result *out)
+					   struct pgtable_path *path, struct pgtable_result *out)
 {
 	struct pgtable_cursor cursor = {.every = UINT64_MAX};
 	unsigned int reason = shape->begin(pgtable, address, flags, &cursor);
 	struct pgtable_place place = {.table = pgtable->config.base[cursor.half]};
+	unsigned int top = pgtable->top[cursor.half];
 	struct pgtable_item item;
 	uint64_t entry;
 
-	cursor.level = place.level = pgtable->top[cursor.half];
+	cursor.level = place.level = top;
 	if (reason) {
 		pgtable_fault(pgtable, out, reason, false, cursor.level, 0);
 		return;
 	}
-	for (place.offset = pgtable_top_offset(shape, cursor.input, cursor.level);;
-	     place.offset = pgtable_offset(shape, cursor.input, cursor.level)) {
+	place.offset = pgtable_top_offset(shape, cursor.input, cursor.level);
+	if (path && path->start.block_lg2) {
+		cursor.level = place.level = pgtable_step_level(shape, path->start.block_lg2);
+		cursor.every = pgtable_every(shape, path->start.above);
+		cursor.some = pgtable_some(shape, path->start.above);
+		pgtable_step_place(shape, &path->start, address, cursor.level, &place);
+	}
+	for (;; place.offset = pgtable_offset(shape, cursor.input, cursor.level)) {
 		if (!pgtable_fetch(shape, where, pgtable, flags, &place, &entry, out) ||
 		    !pgtable_judge(shape, where, pgtable, entry, flags, &cursor, &place, &item, out))
 			return;
+		if (path && cursor.level < top)
+			pgtable_note(shape, where, &place, cursor.level, cursor.every, cursor.some, path);
 		if (item.kind == PGTABLE_LEAF)
 			break;
 		if (!pgtable_falls(shape, &cursor, item.next)) {
@@ -360,6 +454,7 @@ PGTABLE_INLINE void pgtable_walk_carefully(const struct pgtable_shape *shape, en
 		cursor.some |= item.update;
 		cursor.level = place.level = shape->skips ? item.next : cursor.level - 1;
 		place.table = item.oa;
+		place.near = false;
 	}
 	pgtable_done(&cursor, &item, place.fetches, out);
 }
@@ -387,10 +482,13 @@ PGTABLE_INLINE bool pgtable_reach_quickly(const struct pgtable *pgtable, enum pg
 		place->host = pgtable_in_areas(memory->areas, address, size, UIOMMU_READ, &reason);
 		return place->host;
 	}
-	address = memory->stage2->walk(memory->stage2, address, UIOMMU_READ | (flags & PGTABLE_QUIET), out);
-	if (unlikely(out->reason))
-		return false;
-	place->fetches += out->fetches;
+	if (!place->near) {
+		address = memory->stage2->walk(memory->stage2, address, UIOMMU_READ | (flags & PGTABLE_QUIET), out);
+		if (unlikely(out->reason))
+			return false;
+		place->fetches += out->fetches;
+		pgtable_reached(memory->stage2, place, address, out);
+	}
 	if (memory->areas) {
 		place->host = pgtable_in_areas_below(memory->areas, address, size);
 		return place->host;
@@ -401,13 +499,13 @@ PGTABLE_INLINE bool pgtable_reach_quickly(const struct pgtable *pgtable, enum pg
 	return true;
 }
 
-/*
- * One level, whose number is a constant here, as long as entries are plain. If flat, the place is in the window.
- */
+/* One level, whose number is a constant here, as long as entries are plain. If flat, the place is in the window. */
 PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *shape, enum pgtable_where where,
 						  const struct pgtable *pgtable, uint64_t address, unsigned int level,
-						  unsigned int flags, struct pgtable_quick *quick, struct pgtable_result *out)
+						  unsigned int flags, struct pgtable_quick *quick, struct pgtable_path *path,
+						  struct pgtable_result *out)
 {
+	const bool every = shape->gathers == PGTABLE_EVERY;
 	struct pgtable_place *place = &quick->place;
 	uintptr_t near = quick->usual && level == quick->top ? 0 : pgtable->near;
 	uint64_t entry;
@@ -420,8 +518,11 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 	place->fetches = where == PGTABLE_FLAT ? quick->top + 1 - level : place->fetches + 1;
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
 		return PGTABLE_CARE;
+	if (path && level < quick->top) /* of plain tables, nothing else counts */
+		pgtable_note(shape, where, place, level, every ? quick->above : UINT64_MAX, every ? 0 : quick->above, path);
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
-		quick->above = shape->gathers == PGTABLE_EVERY ? quick->above & entry : quick->above | entry;
+		quick->above = every ? quick->above & entry : quick->above | entry;
+		place->near = false;
 		place->table = (entry & pgtable->plain.address) << shape->plain_shift;
 		place->offset = pgtable_offset(shape, address, level - 1);
 		return PGTABLE_DOWN;
@@ -429,16 +530,16 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick, out) ? PGTABLE_DONE : PGTABLE_CARE;
 }
 
-/* False: it takes care; nothing has been done. */
+/* From quick->top on. False: it takes care; nothing has been done. */
 PGTABLE_INLINE bool pgtable_glances(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
-				    uint64_t address, unsigned int flags, struct pgtable_quick *quick, struct pgtable_result *out)
+				    uint64_t address, unsigned int flags, struct pgtable_quick *quick, struct pgtable_path *path,
+				    struct pgtable_result *out)
 {
 	enum pgtable_glance seen;
 
-	quick->above = shape->gathers == PGTABLE_EVERY ? UINT64_MAX : 0;
 #define PGTABLE_GLANCE(level)                                                                                                      \
 	do {                                                                                                                       \
-		seen = pgtable_glance(shape, where, pgtable, address, level, flags, quick, out);                                   \
+		seen = pgtable_glance(shape, where, pgtable, address, level, flags, quick, path, out);                             \
 		if (seen != PGTABLE_DOWN)                                                                                          \
 			return seen == PGTABLE_DONE;                                                                               \
 	} while (0)
@@ -458,16 +559,21 @@ PGTABLE_INLINE bool pgtable_glances(const struct pgtable_shape *shape, enum pgta
 	return false;
 }
 
+PGTABLE_INLINE uint64_t pgtable_nothing_above(const struct pgtable_shape *shape)
+{
+	return shape->gathers == PGTABLE_EVERY ? UINT64_MAX : 0;
+}
+
 /* From the usual top table. @address is not beyond its width. */
 PGTABLE_INLINE bool pgtable_walk_usually(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
 					 uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
-	struct pgtable_quick quick = {.usual = true, .top = shape->usual_top};
+	struct pgtable_quick quick = {.usual = true, .top = shape->usual_top, .above = pgtable_nothing_above(shape)};
 
 	quick.place.table = pgtable->usual_root;
 	quick.place.offset = address >> (shape->granule_lg2 + shape->usual_top * shape->index_lg2 - shape->entry_lg2);
 	quick.place.offset &= pgtable->usual_offsets;
-	return pgtable_glances(shape, where, pgtable, address, flags, &quick, out);
+	return pgtable_glances(shape, where, pgtable, address, flags, &quick, NULL, out);
 }
 
 /* From any. */
@@ -477,7 +583,11 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 	const struct pgtable_window *window = &pgtable->memory.window;
 	struct pgtable_cursor cursor = {.half = 0};
 	unsigned int reason = shape->begin(pgtable, address, flags, &cursor), top = pgtable->top[cursor.half];
-	struct pgtable_quick quick = {.top = top, .place.table = pgtable->config.base[cursor.half]};
+	struct pgtable_quick quick = {
+		.top = top,
+		.above = pgtable_nothing_above(shape),
+		.place.table = pgtable->config.base[cursor.half],
+	};
 
 	if (unlikely(reason))
 		return false;
@@ -485,14 +595,59 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 	/* The tables of plain entries are in the window (pgtable_init). */
 	if (where == PGTABLE_FLAT && unlikely(quick.place.table + quick.place.offset - window->first >= window->length))
 		return false;
-	return pgtable_glances(shape, where, pgtable, address, flags, &quick, out);
+	return pgtable_glances(shape, where, pgtable, address, flags, &quick, NULL, out);
+}
+
+/* From where @path begins. Not flat. */
+PGTABLE_INLINE bool pgtable_walk_on(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
+				    uint64_t address, unsigned int flags, struct pgtable_path *path, struct pgtable_result *out)
+{
+	const struct pgtable_step *start = &path->start;
+	struct pgtable_cursor cursor = {.half = 0};
+	unsigned int reason = shape->begin(pgtable, address, flags, &cursor);
+	struct pgtable_quick quick = {.top = pgtable->top[cursor.half], .above = pgtable_nothing_above(shape)};
+
+	path->noted = 0;
+	if (unlikely(reason))
+		return false;
+	if (likely(start->block_lg2)) {
+		quick.top = pgtable_step_level(shape, start->block_lg2);
+		quick.above =
+			shape->gathers == PGTABLE_EVERY ? pgtable_every(shape, start->above) : pgtable_some(shape, start->above);
+		pgtable_step_place(shape, start, address, quick.top, &quick.place);
+		/* Entries that are not plain have led here. */
+		if (unlikely(pgtable_some(shape, start->above) & pgtable->plain.mask))
+			return false;
+	} else {
+		quick.place.table = pgtable->config.base[cursor.half];
+		quick.place.offset = pgtable_top_offset(shape, cursor.input, quick.top);
+	}
+	return pgtable_glances(shape, where, pgtable, address, flags, &quick, path, out);
+}
+
+/* The same with care. */
+PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape, enum pgtable_where where,
+					      const struct pgtable *pgtable, uint64_t address, unsigned int flags,
+					      struct pgtable_path *path, struct pgtable_result *out)
+{
+	unsigned int fetches = 0;
+	bool on;
+
+	do {
+		on = path->start.block_lg2;
+		path->noted = 0;
+		pgtable_walk_carefully(shape, where, pgtable, address, flags, path, out);
+		fetches += out->fetches;
+		path->start.block_lg2 = 0;
+	} while (unlikely(out->reason) && on);
+	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
 
 #define PGTABLE_WALKER(name, shape, where)                                                                                         \
 	static __attribute__((noinline))                                                                                           \
 	uint64_t name##_carefully(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out) \
 	{                                                                                                                          \
-		pgtable_walk_carefully(&(shape), where, pgtable, address, flags, out);                                             \
+		pgtable_walk_carefully(&(shape), where, pgtable, address, flags, NULL, out);                                       \
 		return out->reason ? 0 : out->oa;                                                                                  \
 	}                                                                                                                          \
 	static __attribute__((noinline))                                                                                           \
@@ -512,15 +667,34 @@ PGTABLE_INLINE bool pgtable_walk_quickly(const struct pgtable_shape *shape, enum
 		return name##_carefully(pgtable, address, flags, out);                                                             \
 	}
 
+/* From a step. */
+#define PGTABLE_WALKER_FROM(name, shape, where)                                                                                    \
+	static __attribute__((noinline)) uint64_t name##_on(const struct pgtable *pgtable, uint64_t address, unsigned int flags,   \
+							    struct pgtable_path *path, struct pgtable_result *out)                 \
+	{                                                                                                                          \
+		pgtable_walk_on_carefully(&(shape), where, pgtable, address, flags, path, out);                                    \
+		return out->reason ? 0 : out->oa;                                                                                  \
+	}                                                                                                                          \
+	static __attribute__((noinline)) uint64_t name##_from(const struct pgtable *pgtable, uint64_t address, unsigned int flags, \
+							      struct pgtable_path *path, struct pgtable_result *out)               \
+	{                                                                                                                          \
+		if (likely(pgtable_walk_on(&(shape), where, pgtable, address, flags, path, out)))                                  \
+			return out->oa;                                                                                            \
+		return name##_on(pgtable, address, flags, path, out);                                                              \
+	}
+
 /* struct pgtable_walkers @name, of shape @of. */
 #define PGTABLE_WALKERS(name, of)                                                                                                  \
 	PGTABLE_WALKER(name##_flat, of, PGTABLE_FLAT)                                                                              \
 	PGTABLE_WALKER(name##_guest, of, PGTABLE_GUEST)                                                                            \
 	PGTABLE_WALKER(name##_nested, of, PGTABLE_NESTED)                                                                          \
+	PGTABLE_WALKER_FROM(name##_guest, of, PGTABLE_GUEST)                                                                       \
+	PGTABLE_WALKER_FROM(name##_nested, of, PGTABLE_NESTED)                                                                     \
 	static const struct pgtable_walkers name = {                                                                               \
 		.shape = &(of),                                                                                                    \
 		.usual = {name##_flat_usual, name##_guest_usual, name##_nested_usual},                                             \
 		.any = {name##_flat_any, name##_guest_any, name##_nested_any},                                                     \
+		.from = {NULL, name##_guest_from, name##_nested_from},                                                             \
 	};
 
 #endif
