@@ -104,6 +104,8 @@ enum uiommu_hwpt_flags {
  * @fault_queue_id: with FAULT: the queue
  * @iotlb_entries: with NEST_PARENT or DIRTY_TRACKING: how many translations are cached of it and of all that are nested on it, at
  *                 least; 0: 16384, %UIOMMU_IOTLB_NONE: none
+ * @walk_entries: the same of places of page tables, so that a walk for what is not cached begins at the lowest one; 0: 4096,
+ *                %UIOMMU_IOTLB_NONE: none
  */
 struct uiommu_hwpt_alloc {
 	uint32_t size;
@@ -112,6 +114,7 @@ struct uiommu_hwpt_alloc {
 	uint32_t parent_id;
 	uint32_t fault_queue_id;
 	uint32_t iotlb_entries;
+	uint32_t walk_entries;
 };
 
 /**
@@ -121,8 +124,8 @@ struct uiommu_hwpt_alloc {
  * @out_id: its id
  *
  * Return: 0, -EINVAL (size, parent of the wrong type), -E2BIG, -EOPNOTSUPP (flag or type, FAULT with NEST_PARENT, iotlb_entries
- * without what has them or above 2^24), -ENOENT (no such parent or queue), -EADDRINUSE (DIRTY_TRACKING: something is mapped that is
- * not whole pages, or is mapped or allowed beyond 2^52), -ENOMEM.
+ * or walk_entries without what has them or above 2^24), -ENOENT (no such parent or queue), -EADDRINUSE (DIRTY_TRACKING: something
+ * is mapped that is not whole pages, or is mapped or allowed beyond 2^52), -ENOMEM.
  */
 UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id);
 
@@ -180,6 +183,7 @@ UIOMMU_API int uiommu_detach(struct uiommu_context *context, uint32_t device_id,
  * @discarded: accesses that failed without one because the attachment was draining
  * @walks: translations that were not cached and were looked for in a guest's page tables
  * @entries_read: page-table entries that were read for them, of all stages
+ * @walks_below_top: how many of them began below the top table, because it was cached where
  */
 struct uiommu_attach_stats {
 	uint32_t size;
@@ -190,6 +194,7 @@ struct uiommu_attach_stats {
 	uint64_t discarded;
 	uint64_t walks;
 	uint64_t entries_read;
+	uint64_t walks_below_top;
 };
 
 /**

@@ -179,6 +179,7 @@ UIOMMU_API int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const st
  * @UIOMMU_INVALIDATE_ASID: tables: only of what has this tag: ASID, PSCID; else the PASID
  * @UIOMMU_INVALIDATE_STAGE2: tables: @start and @last are addresses that stage 2 translates: of what has a stage 1 all is forgotten
  * @UIOMMU_INVALIDATE_KEEP_ATC: devices are not asked to forget what they keep (ats.h): whoever owns the tables does that himself
+ * @UIOMMU_INVALIDATE_LEAF: only entries of pages have changed, none that leads to a table: where tables are may stay cached
  */
 enum uiommu_invalidation_flags {
 	UIOMMU_INVALIDATE_ENTRIES = 1,
@@ -188,13 +189,14 @@ enum uiommu_invalidation_flags {
 	UIOMMU_INVALIDATE_ASID = 16,
 	UIOMMU_INVALIDATE_STAGE2 = 32,
 	UIOMMU_INVALIDATE_KEEP_ATC = 64,
+	UIOMMU_INVALIDATE_LEAF = 128,
 };
 
 /**
  * struct uiommu_invalidation - what is to be forgotten.
  * @start: first input address
  * @last: last one; 0 and UINT64_MAX are all
- * @flags: &enum uiommu_invalidation_flags; for an HWPT that is one page table, and for a parent, KEEP_ATC or 0
+ * @flags: &enum uiommu_invalidation_flags; for an HWPT that is one page table LEAF and KEEP_ATC, and for a parent KEEP_ATC, or 0
  * @device_id: with DEVICE
  * @pasid: with PASID; or %UIOMMU_NO_PASID
  * @domain: with DOMAIN

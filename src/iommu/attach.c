@@ -108,6 +108,7 @@ static void sum(const struct attachment *attachment, struct uiommu_attach_stats 
 		out->discarded += __atomic_load_n(&counters->discarded, __ATOMIC_RELAXED);
 		out->walks += __atomic_load_n(&counters->walks, __ATOMIC_RELAXED);
 		out->entries_read += __atomic_load_n(&counters->fetches, __ATOMIC_RELAXED);
+		out->walks_below_top += __atomic_load_n(&counters->steps, __ATOMIC_RELAXED);
 	}
 }
 

@@ -43,7 +43,7 @@ void dirty_init(struct hwpt *hwpt)
 	pthread_mutex_init(&hwpt->dirty.lock, NULL);
 	tracker_init(&hwpt->dirty.tracker, hwpt->flags & UIOMMU_HWPT_NEST_PARENT);
 	/* There is no stage that might be refused. */
-	stages_init(&hwpt->stages, &(struct stages_config){.behind = NULL}, &hwpt->space->areas, &hwpt->iotlb);
+	stages_init(&hwpt->stages, &(struct stages_config){.behind = NULL}, &hwpt->space->areas, &hwpt->cache);
 	hwpt->stages.straight = true;
 }
 
@@ -112,7 +112,7 @@ void dirty_forget(struct space *space, const struct release *release)
 	struct dirty *dirty;
 
 	cds_list_for_each_entry (dirty, &space->tracked, link) {
-		stages_forget(&hwpt_of(dirty)->stages, release->start, release->last);
+		stages_forget(&hwpt_of(dirty)->stages, release->start, release->last, false);
 		/* If another release is under way, its pages go with a later one. */
 		if (!dirty->releasing) {
 			dirty->releasing = release;
@@ -178,7 +178,7 @@ static void switch_off(struct hwpt *hwpt)
 	pthread_mutex_unlock(&hwpt->space->lock);
 	hwpt_forget_all(hwpt);
 	/* What was found in the tables as they went may have been cached after that. */
-	stages_forget(&hwpt->stages, 0, UINT64_MAX);
+	stages_forget(&hwpt->stages, 0, UINT64_MAX, false);
 	vtd_tables_fini(&dirty->tables);
 }
 

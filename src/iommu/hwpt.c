@@ -73,7 +73,7 @@ void hwpt_memory_put(struct hwpt *hwpt)
 	for (; hwpt && !__atomic_sub_fetch(&hwpt->references, 1, __ATOMIC_ACQ_REL); hwpt = parent) {
 		parent = hwpt->parent;
 		if (hwpt->flags & HAS_IOTLB)
-			iotlb_fini(&hwpt->iotlb);
+			stages_cache_fini(&hwpt->cache);
 		free(hwpt);
 	}
 }
@@ -107,15 +107,25 @@ void hwpt_abort(struct hwpt *hwpt)
 	hwpt_end(&hwpt->object);
 }
 
+static bool is_cache_size(uint32_t entries)
+{
+	return entries <= IOTLB_ENTRIES_MAX || entries == UIOMMU_IOTLB_NONE;
+}
+
+static uint32_t cache_size(uint32_t entries, uint32_t usual)
+{
+	return entries == UIOMMU_IOTLB_NONE ? 0 : entries ? entries : usual;
+}
+
 static int check_alloc(const struct uiommu_hwpt_alloc *alloc)
 {
 	const uint32_t known = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_DIRTY_TRACKING | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID;
 
 	if (alloc->type != UIOMMU_HWPT_PAGING || alloc->flags & ~known)
 		return -EOPNOTSUPP;
-	if (alloc->iotlb_entries && !(alloc->flags & HAS_IOTLB))
+	if ((alloc->iotlb_entries || alloc->walk_entries) && !(alloc->flags & HAS_IOTLB))
 		return -EOPNOTSUPP;
-	if (alloc->iotlb_entries > IOTLB_ENTRIES_MAX && alloc->iotlb_entries != UIOMMU_IOTLB_NONE)
+	if (!is_cache_size(alloc->iotlb_entries) || !is_cache_size(alloc->walk_entries))
 		return -EOPNOTSUPP;
 	if (alloc->flags & UIOMMU_HWPT_FAULT && alloc->flags & UIOMMU_HWPT_NEST_PARENT)
 		return -EOPNOTSUPP;
@@ -144,18 +154,19 @@ struct stages *hwpt_stages(struct hwpt *hwpt)
 }
 
 /* After a failure @hwpt is as if it had no such flags. */
-static int iotlb_begins(struct hwpt *hwpt, uint32_t iotlb_entries)
+static int cache_begins(struct hwpt *hwpt, const struct uiommu_hwpt_alloc *alloc)
 {
-	uint32_t entries = iotlb_entries ? iotlb_entries : IOTLB_ENTRIES_DEFAULT, flags = hwpt->flags;
+	uint32_t flags = hwpt->flags;
 	int error;
 
 	hwpt->flags &= ~(uint32_t)HAS_IOTLB;
-	error = iotlb_init(&hwpt->iotlb, entries == UIOMMU_IOTLB_NONE ? 0 : entries);
+	error = stages_cache_init(&hwpt->cache, cache_size(alloc->iotlb_entries, IOTLB_ENTRIES_DEFAULT),
+				  cache_size(alloc->walk_entries, WALK_ENTRIES_DEFAULT));
 	if (error)
 		return error;
 	error = flags & UIOMMU_HWPT_DIRTY_TRACKING ? dirty_begin(hwpt) : 0;
 	if (error) {
-		iotlb_fini(&hwpt->iotlb);
+		stages_cache_fini(&hwpt->cache);
 		return error;
 	}
 	hwpt->flags = flags;
@@ -183,7 +194,7 @@ static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc
 		object_put(&queue->object);
 	if (!hwpt)
 		return -ENOMEM;
-	error = alloc->flags & HAS_IOTLB ? iotlb_begins(hwpt, alloc->iotlb_entries) : 0;
+	error = alloc->flags & HAS_IOTLB ? cache_begins(hwpt, alloc) : 0;
 	if (error) {
 		hwpt_abort(hwpt);
 		return error;

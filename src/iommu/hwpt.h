@@ -29,7 +29,7 @@ struct hwpt {
 	struct guest_tables *tables; /* nested, a guest's tables (tables.h); otherwise NULL */
 	struct cds_list_head sibling; /* nested: in parent->children */
 	struct dirty dirty; /* with DIRTY_TRACKING */
-	struct iotlb iotlb; /* a nest parent's, or with DIRTY_TRACKING */
+	struct stages_cache cache; /* a nest parent's, or with DIRTY_TRACKING */
 	/* A nest parent's: */
 	pthread_mutex_t children_lock; /* of the list; before the context lock */
 	struct cds_list_head children; /* struct hwpt, in the order of their making */
@@ -57,7 +57,7 @@ void hwpt_memory_put(struct hwpt *hwpt);
 /* Undo an allocation that was not finalised. */
 void hwpt_abort(struct hwpt *hwpt);
 
-enum { IOTLB_ENTRIES_DEFAULT = 16384, IOTLB_ENTRIES_MAX = 1 << 24 };
+enum { IOTLB_ENTRIES_DEFAULT = 16384, WALK_ENTRIES_DEFAULT = 4096, IOTLB_ENTRIES_MAX = 1 << 24 };
 
 /* What stands in front of its space, or NULL. */
 struct stages *hwpt_stages(struct hwpt *hwpt);

@@ -83,7 +83,7 @@ int nested_make(struct hwpt *parent, struct fault_queue *queue, const struct uio
 	hwpt = hwpt_alloc_nested(parent, queue, nested->flags);
 	if (!hwpt)
 		return -ENOMEM;
-	error = stages_init(&hwpt->stages, &config, &parent->space->areas, &parent->iotlb);
+	error = stages_init(&hwpt->stages, &config, &parent->space->areas, &parent->cache);
 	if (error) {
 		hwpt_abort(hwpt);
 		return error;
@@ -149,7 +149,7 @@ static void wait_for_holders(struct stages *stages)
 static void invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		stages_forget(&hwpt->stages, requests[i].start, requests[i].last);
+		stages_forget(&hwpt->stages, requests[i].start, requests[i].last, requests[i].flags & UIOMMU_INVALIDATE_LEAF);
 	rcu_wait();
 	wait_for_holders(&hwpt->stages);
 	ats_ask_invalidated(hwpt, requests, count);
@@ -178,7 +178,7 @@ void hwpt_forget_all(struct hwpt *hwpt)
 	struct stages *own = hwpt_stages(hwpt);
 	struct hwpt *child, *next;
 
-	iotlb_renew_all(&hwpt->iotlb);
+	stages_cache_forget(&hwpt->cache);
 	rcu_wait();
 	if (inflight_quiet())
 		return;
@@ -196,12 +196,13 @@ void hwpt_forget_all(struct hwpt *hwpt)
 
 #define INVALIDATIONS                                                                                                              \
 	((uint32_t)(UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE | UIOMMU_INVALIDATE_PASID | UIOMMU_INVALIDATE_DOMAIN |    \
-		    UIOMMU_INVALIDATE_ASID | UIOMMU_INVALIDATE_STAGE2 | UIOMMU_INVALIDATE_KEEP_ATC))
+		    UIOMMU_INVALIDATE_ASID | UIOMMU_INVALIDATE_STAGE2 | UIOMMU_INVALIDATE_KEEP_ATC | UIOMMU_INVALIDATE_LEAF))
 
-static bool has_flags(const struct uiommu_invalidation *requests, size_t count)
+/* Any but @known. */
+static bool has_flags(const struct uiommu_invalidation *requests, size_t count, uint32_t known)
 {
 	for (size_t i = 0; i < count; i++)
-		if (requests[i].flags & ~(uint32_t)UIOMMU_INVALIDATE_KEEP_ATC)
+		if (requests[i].flags & ~known)
 			return true;
 	return false;
 }
@@ -220,14 +221,15 @@ static void invalidate_all(struct hwpt *hwpt, const struct uiommu_invalidation *
 
 static int invalidate_object(struct object *object, const struct uiommu_invalidation *requests, size_t count)
 {
+	const uint32_t keep = UIOMMU_INVALIDATE_KEEP_ATC;
 	struct hwpt *hwpt = object_hwpt(object);
-	bool flags = has_flags(requests, count);
 
 	if (object->type == UIOMMU_OBJECT_HWPT_NESTED && hwpt->tables)
 		tables_invalidate(hwpt, requests, count);
-	else if (object->type == UIOMMU_OBJECT_HWPT_NESTED && !flags)
+	else if (object->type == UIOMMU_OBJECT_HWPT_NESTED && !has_flags(requests, count, keep | UIOMMU_INVALIDATE_LEAF))
 		invalidate(hwpt, requests, count);
-	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT && !flags)
+	else if (object->type == UIOMMU_OBJECT_HWPT_PAGING && hwpt->flags & UIOMMU_HWPT_NEST_PARENT &&
+		 !has_flags(requests, count, keep))
 		invalidate_all(hwpt, requests, count);
 	else
 		return -EINVAL;

@@ -74,7 +74,7 @@ static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *e
 		entry_fault(fault, UIOMMU_FAULT_MEMORY);
 		return NULL;
 	}
-	if (stages_init(stages, &config, &hwpt->space->areas, &hwpt->parent->iotlb)) {
+	if (stages_init(stages, &config, &hwpt->space->areas, &hwpt->parent->cache)) {
 		entry_fault(fault, UIOMMU_FAULT_RESERVED);
 		free(stages);
 		return NULL;
@@ -248,9 +248,9 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 static void forget_of(struct attach *attach, const struct uiommu_invalidation *request)
 {
 	if (request->flags & UIOMMU_INVALIDATE_STAGE2 && attach->stages->first.format)
-		stages_forget(attach->stages, 0, UINT64_MAX);
+		stages_forget(attach->stages, 0, UINT64_MAX, false);
 	else
-		stages_forget(attach->stages, request->start, request->last);
+		stages_forget(attach->stages, request->start, request->last, request->flags & UIOMMU_INVALIDATE_LEAF);
 }
 
 /* What they have cached of page tables. */

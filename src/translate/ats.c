@@ -73,7 +73,7 @@ static unsigned int walk(struct attachment *attachment, struct stages *stages, u
 			continue;
 		tried = *access;
 		stages_walk(stages, address, *access | PGTABLE_USER, found);
-		count_walk(attachment, found->fetches);
+		count_walk(attachment, found);
 		if (!found->reason || found->reason == UIOMMU_FAULT_UNMAPPED)
 			break;
 	}

@@ -54,6 +54,22 @@ bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool us
 	return false;
 }
 
+void iotlb_find_step(const struct iotlb_owner *owner, uint64_t address, bool inner, struct pgtable_step *step)
+{
+	uint64_t sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED), entries;
+	unsigned int above;
+
+	step->block_lg2 = 0;
+	for (; sizes; sizes &= sizes - 1) {
+		unsigned int block_lg2 = (unsigned int)__builtin_ctzll(sizes);
+
+		if (likely(iotlb_look(owner, address, inner, block_lg2, &above, &entries))) {
+			*step = (struct pgtable_step){entries, (uint8_t)block_lg2, (uint8_t)above};
+			return;
+		}
+	}
+}
+
 static bool set_trylock(struct iotlb_set *set, uint32_t *sequence)
 {
 	*sequence = __atomic_load_n(&set->sequence, __ATOMIC_RELAXED);
@@ -116,7 +132,7 @@ static void begin_again(struct iotlb *iotlb)
 		__atomic_store_n(&owner->sizes, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&owner->tag, 0, __ATOMIC_SEQ_CST);
 	}
-	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&iotlb->cleared, 2, __ATOMIC_SEQ_CST);
 	rcu_wait();
 	empty(iotlb);
 	iotlb->tag = 0;
@@ -166,40 +182,47 @@ void iotlb_part(struct iotlb *iotlb, struct iotlb_owner *owner)
 	pthread_mutex_unlock(&iotlb->lock);
 }
 
-static void clear_page(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, unsigned int page_lg2)
+static void clear_page(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, bool user, unsigned int page_lg2)
 {
-	struct iotlb_set *set = iotlb_set(owner, iotlb_spread(tag), address, page_lg2);
-	uint64_t key = iotlb_key(false, address, page_lg2);
+	struct iotlb_set *set = iotlb_set(owner, iotlb_spread(tag), address, user, page_lg2);
+	uint64_t key = iotlb_key(user, address, page_lg2);
 	uint32_t sequence = set_lock(set);
 
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++)
-		if ((set->way[way].key & ~(uint64_t)(IOTLB_USER | IOTLB_ACCESS)) == key &&
-		    !((set->way[way].value ^ tag) & IOTLB_TAG))
+		if ((set->way[way].key & ~(uint64_t)IOTLB_ACCESS) == key && !((set->way[way].value ^ tag) & IOTLB_TAG))
 			entry_store(&set->way[way], 0, 0);
 	set_unlock(set, sequence);
 }
 
-void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start, uint64_t last)
+/* Under the lock. False: there are too many. */
+static bool clear_pages(const struct iotlb_owner *owner, uint64_t start, uint64_t last)
 {
-	uint64_t tag, sizes;
+	uint64_t tag = __atomic_load_n(&owner->tag, __ATOMIC_SEQ_CST), sizes = __atomic_load_n(&owner->sizes, __ATOMIC_SEQ_CST);
 
-	if (!iotlb->sets)
-		return;
-	/* Total order with a filler, who adds his size and then looks at it. */
-	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
-	tag = __atomic_load_n(&owner->tag, __ATOMIC_SEQ_CST);
-	sizes = __atomic_load_n(&owner->sizes, __ATOMIC_SEQ_CST);
 	for (; sizes; sizes &= sizes - 1) {
 		unsigned int page_lg2 = (unsigned int)__builtin_ctzll(sizes);
 		uint64_t pages = (last >> page_lg2) - (start >> page_lg2);
 
-		if (pages >= CLEAR_MAX) {
-			iotlb_renew(iotlb, owner);
-			return;
-		}
+		if (pages >= CLEAR_MAX)
+			return false;
 		for (uint64_t i = 0; i <= pages; i++)
-			clear_page(owner, tag, ((start >> page_lg2) + i) << page_lg2, page_lg2);
+			for (unsigned int user = 0; user < 2; user++)
+				clear_page(owner, tag, ((start >> page_lg2) + i) << page_lg2, user, page_lg2);
 	}
+	return true;
+}
+
+void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start, uint64_t last)
+{
+	if (!iotlb->sets)
+		return;
+	pthread_mutex_lock(&iotlb->lock);
+	/* Total order with a filler, who adds his size and then looks at it. */
+	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
+	if (!clear_pages(owner, start, last))
+		renew(iotlb, owner);
+	__atomic_add_fetch(&iotlb->cleared, 1, __ATOMIC_SEQ_CST);
+	pthread_mutex_unlock(&iotlb->lock);
 }
 
 /* The way that has the page already, of whatever tag; or its own, another that is empty, or the next one. */
@@ -219,25 +242,38 @@ static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key, unsigned 
 	return &set->way[set->next];
 }
 
+/* @low: what is not compared. */
+static void put(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iotlb_fill *fill, uint64_t address, uint64_t key,
+		unsigned int low, uint64_t oa)
+{
+	unsigned int page_lg2 = key >> 6 & 63;
+	struct iotlb_set *set;
+	uint32_t sequence;
+
+	if (!iotlb->sets || !fill->tag || fill->cleared & 1 || page_lg2 < 12 || oa >> 52)
+		return;
+	/* Before the look at @cleared: an invalidation that is not seen there sees the size. */
+	if (!(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) & BIT64(page_lg2)))
+		__atomic_or_fetch(&owner->sizes, BIT64(page_lg2), __ATOMIC_SEQ_CST);
+	set = iotlb_set(owner, iotlb_spread(fill->tag), address, key & IOTLB_USER, page_lg2);
+	if (!set_trylock(set, &sequence))
+		return;
+	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
+		entry_store(victim(set, key, iotlb_home(address, page_lg2)), key | low, oa >> 12 << IOTLB_TAG_BITS | fill->tag);
+	set_unlock(set, sequence);
+}
+
 void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iotlb_fill *fill, uint64_t address, bool user,
 		const struct pgtable_result *result)
 {
 	unsigned int access = result->access & ~(unsigned int)(result->clean ? UIOMMU_WRITE : 0);
-	uint64_t page = result->oa & ~low_mask(result->page_lg2), key;
-	struct iotlb_set *set;
-	uint32_t sequence;
 
-	if (!iotlb->sets || !fill->tag || result->page_lg2 < 12 || result->oa >> 52)
-		return;
-	/* Before the look at @cleared: an invalidation that is not seen there sees the size. */
-	if (!(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) & BIT64(result->page_lg2)))
-		__atomic_or_fetch(&owner->sizes, BIT64(result->page_lg2), __ATOMIC_SEQ_CST);
-	set = iotlb_set(owner, iotlb_spread(fill->tag), address, result->page_lg2);
-	key = iotlb_key(user, address, result->page_lg2);
-	if (!set_trylock(set, &sequence))
-		return;
-	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key, iotlb_home(address, result->page_lg2)), key | access,
-			    (page >> 12) << IOTLB_TAG_BITS | fill->tag);
-	set_unlock(set, sequence);
+	put(iotlb, owner, fill, address, iotlb_key(user, address, result->page_lg2), access,
+	    result->oa & ~low_mask(result->page_lg2));
+}
+
+void iotlb_fill_step(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iotlb_fill *fill, uint64_t address, bool inner,
+		     const struct pgtable_step *step)
+{
+	put(iotlb, owner, fill, address, iotlb_key(inner, address, step->block_lg2), step->above, step->entries);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IOTLB: translations that have been walked, of all attachments that share a guest's memory.
+ * IOTLB: translations that have been walked, of all attachments that share a guest's memory. And with the same means, where the
+ * tables of the lowest levels are, for walks that find no translation (stages.c): then a page is the block of addresses that one
+ * table serves.
  *
  * What it holds is (tag, privilege, address) to output address, where the output is what the stages give: guest-physical. So taking
  * memory away from the guest needs no invalidation here; the area is looked up at each access.
@@ -14,7 +16,8 @@
  *
  * A fill that races with an invalidation: it began with iotlb_begin(), before its walk read any table. If the tag has changed, it
  * is stored under the old one, where nobody looks. If a page has been invalidated, @cleared has, which the filler compares with the
- * set locked: either it sees that and drops the fill, or the invalidation comes to that set later and clears it.
+ * set locked: either it sees that and drops the fill, or the invalidation comes to that set later and clears it. And if it began
+ * while pages were being looked for, it is dropped, because it may come from what was found here and not yet cleared.
  */
 #ifndef TRANSLATE_IOTLB_H
 #define TRANSLATE_IOTLB_H
@@ -31,7 +34,7 @@
 enum { IOTLB_WAYS = 3 };
 
 struct iotlb_entry {
-	uint64_t key; /* [63:12] address, [11:6] size, [5] user; [3:0] not compared: access */
+	uint64_t key; /* [63:12] address, [11:6] size, [5] user; [4:0] not compared: access */
 	uint64_t value; /* [63:24] output address without its low 12 bits, [23:0] tag */
 };
 
@@ -45,10 +48,10 @@ struct iotlb_set {
 struct iotlb {
 	struct iotlb_set *sets; /* NULL: caches nothing */
 	uint64_t mask; /* number of sets - 1 */
-	uint64_t cleared; /* counts invalidations of pages */
+	uint64_t cleared; /* counts the beginnings and ends of looking for pages: odd meanwhile */
 	uint32_t tag; /* the last one given */
 	struct cds_list_head owners;
-	pthread_mutex_t lock; /* of tags and owners; a leaf */
+	pthread_mutex_t lock; /* of tags, owners and @cleared; a leaf */
 };
 
 /* Something that has translations cached. What a hit needs is together. */
@@ -91,6 +94,10 @@ void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start,
 void iotlb_fill(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iotlb_fill *fill, uint64_t address, bool user,
 		const struct pgtable_result *result);
 
+/* The same of a step. @inner: of the stage behind another one. */
+void iotlb_fill_step(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iotlb_fill *fill, uint64_t address, bool inner,
+		     const struct pgtable_step *step);
+
 static inline struct iotlb_fill iotlb_begin(const struct iotlb *iotlb, const struct iotlb_owner *owner)
 {
 	return (struct iotlb_fill){
@@ -99,7 +106,9 @@ static inline struct iotlb_fill iotlb_begin(const struct iotlb *iotlb, const str
 	};
 }
 
-enum { IOTLB_TAG_BITS = 24, IOTLB_TAG = (1 << IOTLB_TAG_BITS) - 1, IOTLB_USER = 1 << 5, IOTLB_ACCESS = 15 };
+enum { IOTLB_TAG_BITS = 24, IOTLB_TAG = (1 << IOTLB_TAG_BITS) - 1, IOTLB_USER = 1 << 5, IOTLB_ACCESS = IOTLB_USER - 1 };
+
+_Static_assert(PGTABLE_ABOVE_LG2 == 5, "steps have no more than IOTLB_ACCESS");
 
 static inline uint64_t iotlb_key(bool user, uint64_t address, unsigned int page_lg2)
 {
@@ -116,9 +125,16 @@ static inline uint64_t iotlb_spread(uint64_t tag)
  * A page and its neighbour have one set, so that what lies close together takes few cache lines. Each has a way that it is put into
  * if it can be: then the first look finds it, which the processor expects.
  */
-static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t spread, uint64_t address, unsigned int page_lg2)
+static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t spread, uint64_t address, bool user,
+					  unsigned int page_lg2)
 {
-	return &owner->sets[((address >> page_lg2 >> 1) + spread) & owner->mask];
+	uint64_t number = address >> page_lg2 >> 1;
+
+	/* Small pages are neighbours; others come at any distance from each other. */
+	if (page_lg2 > 12)
+		number = number * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	/* Those of different sizes at one address are not to meet. */
+	return &owner->sets[(number + iotlb_spread(page_lg2 << 1 | user) + spread) & owner->mask];
 }
 
 static inline unsigned int iotlb_home(uint64_t address, unsigned int page_lg2)
@@ -126,11 +142,12 @@ static inline unsigned int iotlb_home(uint64_t address, unsigned int page_lg2)
 	return address >> page_lg2 & 1;
 }
 
-static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t address, bool user,
-							      unsigned int page_lg2, struct iotlb_hit *hit)
+/* @low: what is not compared. @oa: of the page. */
+static inline __attribute__((always_inline)) bool iotlb_look(const struct iotlb_owner *owner, uint64_t address, bool user,
+							     unsigned int page_lg2, unsigned int *low, uint64_t *oa)
 {
 	uint64_t wanted = iotlb_key(user, address, page_lg2), key, value, tag;
-	const struct iotlb_set *set = iotlb_set(owner, __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), address, page_lg2);
+	const struct iotlb_set *set = iotlb_set(owner, __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), address, user, page_lg2);
 	const struct iotlb_entry *entry = &set->way[iotlb_home(address, page_lg2)];
 	/* An odd number becomes one that is past. */
 	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE) & ~1U;
@@ -139,7 +156,7 @@ static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb
 	tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE);
 #pragma GCC unroll 4
 	for (unsigned int way = 0; way <= IOTLB_WAYS; way++) {
-		/* What is left is access, and the output address. */
+		/* What is left is what is not compared, and the output address. */
 		key = __atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) ^ wanted;
 		value = __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE) ^ tag;
 		entry = &set->way[way];
@@ -147,12 +164,23 @@ static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb
 			continue;
 		if (unlikely(__atomic_load_n(&set->sequence, __ATOMIC_RELAXED) != sequence))
 			return false;
-		hit->oa = (value >> (IOTLB_TAG_BITS - 12) & ~UINT64_C(0xfff)) | (address & low_mask(page_lg2));
-		hit->length = (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
-		hit->access = (unsigned int)key;
+		*oa = value >> (IOTLB_TAG_BITS - 12) & ~UINT64_C(0xfff);
+		*low = (unsigned int)key;
 		return true;
 	}
 	return false;
+}
+
+static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t address, bool user,
+							      unsigned int page_lg2, struct iotlb_hit *hit)
+{
+	uint64_t oa;
+
+	if (!iotlb_look(owner, address, user, page_lg2, &hit->access, &oa))
+		return false;
+	hit->oa = oa | (address & low_mask(page_lg2));
+	hit->length = (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
+	return true;
 }
 
 /* Where all pages that are cached are of 4 KiB, which is usual. */
@@ -164,6 +192,9 @@ static inline __attribute__((always_inline)) bool iotlb_find_small(const struct 
 
 /* Whatever sizes there are. */
 bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool user, struct iotlb_hit *hit);
+
+/* The step that is nearest to the leaf; or none. In a read section. */
+void iotlb_find_step(const struct iotlb_owner *owner, uint64_t address, bool inner, struct pgtable_step *step);
 
 /* In an RCU read section, so that whoever invalidates can wait for what follows. */
 static inline __attribute__((always_inline)) bool iotlb_find(const struct iotlb_owner *owner, uint64_t address, bool user,

@@ -37,7 +37,7 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 	struct area *area;
 
 	stages_find(stages, address, access | PGTABLE_USER, &found);
-	count_walk(attachment, found.fetches);
+	count_walk(attachment, &found);
 	if (unlikely(found.reason)) {
 		piece->stage = found.stage;
 		piece->level = found.level;

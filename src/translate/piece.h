@@ -126,15 +126,16 @@ static inline void count_bytes(const struct thread_state *self, struct attachmen
 }
 
 /* What a look through stages cost, if it was no hit. */
-static inline void count_walk(struct attachment *attachment, unsigned int fetches)
+static inline void count_walk(struct attachment *attachment, const struct stages_result *found)
 {
 	const struct thread_state *self = thread_self();
 	struct attach_counters *counters = counters_of(self, attachment);
 
-	if (likely(!fetches))
+	if (likely(!found->fetches))
 		return;
 	counter_add(self, &counters->walks, 1);
-	counter_add(self, &counters->fetches, fetches);
+	counter_add(self, &counters->fetches, found->fetches);
+	counter_add(self, &counters->steps, found->stepped);
 }
 
 /* Fill in @failure for the byte at @address. @piece: what was found of it; NULL: nothing is attached. */

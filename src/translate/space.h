@@ -48,6 +48,7 @@ struct attach_counters {
 	uint64_t discarded;
 	uint64_t walks;
 	uint64_t fetches;
+	uint64_t steps;
 } __attribute__((aligned(64)));
 
 enum { ATTACHMENT_OPEN = 0x80 };

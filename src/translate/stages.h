@@ -5,6 +5,10 @@
  *
  * The same struct serves a nested HWPT and an entry that was decoded from a guest's PASID table.
  *
+ * Two things are cached: translations, and where the tables of the lowest levels are. What a walk needs of the latter it looks for
+ * itself, in both stages: it reads one entry of each then, and three at most if only the upper ones are there. Both end at
+ * guest-physical addresses: areas are looked up at each access, of tables as of data.
+ *
  * Invalidation. Who changed the tables calls stages_forget(), for as many as he likes, and waits for a grace period: accesses of
  * resident memory run inside read sections. If somebody holds something then (inflight_quiet), a turn of @flights, another grace
  * period and their drain wait for those that sleep.
@@ -16,9 +20,23 @@
 #include "translate/inflight.h"
 #include "translate/iotlb.h"
 
+/* What is cached of all stages that share a guest's memory. */
+struct stages_cache {
+	struct iotlb pages;
+	struct iotlb steps; /* of outer stages by input address, of those behind them by intermediate address */
+};
+
+/* For at least so many; 0: none. -ENOMEM. */
+int stages_cache_init(struct stages_cache *cache, uint64_t pages, uint64_t steps);
+void stages_cache_fini(struct stages_cache *cache);
+
+/* Forget everything. */
+void stages_cache_forget(struct stages_cache *cache);
+
 struct stages {
-	struct iotlb_owner cached;
-	struct iotlb *iotlb;
+	struct iotlb_owner cached; /* pages */
+	struct iotlb_owner steps;
+	struct stages_cache *cache;
 	const struct pgtable *walked; /* RCU: @first, @second or what is behind, or NULL: addresses go through as they are */
 	struct flights flights; /* accesses that sleep */
 	struct pgtable first;
@@ -38,6 +56,7 @@ struct stages_result {
 	bool table;
 	uint8_t page_lg2; /* after a walk: input and output run in parallel in an aligned block of this size; 63: everywhere */
 	uint8_t flags; /* enum uiommu_fault_flags */
+	bool stepped; /* the walk did not begin at the top */
 };
 
 /* One stage or two; a config of either may be NULL. */
@@ -50,7 +69,7 @@ struct stages_config {
 };
 
 /* -EINVAL, -EOPNOTSUPP: the formats'. @areas: guest RAM, which has to stay. */
-int stages_init(struct stages *stages, const struct stages_config *config, const struct areas *areas, struct iotlb *iotlb);
+int stages_init(struct stages *stages, const struct stages_config *config, const struct areas *areas, struct stages_cache *cache);
 
 /* Nobody uses it any more. */
 void stages_fini(struct stages *stages);
@@ -58,8 +77,18 @@ void stages_fini(struct stages *stages);
 /* The walk, and the fill. In a read section. */
 void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, struct stages_result *result);
 
-/* Forget what is cached of [start, last]; 0 to UINT64_MAX: all. */
-void stages_forget(struct stages *stages, uint64_t start, uint64_t last);
+/*
+ * Forget what is cached of the input addresses [start, last]; 0 to UINT64_MAX: all, of the stage behind, too. @leaf: only entries
+ * of pages have changed, none that leads to a table.
+ */
+void stages_forget(struct stages *stages, uint64_t start, uint64_t last, bool leaf);
+
+/*
+ * What stages_walk() ends in, with all that pgtable_translate() says. *@stepped: it did not begin at the top. PGTABLE_QUIET neither
+ * uses nor fills what is cached.
+ */
+void stages_translate(struct stages *stages, const struct pgtable *pgtable, uint64_t address, unsigned int flags,
+		      struct pgtable_result *out, bool *stepped);
 
 /* In a read section: is it cached, for all that @flags (enum uiommu_access, PGTABLE_USER) ask? */
 static inline __attribute__((always_inline)) bool stages_hit(const struct stages *stages, uint64_t address, unsigned int flags,
@@ -81,6 +110,7 @@ static inline void stages_find(struct stages *stages, uint64_t address, unsigned
 		result->access = (uint8_t)hit.access;
 		result->reason = UIOMMU_FAULT_NONE;
 		result->fetches = 0;
+		result->stepped = false;
 		return;
 	}
 	stages_walk(stages, address, flags, result);

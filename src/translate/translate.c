@@ -83,7 +83,7 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 	stages = stages_of(attachment);
 	if (stages) {
 		stages_find(stages, address, access | user, &found);
-		count_walk(attachment, found.fetches);
+		count_walk(attachment, &found);
 		reason = found.reason;
 	} else {
 		reason = find_in_space(attachment->space, address, &found);

@@ -4,6 +4,9 @@
  *
  * property [--cases N] [--seed S] [--only NAME]
  *
+ * In some rounds walks begin where cached tables are (translate/stages.h); those are forgotten whenever tables change. And what has
+ * been translated is translated again, to count what is read then.
+ *
  * A round is a random config, random tables of it, and many addresses. Everything comes from the seed, so a failure comes again
  * with the seed and the name that it prints.
  */
@@ -12,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "translate/stages.h"
 #include "world.h"
 
 /* The stages of an architecture: each alone, and both together. A line for each that has oracles. */
@@ -25,7 +29,13 @@ static const struct architecture {
 	{&oracle_riscv_first, &oracle_riscv_second},
 };
 
-enum { ARCHITECTURES = sizeof(architectures) / sizeof(architectures[0]), ROUND = 500 };
+enum {
+	ARCHITECTURES = sizeof(architectures) / sizeof(architectures[0]),
+	ROUND = 500,
+	FEW_STEPS = 16, /* cached: less than there are tables, so that they change all the time; */
+	MANY_STEPS = 1 << 16, /* or all of them */
+	LOADS = 3, /* a stage, if they are cached */
+};
 
 struct combination {
 	char name[48];
@@ -46,6 +56,10 @@ struct property {
 	struct build build[2]; /* stage 2 is [1] */
 	struct oracle_stage oracle[2];
 	struct pgtable walker[2];
+	struct stages_cache few, many;
+	struct stages stages; /* instead of the walkers alone, if... */
+	bool cached;
+	uint64_t stepped, cached_cases;
 	uint64_t seed, number;
 	uint64_t outcomes[UIOMMU_FAULT_REASONS];
 };
@@ -111,7 +125,7 @@ static void oracle_translate(const struct property *property, uint64_t address, 
 
 static bool equal(const struct property *property, const struct pgtable_result *a, const struct pgtable_result *b)
 {
-	if (a->reason != b->reason || a->level != b->level || a->fetches != b->fetches)
+	if (a->reason != b->reason || a->level != b->level || (a->fetches != b->fetches && !property->cached))
 		return false;
 	if (a->reason)
 		return a->stage == b->stage && a->table == b->table &&
@@ -130,6 +144,35 @@ static bool same_where_read(const struct property *property, uint64_t *where)
 	return true;
 }
 
+static void translate(struct property *property, uint64_t address, unsigned int flags, struct pgtable_result *out)
+{
+	bool stepped;
+
+	if (!property->cached) {
+		pgtable_translate(&property->walker[0], address, flags, out);
+		return;
+	}
+	stages_translate(&property->stages, property->stages.walked, address, flags, out, &stepped);
+	property->cached_cases++;
+	property->stepped += stepped;
+}
+
+/* The same again: its tables are cached now. */
+static bool few_loads(struct property *property, uint64_t address, unsigned int flags, const struct pgtable_result *before)
+{
+	unsigned int stages = property->combination->second ? 2 : 1;
+	struct pgtable_result again;
+	bool stepped;
+
+	if (!property->cached || property->stages.cache == &property->few || before->reason || flags & PGTABLE_QUIET)
+		return true;
+	stages_translate(&property->stages, property->stages.walked, address, flags, &again, &stepped);
+	if (!again.reason && again.oa == before->oa && again.fetches <= LOADS * stages)
+		return true;
+	printf("# again: oa %#" PRIx64 ", %u entries have been read, from the top: %d\n", again.oa, again.fetches, !stepped);
+	return false;
+}
+
 /* @careful: look at all of the memory. */
 static bool run_case(struct property *property, bool careful)
 {
@@ -144,14 +187,17 @@ static bool run_case(struct property *property, bool careful)
 		flags |= PGTABLE_USER;
 	if (oracle_once_in(random, 8))
 		flags |= PGTABLE_QUIET;
-	if (oracle_once_in(random, 32))
+	if (oracle_once_in(random, 32)) {
 		world_damage_one(&property->world);
+		if (property->cached)
+			stages_forget(&property->stages, 0, UINT64_MAX, false);
+	}
 	oracle_trace.count = 0;
 	oracle_translate(property, address, flags, &oracle);
-	pgtable_translate(&property->walker[0], address, flags, &walker);
+	translate(property, address, flags, &walker);
 	property->outcomes[oracle.reason]++;
 	if (equal(property, &walker, &oracle) && same_where_read(property, &where) &&
-	    (!careful || world_same(&property->world, &where)))
+	    (!careful || world_same(&property->world, &where)) && few_loads(property, address, flags, &walker))
 		return true;
 	print_case(property, address, flags);
 	print_result("walker", &walker);
@@ -175,6 +221,22 @@ static bool setup(struct property *property, unsigned int which, const struct pg
 	printf("# %s does not take the config: %d\n", stage->format->name, rc);
 	print_case(property, 0, 0);
 	return false;
+}
+
+/* The same stages, with a cache. */
+static bool setup_cached(struct property *property)
+{
+	const struct oracle_stage *stage = property->oracle;
+	const bool second = property->combination->second;
+	const struct stages_config config = {
+		.first_format = second ? stage[0].format->format : NULL,
+		.first = second ? &stage[0].config : NULL,
+		.second_format = stage[second].format->format,
+		.second = &stage[second].config,
+	};
+
+	return !stages_init(&property->stages, &config, &property->world.areas,
+			    oracle_once_in(&property->world.random, 2) ? &property->few : &property->many);
 }
 
 /* Random tables of this round. */
@@ -203,22 +265,31 @@ static bool begin(struct property *property, uint64_t seed)
 	damage = (unsigned int)oracle_below(&world->random, 4);
 	if (damage)
 		world_damage(world, damage == 1 ? 100 : damage == 2 ? 30 : 12);
-	return setup(property, 0, stage2);
+	property->cached = world->has_areas && oracle_once_in(&world->random, 2);
+	return setup(property, 0, stage2) && (!property->cached || setup_cached(property));
+}
+
+static void end(struct property *property)
+{
+	if (property->cached)
+		stages_fini(&property->stages);
+	property->cached = false;
 }
 
 static bool run_round(struct property *property, uint64_t round, uint64_t cases, bool careful)
 {
 	struct oracle_random seeds = {property->seed ^ round << 32};
+	bool good = true;
 	uint64_t where;
 
 	if (!begin(property, oracle_random(&seeds)))
 		return false;
-	for (uint64_t i = 0; i < cases; i++) {
+	for (uint64_t i = 0; good && i < cases; i++) {
 		property->number = round * ROUND + i;
-		if (!run_case(property, careful))
-			return false;
+		good = run_case(property, careful);
 	}
-	return world_same(&property->world, &where);
+	end(property);
+	return good && world_same(&property->world, &where);
 }
 
 /* How the cases ended, most of all that there is some of everything. */
@@ -229,8 +300,9 @@ static bool print_outcomes(const struct property *property, uint64_t cases)
 		if (property->outcomes[reason])
 			printf(", %s %.2f %%", uiommu_fault_reason_name(reason),
 			       100.0 * (double)property->outcomes[reason] / (double)cases);
-	printf("\n");
-	if (cases < 10000 || property->outcomes[0] * 20 > cases)
+	printf("\n# %" PRIu64 " walks had tables cached, %" PRIu64 " began below the top\n", property->cached_cases,
+	       property->stepped);
+	if (cases < 100000 || property->outcomes[0] * 20 > cases)
 		return true;
 	printf("# hardly anything was mapped: this proves little\n");
 	return false;
@@ -241,6 +313,7 @@ static bool run(struct property *property, const struct combination *combination
 	property->combination = combination;
 	property->seed = options->seed;
 	memset(property->outcomes, 0, sizeof(property->outcomes));
+	property->stepped = property->cached_cases = 0;
 	for (uint64_t round = 0; round * ROUND < options->cases; round++) {
 		uint64_t left = options->cases - round * ROUND, cases = left < ROUND ? left : ROUND;
 
@@ -310,6 +383,10 @@ int main(int argc, char **argv)
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	world_init(&property.world);
+	if (stages_cache_init(&property.few, 0, FEW_STEPS) || stages_cache_init(&property.many, 0, MANY_STEPS)) {
+		printf("Bail out! no memory\n");
+		return 1;
+	}
 	for (unsigned int i = 0; i < count; i++) {
 		bool passed;
 
@@ -321,6 +398,8 @@ int main(int argc, char **argv)
 		printf("%sok %u - %s\n", passed ? "" : "not ", ++done, combinations[i].name);
 	}
 	printf("1..%u\n", done);
+	stages_cache_fini(&property.many);
+	stages_cache_fini(&property.few);
 	world_fini(&property.world);
 	return good && done ? 0 : 1;
 }

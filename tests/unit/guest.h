@@ -71,13 +71,14 @@ static inline void map_ram(uint64_t gpa, uint64_t offset, uint64_t length)
 }
 
 /* @flags: more flags of the parent. With DIRTY_TRACKING it is switched on. */
-static inline void guest_make(uint32_t flags, uint32_t iotlb_entries)
+static inline void guest_make_sized(uint32_t flags, uint32_t iotlb_entries, uint32_t walk_entries)
 {
 	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "nic", .pasid_bits = 20};
 	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc),
 					  .type = UIOMMU_HWPT_PAGING,
 					  .flags = UIOMMU_HWPT_NEST_PARENT | flags,
-					  .iotlb_entries = iotlb_entries};
+					  .iotlb_entries = iotlb_entries,
+					  .walk_entries = walk_entries};
 
 	g = (struct guest){
 		.next = 1, .caches = iotlb_entries != UIOMMU_IOTLB_NONE, .tracked = (flags & UIOMMU_HWPT_DIRTY_TRACKING) != 0};
@@ -97,6 +98,11 @@ static inline void guest_make(uint32_t flags, uint32_t iotlb_entries)
 	assert_int_equal(uiommu_fault_queue_alloc(g.context, 16, &g.queue), 0);
 	assert_int_equal(uiommu_device_alloc(g.context, &config, &g.device_id), 0);
 	g.device = uiommu_device_get(g.context, g.device_id);
+}
+
+static inline void guest_make(uint32_t flags, uint32_t iotlb_entries)
+{
+	guest_make_sized(flags, iotlb_entries, 0);
 }
 
 static inline int setup(void **state)

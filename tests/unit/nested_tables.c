@@ -202,7 +202,7 @@ static void tables_are_invalidated_in_parts(void **state)
 		assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), 0);
 		assert_int_equal(value, i % 2);
 	}
-	request.flags = 128;
+	request.flags = 256;
 	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &request, 1), -EINVAL);
 	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
 }
