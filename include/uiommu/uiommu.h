@@ -20,6 +20,7 @@
 #include <uiommu/pasid.h>
 #include <uiommu/pci.h>
 #include <uiommu/types.h>
+#include <uiommu/vfio_user.h>
 #include <uiommu/vtd.h>
 
 #endif

@@ -334,7 +334,8 @@ static int collect(const struct ioas *ioas, uint64_t start, uint64_t last, uint8
 		if (access & ~area->limit)
 			return -EPERM;
 		backing->region = region_get(area->region);
-		backing->host = area->host + (start - area->start);
+		/* Of what is remote it is no pointer, and may be 0. */
+		backing->host = (uint8_t *)((uintptr_t)area->host + (start - area->start));
 		backing->length = min_u64(area->last, last) - start + 1;
 		backing->limit = area->limit;
 		backing->resident = area->resident;

@@ -50,18 +50,18 @@ static int check_description(const struct uiommu_pci_description *given)
 	return 0;
 }
 
-/* Nobody can shorten it, so that no access to it meets SIGBUS. */
+/* Bytes are where they are in the BAR. Nobody can shorten it, so that no access meets SIGBUS. */
 static int make_memory(struct uiommu_pci *pci, unsigned int bar)
 {
-	size_t length = pci->bars[bar].memory_length;
+	size_t offset = pci->bars[bar].memory_offset, length = pci->bars[bar].memory_length;
 	int fd = memfd_create("uiommu-bar", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return errno == EMFILE || errno == ENFILE ? -EMFILE : -ENOMEM;
 	pci->memory_fd[bar] = fd;
-	if (ftruncate(fd, (off_t)length) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+	if (ftruncate(fd, (off_t)(offset + length)) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return -ENOMEM;
-	pci->memory[bar] = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	pci->memory[bar] = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
 	if (pci->memory[bar] == MAP_FAILED) {
 		pci->memory[bar] = NULL;
 		return -ENOMEM;
@@ -99,6 +99,7 @@ int uiommu_pci_create(struct uiommu_context *context, uint32_t device_id, const 
 		return -ENOMEM;
 	pthread_mutex_init(&pci->lock, NULL);
 	pci->ops = given.ops;
+	pci->pin = given.interrupt_pin;
 	pci->opaque = opaque;
 	pci->always_master = given.flags & UIOMMU_PCI_ALWAYS_MASTER;
 	memcpy(pci->bars, given.bars, sizeof(pci->bars));
@@ -171,21 +172,31 @@ bool pci_decodes(struct uiommu_pci *pci, uint64_t address, uint64_t last)
 	return false;
 }
 
-void pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
+int pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
 {
-	bool master;
+	struct pci_transport *old;
+	bool was, is;
 
 	pthread_mutex_lock(&pci->lock);
+	old = pci->transport;
+	if (old && transport) {
+		pthread_mutex_unlock(&pci->lock);
+		return -EBUSY;
+	}
 	pci->transport = NULL; /* nobody is told of the changes */
+	was = pci_state_masters(pci->state);
 	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
 	pci->state = 0;
 	pci_interrupts_reset(pci);
 	__atomic_store_n(&pci->state, pci_state_of(pci), __ATOMIC_RELEASE);
 	pci->transport = transport;
-	master = transport && pci_state_masters(pci->state);
+	is = pci_state_masters(pci->state);
 	pthread_mutex_unlock(&pci->lock);
-	if (master)
+	if (old && was)
+		old->master(old, false);
+	if (transport && is)
 		transport->master(transport, true);
+	return 0;
 }
 
 void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)

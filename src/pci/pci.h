@@ -55,6 +55,7 @@ struct uiommu_pci {
 	const struct uiommu_pci_ops *ops;
 	void *opaque;
 	bool always_master;
+	uint8_t pin; /* 0: none */
 	struct uiommu_pci_bar bars[UIOMMU_PCI_BARS];
 	int memory_fd[UIOMMU_PCI_BARS]; /* -1: none */
 	void *memory[UIOMMU_PCI_BARS];
@@ -71,8 +72,9 @@ struct uiommu_pci {
 	unsigned int state; /* enum uiommu_pci_state; atomic, written under @lock */
 };
 
-/* Attach to, or with NULL leave, a transport. The state is that after a reset; the model is not told. */
-void pci_connect(struct uiommu_pci *pci, struct pci_transport *transport);
+/* Begin with a transport: -EBUSY, there is one; or with NULL end with it. The state is that after a reset; the model is not told.
+ */
+int pci_connect(struct uiommu_pci *pci, struct pci_transport *transport);
 
 /*
  * Config space: any range in it. -EINVAL: outside. A write takes effect register by register, and then the model hears of it; one

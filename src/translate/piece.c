@@ -22,10 +22,11 @@ static inline void in_area(struct area *area, uint64_t address, struct piece *pi
 {
 	piece->area = area;
 	piece->resident = area->resident;
-	piece->host = area->host + (address - area->start);
 	if (unlikely(!area->resident && region_is_remote(area->region))) {
-		piece->offset = (uint64_t)(uintptr_t)piece->host;
+		piece->offset = (uint64_t)(uintptr_t)area->host + (address - area->start);
 		piece->host = NULL;
+	} else {
+		piece->host = area->host + (address - area->start);
 	}
 }
 

@@ -245,6 +245,9 @@ static void some_are_always_bus_master(void **state)
 	assert_true(other.master);
 	assert_int_equal(other.masters, 3);
 	assert_int_equal(uiommu_pci_message(other.pci, 0xfee00000, 0x21), 0);
+	assert_int_equal(pci_connect(other.pci, &other.transport), -EBUSY);
+	assert_int_equal(pci_connect(other.pci, NULL), 0);
+	assert_false(other.master);
 	rig_close(&other);
 }
 

@@ -167,12 +167,12 @@ static inline void rig_open(struct pci_rig *rig, const struct uiommu_pci_descrip
 	assert_int_equal(uiommu_open(NULL, &rig->context), 0);
 	assert_int_equal(uiommu_device_alloc(rig->context, &config, &rig->device), 0);
 	assert_int_equal(uiommu_pci_create(rig->context, rig->device, description, rig, &rig->pci), 0);
-	pci_connect(rig->pci, &rig->transport);
+	assert_int_equal(pci_connect(rig->pci, &rig->transport), 0);
 }
 
 static inline void rig_close(struct pci_rig *rig)
 {
-	pci_connect(rig->pci, NULL);
+	assert_int_equal(pci_connect(rig->pci, NULL), 0);
 	uiommu_pci_destroy(rig->pci);
 	assert_int_equal(uiommu_destroy(rig->context, rig->device), 0);
 	assert_int_equal(uiommu_close(rig->context), 0);

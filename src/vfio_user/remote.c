@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user/remote.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <uiommu/types.h>
+#include <unistd.h>
+
+#include "translate/inflight.h"
+#include "util/util.h"
+
+enum { POSTED = 0x8000, CHUNK_MAX = 256 << 10 };
+
+enum request_state { WAITING, DONE, FAILED, TAKEN_BACK };
+
+/* An access that waits for its reply; lives on the stack of the thread that makes it. */
+struct request {
+	struct cds_list_head node; /* while WAITING, under the hub's lock */
+	struct link *link;
+	pthread_cond_t changed;
+	enum request_state state;
+	uint16_t id;
+	unsigned int access;
+	uint8_t *buffer;
+	uint64_t length;
+};
+
+struct remote {
+	struct link *link;
+	uint64_t address;
+};
+
+struct hub *hub_create(bool (*registers)(void *opaque, uint64_t address, uint64_t last), void *opaque)
+{
+	struct hub *hub = calloc(1, sizeof(*hub));
+
+	if (!hub)
+		return NULL;
+	hub->references = 1;
+	pthread_mutex_init(&hub->lock, NULL);
+	pthread_cond_init(&hub->calm, NULL);
+	CDS_INIT_LIST_HEAD(&hub->requests);
+	hub->registers = registers;
+	hub->opaque = opaque;
+	return hub;
+}
+
+void hub_put(struct hub *hub)
+{
+	if (__atomic_sub_fetch(&hub->references, 1, __ATOMIC_ACQ_REL))
+		return;
+	pthread_cond_destroy(&hub->calm);
+	pthread_mutex_destroy(&hub->lock);
+	free(hub);
+}
+
+void hub_end(struct hub *hub)
+{
+	pthread_mutex_lock(&hub->lock);
+	hub->registers = NULL;
+	pthread_mutex_unlock(&hub->lock);
+	hub_put(hub);
+}
+
+/* Under the lock. */
+static void finish(struct request *request, enum request_state state)
+{
+	cds_list_del(&request->node);
+	request->state = state;
+	pthread_cond_signal(&request->changed);
+}
+
+/* Under the lock. @link: only its own. */
+static void finish_all(struct hub *hub, const struct link *link, enum request_state state)
+{
+	struct request *request, *next;
+
+	cds_list_for_each_entry_safe (request, next, &hub->requests, node)
+		if (!link || request->link == link)
+			finish(request, state);
+}
+
+/* Under the lock. */
+static bool stuck(const struct hub *hub)
+{
+	return hub->asked && hub->waits;
+}
+
+static void check(struct hub *hub)
+{
+	if (stuck(hub))
+		finish_all(hub, NULL, TAKEN_BACK);
+	else
+		pthread_cond_broadcast(&hub->calm);
+}
+
+void hub_asked(struct hub *hub)
+{
+	pthread_mutex_lock(&hub->lock);
+	hub->asked++;
+	check(hub);
+	pthread_mutex_unlock(&hub->lock);
+}
+
+void hub_answered(struct hub *hub)
+{
+	pthread_mutex_lock(&hub->lock);
+	hub->asked--;
+	check(hub);
+	pthread_mutex_unlock(&hub->lock);
+}
+
+static void waits(void *opaque)
+{
+	struct hub *hub = opaque;
+
+	pthread_mutex_lock(&hub->lock);
+	hub->waits = true;
+	check(hub);
+	pthread_mutex_unlock(&hub->lock);
+}
+
+void hub_done(struct hub *hub)
+{
+	pthread_mutex_lock(&hub->lock);
+	hub->waits = false;
+	check(hub);
+	pthread_mutex_unlock(&hub->lock);
+}
+
+void hub_answering(struct hub *hub, bool on)
+{
+	pthread_mutex_lock(&hub->lock);
+	hub->answers = pthread_self();
+	hub->answering = on;
+	pthread_mutex_unlock(&hub->lock);
+	inflight_tell(on ? waits : NULL, hub);
+}
+
+struct link *link_create(struct hub *hub, int fd)
+{
+	struct link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return NULL;
+	link->references = 1;
+	link->hub = hub;
+	__atomic_fetch_add(&hub->references, 1, __ATOMIC_RELAXED);
+	link->fd = fd;
+	link->data_max = VFU_DATA_MAX;
+	pthread_mutex_init(&link->send_lock, NULL);
+	return link;
+}
+
+static struct link *link_get(struct link *link)
+{
+	__atomic_fetch_add(&link->references, 1, __ATOMIC_RELAXED);
+	return link;
+}
+
+void link_put(struct link *link)
+{
+	if (!link || __atomic_sub_fetch(&link->references, 1, __ATOMIC_ACQ_REL))
+		return;
+	close(link->fd);
+	hub_put(link->hub);
+	pthread_mutex_destroy(&link->send_lock);
+	free(link);
+}
+
+int link_send(struct link *link, const struct vfu_header *header, const void *first, size_t first_length, const void *second,
+	      size_t second_length, int with_fd)
+{
+	int error;
+
+	pthread_mutex_lock(&link->send_lock);
+	error = message_send(link->fd, header, first, first_length, second, second_length, with_fd);
+	pthread_mutex_unlock(&link->send_lock);
+	return error;
+}
+
+void link_post(struct link *link, uint64_t address, uint32_t data)
+{
+	struct vfu_dma_access access = {address, sizeof(data)};
+	struct vfu_header header = {
+		.command = VFU_DMA_WRITE, .size = sizeof(header) + sizeof(access) + sizeof(data), .flags = VFU_NO_REPLY};
+
+	pthread_mutex_lock(&link->send_lock);
+	header.id = POSTED | link->posted++;
+	/* If it does not arrive, the reader finds out that the connection has ended. */
+	message_send(link->fd, &header, &access, sizeof(access), &data, sizeof(data), -1);
+	pthread_mutex_unlock(&link->send_lock);
+}
+
+void link_cancel(struct link *link, bool dead)
+{
+	pthread_mutex_lock(&link->hub->lock);
+	link->dead |= dead;
+	finish_all(link->hub, link, FAILED);
+	pthread_cond_broadcast(&link->hub->calm);
+	pthread_mutex_unlock(&link->hub->lock);
+	if (dead)
+		shutdown(link->fd, SHUT_RDWR);
+}
+
+/* Under the lock. False: none is free. */
+static bool take_id(struct link *link, uint16_t *id)
+{
+	for (unsigned int i = 0; i < LINK_IDS / 64; i++)
+		if (~link->used[i]) {
+			unsigned int bit = (unsigned int)__builtin_ctzll(~link->used[i]);
+
+			link->used[i] |= UINT64_C(1) << bit;
+			*id = (uint16_t)(64 * i + bit);
+			return true;
+		}
+	return false;
+}
+
+static bool send_request(const struct request *request, uint64_t address)
+{
+	bool write = request->access != UIOMMU_READ;
+	struct vfu_dma_access access = {address, request->length};
+	struct vfu_header header = {
+		.id = request->id,
+		.command = write ? VFU_DMA_WRITE : VFU_DMA_READ,
+		.size = (uint32_t)(sizeof(header) + sizeof(access) + (write ? request->length : 0)),
+	};
+
+	return !link_send(request->link, &header, &access, sizeof(access), request->buffer, write ? request->length : 0, -1);
+}
+
+/* Under the lock: UIOMMU_FAULT_NONE, another reason, or REGION_AGAIN. */
+static unsigned int may_ask(const struct link *link, uint64_t address, uint64_t length)
+{
+	const struct hub *hub = link->hub;
+
+	if (link->dead || (hub->answering && pthread_equal(hub->answers, pthread_self())))
+		return UIOMMU_FAULT_MEMORY;
+	if (!hub->registers || hub->registers(hub->opaque, address, address + (length - 1)))
+		return UIOMMU_FAULT_MEMORY;
+	return stuck(hub) ? REGION_AGAIN : UIOMMU_FAULT_NONE;
+}
+
+/* With the lock held, which is left meanwhile. */
+static enum request_state ask(struct request *request, uint64_t address)
+{
+	struct hub *hub = request->link->hub;
+
+	cds_list_add_tail(&request->node, &hub->requests);
+	pthread_mutex_unlock(&hub->lock);
+	if (!send_request(request, address))
+		link_cancel(request->link, true);
+	pthread_mutex_lock(&hub->lock);
+	while (request->state == WAITING)
+		pthread_cond_wait(&request->changed, &hub->lock);
+	return request->state;
+}
+
+static uint64_t remote_access(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access,
+			      unsigned int *reason)
+{
+	const struct remote *remote = opaque;
+	struct link *link = remote->link;
+	uint64_t address = remote->address + offset;
+	struct request request = {.link = link, .changed = PTHREAD_COND_INITIALIZER, .access = access, .buffer = buffer};
+	enum request_state state = FAILED;
+
+	request.length = min_u64(min_u64(length, link->data_max), CHUNK_MAX);
+	pthread_mutex_lock(&link->hub->lock);
+	*reason = may_ask(link, address, request.length);
+	if (!*reason && take_id(link, &request.id))
+		state = ask(&request, address);
+	pthread_mutex_unlock(&link->hub->lock);
+	if (*reason)
+		return 0;
+	if (state == DONE)
+		return request.length;
+	*reason = state == TAKEN_BACK ? REGION_AGAIN : UIOMMU_FAULT_MEMORY;
+	return 0;
+}
+
+static void remote_pause(void *opaque)
+{
+	const struct remote *remote = opaque;
+	struct hub *hub = remote->link->hub;
+
+	pthread_mutex_lock(&hub->lock);
+	while (stuck(hub) && !remote->link->dead)
+		pthread_cond_wait(&hub->calm, &hub->lock);
+	pthread_mutex_unlock(&hub->lock);
+}
+
+static void remote_free(void *opaque)
+{
+	struct remote *remote = opaque;
+
+	link_put(remote->link);
+	free(remote);
+}
+
+int remote_region(struct link *link, uint64_t address, uint64_t length, unsigned int access, struct region **out)
+{
+	static const struct region_ops ops = {remote_access, remote_pause, remote_free};
+	struct remote *remote = malloc(sizeof(*remote));
+	int error;
+
+	if (!remote)
+		return -ENOMEM;
+	*remote = (struct remote){.link = link, .address = address};
+	error = region_remote(&ops, remote, length, access, out);
+	if (error)
+		free(remote);
+	else
+		link_get(link);
+	return error;
+}
+
+static struct request *find(struct hub *hub, const struct link *link, uint16_t id)
+{
+	struct request *request;
+
+	cds_list_for_each_entry (request, &hub->requests, node)
+		if (request->link == link && request->id == id)
+			return request;
+	return NULL;
+}
+
+/* Under the lock: does the reply fit the request? */
+static bool fits(const struct request *request, const struct message *message)
+{
+	const struct vfu_dma_access *access = (const void *)message->payload;
+	bool write = request->access != UIOMMU_READ;
+
+	if (message->header.command != (write ? VFU_DMA_WRITE : VFU_DMA_READ))
+		return false;
+	if (message->header.flags & VFU_ERROR)
+		return true;
+	if (write)
+		return true; /* nothing in it matters */
+	return message->length == sizeof(*access) + request->length && access->count == request->length;
+}
+
+bool link_reply(struct link *link, const struct message *message)
+{
+	uint16_t id = message->header.id;
+	struct hub *hub = link->hub;
+	struct request *request;
+	bool good = true;
+
+	if (id & POSTED)
+		return message->header.command == VFU_DMA_WRITE;
+	if (id >= LINK_IDS)
+		return false;
+	pthread_mutex_lock(&hub->lock);
+	if (!(link->used[id / 64] & UINT64_C(1) << id % 64)) {
+		good = false; /* nothing was asked */
+	} else {
+		request = find(hub, link, id);
+		good = !request || fits(request, message);
+		if (good)
+			link->used[id / 64] &= ~(UINT64_C(1) << id % 64);
+		if (request && good && !(message->header.flags & VFU_ERROR)) {
+			if (request->access == UIOMMU_READ)
+				memcpy(request->buffer, message->payload + sizeof(struct vfu_dma_access), request->length);
+			finish(request, DONE);
+		} else if (request && good) {
+			finish(request, FAILED);
+		}
+	}
+	pthread_mutex_unlock(&hub->lock);
+	return good;
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "vfio_user/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "iommu/object.h"
+#include "translate/inflight.h"
+#include "util/clock.h"
+#include "util/util.h"
+
+enum {
+	EVENTS = 16,
+	BURST = 32, /* messages of one connection before the others get a look */
+	LINES_PER_SECOND = 10,
+};
+
+/* What an event is about: a port's listening socket, its connection, or the end. */
+enum { EVENT_LISTEN, EVENT_LINK, EVENT_END, EVENT_KINDS };
+
+static void event_set(const struct uiommu_vfio_user *server, int operation, int fd, unsigned int index, unsigned int kind)
+{
+	struct epoll_event event = {
+		.events = EPOLLIN | (kind == EVENT_LISTEN ? EPOLLONESHOT : 0),
+		.data.u64 = (uint64_t)index * EVENT_KINDS + kind,
+	};
+
+	epoll_ctl(server->epoll_fd, operation, fd, &event);
+}
+
+static bool may_log(struct uiommu_vfio_user *server, unsigned int *left_out)
+{
+	int64_t second = (int64_t)(clock_ms() / 1000);
+	bool may;
+
+	pthread_mutex_lock(&server->lock);
+	if (second != server->second) {
+		server->second = second;
+		server->lines = 0;
+	}
+	may = server->lines < LINES_PER_SECOND;
+	*left_out = may ? server->left_out : 0;
+	server->left_out = may ? 0 : server->left_out + 1;
+	server->lines += may;
+	pthread_mutex_unlock(&server->lock);
+	return may;
+}
+
+void port_log(struct port *port, const char *format, ...)
+{
+	char message[160];
+	unsigned int left_out;
+	va_list arguments;
+
+	if (!may_log(port->server, &left_out))
+		return;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	if (left_out)
+		context_log(port->server->context, UIOMMU_LOG_WARNING, "vfio-user%u: %s (%u messages before left out)", port->index,
+			    message, left_out);
+	else
+		context_log(port->server->context, UIOMMU_LOG_WARNING, "vfio-user%u: %s", port->index, message);
+}
+
+/* --- the reader --- */
+
+static void wake_worker(struct uiommu_vfio_user *server)
+{
+	static const uint64_t one = 1;
+
+	/* It fails only if it is signalled already. */
+	if (write(server->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static bool wants_reply(const struct message *message)
+{
+	return !message->end && !(message->header.flags & VFU_NO_REPLY);
+}
+
+/* A request, or the end: the worker's from now on. True: the connection is not read any more until the worker has caught up. */
+static bool enqueue(struct port *port, struct message *message)
+{
+	struct uiommu_vfio_user *server = port->server;
+	bool full;
+
+	message->port = port;
+	if (wants_reply(message))
+		hub_asked(server->hub);
+	pthread_mutex_lock(&server->lock);
+	cds_list_add_tail(&message->link, &server->queue);
+	port->queued++;
+	port->queued_bytes += message->length;
+	full = !message->end && (port->queued >= QUEUED_MAX || port->queued_bytes >= QUEUED_BYTES_MAX);
+	port->full = full;
+	/* Under the lock, so that it comes before the worker adds it again. */
+	if (full)
+		epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+	pthread_mutex_unlock(&server->lock);
+	if (full)
+		hub_asked(server->hub);
+	wake_worker(server);
+	return full;
+}
+
+static void port_ends(struct port *port)
+{
+	struct message *end = calloc(1, sizeof(*end));
+
+	if (!end)
+		abort(); /* nobody would ever hear of it */
+	link_cancel(port->link, true);
+	receiver_reset(&port->receiver);
+	epoll_ctl(port->server->epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+	end->end = true;
+	enqueue(port, end);
+}
+
+/* A reply goes to whoever waits for it. -EPROTO: nobody ever asked. */
+static int take_reply(struct port *port, struct message *message)
+{
+	bool good = !message->fd_count && link_reply(port->link, message);
+
+	message_free(message);
+	return good ? 0 : -EPROTO;
+}
+
+/* One message: RECEIVE_MESSAGE, RECEIVE_NOTHING, or why the connection is over. */
+static int read_one(struct port *port)
+{
+	struct message *message;
+	int rc = message_receive(&port->receiver, port->link->fd, &message);
+
+	if (rc != RECEIVE_MESSAGE)
+		return rc;
+	if ((message->header.flags & VFU_TYPE) == VFU_TYPE_REPLY) {
+		rc = take_reply(port, message);
+		return rc ? rc : RECEIVE_MESSAGE;
+	}
+	return enqueue(port, message) ? RECEIVE_NOTHING : RECEIVE_MESSAGE;
+}
+
+void port_read(struct port *port)
+{
+	int rc = RECEIVE_MESSAGE;
+
+	for (unsigned int i = 0; i < BURST && rc == RECEIVE_MESSAGE; i++)
+		rc = read_one(port);
+	if (rc >= 0)
+		return;
+	if (rc != -EPIPE)
+		port_log(port, rc == -ENOMEM ? "no memory for a message" : "a malformed message; the connection ends");
+	port_ends(port);
+}
+
+void server_listen(struct port *port)
+{
+	event_set(port->server, EPOLL_CTL_ADD, port->listen_fd, port->index, EVENT_LISTEN);
+}
+
+static void server_listen_again(struct port *port)
+{
+	event_set(port->server, EPOLL_CTL_MOD, port->listen_fd, port->index, EVENT_LISTEN);
+}
+
+void port_begin(struct port *port, int fd)
+{
+	struct link *link = link_create(port->server->hub, fd);
+
+	if (!link) {
+		port_log(port, "no memory for a connection");
+		close(fd);
+		server_listen_again(port);
+		return;
+	}
+	if (__atomic_load_n(&port->link, __ATOMIC_ACQUIRE))
+		abort(); /* it does not listen while there is one */
+	port->link = link;
+	pthread_mutex_lock(&port->irq_lock);
+	port->post_link = link;
+	pthread_mutex_unlock(&port->irq_lock);
+	event_set(port->server, EPOLL_CTL_ADD, fd, port->index, EVENT_LINK);
+}
+
+/* There is no descriptor left: one that is kept for this lets the other side in, and out again. Otherwise it would come for ever.
+ */
+static void turn_away(struct port *port)
+{
+	int fd;
+
+	close(port->server->spare_fd);
+	fd = accept4(port->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	port->server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	port_log(port, "no descriptor for a connection");
+}
+
+static void port_accept(struct port *port)
+{
+	int fd = accept4(port->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0) {
+		port_begin(port, fd);
+		return;
+	}
+	if (errno == EMFILE || errno == ENFILE)
+		turn_away(port);
+	server_listen_again(port);
+}
+
+static void *reader(void *opaque)
+{
+	struct uiommu_vfio_user *server = opaque;
+
+	for (;;) {
+		struct epoll_event events[EVENTS];
+		int count = epoll_wait(server->epoll_fd, events, EVENTS, -1);
+
+		for (int i = 0; i < count; i++) {
+			struct port *port = server->ports[events[i].data.u64 / EVENT_KINDS % PORTS_MAX];
+
+			switch (events[i].data.u64 % EVENT_KINDS) {
+			case EVENT_END:
+				return NULL;
+			case EVENT_LISTEN:
+				port_accept(port);
+				break;
+			default:
+				port_read(port);
+				break;
+			}
+		}
+	}
+}
+
+/* --- the worker --- */
+
+static struct message *dequeue(struct uiommu_vfio_user *server)
+{
+	struct message *message = NULL;
+
+	pthread_mutex_lock(&server->lock);
+	if (!cds_list_empty(&server->queue)) {
+		message = cds_list_first_entry(&server->queue, struct message, link);
+		cds_list_del(&message->link);
+	}
+	pthread_mutex_unlock(&server->lock);
+	return message;
+}
+
+/* One has been done: the connection is read again when there is room for a good deal more. */
+static void dequeued(struct port *port, const struct message *message)
+{
+	struct uiommu_vfio_user *server = port->server;
+	bool resumes;
+
+	pthread_mutex_lock(&server->lock);
+	port->queued--;
+	port->queued_bytes -= message->length;
+	resumes = port->full && port->queued <= QUEUED_MAX / 2 && port->queued_bytes <= QUEUED_BYTES_MAX / 2;
+	if (resumes) {
+		port->full = false;
+		event_set(server, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
+	}
+	pthread_mutex_unlock(&server->lock);
+	if (resumes)
+		hub_answered(server->hub);
+}
+
+static void stop(struct uiommu_vfio_user *server)
+{
+	__atomic_store_n(&server->stop, 1, __ATOMIC_RELEASE);
+	wake_worker(server);
+}
+
+/* The connection is over, and all of its requests are done with: the next one finds everything as it was at first. */
+static void end_connection(struct port *port)
+{
+	struct link *link = port->link;
+
+	irqs_clear(port);
+	pci_reset(port->pci, UIOMMU_PCI_RESET_BUS);
+	memory_clear(port);
+	pthread_mutex_lock(&port->irq_lock);
+	port->post_link = NULL;
+	pthread_mutex_unlock(&port->irq_lock);
+	port->agreed = false;
+	/* Pairs with the load in port_begin(): the next one comes after all this. */
+	__atomic_store_n(&port->link, NULL, __ATOMIC_RELEASE);
+	link_put(link);
+	if (port->once)
+		stop(port->server);
+}
+
+static bool is_dead(const struct link *link)
+{
+	bool dead;
+
+	pthread_mutex_lock(&link->hub->lock);
+	dead = link->dead;
+	pthread_mutex_unlock(&link->hub->lock);
+	return dead;
+}
+
+bool server_work(struct uiommu_vfio_user *server)
+{
+	struct message *message = dequeue(server);
+	struct port *port;
+	bool ends;
+
+	if (!message)
+		return false;
+	port = message->port;
+	ends = message->end;
+	if (!ends && !is_dead(port->link) && port_request(port, message) == -EPROTO) {
+		port_log(port, "a malformed message; the connection ends");
+		link_cancel(port->link, true);
+	}
+	if (ends)
+		end_connection(port);
+	hub_done(server->hub);
+	if (wants_reply(message))
+		hub_answered(server->hub);
+	dequeued(port, message);
+	message_free(message);
+	if (ends)
+		server_listen_again(port);
+	return true;
+}
+
+int uiommu_vfio_user_run(struct uiommu_vfio_user *server)
+{
+	uint64_t count;
+
+	if (thread_inside())
+		return -EDEADLK;
+	hub_answering(server->hub, true);
+	while (!__atomic_exchange_n(&server->stop, 0, __ATOMIC_ACQUIRE)) {
+		if (server_work(server))
+			continue;
+		if (read(server->wake_fd, &count, sizeof(count)) < 0 && errno != EINTR)
+			break;
+	}
+	hub_answering(server->hub, false);
+	return 0;
+}
+
+void uiommu_vfio_user_stop(struct uiommu_vfio_user *server)
+{
+	stop(server);
+}
+
+/* --- its life --- */
+
+static bool registers(void *opaque, uint64_t address, uint64_t last)
+{
+	struct uiommu_vfio_user *server = opaque;
+	unsigned int count = __atomic_load_n(&server->port_count, __ATOMIC_ACQUIRE);
+
+	for (unsigned int i = 0; i < count; i++)
+		if (pci_decodes(server->ports[i]->pci, address, last))
+			return true;
+	return false;
+}
+
+int server_make(struct uiommu_context *context, struct uiommu_vfio_user **out)
+{
+	struct uiommu_vfio_user *server = calloc(1, sizeof(*server));
+	int error;
+
+	if (!server)
+		return -ENOMEM;
+	server->context = context;
+	pthread_mutex_init(&server->lock, NULL);
+	CDS_INIT_LIST_HEAD(&server->queue);
+	server->hub = hub_create(registers, server);
+	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	server->wake_fd = eventfd(0, EFD_CLOEXEC);
+	server->end_fd = eventfd(0, EFD_CLOEXEC);
+	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (server->hub && server->epoll_fd >= 0 && server->wake_fd >= 0 && server->end_fd >= 0 && server->spare_fd >= 0) {
+		event_set(server, EPOLL_CTL_ADD, server->end_fd, 0, EVENT_END);
+		*out = server;
+		return 0;
+	}
+	error = server->hub ? -EMFILE : -ENOMEM;
+	server_free(server);
+	return error;
+}
+
+static void end_port(struct port *port)
+{
+	if (port->link) {
+		link_cancel(port->link, true);
+		end_connection(port);
+	}
+	receiver_reset(&port->receiver);
+	pci_connect(port->pci, NULL);
+}
+
+void server_free(struct uiommu_vfio_user *server)
+{
+	const int fds[] = {server->epoll_fd, server->wake_fd, server->end_fd, server->spare_fd};
+	struct message *message;
+
+	for (unsigned int i = 0; i < server->port_count; i++)
+		end_port(server->ports[i]);
+	while ((message = dequeue(server)))
+		message_free(message);
+	for (unsigned int i = 0; i < server->port_count; i++)
+		port_free(server->ports[i]);
+	if (server->hub)
+		hub_end(server->hub);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	pthread_mutex_destroy(&server->lock);
+	free(server);
+}
+
+/* The process's signals are not the reader's, but for those that an access may raise. */
+static int start_reader(struct uiommu_vfio_user *server)
+{
+	sigset_t none, before;
+	int error;
+
+	sigfillset(&none);
+	sigdelset(&none, SIGSEGV);
+	sigdelset(&none, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &none, &before);
+	error = pthread_create(&server->reader, NULL, reader, server);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	server->reading = !error;
+	return -error;
+}
+
+int uiommu_vfio_user_open(struct uiommu_context *context, struct uiommu_vfio_user **out)
+{
+	struct uiommu_vfio_user *server;
+	int error = uiommu_install_fault_handler();
+
+	if (!error)
+		error = server_make(context, &server);
+	if (error)
+		return error;
+	error = start_reader(server);
+	if (error)
+		server_free(server);
+	else
+		*out = server;
+	return error;
+}
+
+void uiommu_vfio_user_close(struct uiommu_vfio_user *server)
+{
+	static const uint64_t one = 1;
+
+	if (!server)
+		return;
+	/* It waits for nothing but this; a sender that the other side holds up gives way, too. */
+	if (write(server->end_fd, &one, sizeof(one)) < 0)
+		abort();
+	pthread_join(server->reader, NULL);
+	server_free(server);
+}

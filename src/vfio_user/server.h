@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server: ports, and two threads.
+ *
+ * The *reader* waits for all sockets and never for anything else: it accepts, receives, and hands replies to whoever waits for them
+ * (remote.h). Requests it puts into a queue. The *worker*, which is the thread in uiommu_vfio_user_run(), takes them out one by
+ * one, does what they say and replies. A connection whose requests fill its share of the queue is not read until the worker has
+ * caught up; as long as that lasts the other side counts as waiting for us.
+ *
+ * A connection ends for the reader as soon as it knows: accesses by message end, no more is read. For all else it ends in the
+ * queue, behind its requests; then the port listens again.
+ */
+#ifndef VFIO_USER_SERVER_H
+#define VFIO_USER_SERVER_H
+
+#include <pthread.h>
+#include <uiommu/vfio_user.h>
+
+#include "pci/pci.h"
+#include "vfio_user/remote.h"
+
+enum {
+	PORTS_MAX = 64,
+	QUEUED_MAX = 64, /* requests of one connection */
+	QUEUED_BYTES_MAX = 4 << 20,
+	INTERRUPTS = VFU_IRQ_ERROR + 1, /* kinds of which there may be any */
+};
+
+/* Eventfds by vector; -1: nobody takes it. */
+struct vectors {
+	int *fds;
+	uint32_t count;
+};
+
+struct port {
+	struct uiommu_vfio_user *server;
+	struct uiommu_pci *pci;
+	struct pci_transport transport;
+	uint32_t ioas_id; /* 0: there is none */
+	bool once;
+	unsigned int index;
+	int listen_fd;
+	char *path; /* of a socket that is ours; or NULL */
+
+	/* The reader's. */
+	struct receiver receiver;
+
+	/* The connection: set by the reader, which hears of others only after the worker has cleared it. */
+	struct link *link;
+	unsigned int queued; /* requests in the queue; under the server's lock */
+	size_t queued_bytes; /* under the server's lock */
+	bool full; /* so many that it is not read; under the server's lock */
+
+	/* The worker's. */
+	bool agreed; /* on a version */
+
+	pthread_mutex_t irq_lock; /* below the function's lock */
+	struct vectors vectors[INTERRUPTS]; /* their fds under @irq_lock */
+	bool level, masked; /* INTx, under @irq_lock */
+	struct link *post_link; /* for messages; under @irq_lock */
+};
+
+struct uiommu_vfio_user {
+	struct uiommu_context *context;
+	struct hub *hub;
+	pthread_t reader;
+	bool reading; /* there is a reader */
+	int epoll_fd;
+	int wake_fd; /* the worker's: something is in the queue, or @stop */
+	int end_fd; /* the reader's */
+	int spare_fd; /* the reader's: given up for a moment when there are no more descriptors */
+	unsigned int stop; /* atomic */
+
+	pthread_mutex_t lock;
+	struct cds_list_head queue; /* struct message */
+	struct port *ports[PORTS_MAX];
+	unsigned int port_count; /* atomic; written under @lock */
+	int64_t second; /* of the log, under @lock */
+	unsigned int lines, left_out;
+};
+
+/* A server without a reader: for tests, which are it themselves. */
+int server_make(struct uiommu_context *context, struct uiommu_vfio_user **out);
+void server_free(struct uiommu_vfio_user *server);
+int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_port *given, struct port **out);
+
+void port_free(struct port *port);
+/* The reader hears of connections from now on. */
+void server_listen(struct port *port);
+
+/* The reader's: a connection begins; the descriptor is taken over. */
+void port_begin(struct port *port, int fd);
+/* The reader's: receive what there is. */
+void port_read(struct port *port);
+/* The worker's: do one thing that is in the queue. False: nothing is. */
+bool server_work(struct uiommu_vfio_user *server);
+
+/* One line for the context's log, unless there are too many. */
+void port_log(struct port *port, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The worker's. A request: 0, or a positive errno for the reply; -EPROTO: it is malformed. */
+int port_request(struct port *port, struct message *message);
+
+/* What a request's function replies with. */
+struct reply {
+	uint8_t *data; /* the first bytes */
+	size_t length;
+	uint8_t *more; /* malloc()ed; or NULL */
+	size_t more_length;
+	int fd; /* lent; -1: none */
+};
+
+int version_request(struct port *port, const struct message *message, struct reply *reply);
+int irqs_request(struct port *port, struct message *message, struct reply *reply);
+int memory_map(struct port *port, struct message *message, struct reply *reply);
+int memory_unmap(struct port *port, const struct message *message, struct reply *reply);
+/* Unmap everything. */
+void memory_clear(struct port *port);
+
+/* Interrupts: how a function sends them, and their life. -ENOMEM. */
+int irqs_init(struct port *port);
+void irqs_fini(struct port *port);
+void irqs_clear(struct port *port);
+uint32_t irqs_count(const struct port *port, uint32_t index);
+
+#endif
