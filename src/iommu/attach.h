@@ -26,6 +26,7 @@ struct attach {
 	struct stages *stages; /* its own */
 	struct cds_list_head entry; /* in the tables' list; or in a list of those that go */
 	uint32_t domain, asid;
+	uint32_t flags; /* struct tables_entry's */
 	uint32_t number; /* struct tables_entry's pasid */
 	unsigned int turned;
 	bool bound; /* a bind's: nobody else ends it */

@@ -119,6 +119,7 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	attach->data.quiet = entry->flags & TABLES_NO_FAULTS;
 	/* Where translated addresses are those before stage 2, ATS is not offered. */
 	attach->may_keep = entry->flags & TABLES_ATS && !(entry->flags & TABLES_T2GPA);
+	attach->flags = entry->flags;
 	attach->domain = entry->domain;
 	attach->asid = entry->asid;
 	attach->number = entry->pasid;

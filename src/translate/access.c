@@ -772,23 +772,43 @@ int transfer_by_atc(struct uiommu_atc *atc, struct uiommu_device *device, struct
 	return call_end(&call, done, &op->result);
 }
 
+/* The attachment through which a page is asked for, entered; or NULL, and *@resolve: a guest's tables may know. */
+static struct inflight_slot *enter_asker(struct uiommu_device *device, uint32_t pasid, struct attachment **out, bool *resolve)
+{
+	struct thread_state *self = thread_self();
+	struct inflight_slot *slot = NULL;
+	struct attachment *attachment;
+
+	rcu_enter();
+	attachment = attach_table_find(&device->table, pasid);
+	if (attachment && __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))
+		attachment = NULL;
+	*resolve = !attachment && rcu_read(device->table.tables);
+	if (attachment && attachment->sink)
+		slot = inflight_enter(self, &attachment->drain);
+	rcu_leave();
+	*out = attachment;
+	return slot;
+}
+
 int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque)
 {
-	struct thread_state *self = thread_self();
-	struct attachment *attachment;
-	struct inflight_slot *slot;
+	struct attachment *attachment = NULL;
+	struct inflight_slot *slot = NULL;
 	struct uiommu_fault asked;
+	bool resolve = true;
 	int error;
 
-	rcu_enter();
-	attachment = attach_table_find(&device->table, fault->pasid);
-	if (!attachment || !attachment->sink || __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)) {
-		rcu_leave();
-		return -ENOENT;
+	for (unsigned int i = 0; resolve && i < RESOLVE_TRIES; i++) {
+		slot = enter_asker(device, fault->pasid, &attachment, &resolve);
+		asked = *fault;
+		/* What a guest's tables say may have been invalidated since the fault. */
+		if (resolve && !device->resolve(device, fault->pasid, &asked))
+			return -ENOENT;
 	}
-	slot = inflight_enter(self, &attachment->drain);
-	rcu_leave();
+	if (!slot)
+		return -ENOENT;
 	asked = attachment_fault(attachment, fault);
 	asked.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
 	error = attachment->sink->page_request(attachment->sink, attachment, &asked, done, opaque);

@@ -95,7 +95,7 @@ static void set_up(struct uiommu_vtd *vtd, unsigned int how)
 	bool wide = how & 1;
 
 	f.words[0] = PAGE | 1;
-	f.words[512 + SOURCE_ID * 4] = 2 * PAGE | 0xd;
+	f.words[512 + SOURCE_ID * 4] = 2 * PAGE | 0x1d;
 	f.words[2 * 512] = 3 * PAGE | 1;
 	for (uint64_t pasid = 0; pasid < 4; pasid++) {
 		uint64_t *entry = f.words + 3 * 512 + pasid * 8;
@@ -116,6 +116,21 @@ static void set_up(struct uiommu_vtd *vtd, unsigned int how)
 		uiommu_vtd_write(vtd, 0x38, 4, 0);
 }
 
+/* As a device that waits for its page does, but for the waiting. */
+static unsigned int outstanding;
+
+static void answered(void *opaque, unsigned int response)
+{
+	CHECK(opaque == &f && response <= UIOMMU_RESPONSE_FAILURE && outstanding);
+	outstanding--;
+}
+
+static void ask(const struct uiommu_fault *fault)
+{
+	if (fault->flags & UIOMMU_FAULT_RECOVERABLE && !uiommu_dma_page_request(f.device, fault, answered, &f))
+		outstanding++;
+}
+
 static void run(struct uiommu_vtd *vtd)
 {
 	unsigned int turns = 0;
@@ -128,14 +143,17 @@ static void access_memory(const struct step *step)
 {
 	static const uint32_t pasids[] = {UIOMMU_NO_PASID, 0, 1, 2, 3, 4, 0x1fff, 0xfffff, 0x100000};
 	uint32_t pasid = pasids[step->size % (sizeof(pasids) / sizeof(*pasids))];
-	struct uiommu_dma_result result;
+	struct uiommu_dma_op op = {.address = step->data, .length = step->where % 64, .pasid = pasid};
 	uint8_t bytes[64] = {0};
 
+	op.buffer = bytes;
+	op.flags = step->kind & 16 ? UIOMMU_DMA_RECOVERABLE : 0;
 	if (step->kind & 8)
-		(void)uiommu_dma_write(f.device, pasid, step->data, bytes, step->where % sizeof(bytes), &result);
+		(void)uiommu_dma_writev(f.device, &op, 1);
 	else
-		(void)uiommu_dma_read(f.device, pasid, step->data, bytes, step->where % sizeof(bytes), &result);
-	CHECK(result.done <= sizeof(bytes));
+		(void)uiommu_dma_readv(f.device, &op, 1);
+	CHECK(op.result.done <= sizeof(bytes));
+	ask(&op.result.fault);
 }
 
 static void do_step(struct uiommu_vtd *vtd, const struct step *step)
@@ -187,6 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	CHECK(!uiommu_vtd_reset(vtd));
 	CHECK(!uiommu_vtd_remove(vtd, f.device_id));
+	CHECK(!outstanding);
 	CHECK(uiommu_vtd_read(vtd, 0x1c, 4) == 0 && uiommu_vtd_read(vtd, 0x34, 4) == 0);
 	return 0;
 }

@@ -144,11 +144,11 @@ static unsigned int code_behind(const struct uiommu_vtd *vtd, const struct vtd_d
 	return 0;
 }
 
-/* Under the lock (7.2.1). */
-static void record(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uint16_t source_id, unsigned int code)
+/* Under the lock (7.2.1). @type: T1 and T2. */
+static void record(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uint16_t source_id, unsigned int code, uint64_t type)
 {
 	uint32_t status = vtd_get32(vtd, VTD_FSTS), at = VTD_FRCD + vtd->fault_index * 16;
-	uint64_t upper = FIELD_PREP64(VTD_FRCD_FR, code) | source_id | VTD_FRCD_F;
+	uint64_t upper = FIELD_PREP64(VTD_FRCD_FR, code) | source_id | VTD_FRCD_F | type;
 
 	if (status & VTD_FSTS_PFO)
 		return;
@@ -158,8 +158,6 @@ static void record(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uin
 	}
 	if (fault->pasid != UIOMMU_NO_PASID)
 		upper |= VTD_FRCD_PP | FIELD_PREP64(VTD_FRCD_PV, fault->pasid);
-	if (!(fault->access & UIOMMU_WRITE))
-		upper |= VTD_FRCD_T1;
 	vtd_set64(vtd, at, fault->address & ~low_mask(12));
 	vtd_set64(vtd, at + 8, upper);
 	if (!(status & VTD_FSTS_PPF))
@@ -168,6 +166,12 @@ static void record(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uin
 	/* PPF that is set already is no new condition. */
 	if (!(status & VTD_FSTS_PPF))
 		vtd_event(vtd, VTD_EVENT_FAULT, VTD_FSTS_PPF);
+}
+
+void vtd_fault_record_page(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uint16_t source_id, unsigned int code)
+{
+	if (code)
+		record(vtd, fault, source_id, code, VTD_FRCD_T2);
 }
 
 void vtd_fault_event(struct fault_sink *sink, const struct uiommu_fault *fault)
@@ -189,6 +193,6 @@ void vtd_fault_event(struct fault_sink *sink, const struct uiommu_fault *fault)
 	if (!code)
 		return;
 	vtd_lock(vtd);
-	record(vtd, fault, device->source_id, code);
+	record(vtd, fault, device->source_id, code, fault->access & UIOMMU_WRITE ? 0 : VTD_FRCD_T1);
 	vtd_unlock(vtd);
 }

@@ -115,12 +115,48 @@ static bool run_interrupt_entry(struct uiommu_vtd *vtd, const struct descriptor 
 	return true;
 }
 
+/* Address and S (PCIe 6.0, 10.3.1): the lowest bit that is 0 says how much. */
+static void set_range(struct uiommu_ats_invalidation *what, uint64_t address, bool sized)
+{
+	unsigned int ones = sized ? (unsigned int)__builtin_ctzll(~(address >> 12)) + 1 : 0;
+	uint64_t mask = low_mask(12 + ones);
+
+	what->start = address & ~mask;
+	what->last = address | mask;
+}
+
+static bool run_device_tlb(struct uiommu_vtd *vtd, const struct descriptor *descriptor)
+{
+	struct uiommu_ats_invalidation what = {.pasid = UIOMMU_NO_PASID};
+
+	set_range(&what, descriptor->word[1] & VTD_DESC_ADDRESS, descriptor->word[1] & VTD_DESC_DEVICE_S);
+	vtd_device_tlb_invalidate(vtd, (uint16_t)FIELD_GET64(VTD_DESC_DEVICE_SID, descriptor->word[0]), &what);
+	return true;
+}
+
+static bool run_pasid_device_tlb(struct uiommu_vtd *vtd, const struct descriptor *descriptor)
+{
+	struct uiommu_ats_invalidation what = {.pasid = (uint32_t)FIELD_GET64(VTD_DESC_PASID, descriptor->word[0])};
+
+	what.flags = descriptor->word[1] & VTD_DESC_PASID_DEVICE_GI ? UIOMMU_ATS_GLOBAL : 0;
+	set_range(&what, descriptor->word[1] & VTD_DESC_ADDRESS, descriptor->word[1] & VTD_DESC_PASID_DEVICE_S);
+	vtd_device_tlb_invalidate(vtd, (uint16_t)FIELD_GET64(VTD_DESC_PASID_DEVICE_SID, descriptor->word[0]), &what);
+	return true;
+}
+
+static bool run_page_response(struct uiommu_vtd *vtd, const struct descriptor *descriptor)
+{
+	vtd_page_respond(vtd, descriptor->word[0], FIELD_GET64(VTD_DESC_RESPONSE_PRGI, descriptor->word[1]));
+	return true;
+}
+
 static bool run_wait(struct uiommu_vtd *vtd, const struct descriptor *descriptor)
 {
 	uint32_t status = (uint32_t)FIELD_GET64(VTD_DESC_WAIT_DATA, descriptor->word[0]);
 	uint64_t address = descriptor->word[1] & VTD_DESC_WAIT_ADDRESS & low_mask(vtd->host_bits);
 
-	vtd_invalidate_flush(vtd);
+	if (descriptor->word[0] & VTD_DESC_WAIT_PD)
+		vtd_page_drain(vtd);
 	/* Where there is no memory nothing is written. */
 	if (descriptor->word[0] & VTD_DESC_WAIT_SW)
 		(void)uiommu_dma_write(vtd->self, UIOMMU_NO_PASID, address, &status, sizeof(status), NULL);
@@ -144,6 +180,20 @@ static const struct kind kinds[VTD_DESC_TYPES] = {
 			     ~(VTD_DESC_IOTLB_AM | VTD_DESC_IOTLB_IH | VTD_DESC_ADDRESS)},
 			    false,
 			    0},
+	[VTD_DESC_DEVICE_TLB] = {run_device_tlb,
+				 {~(TYPE | VTD_DESC_DEVICE_MIP | VTD_DESC_DEVICE_SID), ~(VTD_DESC_DEVICE_S | VTD_DESC_ADDRESS)},
+				 false,
+				 UIOMMU_VTD_TABLES_ATS},
+	[VTD_DESC_PASID_DEVICE_TLB] = {run_pasid_device_tlb,
+				       {~(TYPE | VTD_DESC_PASID_DEVICE_MIP | VTD_DESC_PASID_DEVICE_SID | VTD_DESC_PASID),
+					~(VTD_DESC_PASID_DEVICE_GI | VTD_DESC_PASID_DEVICE_S | VTD_DESC_ADDRESS)},
+				       true,
+				       UIOMMU_VTD_TABLES_ATS},
+	[VTD_DESC_PAGE_RESPONSE] = {run_page_response,
+				    {~(TYPE | VTD_DESC_RESPONSE_PP | VTD_DESC_RESPONSE_RC | VTD_DESC_RESPONSE_RID | VTD_DESC_PASID),
+				     ~(VTD_DESC_RESPONSE_PRGI | VTD_DESC_RESPONSE_IGNORED)},
+				    true,
+				    UIOMMU_VTD_TABLES_PRI},
 	[VTD_DESC_INTERRUPT_ENTRY] = {run_interrupt_entry, {0, 0}, false, 0},
 	[VTD_DESC_WAIT] = {run_wait, {GENMASK64(31, 12) | BIT64(8), GENMASK64(1, 0)}, false, 0},
 	[VTD_DESC_PASID_IOTLB] = {run_pasid_iotlb,
@@ -199,7 +249,7 @@ static bool look(const struct uiommu_vtd *vtd, struct queue *queue, enum vtd_que
 bool vtd_queue_is_ready(const struct uiommu_vtd *vtd)
 {
 	return vtd_get32(vtd, VTD_GSTS) & VTD_GCMD_QIE && !(vtd_get32(vtd, VTD_FSTS) & (VTD_FSTS_IQE | VTD_FSTS_ITE)) &&
-	       vtd_get64(vtd, VTD_IQH) != vtd_get64(vtd, VTD_IQT);
+	       !vtd->stalled && vtd_get64(vtd, VTD_IQH) != vtd_get64(vtd, VTD_IQT);
 }
 
 /* Of what is at the head. */
@@ -232,12 +282,17 @@ static unsigned int fetch(struct uiommu_vtd *vtd, const struct queue *queue, str
 	return (unsigned int)(result.done / queue->width);
 }
 
-/* False: it is in error. @head: behind it, which whoever sees a wait descriptor completed may look at. */
+/* False: it is in error (@why), or not done yet. @head: behind it, which whoever sees a wait descriptor completed may look at. */
 static bool run_one(struct uiommu_vtd *vtd, const struct descriptor *descriptor, uint32_t head, enum vtd_queue_error *why)
 {
 	const struct kind *kind = kind_of(vtd, descriptor, why);
 
 	if (kind && kind->run == run_wait) {
+		vtd_invalidate_flush(vtd);
+		if (!vtd_device_tlb_wait(vtd)) {
+			*why = VTD_IQEI_NONE;
+			return false;
+		}
 		vtd_lock(vtd);
 		vtd_set64(vtd, VTD_IQH, head);
 		vtd_unlock(vtd);
@@ -251,7 +306,7 @@ void vtd_queue_run(struct uiommu_vtd *vtd)
 	enum vtd_queue_error why = VTD_IQEI_NONE;
 	unsigned int count = 0, next = 0;
 	struct queue queue;
-	bool ready;
+	bool ready, more = true;
 
 	vtd_lock(vtd);
 	ready = vtd_queue_is_ready(vtd);
@@ -260,7 +315,7 @@ void vtd_queue_run(struct uiommu_vtd *vtd)
 	vtd_unlock(vtd);
 	if (!ready)
 		return;
-	for (unsigned int done = 0; !why && done < VTD_TURN && queue.head != queue.tail; done++) {
+	for (unsigned int done = 0; !why && more && done < VTD_TURN && queue.head != queue.tail; done++) {
 		uint32_t head = (queue.head + queue.width) & (queue.bytes - 1);
 
 		if (next == count) {
@@ -272,6 +327,8 @@ void vtd_queue_run(struct uiommu_vtd *vtd)
 		} else if (run_one(vtd, &descriptors[next++], head, &why)) {
 			why = VTD_IQEI_NONE;
 			queue.head = head;
+		} else {
+			more = false;
 		}
 	}
 	stop(vtd, queue.head, why);

@@ -94,9 +94,9 @@ static void run_queue_enable(struct uiommu_vtd *vtd)
 }
 
 /* Under the lock. */
-static bool has_work(const struct uiommu_vtd *vtd)
+static bool has_work(struct uiommu_vtd *vtd)
 {
-	return vtd->commands || vtd_queue_is_ready(vtd);
+	return vtd->commands || vtd_queue_is_ready(vtd) || !cds_list_empty(&vtd->answers);
 }
 
 /* Become the runner, unless there is one. */
@@ -132,6 +132,7 @@ bool uiommu_vtd_run(struct uiommu_vtd *vtd)
 {
 	unsigned int commands;
 
+	vtd_page_answers(vtd);
 	/* Waiting for accesses, it would wait for itself. */
 	if (thread_inside() || !begin(vtd, &commands))
 		return false;
@@ -153,6 +154,7 @@ uint64_t uiommu_vtd_read(struct uiommu_vtd *vtd, uint64_t offset, unsigned int s
 	vtd_lock(vtd);
 	value = registers_read(&vtd->registers, offset, size);
 	vtd_unlock(vtd);
+	vtd_page_answers(vtd);
 	return value;
 }
 
@@ -168,6 +170,7 @@ void uiommu_vtd_write(struct uiommu_vtd *vtd, uint64_t offset, unsigned int size
 		vtd->work(vtd->opaque);
 		return;
 	}
+	vtd_page_answers(vtd);
 	/* Others may go on writing. */
 	for (unsigned int turn = 0; work && turn < TURNS; turn++)
 		work = uiommu_vtd_run(vtd);
@@ -193,10 +196,12 @@ int uiommu_vtd_reset(struct uiommu_vtd *vtd)
 	vtd->commands = vtd->send = vtd->fault_index = vtd->mode = 0;
 	vtd->enabled = vtd->queue_enabled = false;
 	vtd->root = (struct vtd_root){.address = 0};
+	vtd->stalled = false;
 	vtd->batched = 0;
 	vtd_unlock(vtd);
 	tables_set_root(vtd->tables, 0, UIOMMU_VTD_TABLES_LEGACY, true);
 	tables_invalidate(vtd->tables, &everything, 1);
+	vtd_page_reset(vtd);
 	end(vtd);
 	return 0;
 }
@@ -249,10 +254,11 @@ int uiommu_vtd_add(struct uiommu_vtd *vtd, uint32_t device_id, uint32_t source_i
 
 	if (source_id > UINT16_MAX)
 		return -EINVAL;
-	device = malloc(sizeof(*device));
+	device = calloc(1, sizeof(*device));
 	if (!device)
 		return -ENOMEM;
-	*device = (struct vtd_device){.id = device_id, .source_id = (uint16_t)source_id};
+	device->id = device_id;
+	device->source_id = (uint16_t)source_id;
 	device->device = uiommu_device_get(vtd->context, device_id);
 	error = device->device ? list_device(vtd, device) : -ENOENT;
 	if (!error) {
@@ -270,6 +276,8 @@ int uiommu_vtd_remove(struct uiommu_vtd *vtd, uint32_t device_id)
 	struct vtd_device *device;
 	int error;
 
+	if (thread_inside())
+		return -EDEADLK;
 	vtd_lock(vtd);
 	device = vtd_device_of(vtd, device_id);
 	if (device && device->leaving)
@@ -411,6 +419,8 @@ static struct uiommu_vtd *vtd_alloc(struct uiommu_context *context, const struct
 	pthread_mutex_init(&vtd->lock, NULL);
 	pthread_cond_init(&vtd->idle, NULL);
 	CDS_INIT_LIST_HEAD(&vtd->devices);
+	CDS_INIT_LIST_HEAD(&vtd->pages);
+	CDS_INIT_LIST_HEAD(&vtd->answers);
 	return vtd;
 }
 
@@ -445,6 +455,15 @@ int uiommu_vtd_create(struct uiommu_context *context, const struct uiommu_vtd_co
 	return error;
 }
 
+/* Devices that have been asked to forget still answer. */
+static void wait_for_others(struct uiommu_vtd *vtd)
+{
+	vtd_lock(vtd);
+	while (vtd->asked || vtd->calls)
+		pthread_cond_wait(&vtd->idle, &vtd->lock);
+	vtd_unlock(vtd);
+}
+
 int uiommu_vtd_destroy(struct uiommu_vtd *vtd)
 {
 	struct cds_list_head *node, *next;
@@ -461,6 +480,7 @@ int uiommu_vtd_destroy(struct uiommu_vtd *vtd)
 		unlist_device(vtd, device);
 		device_free(device);
 	}
+	wait_for_others(vtd);
 	vtd_free(vtd);
 	return 0;
 }

@@ -17,7 +17,7 @@
 #define VIOMMU_VTD_VTD_H
 
 #include <pthread.h>
-#include <uiommu/dma.h>
+#include <uiommu/ats.h>
 #include <uiommu/vtd.h>
 
 #include "iommu/hwpt.h"
@@ -45,6 +45,29 @@ enum {
 	VTD_MAMV = 48 - 12, /* whole address spaces of four levels */
 };
 
+enum vtd_page_state {
+	VTD_PAGE_FREE,
+	VTD_PAGE_QUEUED, /* in vtd->pages */
+	VTD_PAGE_WRITTEN, /* software has it, or is about to; or nobody */
+	VTD_PAGE_ANSWERED, /* in vtd->answers */
+};
+
+/* A page request that waits for its answer. */
+struct vtd_page {
+	struct cds_list_head link;
+	struct vtd_device *device;
+	uint64_t address;
+	uint64_t serial; /* no two have the same */
+	void (*done)(void *opaque, unsigned int response);
+	void *opaque;
+	uint32_t pasid;
+	uint8_t access;
+	uint8_t state; /* enum vtd_page_state */
+	uint8_t response;
+};
+
+enum { VTD_GROUPS = 512 };
+
 /* A device behind the unit. */
 struct vtd_device {
 	struct cds_list_head link;
@@ -52,6 +75,8 @@ struct vtd_device {
 	uint32_t id;
 	uint16_t source_id;
 	bool leaving; /* somebody is removing it */
+	unsigned int next_page; /* where to look for a free one */
+	struct vtd_page pages[VTD_GROUPS]; /* by group index */
 };
 
 /* A root pointer as SRTP took it. */
@@ -74,7 +99,7 @@ struct uiommu_vtd {
 	struct fault_sink sink;
 
 	pthread_mutex_t lock;
-	pthread_cond_t idle; /* there is no runner any more */
+	pthread_cond_t idle; /* there is no runner any more, or no pager, or something has been completed */
 	struct registers registers;
 	unsigned int send; /* events, since the lock was taken */
 	unsigned int commands;
@@ -85,6 +110,13 @@ struct uiommu_vtd {
 	unsigned int mode; /* of the root that is in use */
 	unsigned int fault_index; /* the record that is written next */
 	struct cds_list_head devices; /* struct vtd_device */
+	struct cds_list_head pages; /* struct vtd_page: to be written */
+	struct cds_list_head answers; /* struct vtd_page */
+	uint64_t serial;
+	bool paging; /* there is a pager */
+	unsigned int asked; /* device-TLB invalidations that have not been completed */
+	bool stalled; /* and the queue waits for them */
+	unsigned int calls; /* of device_tlb.c, from elsewhere than the unit's own calls */
 
 	/* The runner's. */
 	struct uiommu_invalidation batch[VTD_BATCH];
@@ -140,9 +172,23 @@ void vtd_invalidate_registers(struct uiommu_vtd *vtd, unsigned int commands);
 /* faults.c */
 void vtd_fault_event(struct fault_sink *sink, const struct uiommu_fault *fault);
 
+/* Under the lock: of a page request. @code 0: nothing is recorded. */
+void vtd_fault_record_page(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uint16_t source_id, unsigned int code);
+
+/* device_tlb.c: as the runner. */
+void vtd_device_tlb_invalidate(struct uiommu_vtd *vtd, uint16_t source_id, const struct uiommu_ats_invalidation *what);
+/* False: not all have been completed, or one has timed out; whoever has @work is called when they have. */
+bool vtd_device_tlb_wait(struct uiommu_vtd *vtd);
+
 /* pages.c */
 int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
 		     void (*done)(void *opaque, unsigned int response), void *opaque);
 bool vtd_page_forget(struct fault_sink *sink, const struct attachment *attachment);
+/* Give the answers that are due. No lock held. */
+void vtd_page_answers(struct uiommu_vtd *vtd);
+/* As the runner: software's answer; all that have come are in its queue; nobody waits any more. */
+void vtd_page_respond(struct uiommu_vtd *vtd, uint64_t word, uint64_t index);
+void vtd_page_drain(struct uiommu_vtd *vtd);
+void vtd_page_reset(struct uiommu_vtd *vtd);
 
 #endif
