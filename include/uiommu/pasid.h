@@ -188,7 +188,7 @@ UIOMMU_API int uiommu_pasid_next(struct uiommu_context *context, uint32_t set_id
  *
  * Not in a read section: it waits for those to end.
  *
- * Return: 0, -ENOENT (no such set, or it does not have this number, or it is draining), -EOWNERDEAD. Thread-safe.
+ * Return: 0, -ENOENT (no such set, or it does not have this number, or it is draining), -ENOMEM, -EOWNERDEAD. Thread-safe.
  */
 UIOMMU_API int uiommu_pasid_set_data(struct uiommu_context *context, uint32_t set_id, uint32_t pasid, void *data, void **out_old);
 

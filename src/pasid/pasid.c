@@ -13,9 +13,9 @@ void pasid_space_destroy(struct pasid_space *space)
 	if (!space)
 		return;
 	numbers_fini(&space->used);
-	numbers_fini(&space->sets);
 	for (unsigned int i = 0; i < PAGES; i++)
 		free(space->pages[i]);
+	free(space->tags);
 	pthread_cond_destroy(&space->called);
 	pthread_mutex_destroy(&space->lock);
 	free(space);
@@ -29,7 +29,8 @@ struct pasid_space *pasid_space_create(void)
 		return NULL;
 	pthread_mutex_init(&space->lock, NULL);
 	pthread_cond_init(&space->called, NULL);
-	if (!numbers_init(&space->used) && !numbers_init(&space->sets))
+	space->tags = calloc(NUMBERS, sizeof(*space->tags));
+	if (space->tags && !numbers_init(&space->used))
 		return space;
 	pasid_space_destroy(space);
 	return NULL;
@@ -44,31 +45,20 @@ struct pasid_set *pasid_set_create(struct pasid_space *space, uint32_t quota)
 	set->space = space;
 	set->quota = quota;
 	CDS_INIT_LIST_HEAD(&set->subscriptions);
-	pthread_mutex_lock(&space->lock);
-	set->number = numbers_lowest_free(&space->sets, 1);
-	if (set->number < NUMBERS)
-		numbers_take(&space->sets, set->number);
-	pthread_mutex_unlock(&space->lock);
-	if (set->number < NUMBERS)
-		return set;
-	free(set);
-	return NULL;
+	return set;
 }
 
-static struct pasid_page *page_of(const struct pasid_space *space, uint32_t pasid)
+/* Whatever state it is in; NULL: it has never been allocated. */
+static struct pasid_entry *entry_of(const struct pasid_space *space, uint32_t pasid)
 {
-	return pasid < NUMBERS ? rcu_read(space->pages[pasid >> PAGE_LG2]) : NULL;
-}
+	struct pasid_entry *page = pasid < NUMBERS ? space->pages[pasid >> PAGE_LG2] : NULL;
 
-static struct pasid_hot *hot_of(const struct pasid_space *space, uint32_t pasid)
-{
-	return &space->pages[pasid >> PAGE_LG2]->hot[pasid & (PAGE_NUMBERS - 1)];
+	return page ? &page[pasid & (PAGE_NUMBERS - 1)] : NULL;
 }
 
 struct pasid_entry *pasid_entry_any(const struct pasid_space *space, uint32_t pasid)
 {
-	struct pasid_page *page = page_of(space, pasid);
-	struct pasid_entry *entry = page ? &page->entries[pasid & (PAGE_NUMBERS - 1)] : NULL;
+	struct pasid_entry *entry = entry_of(space, pasid);
 
 	return entry && entry->set ? entry : NULL;
 }
@@ -110,8 +100,7 @@ static void due(struct pasid_entry *entry, enum uiommu_pasid_event event)
 static int alloc_locked(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *out)
 {
 	struct pasid_space *space = set->space;
-	struct pasid_page *page;
-	struct pasid_entry *entry;
+	struct pasid_entry **page, *entry;
 	uint32_t pasid;
 
 	if (set->count >= set->quota)
@@ -119,22 +108,18 @@ static int alloc_locked(struct pasid_set *set, uint32_t first, uint32_t last, ui
 	pasid = numbers_lowest_free(&space->used, first);
 	if (pasid > last)
 		return first == last ? -EBUSY : -ENOSPC;
-	page = page_of(space, pasid);
-	if (!page) {
-		page = calloc(1, sizeof(*page));
-		if (!page)
-			return -ENOMEM;
-		rcu_publish(space->pages[pasid >> PAGE_LG2], page);
-	}
-	entry = &page->entries[pasid & (PAGE_NUMBERS - 1)];
+	page = &space->pages[pasid >> PAGE_LG2];
+	if (!*page)
+		*page = calloc(PAGE_NUMBERS, sizeof(**page));
+	if (!*page)
+		return -ENOMEM;
+	entry = entry_of(space, pasid);
 	*entry = (struct pasid_entry){.set = set, .generation = ++space->generation};
 	numbers_take(&space->used, pasid);
 	set->count++;
 	set->per_page[pasid >> PAGE_LG2]++;
 	due(entry, UIOMMU_PASID_ALLOC);
-	/* Release: the data is NULL before a look finds that the number is the set's. */
-	__atomic_store_n(&hot_of(space, pasid)->tag, space->generation << TAG_GENERATION_SHIFT | TAG_OPEN | set->number,
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&space->tags[pasid], space->generation << PASID_TAG_GENERATION_SHIFT | PASID_OPEN, __ATOMIC_RELEASE);
 	*out = pasid;
 	return 0;
 }
@@ -156,21 +141,21 @@ int pasid_alloc(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *
 	return error;
 }
 
-/* Looks do not find it any more; the data stays for those that have found it, and for the subscribers. */
-static void close_tag(struct pasid_space *space, uint32_t pasid)
+/* Looks do not find it any more. Its data stays, for those that have found it, and for the subscribers. */
+static void close_looks(const struct pasid_entry *entry, uint32_t pasid)
 {
-	struct pasid_hot *hot = hot_of(space, pasid);
+	struct pasid_space *space = entry->set->space;
 
-	__atomic_store_n(&hot->tag, hot->tag & ~TAG_OPEN, __ATOMIC_RELEASE);
+	__atomic_store_n(&space->tags[pasid], space->tags[pasid] & ~PASID_OPEN, __ATOMIC_RELEASE);
+	if (entry->data)
+		rcu_publish(entry->set->view.leaves[pasid >> PASID_FANOUT_LG2][pasid & (PASID_FANOUT - 1)], NULL);
 }
 
 static void release(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry)
 {
-	struct pasid_hot *hot = hot_of(space, pasid);
 	struct pasid_set *set = entry->set;
 
-	__atomic_store_n(&hot->tag, 0, __ATOMIC_RELEASE);
-	__atomic_store_n(&hot->data, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&space->tags[pasid], 0, __ATOMIC_RELEASE);
 	set->draining -= entry->draining;
 	set->per_page[pasid >> PAGE_LG2]--;
 	set->count--;
@@ -187,14 +172,14 @@ void pasid_settle(struct pasid_space *space, uint32_t pasid, struct pasid_entry 
 /* From whatever state but draining. */
 static void begin_draining(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry)
 {
-	close_tag(space, pasid);
+	close_looks(entry, pasid);
 	entry->draining = true;
 	entry->set->draining++;
 	entry->freed_bound = entry->uses && !entry->implicit;
 	if (entry->live)
 		due(entry, UIOMMU_PASID_UNBIND);
 	/* Data is somebody's: it goes when nobody looks at it any more, which pasid_tell() sees to. */
-	if (hot_of(space, pasid)->data)
+	if (entry->data)
 		entry->due |= 1u << UIOMMU_PASID_FREE;
 	else
 		due(entry, UIOMMU_PASID_FREE);
@@ -316,33 +301,55 @@ bool pasid_draining(struct pasid_space *space, uint32_t pasid)
 
 bool pasid_freed_bound(struct pasid_space *space, uint32_t pasid)
 {
-	const struct pasid_page *page;
+	const struct pasid_entry *entry;
 	bool freed;
 
 	pthread_mutex_lock(&space->lock);
-	page = page_of(space, pasid);
-	freed = page && page->entries[pasid & (PAGE_NUMBERS - 1)].freed_bound;
+	entry = entry_of(space, pasid);
+	freed = entry && entry->freed_bound;
 	pthread_mutex_unlock(&space->lock);
 	return freed;
 }
 
 /* --- data --- */
 
+/* Under the lock. The place of @pasid's data; NULL without memory. */
+static void **data_place(struct pasid_set *set, uint32_t pasid)
+{
+	void ***leaf = &set->view.leaves[pasid >> PASID_FANOUT_LG2], **made;
+
+	if (!*leaf) {
+		made = calloc(PASID_FANOUT, sizeof(*made));
+		if (!made)
+			return NULL;
+		rcu_publish(*leaf, made);
+	}
+	return &(*leaf)[pasid & (PASID_FANOUT - 1)];
+}
+
+static int set_data_locked(struct pasid_set *set, uint32_t pasid, void *data, void **before)
+{
+	struct pasid_entry *entry = find(set, pasid);
+	void **place;
+
+	if (!entry || entry->draining)
+		return -ENOENT;
+	place = data_place(set, pasid);
+	if (!place)
+		return -ENOMEM;
+	*before = entry->data;
+	entry->data = data;
+	rcu_publish(*place, data);
+	return 0;
+}
+
 int pasid_set_data(struct pasid_set *set, uint32_t pasid, void *data, void **old)
 {
-	const struct pasid_entry *entry;
-	struct pasid_hot *hot;
 	void *before = NULL;
-	int error = -ENOENT;
+	int error;
 
 	pthread_mutex_lock(&set->space->lock);
-	entry = find(set, pasid);
-	if (entry && !entry->draining) {
-		hot = hot_of(set->space, pasid);
-		before = hot->data;
-		rcu_publish(hot->data, data);
-		error = 0;
-	}
+	error = set_data_locked(set, pasid, data, &before);
 	pthread_mutex_unlock(&set->space->lock);
 	if (before)
 		rcu_wait();
@@ -351,30 +358,14 @@ int pasid_set_data(struct pasid_set *set, uint32_t pasid, void *data, void **old
 	return error;
 }
 
-void *pasid_find(const struct pasid_set *set, uint32_t pasid)
+const uint64_t *pasid_tags(const struct pasid_space *space)
 {
-	const struct pasid_page *page = page_of(set->space, pasid);
-	const struct pasid_hot *hot;
-	uint64_t tag;
-	void *data;
-
-	if (unlikely(!page))
-		return NULL;
-	hot = &page->hot[pasid & (PAGE_NUMBERS - 1)];
-	tag = __atomic_load_n(&hot->tag, __ATOMIC_ACQUIRE);
-	if (unlikely((tag & (TAG_OPEN | TAG_SET)) != (TAG_OPEN | set->number)))
-		return NULL;
-	data = __atomic_load_n(&hot->data, __ATOMIC_ACQUIRE);
-	/* Acquire above: the tag is read after the data. It has been another allocation's if it is another one now. */
-	return likely(__atomic_load_n(&hot->tag, __ATOMIC_RELAXED) == tag) ? data : NULL;
+	return space->tags;
 }
 
-uint64_t pasid_generation_now(const struct pasid_space *space, uint32_t pasid)
+const struct pasid_view *pasid_view(const struct pasid_set *set)
 {
-	const struct pasid_page *page = page_of(space, pasid);
-	uint64_t tag = page ? __atomic_load_n(&page->hot[pasid & (PAGE_NUMBERS - 1)].tag, __ATOMIC_ACQUIRE) : 0;
-
-	return tag & TAG_OPEN ? tag >> TAG_GENERATION_SHIFT : 0;
+	return &set->view;
 }
 
 /* --- to look at --- */
@@ -418,7 +409,7 @@ int pasid_info(const struct pasid_set *set, uint32_t pasid, struct uiommu_pasid_
 		out->generation = entry->generation;
 		out->attachments = entry->uses;
 		out->holders = (uint32_t)__builtin_popcount(entry->holding);
-		out->data = hot_of(set->space, pasid)->data;
+		out->data = entry->data;
 	}
 	pthread_mutex_unlock(&set->space->lock);
 	return entry ? 0 : -ENOENT;
@@ -439,7 +430,7 @@ uint32_t pasid_next_locked(const struct pasid_set *set, uint32_t from)
 	for (uint32_t pasid = from; pasid < NUMBERS; pasid++) {
 		if (!set->per_page[pasid >> PAGE_LG2])
 			pasid |= PAGE_NUMBERS - 1;
-		else if (set->space->pages[pasid >> PAGE_LG2]->entries[pasid & (PAGE_NUMBERS - 1)].set == set)
+		else if (entry_of(set->space, pasid)->set == set)
 			return pasid;
 	}
 	return 0;
@@ -475,7 +466,8 @@ void pasid_set_destroy(struct pasid_set *set)
 	pthread_mutex_lock(&space->lock);
 	for (uint32_t pasid = pasid_next_locked(set, 1); pasid; pasid = pasid_next_locked(set, pasid + 1))
 		release(space, pasid, find(set, pasid));
-	numbers_give(&space->sets, set->number);
 	pthread_mutex_unlock(&space->lock);
+	for (unsigned int i = 0; i < PASID_FANOUT; i++)
+		free(set->view.leaves[i]);
 	free(set);
 }

@@ -12,14 +12,15 @@
  * A step of the life cycle is made under the space's lock, a leaf of the lock order, and only notes which events are due. They are
  * told by pasid_tell(), which whoever made the step calls once it holds no lock.
  *
- * A look (pasid_find()) takes no lock. What it reads of a number is the tag, the data, the tag: if both are the same, and the set's
- * own, the data belongs to that allocation.
+ * A look takes no lock: each set has a table of its own numbers' data, and so nothing of another set's in it.
  */
 #ifndef PASID_PASID_H
 #define PASID_PASID_H
 
 #include <stdbool.h>
 #include <uiommu/pasid.h>
+
+#include "util/rcu.h"
 
 struct pasid_space;
 struct pasid_set;
@@ -36,7 +37,7 @@ struct pasid_space *pasid_space_create(void);
 /* No set is left. */
 void pasid_space_destroy(struct pasid_space *space);
 
-/* At most @quota numbers at a time, draining ones included. NULL without memory, or if there are 2^20 sets. */
+/* At most @quota numbers at a time, draining ones included. NULL without memory. */
 struct pasid_set *pasid_set_create(struct pasid_space *space, uint32_t quota);
 
 /* Ends the set, and its subscriptions, and frees all its numbers, whatever their state: nothing can emit them any more. */
@@ -74,13 +75,46 @@ bool pasid_freed_bound(struct pasid_space *space, uint32_t pasid);
 /* Tell the subscribers what is due of @pasid, unless another thread is telling them: then that one does. No lock is held. */
 void pasid_tell(struct pasid_space *space, uint32_t pasid);
 
-/* What @data was before is written to *@old, which may be NULL. -ENOENT: it is not an allocated or bound number of @set. */
+/*
+ * What @data was before is written to *@old, which may be NULL. Waits for looks. -ENOENT: it is not an allocated or bound number of
+ * @set; -ENOMEM.
+ */
 int pasid_set_data(struct pasid_set *set, uint32_t pasid, void *data, void **old);
 
-void *pasid_find(const struct pasid_set *set, uint32_t pasid);
+/* --- looks, without a lock --- */
 
-/* The generation of @pasid, whatever set it is in, without a lock; 0: it is free, or draining. */
-uint64_t pasid_generation_now(const struct pasid_space *space, uint32_t pasid);
+/* By number: generation, PASID_OPEN; 0: free. What is read of one allocation is never read of another. */
+const uint64_t *pasid_tags(const struct pasid_space *space);
+
+enum { PASID_TAG_GENERATION_SHIFT = 1 };
+#define PASID_OPEN UINT64_C(1) /* not draining */
+
+/* The generation of @pasid, whatever set it is in; 0: it is free, or draining. */
+static inline uint64_t pasid_generation_now(const uint64_t *tags, uint32_t pasid)
+{
+	uint64_t tag = __atomic_load_n(&tags[pasid & UIOMMU_PASID_LAST], __ATOMIC_ACQUIRE);
+
+	return tag & PASID_OPEN ? tag >> PASID_TAG_GENERATION_SHIFT : 0;
+}
+
+enum { PASID_FANOUT_LG2 = 10, PASID_FANOUT = 1 << PASID_FANOUT_LG2 };
+
+/* What a look sees of a set: the data of its numbers that are not draining. */
+struct pasid_view {
+	void **leaves[PASID_FANOUT]; /* RCU; made when there is data, freed with the set; data is atomic */
+};
+
+const struct pasid_view *pasid_view(const struct pasid_set *set);
+
+static inline void *pasid_find(const struct pasid_view *view, uint32_t pasid)
+{
+	void **leaf;
+
+	if (__builtin_expect(pasid > UIOMMU_PASID_LAST, 0))
+		return NULL;
+	leaf = rcu_read(view->leaves[pasid >> PASID_FANOUT_LG2]);
+	return __builtin_expect(leaf != NULL, 1) ? rcu_read(leaf[pasid & (PASID_FANOUT - 1)]) : NULL;
+}
 
 enum pasid_state pasid_state(const struct pasid_set *set, uint32_t pasid);
 

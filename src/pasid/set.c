@@ -22,7 +22,7 @@ struct set {
 };
 
 struct uiommu_pasid_set {
-	const struct pasid_set *numbers;
+	const struct pasid_view *view;
 	struct object *object; /* used; NULL: the context's own set */
 };
 
@@ -270,7 +270,7 @@ struct uiommu_pasid_set *uiommu_pasid_set_get(struct uiommu_context *context, ui
 	struct uiommu_pasid_set *set = numbers ? malloc(sizeof(*set)) : NULL;
 
 	if (set) {
-		*set = (struct uiommu_pasid_set){numbers, inside};
+		*set = (struct uiommu_pasid_set){pasid_view(numbers), inside};
 		if (inside)
 			object_use(inside);
 	}
@@ -298,7 +298,7 @@ void uiommu_pasid_read_end(void)
 
 void *uiommu_pasid_find(const struct uiommu_pasid_set *set, uint32_t pasid)
 {
-	return pasid_find(set->numbers, pasid);
+	return pasid_find(set->view, pasid);
 }
 
 uint32_t uiommu_vpasid_find(const struct uiommu_pasid_set *set, uint32_t vpasid)

@@ -16,23 +16,11 @@ enum {
 	SUBSCRIPTIONS_MAX = 32, /* of a set: bits of pasid_entry.holding */
 };
 
-/*
- * What a look sees of a number, apart from all else, so that four numbers share a cache line. The tag is never the same for two
- * allocations of a number; 0: free.
- */
-struct pasid_hot {
-	uint64_t tag; /* set's number, TAG_OPEN, generation; atomic */
-	void *data; /* atomic */
-};
-
-enum { TAG_SET_BITS = 20, TAG_GENERATION_SHIFT = 21 };
-#define TAG_OPEN (UINT64_C(1) << TAG_SET_BITS) /* not draining */
-#define TAG_SET (TAG_OPEN - 1)
-
 /* Everything else, under the space's lock. */
 struct pasid_entry {
 	struct pasid_set *set; /* NULL: free */
 	uint64_t generation;
+	void *data;
 	uint32_t holding; /* subscriptions that have been told of FREE and have not let go, by index */
 	uint32_t uses;
 	uint32_t live; /* of the uses */
@@ -43,24 +31,18 @@ struct pasid_entry {
 	uint8_t due; /* events to be told, bits by enum uiommu_pasid_event, in that order */
 };
 
-/* Made when its first number is allocated; stays. */
-struct pasid_page {
-	struct pasid_hot hot[PAGE_NUMBERS];
-	struct pasid_entry entries[PAGE_NUMBERS];
-};
-
 struct pasid_space {
 	pthread_mutex_t lock;
 	pthread_cond_t called; /* a callback of a subscription that ends has returned */
 	uint64_t generation;
-	struct numbers used; /* PASIDs */
-	struct numbers sets; /* the sets' own numbers */
-	struct pasid_page *pages[PAGES]; /* RCU */
+	struct numbers used;
+	uint64_t *tags; /* atomic; memory only where it has been written to */
+	struct pasid_entry *pages[PAGES]; /* each made when its first number is allocated; stays */
 };
 
 struct pasid_set {
+	struct pasid_view view;
 	struct pasid_space *space;
-	uint32_t number;
 	uint32_t quota;
 	uint32_t count; /* numbers, draining ones included */
 	uint32_t draining;

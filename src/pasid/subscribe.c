@@ -129,12 +129,11 @@ static void tell(struct uiommu_pasid_subscription *subscription, struct pasid_en
 
 static void tell_all(struct pasid_space *space, uint32_t pasid, struct pasid_entry *entry, enum uiommu_pasid_event event)
 {
-	struct pasid_page *page = space->pages[pasid >> PAGE_LG2];
 	struct uiommu_pasid_notice notice = {
 		.event = event,
 		.pasid = pasid,
 		.generation = entry->generation,
-		.data = page->hot[pasid & (PAGE_NUMBERS - 1)].data,
+		.data = entry->data,
 	};
 	struct uiommu_pasid_subscription *subscription;
 

@@ -46,7 +46,8 @@ static unsigned int notify(void *opaque, const struct uiommu_pasid_notice *notic
 		return UIOMMU_PASID_DONE;
 	pthread_mutex_lock(&table->lock);
 	place = reverse(table, notice->pasid);
-	if (place && *place && **place >> VPASID_GENERATION_SHIFT == notice->generation)
+	if (place && *place &&
+	    **place >> VPASID_GENERATION_SHIFT << VPASID_GENERATION_SHIFT == notice->generation << VPASID_GENERATION_SHIFT)
 		take_out(table, notice->pasid);
 	pthread_mutex_unlock(&table->lock);
 	return UIOMMU_PASID_DONE;

@@ -50,6 +50,13 @@ static inline uint64_t vpasid_look(const struct vpasid_view *view, uint32_t vpas
 	return leaf ? __atomic_load_n(&leaf[vpasid & (VPASID_FANOUT - 1)], __ATOMIC_RELAXED) : 0;
 }
 
+/* Is the PASID still what it was? So many generations later that the number of it is the same again, it is taken to be. */
+static inline bool vpasid_is_current(const uint64_t *tags, uint64_t word)
+{
+	return pasid_generation_now(tags, (uint32_t)(word & VPASID_PASID)) << VPASID_GENERATION_SHIFT ==
+	       (word & ~(VPASID_VALID | VPASID_PASID));
+}
+
 /*
  * Let @vpasid stand for @pasid. -EEXIST: it stands for one already; -EBUSY: something else stands for @pasid; -ENOENT: that is not
  * the set's, or has been freed; -ENOMEM.

@@ -30,10 +30,8 @@ static void task_init(struct engine_queue *queue, struct task *task, uint32_t in
 	*task = (struct task){.queue = queue};
 	ring_copy(&queue->ring, index, &task->desc);
 	if (queue->words) {
-		uint64_t word = queue->words[(queue->ring.head + index) & (queue->ring.entries - 1)];
-
-		task->places[PLACE_OWN].pasid = (uint32_t)(word & VPASID_PASID);
-		task->generation = word >> VPASID_GENERATION_SHIFT;
+		task->word = queue->words[(queue->ring.head + index) & (queue->ring.entries - 1)];
+		task->places[PLACE_OWN].pasid = (uint32_t)(task->word & VPASID_PASID);
 	} else {
 		task->places[PLACE_OWN].pasid = task_named(task);
 	}

@@ -37,7 +37,7 @@ struct uiommu_queue {
 	struct cds_list_head embedded;
 	struct engine_queue *engine;
 	uint64_t *words; /* by slot: what the PASID stood for (vpasid.h); NULL: the engine is elsewhere */
-	const struct pasid_space *pasids;
+	const uint64_t *tags;
 	struct mdev *mdev; /* used; NULL: PASIDs are the device's own */
 	bool shared;
 	uint32_t pasid; /* dedicated */
@@ -111,7 +111,7 @@ static uint64_t word_of(const struct uiommu_queue *queue, const struct uiommu_ac
 
 	if (queue->mdev)
 		return mdev_look(queue->mdev, pasid);
-	return pasid_generation_now(queue->pasids, pasid) << VPASID_GENERATION_SHIFT | VPASID_VALID | pasid;
+	return pasid_generation_now(queue->tags, pasid) << VPASID_GENERATION_SHIFT | VPASID_VALID | pasid;
 }
 
 static __attribute__((noinline)) int untranslated(const struct uiommu_queue *queue, const struct uiommu_accel_desc *desc)
@@ -321,7 +321,7 @@ static int embedded_make(struct uiommu_accel *accel, const struct uiommu_queue_c
 		return rc;
 	}
 	queue->words = calloc(config->entries, sizeof(*queue->words));
-	queue->pasids = accel->context->pasids;
+	queue->tags = pasid_tags(accel->context->pasids);
 	queue->mdev = mdev;
 	queue->shared = config->flags & UIOMMU_QUEUE_SHARED;
 	queue->pasid = config->pasid;

@@ -62,7 +62,7 @@ struct task {
 	uint64_t value;
 	struct uiommu_fault fault;
 	struct place places[PLACES]; /* as they were */
-	uint64_t generation; /* of the PASID, when it was submitted; 0: not known, or it had none */
+	uint64_t word; /* what the PASID was when it was submitted (vpasid.h), if queue->words */
 	uint32_t turn; /* when it began */
 	uint32_t crc;
 	uint8_t result;

@@ -6,7 +6,7 @@
  */
 #include "devices/accel/task.h"
 #include "iommu/object.h"
-#include "pasid/pasid.h"
+#include "pasid/vpasid.h"
 
 static bool overlap(const struct task *task, enum place_name a_place, uint64_t a, enum place_name b_place, uint64_t b)
 {
@@ -143,8 +143,7 @@ static void dispatch(struct uiommu_accel *accel, struct task *task)
 /* Somebody else's than when it was submitted: it has waited in the ring for too long. */
 static bool pasid_is_another(const struct uiommu_accel *accel, const struct task *task)
 {
-	return task->queue->words && !task->batch &&
-	       pasid_generation_now(accel->context->pasids, task->places[PLACE_OWN].pasid) != task->generation;
+	return task->queue->words && !task->batch && !vpasid_is_current(pasid_tags(accel->context->pasids), task->word);
 }
 
 void window_start(struct uiommu_accel *accel, struct task *task)
