@@ -184,4 +184,37 @@ PGTABLE_INLINE struct pgtable_item riscv_decode(const struct pgtable *pgtable, u
 	return item;
 }
 
+/*
+ * Shapes and walkers of a stage. @always: flags of every walk. Sv32 has a shape of its own; @signs: of the others, addresses are
+ * canonical.
+ */
+#define RISCV_WALKER(name, bits, size_lg2, top, always, signs)                                                                     \
+	PGTABLE_INLINE unsigned int permitted_##name(const struct pgtable *pgtable, uint64_t above, uint64_t leaf,                 \
+						     unsigned int flags)                                                           \
+	{                                                                                                                          \
+		return riscv_permitted(pgtable, above, leaf, flags | (always));                                                    \
+	}                                                                                                                          \
+	PGTABLE_INLINE struct pgtable_item decode_##name(const struct pgtable *pgtable, uint64_t entry, unsigned int flags,        \
+							 const struct pgtable_cursor *cursor)                                      \
+	{                                                                                                                          \
+		return riscv_decode(pgtable, entry, flags | (always), cursor->level, bits);                                        \
+	}                                                                                                                          \
+	static const struct pgtable_shape shape_##name = {                                                                         \
+		.granule_lg2 = 12,                                                                                                 \
+		.index_lg2 = (bits),                                                                                               \
+		.entry_lg2 = (size_lg2),                                                                                           \
+		.usual_top = (top),                                                                                                \
+		.canonical = (signs),                                                                                              \
+		.plain_shift = RISCV_PPN_SHIFT,                                                                                    \
+		.gathers = PGTABLE_NOTHING,                                                                                        \
+		.access = permitted_##name,                                                                                        \
+		.begin = riscv_begin,                                                                                              \
+		.decode = decode_##name,                                                                                           \
+	};                                                                                                                         \
+	PGTABLE_WALKERS(name, shape_##name)
+
+#define RISCV_WALKERS(always, signs)                                                                                               \
+	RISCV_WALKER(sv64, 9, 3, 3, always, signs)                                                                                 \
+	RISCV_WALKER(sv32, 10, 2, 1, always, false)
+
 #endif
