@@ -89,6 +89,17 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 	return 0;
 }
 
+const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t address, uint64_t size)
+{
+	const struct pgtable_window *window = &memory->window;
+	uint64_t offset = address - window->first;
+	unsigned int reason;
+
+	if (memory->areas)
+		return pgtable_in_areas(memory->areas, address, size, UIOMMU_READ, &reason);
+	return offset < window->length && window->length - offset >= size ? window->host + offset : NULL;
+}
+
 /* What @stage2 makes of @first, which is the result of what stands before it. */
 static inline __attribute__((always_inline)) void compose(const struct pgtable *stage2, const struct pgtable_result *first,
 							  unsigned int flags, struct pgtable_result *out)

@@ -62,10 +62,13 @@ struct pgtable_window {
 
 /* Where tables are, and what output addresses mean. */
 struct pgtable_memory {
-	struct pgtable_window window; /* looked at first; no areas and no stage 2: all there is */
+	struct pgtable_window window; /* without areas: all there is */
 	const struct areas *areas; /* the areas of guest RAM, or NULL; tables are read only from resident ones */
 	const struct pgtable *stage2; /* translates the addresses before all that, or NULL */
 };
+
+/* Where @size bytes are mapped, to be read, or NULL. Stage 2 has translated @address, if there is one. */
+const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t address, uint64_t size);
 
 /*
  * Sets every member of @out that is defined for its outcome. The result is out->oa, if there is no fault: who goes on with it at

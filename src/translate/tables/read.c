@@ -1,22 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "memory/areas.h"
 #include "memory/load.h"
 #include "translate/tables/tables.h"
 #include "util/util.h"
-
-/* Where @size bytes at @address are mapped, or NULL. */
-static const uint8_t *find(const struct pgtable_memory *memory, uint64_t address, uint64_t size)
-{
-	const struct pgtable_window *window = &memory->window;
-	const struct area *area;
-
-	if (address - window->first < window->length && window->length - (address - window->first) >= size)
-		return window->host + (address - window->first);
-	area = memory->areas ? areas_find(memory->areas, address) : NULL;
-	if (!area || !area->resident || !(area->access & UIOMMU_READ) || area->last - address < size - 1)
-		return NULL;
-	return area->host + (address - area->start);
-}
 
 bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stage2, uint64_t address, uint64_t *words,
 		 unsigned int count, struct tables_fault *fault)
@@ -35,7 +20,7 @@ bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stag
 		}
 		address = result.oa;
 	}
-	host = find(memory, address, count * sizeof(*words));
+	host = pgtable_find(memory, address, count * sizeof(*words));
 	for (unsigned int i = 0; host && i < count; i++)
 		if (!load_u64(host + i * sizeof(*words), &words[i]))
 			host = NULL;
