@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The oracle of Arm VMSAv8-64, stage 1 (EL1&0) and stage 2, as the Arm ARM tells it in chapter D8 and in its pseudo-code
- * AArch64.TranslationTableWalk: bits are named by their numbers, and one thing is done after the other.
+ * AArch64.S1Walk and S2Walk: bits are named by their numbers, and one thing is done after the other.
+ *
+ * Where one might read it in two ways the pseudo-code decides. LeafBase() and NextTableBase(): with 64K pages bits 15:12 are
+ * address bits wherever 52 bits are implemented, also if fewer are configured. S1TTBaseAddress(): without DS a base has 48 bits,
+ * but for 64K pages with 52. ContiguousBit(): RES0 in the largest blocks (512G and 64G with DS, 4T). OAOutOfRange() is asked about
+ * the whole output address, and before the access flag.
  *
  * Levels are counted from the leaves here, as in results: Arm's level 3 is 0, its level -1 is 4.
  */
