@@ -10,7 +10,8 @@ _uiommu_options()
 	ls | stat) echo "--socket --json --help" ;;
 	fault) echo "--count --socket --json --help" ;;
 	doctor) echo "--pid --json --help" ;;
-	*) echo "copy fill crc compare ls stat fault doctor --version --help" ;;
+	vm) echo "--setup --again --help" ;;
+	*) echo "copy fill crc compare ls stat fault doctor vm --version --help" ;;
 	esac
 }
 

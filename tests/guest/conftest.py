@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: BSD-3-Clause
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import guest  # noqa: E402
+
+
+def program(name):
+    path = guest.TOP / os.environ.get("UIOMMU_BUILD", "build") / name
+    if not path.exists():
+        pytest.fail(f"{path} is not built")
+    return pathlib.Path(path)
+
+
+@pytest.fixture(scope="session")
+def tools():
+    if os.uname().machine != "x86_64":
+        pytest.skip("guests are x86-64, and so are the programs that are built for them")
+    try:
+        return guest.tools()
+    except guest.NoTools as reason:
+        pytest.skip(str(reason))
