@@ -84,12 +84,15 @@ enum uiommu_hwpt_type {
  * only, as long as there is such an HWPT; devices cannot pin memory for writing through it (uiommu_dma_pin())
  * @UIOMMU_HWPT_FAULT: recoverable faults go to @fault_queue_id
  * @UIOMMU_HWPT_PASID: may be attached to PASIDs
+ * @UIOMMU_HWPT_STALL: with FAULT: accesses that meet a recoverable fault and can wait stall (SMMUv3): their requests are told as
+ * such, and may be answered with %UIOMMU_RESPONSE_TERMINATE
  */
 enum uiommu_hwpt_flags {
 	UIOMMU_HWPT_NEST_PARENT = 1,
 	UIOMMU_HWPT_DIRTY_TRACKING = 2,
 	UIOMMU_HWPT_FAULT = 4,
 	UIOMMU_HWPT_PASID = 8,
+	UIOMMU_HWPT_STALL = 16,
 };
 
 /** UIOMMU_IOTLB_NONE - cache no translations. */
@@ -123,9 +126,9 @@ struct uiommu_hwpt_alloc {
  * @alloc: what it is
  * @out_id: its id
  *
- * Return: 0, -EINVAL (size, parent of the wrong type), -E2BIG, -EOPNOTSUPP (flag or type, FAULT with NEST_PARENT, iotlb_entries
- * or walk_entries without what has them or above 2^24), -ENOENT (no such parent or queue), -EADDRINUSE (DIRTY_TRACKING: something
- * is mapped that is not whole pages, or is mapped or allowed beyond 2^52), -ENOMEM.
+ * Return: 0, -EINVAL (size, parent of the wrong type), -E2BIG, -EOPNOTSUPP (flag or type, FAULT with NEST_PARENT, STALL without
+ * FAULT, iotlb_entries or walk_entries without what has them or above 2^24), -ENOENT (no such parent or queue), -EADDRINUSE
+ * (DIRTY_TRACKING: something is mapped that is not whole pages, or is mapped or allowed beyond 2^52), -ENOMEM.
  */
 UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id);
 

@@ -291,6 +291,37 @@ UIOMMU_API void uiommu_dma_unpin(struct uiommu_pin *pin);
 UIOMMU_API int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
 				       void (*done)(void *opaque, unsigned int response), void *opaque);
 
+/**
+ * struct uiommu_dma_task - an access that waits for pages and does not hold up its thread.
+ * @op: the access; @op.result is written when it ends
+ * @access: %UIOMMU_READ or %UIOMMU_WRITE
+ * @response: private; 0 at the beginning
+ * @ready: called once each time uiommu_dma_start() has said -EINPROGRESS: call that again, there or later. With no lock held, from
+ *         the thread that answers, perhaps before uiommu_dma_start() has returned. Nothing that waits for accesses may be called
+ *         from it (EDEADLK)
+ * @done: private: bytes done so far; 0 at the beginning
+ */
+struct uiommu_dma_task {
+	struct uiommu_dma_op op;
+	uint32_t access;
+	uint32_t response;
+	void (*ready)(struct uiommu_dma_task *task);
+	uint64_t done;
+};
+
+/**
+ * uiommu_dma_start() - begin an access, or go on with it.
+ * @device: from uiommu_device_get()
+ * @task: the access; belongs to this library until @ready, after -EINPROGRESS
+ *
+ * A fault that a page can cure is a page request, or an access that stalls (%UIOMMU_HWPT_STALL). Meanwhile the access holds no
+ * translation and is not in flight: an unmap or unbind does not wait for it. After SUCCESS it goes on where it stopped, and may
+ * have to ask again. When it is answered otherwise, or the attachment ends first, it ends with the fault.
+ *
+ * Return: 0 (done), -EINPROGRESS (@ready will be called, or has been), -EFAULT (see @task->op.result), -EINVAL (access, flags).
+ */
+UIOMMU_API int uiommu_dma_start(struct uiommu_device *device, struct uiommu_dma_task *task);
+
 #ifdef __cplusplus
 }
 #endif

@@ -69,7 +69,7 @@ struct uiommu_page_table {
 /**
  * struct uiommu_hwpt_nested - a nested HWPT that is one page table.
  * @size: sizeof(struct uiommu_hwpt_nested)
- * @flags: &enum uiommu_hwpt_flags: FAULT, PASID
+ * @flags: &enum uiommu_hwpt_flags: FAULT, PASID, STALL
  * @parent_id: a paging HWPT with NEST_PARENT
  * @fault_queue_id: with FAULT: the queue
  * @first: stage 1; its tables are at addresses that @second translates, or guest-physical ones

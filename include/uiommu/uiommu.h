@@ -19,6 +19,7 @@
 #include <uiommu/nested.h>
 #include <uiommu/pasid.h>
 #include <uiommu/pci.h>
+#include <uiommu/pri.h>
 #include <uiommu/types.h>
 #include <uiommu/vfio_user.h>
 #include <uiommu/vtd.h>

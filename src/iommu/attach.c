@@ -37,6 +37,9 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->data.stages = hwpt_stages(hwpt);
 	attach->data.behind = hwpt_behind(hwpt->parent ? hwpt->parent : hwpt);
 	attach->may_keep = true;
+	attach->data.asks = true;
+	attach->data.stalls = hwpt->flags & UIOMMU_HWPT_STALL;
+	CDS_INIT_LIST_HEAD(&attach->groups);
 	attach->data.sink = hwpt->sink;
 	attach->data.device_id = request->device_id;
 	attach->data.pasid = request->pasid;
@@ -131,7 +134,7 @@ static unsigned int end(struct attach *attach)
 	if (!__atomic_exchange_n(&attach->data.draining, true, __ATOMIC_SEQ_CST))
 		rcu_wait();
 	pins_drop(&attach->data);
-	if (hwpt->sink && hwpt->sink->forget(hwpt->sink, &attach->data))
+	if (requests_forget(attach))
 		met = ATTACH_ASKED;
 	if (attach->stages)
 		stages_fini(attach->stages);
@@ -589,6 +592,7 @@ static void end_all_of(struct device *device, uint32_t from)
 	uint32_t pasid;
 
 	ats_end(device);
+	uiommu_pri_disable(&device->data);
 	attach_end(device, UIOMMU_NO_PASID, true);
 	for (pasid = attach_table_next(&device->data.table, from); pasid; pasid = attach_table_next(&device->data.table, pasid + 1))
 		attach_end(device, pasid, true);

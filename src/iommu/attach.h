@@ -32,6 +32,9 @@ struct attach {
 	bool bound; /* a bind's: nobody else ends it */
 	uint64_t activity; /* what had been done through it when its end began */
 	unsigned int met; /* ATTACH_ACCESSED, ATTACH_ASKED: by entries of its tables, while they ended */
+	/* Of requests.h, under the context's page lock: */
+	struct cds_list_head groups;
+	uint32_t asked; /* requests in them */
 	/* Of ATS (ats.h), under the space's lock: */
 	bool may_keep; /* never changes: its owner permits the device to ask for translations */
 	uint64_t keeper_number; /* 0: it is no keeper */

@@ -67,6 +67,7 @@ static void device_free(struct device *device)
 {
 	attach_table_fini(&device->data.table);
 	ats_fini(&device->ats);
+	requests_fini(&device->requests);
 	pthread_cond_destroy(&device->ended);
 	pthread_mutex_destroy(&device->lock);
 	free(device->reserved);
@@ -83,9 +84,11 @@ static struct device *device_make(const struct uiommu_device_config *config)
 	pthread_cond_init(&device->ended, NULL);
 	attach_table_init(&device->data.table);
 	ats_init(&device->ats);
+	requests_init(&device->requests);
 	device->data.pasid_bits = config->pasid_bits;
 	device->data.report = report;
 	device->data.resolve = tables_resolve;
+	device->data.ask = requests_ask;
 	device->rid = device->source_id = config->rid;
 	device->rid_pasid = config->rid_pasid;
 	strcpy(device->name, config->name);

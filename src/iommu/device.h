@@ -5,6 +5,7 @@
 
 #include "iommu/ats.h"
 #include "iommu/object.h"
+#include "iommu/requests.h"
 #include "translate/space.h"
 
 enum { DEVICE_NAME_MAX = 32 };
@@ -18,6 +19,7 @@ struct device {
 	uint32_t source_id; /* what a guest's tables know it by, under the lock: the rid, unless a vIOMMU says otherwise */
 	uint32_t rid_pasid; /* never attached to; 0: none but 0 */
 	struct ats ats;
+	struct requests requests;
 	char name[DEVICE_NAME_MAX];
 	struct uiommu_range *reserved;
 	uint32_t reserved_count;

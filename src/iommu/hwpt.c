@@ -119,7 +119,8 @@ static uint32_t cache_size(uint32_t entries, uint32_t usual)
 
 static int check_alloc(const struct uiommu_hwpt_alloc *alloc)
 {
-	const uint32_t known = UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_DIRTY_TRACKING | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID;
+	const uint32_t known =
+		UIOMMU_HWPT_NEST_PARENT | UIOMMU_HWPT_DIRTY_TRACKING | UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID | UIOMMU_HWPT_STALL;
 
 	if (alloc->type != UIOMMU_HWPT_PAGING || alloc->flags & ~known)
 		return -EOPNOTSUPP;
@@ -128,6 +129,8 @@ static int check_alloc(const struct uiommu_hwpt_alloc *alloc)
 	if (!is_cache_size(alloc->iotlb_entries) || !is_cache_size(alloc->walk_entries))
 		return -EOPNOTSUPP;
 	if (alloc->flags & UIOMMU_HWPT_FAULT && alloc->flags & UIOMMU_HWPT_NEST_PARENT)
+		return -EOPNOTSUPP;
+	if (alloc->flags & UIOMMU_HWPT_STALL && !(alloc->flags & UIOMMU_HWPT_FAULT))
 		return -EOPNOTSUPP;
 	return 0;
 }

@@ -115,7 +115,8 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 
 	if (error)
 		return error;
-	if (given.flags & ~(uint32_t)(UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID))
+	if (given.flags & ~(uint32_t)(UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID | UIOMMU_HWPT_STALL) ||
+	    (given.flags & UIOMMU_HWPT_STALL && !(given.flags & UIOMMU_HWPT_FAULT)))
 		return -EOPNOTSUPP;
 	error = nested_parent_get(context, given.parent_id, &parent);
 	if (error)

@@ -47,6 +47,7 @@ struct uiommu_context {
 	uint32_t generation; /* of attachments, atomic */
 	unsigned int ending; /* attachments of PASIDs that were freed; context lock, calls_done */
 	struct timers timers;
+	pthread_mutex_t page_lock; /* of page requests (requests.h); after a device's lock, before a fault queue's */
 	struct pasid_space *pasids;
 	struct pasid_set *pasid_set;
 	pthread_mutex_t bind_lock;

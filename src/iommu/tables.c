@@ -118,6 +118,9 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	}
 	attach->data.quiet = entry->flags & TABLES_NO_FAULTS;
 	/* Where translated addresses are those before stage 2, ATS is not offered. */
+	/* A guest's queue refuses by itself, and records that. */
+	attach->data.asks = entry->flags & (TABLES_PRI | TABLES_STALL | TABLES_STALL_2) || (hwpt->sink && hwpt->sink->page_request);
+	attach->data.stalls = entry->flags & (TABLES_STALL | TABLES_STALL_2);
 	attach->may_keep = entry->flags & TABLES_ATS && !(entry->flags & TABLES_T2GPA);
 	attach->flags = entry->flags;
 	attach->domain = entry->domain;

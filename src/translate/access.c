@@ -811,7 +811,7 @@ int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fa
 		return -ENOENT;
 	asked = attachment_fault(attachment, fault);
 	asked.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
-	error = attachment->sink->page_request(attachment->sink, attachment, &asked, done, opaque);
+	error = device->ask(device, attachment, &asked, done, opaque);
 	if (error && fault->flags & UIOMMU_FAULT_RECOVERABLE && !attachment->quiet) /* it has been no event, and is one after all */
 		attachment->sink->event(attachment->sink, &asked);
 	inflight_leave(slot);

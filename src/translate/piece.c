@@ -198,6 +198,8 @@ static bool is_recoverable(const struct uiommu_fault *fault)
 	case UIOMMU_FAULT_UNMAPPED:
 	case UIOMMU_FAULT_PERMISSION:
 	case UIOMMU_FAULT_MEMORY:
+	case UIOMMU_FAULT_PRIVILEGE:
+	case UIOMMU_FAULT_ACCESS_FLAG:
 		return true;
 	default:
 		return false;
@@ -206,7 +208,9 @@ static bool is_recoverable(const struct uiommu_fault *fault)
 
 void failure_recovers(struct failure *failure, unsigned int flags)
 {
-	if (flags & UIOMMU_DMA_RECOVERABLE && failure->attachment && failure->attachment->sink && is_recoverable(&failure->fault))
+	const struct attachment *attachment = failure->attachment;
+
+	if (flags & UIOMMU_DMA_RECOVERABLE && attachment && attachment->sink && attachment->asks && is_recoverable(&failure->fault))
 		failure->fault.flags |= UIOMMU_FAULT_RECOVERABLE;
 }
 

@@ -64,6 +64,8 @@ struct attachment {
 	uint8_t access; /* what the attachment permits */
 	uint8_t open; /* atomic: ATTACHMENT_OPEN and @access, until it is draining or another has taken its place */
 	bool draining; /* atomic: accesses fail without a record */
+	bool asks; /* the device may ask for pages */
+	bool stalls; /* accesses that could wait for a page stall: they are told as such */
 	bool quiet; /* a guest's entry says that faults are not recorded */
 	bool ats; /* atomic: the device may ask for translations, and make translated accesses */
 	bool kept; /* atomic: it has got one */
@@ -98,14 +100,23 @@ struct uiommu_device {
 	 * Otherwise @fault says why not, and whoever wants to know has been told. Without a lock, outside of read sections.
 	 */
 	bool (*resolve)(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
+	/* Ask for a page, with the attachment entered, which has a sink. As uiommu_dma_page_request(). */
+	int (*ask)(struct uiommu_device *device, struct attachment *attachment, const struct uiommu_fault *fault,
+		   void (*done)(void *opaque, unsigned int response), void *opaque);
 };
 
-/* Go up: deliver one record, or queue a page request. Called without a lock and outside of RCU sections. */
+/*
+ * Go up: where the faults of an attachment are told. Called without a lock and outside of RCU sections, with the attachment
+ * entered.
+ *
+ * A guest's queue: @page_request asks for one page, and @done gets the answer, from whatever thread, but not before it returns.
+ * @forget: the attachment ends: page requests that wait are answered INVALID. True: there were some. Fault queues have neither
+ * (iommu/requests.h).
+ */
 struct fault_sink {
 	void (*event)(struct fault_sink *sink, const struct uiommu_fault *fault);
 	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
 			    void (*done)(void *opaque, unsigned int response), void *opaque);
-	/* The attachment ends: page requests that wait are answered INVALID. True: there were some. */
 	bool (*forget)(struct fault_sink *sink, const struct attachment *attachment);
 };
 
