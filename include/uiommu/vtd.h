@@ -26,9 +26,12 @@ struct uiommu_vtd;
 /**
  * enum uiommu_vtd_flags - what a unit offers besides its tables.
  * @UIOMMU_VTD_SOFT_ROOT: without ESRTPS: a new root pointer leaves caches as they are
+ * @UIOMMU_VTD_CACHING_MODE: CM: the guest says of every new entry of its PASID tables that it is there, by invalidating it; it is
+ *                           looked up then, and not only when a device has a use for it
  */
 enum uiommu_vtd_flags {
 	UIOMMU_VTD_SOFT_ROOT = 1,
+	UIOMMU_VTD_CACHING_MODE = 2,
 };
 
 /**
@@ -52,11 +55,15 @@ enum uiommu_vtd_flags {
  *                %UIOMMU_VTD_DEFAULT_CAPABILITIES. CAP and ECAP say what follows of it
  * @host_bits: width of guest-physical addresses, 32 to 52; 0: 48
  * @fault_records: number of fault recording registers, 1 to 32; 0: 8
+ * @pasid_set_id: the guest allocates its PASIDs from this set (pasid.h), by virtual commands (VCS); 0: it allocates them itself
  * @reserved: 0
+ * @host_pasid: with CACHING_MODE: the PASID that a device emits for what the guest calls @pasid, or %UIOMMU_NO_PASID: none. No lock
+ *              is held, any thread; NULL: the same
+ * @guest_pasid: the other way round; with a lock held: it may not call anything of this library
  * @interrupt: the guest wants @data written to @address as an interrupt message; no lock is held, any thread; may be NULL
  * @work: there is something to do for uiommu_vtd_run(), which has to be called soon, and not from here; no lock is held, any
  * thread. NULL: uiommu_vtd_write() does it before it returns
- * @opaque: first argument of @interrupt and @work
+ * @opaque: first argument of these
  */
 struct uiommu_vtd_config {
 	uint32_t size;
@@ -65,7 +72,10 @@ struct uiommu_vtd_config {
 	uint32_t capabilities;
 	uint32_t host_bits;
 	uint32_t fault_records;
-	uint64_t reserved;
+	uint32_t pasid_set_id;
+	uint32_t reserved;
+	uint32_t (*host_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
+	uint32_t (*guest_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
 	void (*interrupt)(void *opaque, uint64_t address, uint32_t data);
 	void (*work)(void *opaque);
 	void *opaque;
@@ -77,8 +87,8 @@ struct uiommu_vtd_config {
  * @config: what it is; copied
  * @out: the unit, to be destroyed before the context is closed
  *
- * Return: 0, -EINVAL (size, parent, a number out of its range, capabilities that need others), -E2BIG, -EOPNOTSUPP (flags), -ENOENT
- * (no such HWPT), -ENOMEM.
+ * Return: 0, -EINVAL (size, parent, a number out of its range, capabilities that need others, one PASID function without the other
+ * or without CACHING_MODE), -E2BIG, -EOPNOTSUPP (flags), -ENOENT (no such HWPT or set), -ENOMEM.
  */
 UIOMMU_API int uiommu_vtd_create(struct uiommu_context *context, const struct uiommu_vtd_config *config, struct uiommu_vtd **out);
 
@@ -150,6 +160,8 @@ UIOMMU_API bool uiommu_vtd_run(struct uiommu_vtd *vtd);
 /**
  * uiommu_vtd_reset() - registers are as after power-on, translation is off, nothing is cached, page requests are answered INVALID.
  * @vtd: from uiommu_vtd_create()
+ *
+ * With @work, of all this only the registers are so when it returns, and the rest after uiommu_vtd_run().
  *
  * Return: 0, -EDEADLK (inside an access or callback; nothing has changed).
  */

@@ -52,6 +52,13 @@ static bool decode(const struct guest_tables *tables, const struct view *view, c
 	       found.format->pasid(&found, pasid, entry, fault);
 }
 
+/* What the guest calls it; UIOMMU_NO_PASID: nothing. */
+static uint32_t guest_pasid(const struct guest_tables *tables, const struct device *device, uint32_t pasid)
+{
+	return tables->guest_pasid && pasid != UIOMMU_NO_PASID ? tables->guest_pasid(tables->opaque, device->object.id, pasid)
+							       : pasid;
+}
+
 static void entry_fault(struct uiommu_fault *fault, unsigned int reason)
 {
 	fault->reason = (uint8_t)reason;
@@ -143,10 +150,15 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 {
 	struct view view = view_of(hwpt->tables);
 	struct tables_entry entry;
+	uint32_t guest = guest_pasid(hwpt->tables, device, pasid);
 	struct tables_fault why;
 	bool found;
 
-	*quiet = false;
+	*quiet = guest == UIOMMU_NO_PASID && pasid != guest; /* the guest knows of no such PASID */
+	if (*quiet) {
+		entry_fault(fault, UIOMMU_FAULT_UNMAPPED);
+		return false;
+	}
 	if (!pasid || (pasid != UIOMMU_NO_PASID && pasid > UIOMMU_PASID_LAST)) {
 		fault->reason = pasid ? UIOMMU_FAULT_RANGE : UIOMMU_FAULT_BLOCKED;
 		fault->structure = pasid ? UIOMMU_STRUCTURE_DEVICE_DIR : UIOMMU_STRUCTURE_DEVICE;
@@ -154,7 +166,7 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		return false;
 	}
 	rcu_enter();
-	found = decode(hwpt->tables, &view, device, pasid, &entry, &why);
+	found = decode(hwpt->tables, &view, device, guest, &entry, &why);
 	rcu_leave();
 	if (!found) {
 		fault->reason = why.reason;
@@ -172,6 +184,21 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		return false;
 	}
 	return publish(device, pasid, hwpt, &entry, view.changes, fault);
+}
+
+bool tables_bind(struct device *device, uint32_t pasid)
+{
+	struct uiommu_fault fault = {.pasid = pasid};
+	struct attachment *tables;
+	bool found, quiet;
+
+	pthread_mutex_lock(&device->lock);
+	tables = device->data.table.tables;
+	found = tables && !tables->draining;
+	if (found && !attach_table_find(&device->data.table, pasid))
+		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, &fault, &quiet);
+	pthread_mutex_unlock(&device->lock);
+	return found;
 }
 
 /* The device's tables have been entered. */
@@ -209,12 +236,20 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 	return found;
 }
 
+/* By the number that the guest's entry has, if it has one. */
+static bool has_pasid(const struct attach *attach, uint32_t pasid)
+{
+	if (pasid == UIOMMU_NO_PASID || attach->number == UIOMMU_NO_PASID)
+		return attach->data.pasid == pasid;
+	return attach->number == pasid;
+}
+
 bool tables_match(const struct attach *attach, const struct uiommu_invalidation *request)
 {
 	uint32_t flags = request->flags;
 
 	return !((flags & UIOMMU_INVALIDATE_DEVICE && attach->data.device_id != request->device_id) ||
-		 (flags & UIOMMU_INVALIDATE_PASID && attach->data.pasid != request->pasid && attach->number != request->pasid) ||
+		 (flags & UIOMMU_INVALIDATE_PASID && !has_pasid(attach, request->pasid)) ||
 		 (flags & UIOMMU_INVALIDATE_DOMAIN && attach->domain != request->domain) ||
 		 (flags & UIOMMU_INVALIDATE_ASID && attach->asid != request->asid));
 }

@@ -20,6 +20,9 @@ struct guest_tables {
 	bool bypass; /* nothing is looked up: requests without PASID go through as they are, others are aborted; entries_lock */
 	struct tables tables; /* its configuration: entries_lock */
 	struct tables_device device;
+	/* If not NULL: what the guest calls this PASID of a device, or UIOMMU_NO_PASID. A device's lock is held. Never changes. */
+	uint32_t (*guest_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
+	void *opaque;
 	pthread_mutex_t entries_lock; /* after a device's lock; a leaf */
 	struct cds_list_head entries; /* struct attach by entry */
 	uint64_t changes;
@@ -34,6 +37,12 @@ void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool b
 
 /* Resolve: as in struct uiommu_device. */
 bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
+
+/*
+ * Look up now what the guest's tables say of a device's PASID, without waiting for an access. Nobody is told of faults. False:
+ * there is nothing.
+ */
+bool tables_bind(struct device *device, uint32_t pasid);
 
 /* Forget and wait. @hwpt has tables. */
 void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count);

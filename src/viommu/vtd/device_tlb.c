@@ -64,6 +64,7 @@ static uint32_t device_with(struct uiommu_vtd *vtd, uint16_t source_id)
 void vtd_device_tlb_invalidate(struct uiommu_vtd *vtd, uint16_t source_id, const struct uiommu_ats_invalidation *what)
 {
 	struct asked *asked = malloc(sizeof(*asked));
+	struct uiommu_ats_invalidation told = *what;
 	uint32_t id;
 
 	/* Requests that are looked up again are looked up in tables as they are now. */
@@ -76,7 +77,9 @@ void vtd_device_tlb_invalidate(struct uiommu_vtd *vtd, uint16_t source_id, const
 	if (asked)
 		*asked = (struct asked){.vtd = vtd, .source_id = source_id};
 	/* Whoever does no ATS keeps nothing. */
-	if (id && (!asked || uiommu_ats_invalidate(vtd->context, id, what, completed, asked))) {
+	if (id)
+		told.pasid = vtd_host_pasid(vtd, id, what->pasid);
+	if (id && (!asked || uiommu_ats_invalidate(vtd->context, id, &told, completed, asked))) {
 		vtd_lock(vtd);
 		vtd->asked--;
 		vtd_unlock(vtd);

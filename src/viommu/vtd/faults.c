@@ -157,7 +157,7 @@ static void record(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uin
 		return;
 	}
 	if (fault->pasid != UIOMMU_NO_PASID)
-		upper |= VTD_FRCD_PP | FIELD_PREP64(VTD_FRCD_PV, fault->pasid);
+		upper |= VTD_FRCD_PP | FIELD_PREP64(VTD_FRCD_PV, vtd_guest_pasid(vtd, fault->device_id, fault->pasid));
 	vtd_set64(vtd, at, fault->address & ~low_mask(12));
 	vtd_set64(vtd, at + 8, upper);
 	if (!(status & VTD_FSTS_PPF))

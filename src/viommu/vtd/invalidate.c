@@ -71,6 +71,40 @@ void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint
 	vtd_invalidate(vtd, &request);
 }
 
+/* The next device behind @after, in use for the length of a call. */
+static struct uiommu_device *device_after(struct uiommu_vtd *vtd, uint32_t after)
+{
+	struct uiommu_device *found = NULL;
+	struct vtd_device *device;
+	uint32_t id = UINT32_MAX;
+
+	vtd_lock(vtd);
+	cds_list_for_each_entry (device, &vtd->devices, link)
+		if (device->id > after && device->id < id)
+			id = device->id;
+	if (id != UINT32_MAX)
+		found = uiommu_device_get(vtd->context, id);
+	vtd_unlock(vtd);
+	return found;
+}
+
+void vtd_invalidate_bind(struct uiommu_vtd *vtd, uint32_t pasid)
+{
+	struct uiommu_device *device;
+	uint32_t host;
+
+	if (!(vtd->flags & UIOMMU_VTD_CACHING_MODE))
+		return;
+	vtd_invalidate_flush(vtd);
+	for (device = device_after(vtd, 0); device; device = device_after(vtd, host)) {
+		host = vtd_host_pasid(vtd, device->id, pasid);
+		if (host != UIOMMU_NO_PASID)
+			tables_bind(container_of(device, struct device, data), host);
+		host = device->id;
+		uiommu_device_put(device);
+	}
+}
+
 /* As CCMD and IOTLB report it: what was done, or 0 for an incorrect request. */
 static unsigned int done_by_register(const struct uiommu_vtd *vtd, unsigned int granularity)
 {
@@ -93,7 +127,8 @@ static void context_by_register(struct uiommu_vtd *vtd)
 	vtd_invalidate_flush(vtd);
 	vtd_lock(vtd);
 	command = vtd_get64(vtd, VTD_CCMD) & ~(VTD_CCMD_ICC | VTD_CCMD_CAIG);
-	vtd_set64(vtd, VTD_CCMD, command | FIELD_PREP64(VTD_CCMD_CAIG, done));
+	if (vtd_is_current(vtd))
+		vtd_set64(vtd, VTD_CCMD, command | FIELD_PREP64(VTD_CCMD_CAIG, done));
 	vtd_unlock(vtd);
 }
 
@@ -115,7 +150,8 @@ static void iotlb_by_register(struct uiommu_vtd *vtd)
 	vtd_invalidate_flush(vtd);
 	vtd_lock(vtd);
 	command = vtd_get64(vtd, VTD_IOTLB) & ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);
-	vtd_set64(vtd, VTD_IOTLB, command | FIELD_PREP64(VTD_IOTLB_IAIG, done));
+	if (vtd_is_current(vtd))
+		vtd_set64(vtd, VTD_IOTLB, command | FIELD_PREP64(VTD_IOTLB_IAIG, done));
 	vtd_unlock(vtd);
 }
 

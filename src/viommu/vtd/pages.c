@@ -191,7 +191,7 @@ int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, con
 	if (page) {
 		*page = (struct vtd_page){.device = device,
 					  .address = fault->address,
-					  .pasid = fault->pasid,
+					  .pasid = vtd_guest_pasid(vtd, fault->device_id, fault->pasid),
 					  .access = fault->access,
 					  .done = done,
 					  .opaque = opaque};

@@ -104,6 +104,8 @@ static bool run_pasid_cache(struct uiommu_vtd *vtd, const struct descriptor *des
 		return false;
 	}
 	vtd_invalidate(vtd, &request);
+	if (request.flags & UIOMMU_INVALIDATE_PASID)
+		vtd_invalidate_bind(vtd, request.pasid ? request.pasid : UIOMMU_NO_PASID);
 	return true;
 }
 
@@ -162,7 +164,8 @@ static bool run_wait(struct uiommu_vtd *vtd, const struct descriptor *descriptor
 		(void)uiommu_dma_write(vtd->self, UIOMMU_NO_PASID, address, &status, sizeof(status), NULL);
 	if (descriptor->word[0] & VTD_DESC_WAIT_IF) {
 		vtd_lock(vtd);
-		vtd_event(vtd, VTD_EVENT_INVALIDATION, VTD_ICS_IWC);
+		if (vtd_is_current(vtd))
+			vtd_event(vtd, VTD_EVENT_INVALIDATION, VTD_ICS_IWC);
 		vtd_unlock(vtd);
 	}
 	return true;
@@ -257,8 +260,9 @@ static void stop(struct uiommu_vtd *vtd, uint32_t head, enum vtd_queue_error why
 {
 	vtd_invalidate_flush(vtd); /* those before are completed */
 	vtd_lock(vtd);
-	vtd_set64(vtd, VTD_IQH, head);
-	if (why) {
+	if (vtd_is_current(vtd))
+		vtd_set64(vtd, VTD_IQH, head);
+	if (why && vtd_is_current(vtd)) {
 		uint64_t record = vtd_get64(vtd, VTD_IQERCD) & ~VTD_IQERCD_IQEI;
 
 		vtd_set64(vtd, VTD_IQERCD, record | FIELD_PREP64(VTD_IQERCD_IQEI, why));
@@ -294,7 +298,8 @@ static bool run_one(struct uiommu_vtd *vtd, const struct descriptor *descriptor,
 			return false;
 		}
 		vtd_lock(vtd);
-		vtd_set64(vtd, VTD_IQH, head);
+		if (vtd_is_current(vtd))
+			vtd_set64(vtd, VTD_IQH, head);
 		vtd_unlock(vtd);
 	}
 	return kind && kind->run(vtd, descriptor);

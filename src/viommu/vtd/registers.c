@@ -112,6 +112,21 @@ static void write_iotlb(struct registers *registers, const struct register_write
 		vtd_of(registers)->commands |= VTD_COMMAND_IOTLB;
 }
 
+/* Both halves may be written apart, the lower one last. */
+static void write_virtual_command(struct registers *registers, const struct register_write *write)
+{
+	struct uiommu_vtd *vtd = vtd_of(registers);
+
+	if (!vtd->pasid_set) {
+		vtd_set64(vtd, VTD_VCMD, 0);
+	} else if (vtd_get64(vtd, VTD_VCRSP) & VTD_VCRSP_IP) {
+		vtd_set64(vtd, VTD_VCMD, write->before); /* dropped */
+	} else if (write->mask & VTD_VCMD_CMD) {
+		vtd_set64(vtd, VTD_VCRSP, VTD_VCRSP_IP);
+		vtd->commands |= VTD_COMMAND_VIRTUAL;
+	}
+}
+
 enum { RECORDS = VTD_RECORDS_MAX - 1 };
 
 /* Of a message: data, address and upper address. */
@@ -158,6 +173,9 @@ static const struct register_info table[] = {
 	MESSAGE(VTD_PEDATA, VTD_PEADDR, VTD_PEUADDR),
 	{.offset = VTD_FRCD, .width = 8, .copies_less_1 = RECORDS, .stride = 16},
 	{.offset = VTD_FRCD + 8, .width = 8, .copies_less_1 = RECORDS, .stride = 16, .clears = VTD_FRCD_F, .written = write_record},
+	{.offset = VTD_VCMD, .width = 8, .writable = VTD_VCMD_CMD | VTD_VCMD_OA, .written = write_virtual_command},
+	{.offset = VTD_VCRSP, .width = 8},
+	{.offset = VTD_VCCAP, .width = 8},
 	{.offset = VTD_IVA, .width = 8, .writable = VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM},
 	{.offset = VTD_IOTLB,
 	 .width = 8,
@@ -200,6 +218,7 @@ static uint64_t cap(const struct uiommu_vtd *vtd)
 	value |= FIELD_PREP64(VTD_CAP_FRO, VTD_FRCD / 16) | FIELD_PREP64(VTD_CAP_NFR, vtd->records - 1);
 	value |= FIELD_PREP64(VTD_CAP_MAMV, VTD_MAMV) | VTD_CAP_PSI | VTD_CAP_DWD | VTD_CAP_DRD;
 	value |= vtd->flags & UIOMMU_VTD_SOFT_ROOT ? 0 : VTD_CAP_ESRTPS;
+	value |= vtd->flags & UIOMMU_VTD_CACHING_MODE ? VTD_CAP_CM : 0;
 	return value;
 }
 
@@ -227,6 +246,7 @@ static uint64_t ecap(const struct uiommu_vtd *vtd)
 
 	if (vtd->capabilities & UIOMMU_VTD_TABLES_SMTS)
 		value |= FIELD_PREP64(VTD_ECAP_PSS, FIELD_GET64(UIOMMU_VTD_TABLES_PSS, vtd->capabilities));
+	value |= vtd->pasid_set ? VTD_ECAP_VCS : 0;
 	return value | FIELD_PREP64(VTD_ECAP_IRO, VTD_IVA / 16);
 }
 
@@ -235,6 +255,8 @@ void vtd_registers_reset(struct uiommu_vtd *vtd)
 	registers_reset(&vtd->registers);
 	vtd_set64(vtd, VTD_CAP, cap(vtd));
 	vtd_set64(vtd, VTD_ECAP, ecap(vtd));
+	if (vtd->pasid_set)
+		vtd_set64(vtd, VTD_VCCAP, VTD_VCCAP_NS | VTD_VCCAP_PAS | VTD_VCCAP_FPS);
 }
 
 int vtd_registers_init(struct uiommu_vtd *vtd)

@@ -73,9 +73,10 @@ static void run_root(struct uiommu_vtd *vtd, unsigned int commands)
 	vtd_lock(vtd);
 	if (!enabled)
 		vtd->fault_index = 0;
-	vtd_set32(vtd, VTD_GSTS,
-		  (vtd_get32(vtd, VTD_GSTS) & ~VTD_GCMD_TE) | (commands & VTD_COMMAND_ROOT ? VTD_GCMD_SRTP : 0) |
-			  (enabled ? VTD_GCMD_TE : 0));
+	if (vtd_is_current(vtd))
+		vtd_set32(vtd, VTD_GSTS,
+			  (vtd_get32(vtd, VTD_GSTS) & ~VTD_GCMD_TE) | (commands & VTD_COMMAND_ROOT ? VTD_GCMD_SRTP : 0) |
+				  (enabled ? VTD_GCMD_TE : 0));
 	vtd_unlock(vtd);
 }
 
@@ -89,7 +90,59 @@ static void run_queue_enable(struct uiommu_vtd *vtd)
 		status |= VTD_GCMD_QIE;
 	else
 		vtd_set64(vtd, VTD_IQH, 0);
-	vtd_set32(vtd, VTD_GSTS, status);
+	if (vtd_is_current(vtd))
+		vtd_set32(vtd, VTD_GSTS, status);
+	vtd_unlock(vtd);
+}
+
+/* What devices see and have kept follows the registers. */
+static void run_reset(struct uiommu_vtd *vtd)
+{
+	vtd->batched = 0;
+	vtd_lock(vtd);
+	vtd->mode = UIOMMU_VTD_TABLES_LEGACY;
+	vtd_unlock(vtd);
+	tables_set_root(vtd->tables, 0, UIOMMU_VTD_TABLES_LEGACY, true);
+	tables_invalidate(vtd->tables, &everything, 1);
+	vtd_page_reset(vtd);
+}
+
+/* 11.4.16: the response's status code, and what it returns. */
+static uint64_t virtual_command(struct uiommu_vtd *vtd, uint64_t command)
+{
+	uint32_t last = (uint32_t)low_mask((unsigned int)FIELD_GET64(UIOMMU_VTD_TABLES_PSS, vtd->capabilities) + 1), pasid;
+	unsigned int status = VTD_VCRSP_NO_PASID;
+
+	switch (FIELD_GET64(VTD_VCMD_CMD, command)) {
+	case VTD_VCMD_NULL:
+		return VTD_VCRSP_SUCCESS;
+	case VTD_VCMD_ALLOC:
+		if (!uiommu_pasid_alloc(vtd->context, vtd->pasid_set, 1, last, &pasid))
+			return FIELD_PREP64(VTD_VCRSP_PASID, pasid);
+		break;
+	case VTD_VCMD_FREE:
+		pasid = (uint32_t)FIELD_GET64(VTD_VCMD_PASID, command);
+		if (!uiommu_pasid_free(vtd->context, vtd->pasid_set, pasid))
+			return VTD_VCRSP_SUCCESS;
+		break;
+	default:
+		status = VTD_VCRSP_UNDEFINED;
+		break;
+	}
+	return FIELD_PREP64(VTD_VCRSP_SC, status);
+}
+
+static void run_virtual_command(struct uiommu_vtd *vtd)
+{
+	uint64_t command, response;
+
+	vtd_lock(vtd);
+	command = vtd_get64(vtd, VTD_VCMD);
+	vtd_unlock(vtd);
+	response = virtual_command(vtd, command);
+	vtd_lock(vtd);
+	if (vtd_is_current(vtd))
+		vtd_set64(vtd, VTD_VCRSP, response);
 	vtd_unlock(vtd);
 }
 
@@ -110,6 +163,7 @@ static bool begin(struct uiommu_vtd *vtd, unsigned int *commands)
 		vtd->running = true;
 		*commands = vtd->commands;
 		vtd->commands = 0;
+		vtd->seen_resets = vtd->resets;
 	}
 	vtd_unlock(vtd);
 	return begins;
@@ -136,6 +190,10 @@ bool uiommu_vtd_run(struct uiommu_vtd *vtd)
 	/* Waiting for accesses, it would wait for itself. */
 	if (thread_inside() || !begin(vtd, &commands))
 		return false;
+	if (commands & VTD_COMMAND_RESET)
+		run_reset(vtd);
+	if (commands & VTD_COMMAND_VIRTUAL)
+		run_virtual_command(vtd);
 	if (commands & (VTD_COMMAND_ROOT | VTD_COMMAND_ENABLE))
 		run_root(vtd, commands);
 	if (commands & VTD_COMMAND_QUEUE)
@@ -176,13 +234,19 @@ void uiommu_vtd_write(struct uiommu_vtd *vtd, uint64_t offset, unsigned int size
 		work = uiommu_vtd_run(vtd);
 }
 
-/* Wait until there is no runner, and be it. */
-static void run_alone(struct uiommu_vtd *vtd)
+/* Until the reset has been done, by whomever. */
+static void finish_reset(struct uiommu_vtd *vtd)
 {
 	vtd_lock(vtd);
-	while (vtd->running)
-		pthread_cond_wait(&vtd->idle, &vtd->lock);
-	vtd->running = true;
+	while (vtd->running || vtd->commands & VTD_COMMAND_RESET) {
+		if (vtd->running) {
+			pthread_cond_wait(&vtd->idle, &vtd->lock);
+			continue;
+		}
+		vtd_unlock(vtd);
+		uiommu_vtd_run(vtd);
+		vtd_lock(vtd);
+	}
 	vtd_unlock(vtd);
 }
 
@@ -190,19 +254,18 @@ int uiommu_vtd_reset(struct uiommu_vtd *vtd)
 {
 	if (thread_inside())
 		return -EDEADLK;
-	run_alone(vtd);
 	vtd_lock(vtd);
 	vtd_registers_reset(vtd);
-	vtd->commands = vtd->send = vtd->fault_index = vtd->mode = 0;
-	vtd->enabled = vtd->queue_enabled = false;
+	vtd->resets++;
+	vtd->commands = VTD_COMMAND_RESET;
+	vtd->send = vtd->fault_index = 0;
+	vtd->enabled = vtd->queue_enabled = vtd->stalled = false;
 	vtd->root = (struct vtd_root){.address = 0};
-	vtd->stalled = false;
-	vtd->batched = 0;
 	vtd_unlock(vtd);
-	tables_set_root(vtd->tables, 0, UIOMMU_VTD_TABLES_LEGACY, true);
-	tables_invalidate(vtd->tables, &everything, 1);
-	vtd_page_reset(vtd);
-	end(vtd);
+	if (vtd->work)
+		vtd->work(vtd->opaque);
+	else
+		finish_reset(vtd);
 	return 0;
 }
 
@@ -303,10 +366,14 @@ int uiommu_vtd_remove(struct uiommu_vtd *vtd, uint32_t device_id)
 
 static int check_config(const struct uiommu_vtd_config *config)
 {
-	if (config->flags & ~(uint32_t)UIOMMU_VTD_SOFT_ROOT)
+	bool maps = config->host_pasid || config->guest_pasid;
+
+	if (config->flags & ~(uint32_t)(UIOMMU_VTD_SOFT_ROOT | UIOMMU_VTD_CACHING_MODE))
 		return -EOPNOTSUPP;
 	if (config->host_bits < 32 || config->host_bits > 52 || config->fault_records < 1 ||
 	    config->fault_records > VTD_RECORDS_MAX || config->reserved)
+		return -EINVAL;
+	if (maps && (!config->host_pasid || !config->guest_pasid || !(config->flags & UIOMMU_VTD_CACHING_MODE)))
 		return -EINVAL;
 	return 0;
 }
@@ -380,6 +447,8 @@ static int make_tables(struct uiommu_vtd *vtd, uint32_t parent_id)
 	object_put(object);
 	vtd->tables = object_hwpt(object);
 	vtd->tables->sink = &vtd->sink;
+	vtd->tables->tables->guest_pasid = vtd->guest_pasid;
+	vtd->tables->tables->opaque = vtd->opaque;
 	tables_set_root(vtd->tables, 0, UIOMMU_VTD_TABLES_LEGACY, true);
 	return 0;
 }
@@ -412,6 +481,9 @@ static struct uiommu_vtd *vtd_alloc(struct uiommu_context *context, const struct
 	vtd->capabilities = config->capabilities;
 	vtd->records = config->fault_records;
 	vtd->host_bits = config->host_bits;
+	vtd->pasid_set = config->pasid_set_id;
+	vtd->host_pasid = config->host_pasid;
+	vtd->guest_pasid = config->guest_pasid;
 	vtd->interrupt = config->interrupt;
 	vtd->work = config->work;
 	vtd->opaque = config->opaque;
@@ -440,6 +512,8 @@ int uiommu_vtd_create(struct uiommu_context *context, const struct uiommu_vtd_co
 		return error;
 	if (!is_consistent(given.capabilities))
 		return -EINVAL;
+	if (given.pasid_set_id && uiommu_object_type(context, given.pasid_set_id) != UIOMMU_OBJECT_PASID_SET)
+		return -ENOENT;
 	vtd = vtd_alloc(context, &given);
 	if (!vtd)
 		return -ENOMEM;

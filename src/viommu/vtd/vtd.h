@@ -18,8 +18,10 @@
 
 #include <pthread.h>
 #include <uiommu/ats.h>
+#include <uiommu/pasid.h>
 #include <uiommu/vtd.h>
 
+#include "iommu/attach.h"
 #include "iommu/hwpt.h"
 #include "iommu/tables.h"
 #include "util/util.h"
@@ -33,6 +35,8 @@ enum {
 	VTD_COMMAND_QUEUE = 4, /* QIE has */
 	VTD_COMMAND_CONTEXT = 8, /* CCMD.ICC */
 	VTD_COMMAND_IOTLB = 16, /* IOTLB.IVT */
+	VTD_COMMAND_VIRTUAL = 32, /* VCMD */
+	VTD_COMMAND_RESET = 64,
 };
 
 /* Events: bits of vtd->send. */
@@ -91,8 +95,10 @@ struct uiommu_vtd {
 	uint32_t tables_id;
 	struct uiommu_device *self; /* held: its own DMA */
 	uint32_t self_id;
-	uint32_t flags, capabilities, records;
+	uint32_t flags, capabilities, records, pasid_set;
 	unsigned int host_bits;
+	uint32_t (*host_pasid)(void *opaque, uint32_t device_id, uint32_t pasid); /* or NULL: they are the same */
+	uint32_t (*guest_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
 	void (*interrupt)(void *opaque, uint64_t address, uint32_t data);
 	void (*work)(void *opaque);
 	void *opaque;
@@ -103,6 +109,8 @@ struct uiommu_vtd {
 	struct registers registers;
 	unsigned int send; /* events, since the lock was taken */
 	unsigned int commands;
+	unsigned int resets; /* how often; */
+	unsigned int seen_resets; /* when the runner began: what it finds out of before one is nobody's any more */
 	bool running;
 	bool enabled; /* TE as it was written last; */
 	bool queue_enabled; /* QIE */
@@ -129,6 +137,20 @@ void vtd_lock(struct uiommu_vtd *vtd);
 void vtd_unlock(struct uiommu_vtd *vtd);
 /* Under the lock. NULL: none. */
 struct vtd_device *vtd_device_of(struct uiommu_vtd *vtd, uint32_t id);
+/* Under the lock, as the runner: have registers not been reset since? */
+static inline bool vtd_is_current(const struct uiommu_vtd *vtd)
+{
+	return vtd->resets == vtd->seen_resets;
+}
+/* What devices emit for what the guest says, and the other way round. */
+static inline uint32_t vtd_host_pasid(const struct uiommu_vtd *vtd, uint32_t device_id, uint32_t pasid)
+{
+	return vtd->host_pasid && pasid != UIOMMU_NO_PASID ? vtd->host_pasid(vtd->opaque, device_id, pasid) : pasid;
+}
+static inline uint32_t vtd_guest_pasid(const struct uiommu_vtd *vtd, uint32_t device_id, uint32_t pasid)
+{
+	return vtd->guest_pasid && pasid != UIOMMU_NO_PASID ? vtd->guest_pasid(vtd->opaque, device_id, pasid) : pasid;
+}
 
 /* registers.c: under the lock, but for vtd_registers_init(). */
 int vtd_registers_init(struct uiommu_vtd *vtd);
@@ -166,6 +188,8 @@ void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint
 			  unsigned int address_mask);
 /* Forget all that has been asked for, and wait. */
 void vtd_invalidate_flush(struct uiommu_vtd *vtd);
+/* Caching mode: the guest has said that its entry for @pasid is another one now. */
+void vtd_invalidate_bind(struct uiommu_vtd *vtd, uint32_t pasid);
 /* CCMD and IOTLB. */
 void vtd_invalidate_registers(struct uiommu_vtd *vtd, unsigned int commands);
 
