@@ -274,6 +274,44 @@ static void check_block(const struct walk *walk, const struct pgtable_result *fo
 	CHECK(!result.reason && result.oa == (found->oa | block) && result.page_lg2 == found->page_lg2);
 }
 
+static struct pgtable_result do_walk_from(const struct walk *walk, struct pgtable_path *path)
+{
+	struct pgtable_result result;
+
+	memset(&result, 0xa5, sizeof(result));
+	walk->pgtable->from(walk->pgtable, walk->address, walk->flags, path, &result);
+	/* If it could not be done from there, it was tried in vain. */
+	CHECK(result.fetches <= 2 * fetches_max(walk->pgtable));
+	if (result.reason)
+		check_fault(walk, &result);
+	return result;
+}
+
+/*
+ * A walk that begins at one of the tables that it came through leads to the same place. If something else is there now, it leads
+ * elsewhere, but no further.
+ */
+static void check_steps(const struct walk *walk)
+{
+	struct pgtable_path top = {.start.block_lg2 = 0};
+	struct pgtable_result found = do_walk_from(walk, &top), below;
+	struct pgtable_path path;
+
+	if (found.reason)
+		return;
+	for (unsigned int level = 0; level < PGTABLE_STEPS; level++) {
+		if (!(top.noted >> level & 1))
+			continue;
+		CHECK(!(top.step[level].entries & 4095) && top.step[level].above >> PGTABLE_ABOVE_LG2 == 0);
+		path = (struct pgtable_path){.start = top.step[level]};
+		below = do_walk_from(walk, &path);
+		CHECK(walk->pgtable->memory.stage2 || (!below.reason && same_place(&below, &found) && below.fetches <= level + 1));
+		path = (struct pgtable_path){.start = top.step[level]};
+		path.start.entries = (walk->address ^ path.start.entries) % ARENA & ~UINT64_C(4095);
+		do_walk_from(walk, &path);
+	}
+}
+
 static void check_walks(const struct pgtable *pgtable, uint64_t address, unsigned int flags, bool repeated)
 {
 	struct walk walk = {pgtable, address, flags | PGTABLE_QUIET};
@@ -287,6 +325,8 @@ static void check_walks(const struct pgtable *pgtable, uint64_t address, unsigne
 	walk.flags = flags;
 	real = do_walk(&walk);
 	CHECK(changed_entries() <= real.fetches);
+	if (!real.reason && pgtable->from)
+		check_steps(&walk);
 	if (pgtable->memory.areas)
 		CHECK(!memcmp(world.before + (size_t)READ_ONLY * PAGE, world.arena + (size_t)READ_ONLY * PAGE,
 			      (size_t)(TRAPS + 1 - READ_ONLY) * PAGE));
