@@ -177,7 +177,7 @@ UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id
 UIOMMU_API int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 
 /**
- * struct uiommu_attach_stats - what one attachment has done.
+ * struct uiommu_attach_stats - what one attachment has done. Without PASID on a guest's tables: and what these had no entry for.
  * @size: sizeof(struct uiommu_attach_stats)
  * @hwpt_id: what is attached
  * @bytes_read: by the device

@@ -115,6 +115,16 @@ static void sum(const struct attachment *attachment, struct uiommu_attach_stats 
 	}
 }
 
+/* Under the device's lock. False: there is none. */
+static bool sum_of(struct attachment *attachment, struct uiommu_attach_stats *out)
+{
+	if (!attachment)
+		return false;
+	out->hwpt_id = container_of(attachment, struct attach, data)->hwpt->object.id;
+	sum(attachment, out);
+	return true;
+}
+
 /* Grows with every access through it, whatever becomes of that. */
 static uint64_t activity(const struct attach *attach)
 {
@@ -759,8 +769,9 @@ int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t p
 
 int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, struct uiommu_attach_stats *out)
 {
-	const struct attachment *attachment;
+	const struct attach_table *table;
 	struct requester requester;
+	bool found;
 	int error;
 
 	if (out->size != sizeof(*out))
@@ -768,15 +779,13 @@ int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint
 	error = requester_get(context, device_id, pasid, false, &requester);
 	if (error)
 		return error;
-	error = -ENOENT;
 	*out = (struct uiommu_attach_stats){.size = sizeof(*out)};
 	pthread_mutex_lock(&requester.device->lock);
-	attachment = attach_table_find(&requester.device->data.table, requester.pasid);
-	if (attachment) {
-		out->hwpt_id = container_of(attachment, struct attach, data)->hwpt->object.id;
-		sum(attachment, out);
-		error = 0;
-	}
+	table = &requester.device->data.table;
+	found = sum_of(attach_table_find(table, requester.pasid), out);
+	if (requester.pasid == UIOMMU_NO_PASID)
+		found |= sum_of(table->tables, out);
+	error = found ? 0 : -ENOENT;
 	pthread_mutex_unlock(&requester.device->lock);
 	requester_put(&requester);
 	return error;

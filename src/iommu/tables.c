@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "translate/piece.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -204,6 +205,7 @@ bool tables_bind(struct device *device, uint32_t pasid)
 /* The device's tables have been entered. */
 static void tell(struct uiommu_device *data, struct attachment *tables, const struct uiommu_fault *fault)
 {
+	counter_add(thread_self(), &counters_of(thread_self(), tables)->faults, 1);
 	if (tables->sink)
 		tables->sink->event(tables->sink, fault);
 	else

@@ -90,7 +90,12 @@ static void a_pasid_table(void **state)
 	assert_int_equal(uiommu_dma_read(g.device, UIOMMU_NO_PASID, VA, &value, 8, NULL), -EFAULT);
 	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
 	assert_int_equal(event.fault.pasid, UIOMMU_NO_PASID);
+	/* What had no entry is counted where the tables are attached. */
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, UIOMMU_NO_PASID, &stats), 0);
+	assert_int_equal(stats.hwpt_id, id);
+	assert_int_equal(stats.faults, 4);
 	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, UIOMMU_NO_PASID, &stats), -ENOENT);
 	assert_int_equal(uiommu_dma_read(g.device, PASID, VA, &value, 8, NULL), -EFAULT);
 	assert_int_equal(uiommu_destroy(g.context, id), 0);
 }
