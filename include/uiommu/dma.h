@@ -58,12 +58,16 @@ UIOMMU_API int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, ui
  * enum uiommu_dma_flags - flags of an access.
  * @UIOMMU_DMA_RECOVERABLE: the device can wait for a page. A fault that a page could cure is no event then, if there is a fault
  *                          queue: its record has %UIOMMU_FAULT_RECOVERABLE, and the device asks for the page
- *                          (uiommu_dma_page_request()), or has no use for it any more
+ *                          (uiommu_dma_page_request()), or has no use for it any more. It means what PARKS means, too
  * @UIOMMU_DMA_TRANSLATED: the address is a translated one (ats.h)
+ * @UIOMMU_DMA_PARKS: where guest memory is absent (guest_memory.h), the fault is %UIOMMU_FAULT_ABSENT with
+ *                    %UIOMMU_FAULT_RECOVERABLE, for a device that goes on with something else; otherwise the call sleeps until the
+ *                    memory has been supplied
  */
 enum uiommu_dma_flags {
 	UIOMMU_DMA_RECOVERABLE = 1,
 	UIOMMU_DMA_TRANSLATED = 2,
+	UIOMMU_DMA_PARKS = 4,
 };
 
 /**
@@ -284,9 +288,11 @@ UIOMMU_API void uiommu_dma_unpin(struct uiommu_pin *pin);
  *
  * A device parks the access meanwhile, holding no translation, and does it again after SUCCESS. When the attachment ends first,
  * @done gets INVALID. If the page cannot be asked for and @fault has %UIOMMU_FAULT_RECOVERABLE, the fault is an event after all.
+ * Guest memory that is %UIOMMU_FAULT_ABSENT is asked for from whoever supplies it, and not from the fault queue; when the
+ * attachment or the memory goes, @done gets SUCCESS, and the access meets what there is then.
  *
  * Return: 0 (@done will be called), -ENOENT (the attachment has no fault queue: nobody could answer), -ENOBUFS (the queue is full),
- * -ENOMEM.
+ * -EAGAIN (ABSENT, but it is there now: do the access again), -ECANCELED (ABSENT, and nobody supplies it any more), -ENOMEM.
  */
 UIOMMU_API int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
 				       void (*done)(void *opaque, unsigned int response), void *opaque);

@@ -65,6 +65,8 @@ enum uiommu_access {
  * @UIOMMU_FAULT_ACCESS_FLAG: the accessed or dirty flag is not as this access needs it, and software manages it
  * @UIOMMU_FAULT_UPDATE: the accessed or dirty flag of an entry could not be set
  * @UIOMMU_FAULT_BLOCKED: the device's or PASID's entry does not let this kind of request through
+ * @UIOMMU_FAULT_ABSENT: the guest's memory is not there yet (guest_memory.h): the device may ask for it and try again; never
+ * recorded
  * @UIOMMU_FAULT_REASONS: number of reasons
  */
 enum uiommu_fault_reason {
@@ -85,6 +87,7 @@ enum uiommu_fault_reason {
 	UIOMMU_FAULT_ACCESS_FLAG,
 	UIOMMU_FAULT_UPDATE,
 	UIOMMU_FAULT_BLOCKED,
+	UIOMMU_FAULT_ABSENT,
 	UIOMMU_FAULT_REASONS,
 };
 

@@ -8,6 +8,7 @@
 #include "iommu/mdev.h"
 #include "iommu/tables.h"
 #include "pasid/pasid.h"
+#include "translate/absent.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -166,6 +167,7 @@ unsigned int attach_leave(struct attach *attach)
 	bool accessed;
 
 	drain_wait(&attach->data.drain);
+	absent_look_again_at(&attach->data.space->areas);
 	accessed = attach->data.drain.waited || activity(attach) != attach->activity;
 	return end(attach) | (accessed ? ATTACH_ACCESSED : 0);
 }

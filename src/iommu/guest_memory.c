@@ -12,6 +12,8 @@
 
 #include "iommu/dirty.h"
 #include "iommu/ioas.h"
+#include "memory/demand.h"
+#include "memory/presence.h"
 #include "memory/region.h"
 #include "translate/inflight.h"
 #include "util/util.h"
@@ -47,14 +49,54 @@ static int check_counts(const struct uiommu_guest_memory *given)
 	return 0;
 }
 
-static int map_region(struct addition *addition, const struct uiommu_guest_region *region)
+static int set_on_demand(struct uiommu_context *context, struct region *memory, const struct uiommu_guest_region *region)
 {
+	struct presence_config config = {
+		.start = region->gpa,
+		.page_lg2 = region->page_lg2,
+		.bitmap_fd = region->bitmap_fd,
+		.bitmap_offset = region->bitmap_offset,
+		.demand = demand_of(context, region->demand_id),
+	};
+	struct presence *presence;
+	int error;
+
+	if (!config.demand)
+		return -ENOENT;
+	error = region_resident(memory) ? presence_create(&config, region_host(memory), region_length(memory), &presence) : -EINVAL;
+	demand_put(config.demand);
+	if (!error)
+		region_set_presence(memory, presence);
+	return error;
+}
+
+static int check_region(const struct uiommu_guest_region *region)
+{
+	if (region->flags & ~(uint32_t)UIOMMU_GUEST_ON_DEMAND)
+		return -EOPNOTSUPP;
+	if (!(region->flags & UIOMMU_GUEST_ON_DEMAND) && (region->demand_id || region->page_lg2 || region->bitmap_offset))
+		return -EINVAL;
+	return region->reserved ? -EINVAL : 0;
+}
+
+static int map_region(struct uiommu_context *context, struct addition *addition, const struct uiommu_guest_region *region)
+{
+	int error = check_region(region);
+
+	if (error)
+		return error;
 	addition->start = region->gpa;
 	if (!region->length || (region->access != UIOMMU_READ && region->access != (UIOMMU_READ | UIOMMU_WRITE)))
 		return -EINVAL;
 	if (__builtin_add_overflow(region->gpa, region->length - 1, &addition->last))
 		return -EOVERFLOW;
-	return region_file(region->fd, region->offset, region->length, region->access, false, &addition->memory);
+	error = region_file(region->fd, region->offset, region->length, region->access, false, &addition->memory);
+	if (error || !(region->flags & UIOMMU_GUEST_ON_DEMAND))
+		return error;
+	error = set_on_demand(context, addition->memory, region);
+	if (error)
+		region_put(addition->memory);
+	return error;
 }
 
 static bool overlaps(const struct addition *a, const struct addition *b)
@@ -65,7 +107,7 @@ static bool overlaps(const struct addition *a, const struct addition *b)
 static int map_regions(struct change *change)
 {
 	for (uint32_t i = 0; i < change->given->add_count; i++) {
-		int error = map_region(&change->additions[i], &change->given->add[i]);
+		int error = map_region(change->ioas->object.context, &change->additions[i], &change->given->add[i]);
 
 		if (error)
 			return error;

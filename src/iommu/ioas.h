@@ -9,6 +9,8 @@
 #include "translate/space.h"
 #include "util/util.h"
 
+struct demand;
+
 /* Of a search for a free range: no address below @low with @address % @modulus == @offset has @length free bytes behind it. */
 struct ioas_fit {
 	uint64_t length;
@@ -48,6 +50,9 @@ void iova_forget(struct ioas *ioas);
 
 /* Addresses from @start on have become free. */
 void iova_freed(struct ioas *ioas, uint64_t start);
+
+/* A reference to what on-demand memory is asked for from, or NULL. */
+struct demand *demand_of(struct uiommu_context *context, uint32_t id);
 
 /* A reference to all of a RAM object's memory, or NULL. */
 struct region *ram_region(struct uiommu_context *context, uint32_t id);

@@ -11,7 +11,8 @@
 static void (*const ends[])(struct object *) = {
 	[UIOMMU_OBJECT_IOAS] = ioas_end,     [UIOMMU_OBJECT_HWPT_PAGING] = hwpt_end, [UIOMMU_OBJECT_HWPT_NESTED] = hwpt_end,
 	[UIOMMU_OBJECT_HWPT_SVA] = hwpt_end, [UIOMMU_OBJECT_DEVICE] = device_end,    [UIOMMU_OBJECT_FAULT_QUEUE] = fault_queue_end,
-	[UIOMMU_OBJECT_RAM] = ram_end,	     [UIOMMU_OBJECT_PASID_SET] = set_end,    [UIOMMU_OBJECT_MDEV] = mdev_end,
+	[UIOMMU_OBJECT_RAM] = ram_end,	     [UIOMMU_OBJECT_PASID_SET] = set_end,    [UIOMMU_OBJECT_DEMAND] = demand_end,
+	[UIOMMU_OBJECT_MDEV] = mdev_end,
 };
 
 /* Room for one more id. */
@@ -235,9 +236,9 @@ int uiommu_destroy(struct uiommu_context *context, uint32_t id)
 
 /* Those that refer to others before those that others refer to. */
 static const enum uiommu_object_type end_order[] = {
-	UIOMMU_OBJECT_MDEV,	UIOMMU_OBJECT_DEVICE,	   UIOMMU_OBJECT_HWPT_NESTED,
-	UIOMMU_OBJECT_HWPT_SVA, UIOMMU_OBJECT_HWPT_PAGING, UIOMMU_OBJECT_FAULT_QUEUE,
-	UIOMMU_OBJECT_IOAS,	UIOMMU_OBJECT_RAM,	   UIOMMU_OBJECT_PASID_SET,
+	UIOMMU_OBJECT_MDEV,	   UIOMMU_OBJECT_DEVICE,      UIOMMU_OBJECT_HWPT_NESTED, UIOMMU_OBJECT_HWPT_SVA,
+	UIOMMU_OBJECT_HWPT_PAGING, UIOMMU_OBJECT_FAULT_QUEUE, UIOMMU_OBJECT_IOAS,	 UIOMMU_OBJECT_RAM,
+	UIOMMU_OBJECT_PASID_SET,   UIOMMU_OBJECT_DEMAND,
 };
 
 void object_end_all(struct uiommu_context *context)

@@ -107,6 +107,7 @@ bool set_in_use(const struct object *object);
 void mdev_end(struct object *object);
 bool mdev_in_use(const struct object *object);
 void fault_queue_end(struct object *object);
+void demand_end(struct object *object);
 
 /* One line to the user's callback, if there is one. No lock held. */
 void context_log(const struct uiommu_context *context, enum uiommu_log_level level, const char *format, ...)

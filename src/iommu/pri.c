@@ -5,6 +5,7 @@
 
 #include "iommu/attach.h"
 #include "iommu/requests.h"
+#include "translate/absent.h"
 #include "translate/inflight.h"
 #include "util/rcu.h"
 #include "util/util.h"
@@ -146,7 +147,7 @@ static struct attachment *enter(struct uiommu_device *data, uint32_t pasid, stru
 			}
 		}
 		rcu_leave();
-		if (attachment || !data->resolve(data, pasid, &fault))
+		if (attachment || !absent_resolve(data, pasid, &fault))
 			return NULL;
 	}
 	return NULL;

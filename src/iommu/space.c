@@ -13,6 +13,7 @@
 #include "iommu/dirty.h"
 #include "iommu/ioas.h"
 #include "memory/region.h"
+#include "translate/absent.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -142,6 +143,7 @@ void space_release(struct space *space, struct release *release)
 	for (struct area *area = release->taken; area; area = area->next) {
 		if (!area->resident)
 			drain_wait(&area->drain);
+		absent_look_again(area);
 		region_put(area->region);
 	}
 	pthread_mutex_lock(&space->lock);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "translate/absent.h"
 #include "translate/piece.h"
 #include "util/rcu.h"
 #include "util/util.h"
@@ -146,14 +147,27 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	return true;
 }
 
-/* Under the device's lock, with its tables attached. False: @fault, which nobody is told if *@quiet. */
-static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, struct uiommu_fault *fault, bool *quiet)
+/* In the read section in which @why was met. True: look again. */
+static bool ask(struct hwpt *hwpt, const struct tables_fault *why, struct uiommu_fault *fault, struct demand_wait *wait)
+{
+	int error = wait ? absent_ask(&hwpt->space->areas, why->absent, wait) : 0;
+
+	fault->reason = error ? UIOMMU_FAULT_MEMORY : UIOMMU_FAULT_ABSENT;
+	return error == -EAGAIN;
+}
+
+/*
+ * Under the device's lock, with its tables attached. False: @fault, which nobody is told if *@quiet; ABSENT: @wait, if there is
+ * one, has asked.
+ */
+static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, struct uiommu_fault *fault, bool *quiet,
+		    struct demand_wait *wait)
 {
 	struct view view = view_of(hwpt->tables);
 	struct tables_entry entry;
 	uint32_t guest = guest_pasid(hwpt->tables, device, pasid);
 	struct tables_fault why;
-	bool found;
+	bool found, again = false;
 
 	*quiet = guest == UIOMMU_NO_PASID && pasid != guest; /* the guest knows of no such PASID */
 	if (*quiet) {
@@ -168,15 +182,19 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 	}
 	rcu_enter();
 	found = decode(hwpt->tables, &view, device, guest, &entry, &why);
+	fault->reason = found ? UIOMMU_FAULT_NONE : why.reason;
+	if (!found && why.is_absent)
+		again = ask(hwpt, &why, fault, wait);
 	rcu_leave();
+	if (again)
+		return true;
 	if (!found) {
-		fault->reason = why.reason;
 		fault->structure = why.structure;
 		fault->stage = why.stage;
 		fault->level = why.level;
 		fault->table = why.table;
 		fault->flags = why.flags;
-		*quiet = why.quiet;
+		*quiet = why.quiet || fault->reason == UIOMMU_FAULT_ABSENT;
 		return false;
 	}
 	if (entry.mode == TABLES_BLOCK) {
@@ -197,7 +215,7 @@ bool tables_bind(struct device *device, uint32_t pasid)
 	tables = device->data.table.tables;
 	found = tables && !tables->draining;
 	if (found && !attach_table_find(&device->data.table, pasid))
-		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, &fault, &quiet);
+		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, &fault, &quiet, NULL);
 	pthread_mutex_unlock(&device->lock);
 	return found;
 }
@@ -212,7 +230,7 @@ static void tell(struct uiommu_device *data, struct attachment *tables, const st
 		data->report(data, fault);
 }
 
-bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fault *fault)
+bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait)
 {
 	struct device *device = device_of(data);
 	struct inflight_slot *slot = NULL;
@@ -227,7 +245,7 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 		if (tables) /* the last counters are everybody's */
 			__atomic_fetch_add(&tables->counters[COUNTER_SHARDS - 1].discarded, 1, __ATOMIC_RELAXED);
 	} else if (!attach_table_find(&data->table, pasid)) {
-		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, fault, &quiet);
+		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, fault, &quiet, wait);
 		slot = inflight_enter(thread_self(), &tables->drain);
 	}
 	pthread_mutex_unlock(&device->lock);

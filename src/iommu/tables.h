@@ -36,7 +36,7 @@ struct guest_tables {
 void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool bypass);
 
 /* Resolve: as in struct uiommu_device. */
-bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
+bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait);
 
 /*
  * Look up now what the guest's tables say of a device's PASID, without waiting for an access. Nobody is told of faults. False:

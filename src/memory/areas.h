@@ -151,6 +151,12 @@ static inline struct area *areas_find(const struct areas *areas, uint64_t addres
 	return areas_find_few(areas, address, &area) ? area : areas_find_any(areas, address);
 }
 
+/*
+ * In a read section, of an area that is not resident: UIOMMU_FAULT_NONE if what is at @address may be touched there all the same,
+ * because it is memory that has been supplied (presence.h); ABSENT if it has not; MEMORY if it is something else.
+ */
+unsigned int area_absence(const struct area *area, uint64_t address);
+
 /* The first area whose last is >= @address, or NULL. Readers (RCU) and writers. */
 struct area *areas_first(const struct areas *areas, uint64_t address);
 

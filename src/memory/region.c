@@ -10,12 +10,14 @@
 #include <sys/vfs.h>
 #include <uiommu/types.h>
 
+#include "memory/presence.h"
 #include "util/util.h"
 
 struct region {
 	unsigned int references; /* atomic */
 	unsigned int access;
 	bool resident;
+	struct presence *presence; /* or NULL */
 	const struct region_ops *remote; /* NULL: it is mapped here */
 	void *opaque;
 	void *map; /* whole pages */
@@ -167,7 +169,18 @@ void region_pause(const struct region *region)
 bool region_equal(const struct region *a, const struct region *b)
 {
 	return !a->remote && !b->remote && a->device == b->device && a->inode == b->inode && a->offset == b->offset &&
-	       a->length == b->length && a->access == b->access;
+	       a->length == b->length && a->access == b->access && presence_equal(a->presence, b->presence);
+}
+
+void region_set_presence(struct region *region, struct presence *presence)
+{
+	region->presence = presence;
+	region->resident = false;
+}
+
+const struct presence *region_presence(const struct region *region)
+{
+	return region ? region->presence : NULL;
 }
 
 struct region *region_get(struct region *region)
@@ -181,6 +194,7 @@ void region_put(struct region *region)
 {
 	if (!region || __atomic_sub_fetch(&region->references, 1, __ATOMIC_ACQ_REL))
 		return;
+	presence_free(region->presence);
 	if (region->remote)
 		region->remote->free(region->opaque);
 	else

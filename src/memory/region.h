@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct presence;
 struct region;
 
 /* Beyond enum uiommu_fault_reason: nothing was done; leave everything, region_pause(), translate again. */
@@ -47,6 +48,15 @@ void region_pause(const struct region *region);
 
 /* The same bytes of the same file, with the same access. */
 bool region_equal(const struct region *a, const struct region *b);
+
+/*
+ * From now on pages of @region, which is a file that nobody uses yet, may be absent; @presence belongs to it. It is not resident
+ * any more: whoever touches it asks first.
+ */
+void region_set_presence(struct region *region, struct presence *presence);
+
+/* NULL: all of it is there, always. */
+const struct presence *region_presence(const struct region *region);
 
 /* NULL is allowed. */
 struct region *region_get(struct region *region);

@@ -107,7 +107,8 @@ static inline __attribute__((always_inline)) void compose(const struct pgtable *
 	stage2->walk(stage2, first->oa, flags, out);
 	out->fetches = (uint8_t)min_u64((uint64_t)out->fetches + first->fetches, UINT8_MAX);
 	if (unlikely(out->reason)) {
-		out->ipa = first->oa; /* and table is true if it was a table of stage 2 that could not be read */
+		if (out->reason != UIOMMU_FAULT_ABSENT)
+			out->ipa = first->oa; /* and table is true if it was a table of stage 2 that could not be read */
 		return;
 	}
 	out->access &= first->access;

@@ -32,7 +32,7 @@ enum {
 /* What a walk found. After a fault @reason is set, and only what is said to be. */
 struct pgtable_result {
 	uint64_t oa; /* of the byte asked for */
-	uint64_t ipa; /* fault in stage 2: its input address */
+	uint64_t ipa; /* fault in stage 2: its input address; ABSENT: what is, in the memory that is left */
 	union {
 		struct {
 			uint8_t access; /* what may be done there with this privilege, enum uiommu_access */

@@ -98,8 +98,13 @@ PGTABLE_INLINE uint8_t *pgtable_in_areas(const struct areas *areas, uint64_t add
 	const struct area *area = areas_find(areas, address);
 
 	*reason = UIOMMU_FAULT_MEMORY;
-	if (unlikely(!area || !area->resident || !(area->access & UIOMMU_READ) || area->last - address < size - 1))
+	if (unlikely(!area || !(area->access & UIOMMU_READ) || area->last - address < size - 1))
 		return NULL;
+	if (unlikely(!area->resident)) {
+		*reason = area_absence(area, address);
+		if (*reason)
+			return NULL;
+	}
 	*reason = UIOMMU_FAULT_UPDATE;
 	return (area->access & access) == access ? area->host + (address - area->start) : NULL;
 }
@@ -164,7 +169,8 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 		address = stage2->walk(stage2, ipa, access | (flags & PGTABLE_QUIET), out);
 		place->fetches += out->fetches;
 		if (unlikely(out->reason)) { /* stage and reason are its own */
-			out->ipa = ipa;
+			if (out->reason != UIOMMU_FAULT_ABSENT)
+				out->ipa = ipa;
 			out->table = true;
 			out->page_lg2 = out->level;
 			out->level = (uint8_t)place->level;
@@ -178,6 +184,7 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 	if (likely(place->host))
 		return true;
 	pgtable_fault(pgtable, out, reason, true, place->level, place->fetches);
+	out->ipa = address;
 	return false;
 }
 

@@ -9,6 +9,7 @@
 #include "memory/copy.h"
 #include "memory/load.h"
 #include "memory/region.h"
+#include "translate/absent.h"
 #include "translate/atc.h"
 #include "translate/piece.h"
 
@@ -29,9 +30,10 @@ struct call {
 	unsigned int resolved; /* how often a guest's tables were asked */
 	unsigned int flags; /* enum uiommu_dma_flags, of the access that is done just now */
 	struct uiommu_atc *atc; /* it goes through that, or NULL */
+	struct absent absent; /* the failure is that memory is, and it has been asked for */
 };
 
-enum { KNOWN_FLAGS = UIOMMU_DMA_RECOVERABLE | UIOMMU_DMA_TRANSLATED };
+enum { KNOWN_FLAGS = UIOMMU_DMA_RECOVERABLE | UIOMMU_DMA_TRANSLATED | UIOMMU_DMA_PARKS };
 
 static void call_begin(struct call *call, struct uiommu_device *device, unsigned int flags)
 {
@@ -51,6 +53,21 @@ static void fail(struct call *call, uint32_t pasid, uint64_t address, unsigned i
 {
 	failure_set(&call->failure, call->device, pasid, address, access, reason, piece);
 	failure_recovers(&call->failure, call->flags);
+	if (unlikely(reason == UIOMMU_FAULT_ABSENT) && !flags_park(call->flags))
+		absent_begin(&call->absent, &piece->attachment->space->areas, piece->absent);
+}
+
+/* With nothing held: the call has not failed, or it has waited for what was absent. */
+static inline bool goes_on(struct call *call)
+{
+	struct uiommu_fault *fault = &call->failure.fault;
+
+	if (likely(!fault->reason))
+		return true;
+	if (likely(fault->reason != UIOMMU_FAULT_ABSENT) || fault->flags & UIOMMU_FAULT_RECOVERABLE)
+		return false;
+	fault->reason = absent_end(&call->absent) ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_MEMORY;
+	return !fault->reason;
 }
 
 /* Deliver what failed, and fill in @result. */
@@ -156,14 +173,16 @@ static __attribute__((noinline)) bool resolve(struct call *call, uint32_t pasid,
 	struct failure *failure = &call->failure;
 
 	fail(call, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
-	if (call->resolved++ < RESOLVE_TRIES) {
-		failure->told = true;
-		if (call->device->resolve(call->device, pasid, &failure->fault)) {
-			failure->fault.reason = UIOMMU_FAULT_NONE;
-			failure->told = false;
-			return true;
-		}
+	if (call->resolved++ >= RESOLVE_TRIES)
+		return false;
+	failure->told = true;
+	if (flags_park(call->flags) ? call->device->resolve(call->device, pasid, &failure->fault, NULL)
+				    : absent_resolve(call->device, pasid, &failure->fault)) {
+		failure->fault.reason = UIOMMU_FAULT_NONE;
+		failure->told = false;
+		return true;
 	}
+	failure_recovers(failure, call->flags);
 	return false;
 }
 
@@ -225,7 +244,7 @@ static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, vo
 {
 	uint64_t end = clip(address, length), done = 0;
 
-	while (done < end && !call->failure.fault.reason)
+	while (done < end && goes_on(call))
 		done += transfer_piece(call, pasid, address + done, (uint8_t *)buffer + done, end - done, access);
 	if (unlikely(end < length && !call->failure.fault.reason))
 		fail(call, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
@@ -663,7 +682,7 @@ static uint64_t copy_upwards(struct call *call, const struct uiommu_dma_place *d
 {
 	uint64_t done = 0;
 
-	while (done < length && !call->failure.fault.reason) {
+	while (done < length && goes_on(call)) {
 		struct uiommu_dma_place to = {.address = dst->address + done, .pasid = dst->pasid, .flags = dst->flags};
 		struct uiommu_dma_place from = {.address = src->address + done, .pasid = src->pasid, .flags = src->flags};
 		uint64_t step = copy_direct(call, &to, &from, length - done);
@@ -717,10 +736,30 @@ static unsigned int atomic_reason(const struct piece *piece, const struct uiommu
 	return whole ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ATOMIC;
 }
 
+/* Find its memory; true: in a read section. False: the call has failed, and is in none. */
+static bool atomic_find(struct call *call, const struct uiommu_dma_atomic *atomic, struct piece *piece)
+{
+	while (goes_on(call)) {
+		unsigned int reason;
+
+		rcu_enter();
+		reason = find(call, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, piece);
+		if (!reason)
+			reason = atomic_reason(piece, atomic);
+		if (!reason)
+			return true;
+		if (reason != PIECE_RESOLVE)
+			fail(call, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, piece);
+		rcu_leave();
+		if (reason == PIECE_RESOLVE)
+			resolve(call, atomic->pasid, atomic->address, UIOMMU_WRITE);
+	}
+	return false;
+}
+
 int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result)
 {
 	struct copy_result fault = {0};
-	unsigned int reason;
 	struct piece piece;
 	struct call call;
 	uint64_t done = 0;
@@ -729,22 +768,8 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	    atomic->address % atomic->length || atomic->flags & ~(uint32_t)KNOWN_FLAGS)
 		return -EINVAL;
 	call_begin(&call, device, atomic->flags);
-	rcu_enter();
-	reason = find(&call, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
-	while (reason == PIECE_RESOLVE) {
-		rcu_leave();
-		if (!resolve(&call, atomic->pasid, atomic->address, UIOMMU_WRITE))
-			return call_end(&call, 0, result);
-		rcu_enter();
-		reason = find(&call, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, &piece);
-	}
-	if (!reason)
-		reason = atomic_reason(&piece, atomic);
-	if (reason) {
-		fail(&call, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, &piece);
-		rcu_leave();
+	if (!atomic_find(&call, atomic, &piece))
 		return call_end(&call, 0, result);
-	}
 	if (!piece.resident)
 		piece_hold(call.self, &piece);
 	if (atomic_on_host(atomic, piece.host, &fault)) {
@@ -770,50 +795,4 @@ int transfer_by_atc(struct uiommu_atc *atc, struct uiommu_device *device, struct
 	call.atc = atc;
 	done = transfer(&call, op->pasid, op->address, op->buffer, op->length, access);
 	return call_end(&call, done, &op->result);
-}
-
-/* The attachment through which a page is asked for, entered; or NULL, and *@resolve: a guest's tables may know. */
-static struct inflight_slot *enter_asker(struct uiommu_device *device, uint32_t pasid, struct attachment **out, bool *resolve)
-{
-	struct thread_state *self = thread_self();
-	struct inflight_slot *slot = NULL;
-	struct attachment *attachment;
-
-	rcu_enter();
-	attachment = attach_table_find(&device->table, pasid);
-	if (attachment && __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))
-		attachment = NULL;
-	*resolve = !attachment && rcu_read(device->table.tables);
-	if (attachment && attachment->sink)
-		slot = inflight_enter(self, &attachment->drain);
-	rcu_leave();
-	*out = attachment;
-	return slot;
-}
-
-int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fault *fault,
-			    void (*done)(void *opaque, unsigned int response), void *opaque)
-{
-	struct attachment *attachment = NULL;
-	struct inflight_slot *slot = NULL;
-	struct uiommu_fault asked;
-	bool resolve = true;
-	int error;
-
-	for (unsigned int i = 0; resolve && i < RESOLVE_TRIES; i++) {
-		slot = enter_asker(device, fault->pasid, &attachment, &resolve);
-		asked = *fault;
-		/* What a guest's tables say may have been invalidated since the fault. */
-		if (resolve && !device->resolve(device, fault->pasid, &asked))
-			return -ENOENT;
-	}
-	if (!slot)
-		return -ENOENT;
-	asked = attachment_fault(attachment, fault);
-	asked.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
-	error = device->ask(device, attachment, &asked, done, opaque);
-	if (error && fault->flags & UIOMMU_FAULT_RECOVERABLE && !attachment->quiet) /* it has been no event, and is one after all */
-		attachment->sink->event(attachment->sink, &asked);
-	inflight_leave(slot);
-	return error;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "translate/absent.h"
 #include "translate/piece.h"
 #include "util/bits.h"
 
@@ -91,7 +92,8 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 	reason = access ? walk(attachment, stages, address, &access, &found) : UIOMMU_FAULT_PERMISSION;
 	if (reason) {
 		if (!is_answer(reason))
-			*refusal = (struct ats_refusal){.stage = found.stage, .level = found.level, .table = found.table};
+			*refusal = (struct ats_refusal){
+				.stage = found.stage, .level = found.level, .table = found.table, .absent = found.address};
 		return is_answer(reason) ? UIOMMU_FAULT_NONE : reason;
 	}
 	area = areas_find(&attachment->space->areas, found.address);
@@ -123,9 +125,11 @@ struct call {
 	const struct uiommu_ats_request *request;
 	struct uiommu_ats_completion *out;
 	struct failure failure;
+	struct absent absent;
 };
 
-/* In a read section. 0, -EOPNOTSUPP, -EFAULT with @call->failure set, -EAGAIN: a guest's tables may know. */
+/* In a read section. 0, -EOPNOTSUPP, -EFAULT with @call->failure set, -EAGAIN: a guest's tables may know; -EINPROGRESS: the same,
+ * and memory is waited for. */
 static int answer(struct call *call)
 {
 	const struct uiommu_ats_request *request = call->request;
@@ -144,8 +148,12 @@ static int answer(struct call *call)
 			.attachment = attachment, .stage = refusal.stage, .level = refusal.level, .table = refusal.table};
 
 		failure_set(&call->failure, call->device, request->pasid, request->address,
-			    request->access & UIOMMU_WRITE ? UIOMMU_WRITE : UIOMMU_READ, reason, &piece);
-		return -EFAULT;
+			    request->access & UIOMMU_WRITE ? UIOMMU_WRITE : UIOMMU_READ,
+			    reason == UIOMMU_FAULT_ABSENT ? UIOMMU_FAULT_MEMORY : reason, &piece);
+		if (reason != UIOMMU_FAULT_ABSENT)
+			return -EFAULT;
+		absent_begin(&call->absent, &attachment->space->areas, refusal.absent);
+		return -EINPROGRESS;
 	}
 	*call->out = completion;
 	if (request->keep)
@@ -167,7 +175,9 @@ int uiommu_ats_translate(struct uiommu_device *device, const struct uiommu_ats_r
 		rcu_enter();
 		error = answer(&call);
 		rcu_leave();
-		if (error == -EAGAIN && !device->resolve(device, request->pasid, &fault))
+		if (error == -EINPROGRESS)
+			error = absent_end(&call.absent) ? -EAGAIN : -EFAULT, i = 0;
+		else if (error == -EAGAIN && !absent_resolve(device, request->pasid, &fault))
 			error = -EOPNOTSUPP;
 	}
 	if (error == -EFAULT)

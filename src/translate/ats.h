@@ -18,6 +18,7 @@ struct ats_refusal {
 	uint8_t stage;
 	uint8_t level;
 	bool table;
+	uint64_t absent; /* with ABSENT: where in the space */
 };
 
 /*

@@ -60,11 +60,14 @@ int uiommu_dma_start(struct uiommu_device *device, struct uiommu_dma_task *task)
 		return terminate(task);
 	if (response & ANSWERED && response != (ANSWERED | UIOMMU_RESPONSE_SUCCESS))
 		return -EFAULT;
-	error = try(device, task);
-	if (error != -EFAULT || !(task->op.result.fault.flags & UIOMMU_FAULT_RECOVERABLE))
-		return error;
-	fault = task->op.result.fault;
-	task->op.result.fault.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
-	/* Nothing of the task is looked at afterwards: it may have been answered, and have ended. */
-	return uiommu_dma_page_request(device, &fault, answered, task) ? -EFAULT : -EINPROGRESS;
+	do {
+		error = try(device, task);
+		if (error != -EFAULT || !(task->op.result.fault.flags & UIOMMU_FAULT_RECOVERABLE))
+			return error;
+		fault = task->op.result.fault;
+		task->op.result.fault.flags &= (uint16_t)~UIOMMU_FAULT_RECOVERABLE;
+		/* Nothing of the task is looked at after 0: it may have been answered, and have ended. */
+		error = uiommu_dma_page_request(device, &fault, answered, task);
+	} while (error == -EAGAIN);
+	return error ? -EFAULT : -EINPROGRESS;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "translate/piece.h"
 
+#include "memory/presence.h"
 #include "memory/region.h"
 
 /* In front of @area, or of nothing: the process's own memory. */
@@ -18,16 +19,34 @@ static unsigned int find_in_process(const struct space *space, uint64_t address,
 	return UIOMMU_FAULT_NONE;
 }
 
-static inline void in_area(struct area *area, uint64_t address, struct piece *piece)
+/* What is elsewhere, or is supplied: as much as is there may be touched as if it were resident. */
+static __attribute__((noinline)) unsigned int in_other_area(const struct area *area, uint64_t address, struct piece *piece)
+{
+	const struct presence *presence = region_presence(area->region);
+
+	piece->host = NULL;
+	if (region_is_remote(area->region))
+		piece->offset = (uint64_t)(uintptr_t)area->host + (address - area->start);
+	else
+		piece->host = area->host + (address - area->start);
+	if (!presence)
+		return UIOMMU_FAULT_NONE;
+	piece->resident = true;
+	piece->length = presence_length(presence, area_offset(area, address), piece->length);
+	piece->absent = address;
+	return piece->length ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ABSENT;
+}
+
+/* @length bytes of it. */
+static inline unsigned int in_area(struct area *area, uint64_t address, uint64_t length, struct piece *piece)
 {
 	piece->area = area;
 	piece->resident = area->resident;
-	if (unlikely(!area->resident && region_is_remote(area->region))) {
-		piece->offset = (uint64_t)(uintptr_t)area->host + (address - area->start);
-		piece->host = NULL;
-	} else {
-		piece->host = area->host + (address - area->start);
-	}
+	piece->length = length;
+	if (unlikely(!area->resident))
+		return in_other_area(area, address, piece);
+	piece->host = area->host + (address - area->start);
+	return UIOMMU_FAULT_NONE;
 }
 
 /* Through the guest's page tables, to what is mapped there. */
@@ -44,6 +63,7 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 		piece->level = found.level;
 		piece->table = found.table;
 		piece->flags = found.flags;
+		piece->absent = found.address;
 		return found.reason;
 	}
 	area = areas_find(&attachment->space->areas, found.address);
@@ -53,9 +73,7 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 		return UIOMMU_FAULT_UNMAPPED;
 	if (unlikely((area->access & access) != access))
 		return UIOMMU_FAULT_PERMISSION;
-	in_area(area, found.address, piece);
-	piece->length = min_u64(min_u64(length, found.length) - 1, area->last - found.address) + 1;
-	return UIOMMU_FAULT_NONE;
+	return in_area(area, found.address, min_u64(min_u64(length, found.length) - 1, area->last - found.address) + 1, piece);
 }
 
 /* In its areas, and around them. */
@@ -69,9 +87,7 @@ static inline unsigned int find_in_space(const struct space *space, uint64_t add
 		return find_in_process(space, address, length, access, area, piece);
 	if (unlikely((area->access & access) != access))
 		return UIOMMU_FAULT_PERMISSION;
-	in_area(area, address, piece);
-	piece->length = min_u64(length - 1, area->last - address) + 1;
-	return UIOMMU_FAULT_NONE;
+	return in_area(area, address, min_u64(length - 1, area->last - address) + 1, piece);
 }
 
 static inline unsigned int refused(const struct attachment *attachment, unsigned int access, struct piece *piece)
@@ -210,6 +226,8 @@ void failure_recovers(struct failure *failure, unsigned int flags)
 {
 	const struct attachment *attachment = failure->attachment;
 
+	if (failure->fault.reason == UIOMMU_FAULT_ABSENT && flags_park(flags))
+		failure->fault.flags |= UIOMMU_FAULT_RECOVERABLE;
 	if (flags & UIOMMU_DMA_RECOVERABLE && attachment && attachment->sink && attachment->asks && is_recoverable(&failure->fault))
 		failure->fault.flags |= UIOMMU_FAULT_RECOVERABLE;
 }
@@ -220,7 +238,7 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	struct inflight_slot *slot;
 	struct uiommu_fault told;
 
-	if (failure->told)
+	if (failure->told || failure->fault.reason == UIOMMU_FAULT_ABSENT)
 		return;
 	if (!failure->attachment) {
 		device->report(device, &failure->fault);

@@ -23,6 +23,7 @@ struct piece {
 	struct area *area; /* NULL: the process's own memory */
 	uint8_t *host; /* NULL: only through the process, or, of an area, remote */
 	uint64_t offset; /* of what is remote, in the area's region */
+	uint64_t absent; /* with ABSENT: where in the space */
 	uint64_t length;
 	struct flights *cache; /* of the device's cache that led here, or NULL */
 	bool resident;
@@ -145,6 +146,12 @@ void failure_set(struct failure *failure, const struct uiommu_device *device, ui
 /* While what it is about is found or held: no event if the device recovers from it, that is, @flags (enum uiommu_dma_flags) say so.
  */
 void failure_recovers(struct failure *failure, unsigned int flags);
+
+/* Whoever does the access asks for absent memory himself, by its input address. */
+static inline bool flags_park(unsigned int flags)
+{
+	return flags & (UIOMMU_DMA_RECOVERABLE | UIOMMU_DMA_PARKS) && !(flags & UIOMMU_DMA_TRANSLATED);
+}
 
 /* Tell the owner of the attachment, unless the device recovers, and count. Outside of read sections, with nothing held. */
 void failure_report(struct thread_state *self, struct uiommu_device *device, const struct failure *failure);

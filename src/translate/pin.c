@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "memory/region.h"
 #include "translate/piece.h"
 
 struct pin_link {
@@ -56,7 +57,9 @@ static unsigned int collect(struct attachment *attachment, struct uiommu_dma_pin
 		struct piece piece;
 		unsigned int reason = piece_straight(attachment, *address, left, request->access, &piece);
 
-		if (!reason && !piece.host)
+		/* What may be absent is asked for at each access. */
+		if (reason == UIOMMU_FAULT_ABSENT ||
+		    (!reason && (!piece.host || (piece.area && region_presence(piece.area->region)))))
 			reason = UIOMMU_FAULT_NOT_DIRECT;
 		if (reason)
 			return reason;

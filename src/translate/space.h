@@ -20,6 +20,7 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
+struct demand_wait;
 struct process;
 struct pgtable;
 struct fault_sink;
@@ -97,9 +98,10 @@ struct uiommu_device {
 	void (*report)(struct uiommu_device *device, const struct uiommu_fault *fault);
 	/*
 	 * Nothing is attached to @pasid, but there are a guest's tables: look there. True: now there is something, or has been.
-	 * Otherwise @fault says why not, and whoever wants to know has been told. Without a lock, outside of read sections.
+	 * Otherwise @fault says why not, and whoever wants to know has been told; ABSENT: nobody has, and @wait, which may be NULL,
+	 * has asked for the memory (translate/absent.h). Without a lock, outside of read sections.
 	 */
-	bool (*resolve)(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
+	bool (*resolve)(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait);
 	/* Ask for a page, with the attachment entered, which has a sink. As uiommu_dma_page_request(). */
 	int (*ask)(struct uiommu_device *device, struct attachment *attachment, const struct uiommu_fault *fault,
 		   void (*done)(void *opaque, unsigned int response), void *opaque);

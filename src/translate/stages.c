@@ -151,7 +151,8 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 						 .level = walked.level,
 						 .table = walked.table,
 						 .flags = fault_flags(stages, &walked),
-						 .stepped = stepped};
+						 .stepped = stepped,
+						 .address = walked.reason == UIOMMU_FAULT_ABSENT ? walked.ipa : 0};
 		return;
 	}
 	iotlb_fill(&stages->cache->pages, &stages->cached, &fill, address, flags & PGTABLE_USER, &walked);

@@ -46,7 +46,7 @@ struct stages {
 
 /* What one look found: where an access goes on, or why not. */
 struct stages_result {
-	uint64_t address; /* in the space */
+	uint64_t address; /* in the space; with ABSENT: of what is absent */
 	uint64_t length; /* to the end of the page; never 0 */
 	uint8_t fetches; /* entries that were read for it; 0 if it was cached. At most 255 are counted */
 	uint8_t access; /* what the stages permit; without WRITE as long as a dirty bit is to be set by a walk for it */

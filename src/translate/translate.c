@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Translations without an access, through an attachment that the caller has in hand. */
 #include "memory/process.h"
+#include "translate/absent.h"
 #include "translate/inflight.h"
 #include "translate/piece.h"
 #include "translate/space.h"
@@ -36,7 +37,7 @@ struct uiommu_attachment *uiommu_attachment_get(struct uiommu_device *device, ui
 	thread_self();
 	for (unsigned int i = 0; resolve && i < RESOLVE_TRIES; i++) {
 		attachment = get(device, pasid, &resolve);
-		if (resolve && !device->resolve(device, pasid, &fault))
+		if (resolve && !absent_resolve(device, pasid, &fault))
 			break;
 	}
 	return (struct uiommu_attachment *)(void *)attachment;

@@ -69,6 +69,7 @@ const char *uiommu_fault_reason_name(unsigned int reason)
 		[UIOMMU_FAULT_ACCESS_FLAG] = "access flag",
 		[UIOMMU_FAULT_UPDATE] = "table entry not writable",
 		[UIOMMU_FAULT_BLOCKED] = "blocked",
+		[UIOMMU_FAULT_ABSENT] = "absent",
 	};
 
 	return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";

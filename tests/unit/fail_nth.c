@@ -547,6 +547,34 @@ static int call_memory_tracked(struct world *w)
 	return update_memory(w, w->other, 0);
 }
 
+static int call_demand_alloc(struct world *w)
+{
+	return uiommu_demand_alloc(w->context, &w->made);
+}
+
+static int call_memory_on_demand(struct world *w)
+{
+	const struct uiommu_guest_region region = {
+		.gpa = 0x100000,
+		.length = w->page,
+		.fd = w->fd,
+		.access = UIOMMU_READ,
+		.flags = UIOMMU_GUEST_ON_DEMAND,
+		.demand_id = w->made,
+		.bitmap_fd = w->fd,
+		.page_lg2 = 12,
+		.bitmap_offset = 2 * w->page,
+	};
+	const struct uiommu_guest_memory change = {.size = sizeof(change), .ioas_id = w->ioas, .add = &region, .add_count = 1};
+
+	return uiommu_guest_memory_update(w->context, &change);
+}
+
+static int call_absent(struct world *w)
+{
+	return call_demand_alloc(w) || call_memory_on_demand(w);
+}
+
 static int call_register(struct world *w)
 {
 	struct uiommu_register reg = {
@@ -598,6 +626,15 @@ static void ignore_response(void *opaque, unsigned int response)
 {
 	(void)opaque;
 	(void)response;
+}
+
+/* A page that is absent is asked for. */
+static int call_absent_request(struct world *w)
+{
+	const struct uiommu_fault fault = {
+		.address = 0x100000, .pasid = UIOMMU_NO_PASID, .access = UIOMMU_READ, .reason = UIOMMU_FAULT_ABSENT};
+
+	return uiommu_dma_page_request(w->device, &fault, ignore_response, NULL);
 }
 
 static int call_page_request(struct world *w)
@@ -912,6 +949,9 @@ static const struct scenario scenarios[] = {
 	{"add guest memory", call_memory_add, NULL, NULL},
 	{"replace guest memory", call_memory_replace, NULL, NULL},
 	{"add guest memory tracked", call_memory_tracked, NULL, call_track_both},
+	{"demand_alloc", call_demand_alloc, NULL, NULL},
+	{"add memory on demand", call_memory_on_demand, NULL, call_demand_alloc},
+	{"page_request of absent memory", call_absent_request, NULL, call_absent},
 	{"register", call_register, NULL, call_bind},
 	{"process_open", call_process_open, end_process_open, NULL},
 	{"pin", call_pin, end_pin, NULL},

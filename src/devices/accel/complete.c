@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "devices/accel/task.h"
+#include "memory/demand.h"
 
 static void error_post(struct engine_queue *queue, unsigned int code, unsigned int opcode, unsigned int status, uint32_t pasid,
 		       uint64_t address)
@@ -78,10 +79,37 @@ static void record_add(struct uiommu_accel *accel, struct task *task, unsigned i
 	ops[1].pasid = ops[0].pasid;
 }
 
+/* A record that would have to wait for its memory: the task does, and nobody else. Memory that has been there stays. */
+static bool record_waits(struct uiommu_accel *accel, struct task *task, unsigned int status)
+{
+	uint8_t byte;
+	struct uiommu_dma_op op = {
+		.address = task->desc.completion_address,
+		.buffer = &byte,
+		.length = 1,
+		.pasid = task->places[PLACE_OWN].pasid,
+		.flags = UIOMMU_DMA_PARKS,
+	};
+
+	if (likely(!demand_in_use()))
+		return false;
+	if (!uiommu_dma_readv(accel->device, &op, 1) || op.result.fault.reason != UIOMMU_FAULT_ABSENT)
+		return false;
+	if (task->batch && !task_is_member(task))
+		task->batch = NULL; /* it gives back its slot now */
+	task->completes = (uint8_t)status;
+	if (task_park(accel, task, &op.result.fault))
+		return true;
+	task->completes = 0;
+	return false;
+}
+
 void task_complete(struct uiommu_accel *accel, struct task *task, unsigned int status)
 {
 	uint32_t flags = desc_flags(&task->desc);
 
+	if (flags & UIOMMU_ACCEL_RECORD_VALID && record_waits(accel, task, status))
+		return;
 	if (flags & UIOMMU_ACCEL_RECORD_VALID) {
 		if (flags & UIOMMU_ACCEL_REQUEST_RECORD || status != UIOMMU_ACCEL_SUCCESS)
 			record_add(accel, task, status);
@@ -110,6 +138,12 @@ void task_lost(struct uiommu_accel *accel, struct task *task, enum uiommu_accel_
 void task_misaligned_record(struct task *task)
 {
 	task_error(task, UIOMMU_ACCEL_ERROR_RECORD, UIOMMU_ACCEL_RECORD_ALIGN, task->desc.completion_address);
+	task_finish(task, false);
+}
+
+void task_record_refused(struct task *task)
+{
+	task_error(task, UIOMMU_ACCEL_ERROR_RECORD, UIOMMU_ACCEL_RECORD_FAULT, task->desc.completion_address);
 	task_finish(task, false);
 }
 
@@ -144,7 +178,7 @@ void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiom
 		return;
 	}
 	task->fault = *fault;
-	if (!task_blocks(task))
+	if (!task_blocks(task) && fault->reason != UIOMMU_FAULT_ABSENT)
 		fault_complete(accel, task, UIOMMU_ACCEL_PAGE_FAULT);
 	else if (!task_park(accel, task, fault))
 		task_refuse(accel, task);

@@ -86,7 +86,7 @@ static void drain_turn(struct uiommu_accel *accel, struct engine_queue *queue)
 	while (!cds_list_empty(&queue->inflight)) {
 		struct task *oldest = cds_list_first_entry(&queue->inflight, struct task, inflight);
 
-		if (task_opcode(oldest) != UIOMMU_ACCEL_DRAIN)
+		if (task_opcode(oldest) != UIOMMU_ACCEL_DRAIN || oldest->completes)
 			return;
 		task_complete(accel, oldest, UIOMMU_ACCEL_SUCCESS);
 	}

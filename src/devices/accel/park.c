@@ -3,6 +3,7 @@
  * Tasks that wait for a page. They hold no translation and are on no list: only the DMA layer knows them, and calls page_answered()
  * once for each, from any thread, perhaps after their queue has ended. So each holds a reference to the memory of its queue.
  */
+#include <errno.h>
 #include <uiommu/fault.h>
 
 #include "devices/accel/task.h"
@@ -29,16 +30,20 @@ static void page_answered(void *opaque, unsigned int response)
 bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
 {
 	struct engine_queue *queue = task->queue;
+	int error;
 
 	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE))
 		return false;
 	pthread_mutex_lock(&queue->park_lock);
 	queue->references++;
 	pthread_mutex_unlock(&queue->park_lock);
-	if (uiommu_dma_page_request(accel->device, fault, page_answered, task)) {
-		engine_queue_put(queue);
+	error = uiommu_dma_page_request(accel->device, fault, page_answered, task);
+	if (!error)
+		return true;
+	engine_queue_put(queue);
+	if (error != -EAGAIN)
 		return false;
-	}
+	task_push(&queue->active, task); /* it is there now */
 	return true;
 }
 

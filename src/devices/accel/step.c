@@ -393,13 +393,20 @@ void task_step(struct uiommu_accel *accel, struct task *task)
 	enum uiommu_accel_error_code code;
 	enum outcome outcome;
 
-	if (unlikely(task->refused)) {
+	if (unlikely(task->refused) && !task->completes) {
 		task_refuse(accel, task);
 		return;
 	}
 	code = task_verify(accel, task);
 	if (unlikely(code)) {
 		task_lost(accel, task, code);
+		return;
+	}
+	if (unlikely(task->completes)) {
+		if (task->refused)
+			task_record_refused(task);
+		else
+			task_complete(accel, task, task->completes);
 		return;
 	}
 	task->fault = (struct uiommu_fault){0};

@@ -68,6 +68,7 @@ struct task {
 	uint8_t result;
 	bool started; /* CRC: the seed is known */
 	bool refused; /* the page request was not answered with success */
+	uint8_t completes; /* with this status, when its record's memory is there; or 0 */
 };
 
 struct task_list {
@@ -226,7 +227,7 @@ static inline bool task_blocks(const struct task *task)
 /* Of its accesses. */
 static inline uint32_t task_flags(const struct task *task)
 {
-	return task_blocks(task) ? UIOMMU_DMA_RECOVERABLE : 0;
+	return task_blocks(task) ? UIOMMU_DMA_RECOVERABLE : UIOMMU_DMA_PARKS;
 }
 
 static inline const struct place *task_place(const struct task *task, enum place_name name)
@@ -302,6 +303,9 @@ void task_lost(struct uiommu_accel *accel, struct task *task, enum uiommu_accel_
 
 /* There is no place for its record: a software error, and nothing is done. */
 void task_misaligned_record(struct task *task);
+
+/* Its record's memory does not come. */
+void task_record_refused(struct task *task);
 
 /* Write the records of all completed tasks. */
 void record_flush(struct uiommu_accel *accel);

@@ -42,6 +42,8 @@ struct tables_fault {
 	bool quiet; /* an entry on the way says that such a fault is not recorded */
 	uint8_t flags; /* enum uiommu_fault_flags: VALUE; not set by all formats */
 	uint64_t ipa; /* stage 2: the address it was asked for */
+	bool is_absent; /* whatever @reason: memory at @absent has not been supplied */
+	uint64_t absent;
 	uint32_t detail; /* the format's own: which of its specification's codes, where reason and structure do not tell */
 };
 
