@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The vfio-user server with its threads, in one process with the other side. What single messages do is tests/peers' business; this
+ * is about what happens at the same time.
+ */
+#include "test.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <uiommu/uiommu.h>
+#include <unistd.h>
+
+#include "iommu/object.h"
+#include "util/util.h"
+#include "vfio_user/spec.h"
+
+enum { ENGINES = 3, BUSY_MAX = 1 << 20, GUEST_BYTES = 1 << 20, REMOTE = 1 << 24, REMOTE_BYTES = 1 << 16 };
+
+/* The model: engines of its own read all the time; a register makes a drain in the thread that serves. */
+struct engine {
+	pthread_t thread;
+	unsigned int done, faults;
+};
+
+static struct {
+	struct uiommu_context *context;
+	struct uiommu_vfio_user *server;
+	struct uiommu_pci *pci;
+	uint32_t device_id, ioas_id;
+	pthread_t serving;
+	char folder[32];
+	char path[48];
+	struct engine engines[ENGINES];
+	bool ends; /* atomic */
+	unsigned int resets; /* atomic */
+
+	/* The other side. */
+	int fd, memory;
+	uint16_t next_id;
+	unsigned int asked; /* requests for memory that it answered */
+} rig;
+
+static void model_write(void *opaque, unsigned int bar, uint64_t offset, unsigned int size, uint64_t value)
+{
+	(void)opaque;
+	(void)bar;
+	(void)offset;
+	(void)size;
+	(void)value;
+	assert_int_equal(uiommu_detach(rig.context, rig.device_id, UIOMMU_NO_PASID), 0);
+	assert_int_equal(uiommu_attach(rig.context, rig.device_id, UIOMMU_NO_PASID, rig.ioas_id), 0);
+}
+
+static void model_reset(void *opaque, enum uiommu_pci_reset_type type)
+{
+	(void)opaque;
+	(void)type;
+	__atomic_fetch_add(&rig.resets, 1, __ATOMIC_RELAXED);
+}
+
+static const struct uiommu_pci_ops ops = {.write = model_write, .reset = model_reset};
+
+static void *engine(void *opaque)
+{
+	struct engine *self = opaque;
+	uint8_t bytes[256];
+
+	for (unsigned int i = 0; !__atomic_load_n(&rig.ends, __ATOMIC_RELAXED); i++) {
+		uint64_t address = i % 4 ? i * 64 % GUEST_BYTES : REMOTE + i * 64 % REMOTE_BYTES;
+		struct uiommu_dma_result result;
+
+		if (uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, address, bytes, 64, &result))
+			self->faults++;
+		else
+			for (unsigned int at = 0; at < 64; at++)
+				assert_int_equal(bytes[at], (uint8_t)((address + at) / 64));
+		self->done++;
+	}
+	return NULL;
+}
+
+static void *serve(void *opaque)
+{
+	assert_int_equal(uiommu_vfio_user_run(rig.server), 0);
+	return opaque;
+}
+
+static void open_server(uint32_t flags)
+{
+	struct uiommu_device_config config = {.size = sizeof(config), .name = "dev"};
+	struct uiommu_pci_description description = {.size = sizeof(description), .bars = {{.size = 4096}}, .ops = &ops};
+	struct uiommu_vfio_user_port port = {.size = sizeof(port), .flags = flags};
+
+	memset(&rig, 0, sizeof(rig));
+	strcpy(rig.folder, "/tmp/uiommu-unit-XXXXXX");
+	assert_non_null(mkdtemp(rig.folder));
+	snprintf(rig.path, sizeof(rig.path), "%s/socket", rig.folder);
+	assert_int_equal(uiommu_open(NULL, &rig.context), 0);
+	assert_int_equal(uiommu_device_alloc(rig.context, &config, &rig.device_id), 0);
+	assert_int_equal(uiommu_pci_create(rig.context, rig.device_id, &description, NULL, &rig.pci), 0);
+	assert_int_equal(uiommu_vfio_user_open(rig.context, &rig.server), 0);
+	port.pci = rig.pci;
+	port.path = rig.path;
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), 0);
+	rig.ioas_id = port.ioas_id;
+	assert_int_equal(pthread_create(&rig.serving, NULL, serve, NULL), 0);
+}
+
+static void close_server(void)
+{
+	uiommu_vfio_user_stop(rig.server);
+	pthread_join(rig.serving, NULL);
+	uiommu_vfio_user_close(rig.server);
+	uiommu_pci_destroy(rig.pci);
+	assert_int_equal(uiommu_destroy(rig.context, rig.device_id), 0);
+	assert_int_equal(uiommu_object_count(rig.context), 0);
+	assert_int_equal(uiommu_close(rig.context), 0);
+	assert_int_equal(rmdir(rig.folder), 0);
+}
+
+/* --- the other side --- */
+
+static void say(uint16_t id, unsigned int command, uint32_t flags, const void *payload, size_t length, int with_fd)
+{
+	uint8_t message[sizeof(struct vfu_header) + 512];
+	struct vfu_header header = {
+		.id = id, .command = (uint16_t)command, .flags = flags, .size = (uint32_t)(sizeof(header) + length)};
+	struct iovec iov = {message, header.size};
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct msghdr with = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	memcpy(message, &header, sizeof(header));
+	if (length)
+		memcpy(message + sizeof(header), payload, length);
+	if (with_fd >= 0) {
+		with.msg_control = &control;
+		with.msg_controllen = sizeof(control);
+		control.align =
+			(struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.align), &with_fd, sizeof(with_fd));
+	}
+	assert_int_equal(sendmsg(rig.fd, &with, MSG_NOSIGNAL), header.size);
+}
+
+static void hear(struct vfu_header *header, uint8_t *payload)
+{
+	assert_int_equal(recv(rig.fd, header, sizeof(*header), MSG_WAITALL), sizeof(*header));
+	assert_true(header->size - sizeof(*header) <= 512);
+	if (header->size > sizeof(*header))
+		assert_int_equal(recv(rig.fd, payload, header->size - sizeof(*header), MSG_WAITALL),
+				 header->size - sizeof(*header));
+}
+
+/* As QEMU: it answers a request for memory only while nothing of its own waits for an answer. */
+static void answer(const struct vfu_header *header, const uint8_t *payload)
+{
+	uint8_t reply[sizeof(struct vfu_dma_access) + 256];
+	struct vfu_dma_access access;
+
+	memcpy(&access, payload, sizeof(access));
+	assert_int_equal(header->command, VFU_DMA_READ);
+	assert_int_equal(access.count, 64);
+	memcpy(reply, &access, sizeof(access));
+	for (unsigned int i = 0; i < access.count; i++)
+		reply[sizeof(access) + i] = (uint8_t)((access.address + i) / 64);
+	say(header->id, VFU_DMA_READ, VFU_TYPE_REPLY, reply, sizeof(access) + access.count, -1);
+	rig.asked++;
+}
+
+static uint32_t ask(unsigned int command, const void *payload, size_t length, int with_fd)
+{
+	struct {
+		struct vfu_header header;
+		uint8_t payload[512];
+	} later[ENGINES * 4];
+	uint16_t id = ++rig.next_id;
+	unsigned int count = 0;
+
+	say(id, command, 0, payload, length, with_fd);
+	for (;;) {
+		struct vfu_header header;
+		uint8_t bytes[512];
+
+		hear(&header, bytes);
+		if ((header.flags & VFU_TYPE) == VFU_TYPE_REPLY) {
+			assert_int_equal(header.id, id);
+			/* Those that were taken back meanwhile are answered, too, and too late. */
+			for (unsigned int i = 0; i < count; i++)
+				answer(&later[i].header, later[i].payload);
+			return header.error;
+		}
+		assert_true(count < ARRAY_SIZE(later));
+		later[count].header = header;
+		memcpy(later[count++].payload, bytes, sizeof(bytes));
+	}
+}
+
+/* Nothing waits: answer what has come. */
+static void serve_memory(unsigned int most)
+{
+	for (unsigned int i = 0; i < most; i++) {
+		struct vfu_header header;
+		uint8_t payload[512];
+
+		hear(&header, payload);
+		answer(&header, payload);
+	}
+}
+
+static void connect_peer(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	uint8_t version[4] = {0};
+
+	strcpy(address.sun_path, rig.path);
+	rig.fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(rig.fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(ask(VFU_VERSION, version, sizeof(version), -1), 0);
+}
+
+static uint32_t write_region(uint32_t region, uint64_t offset, uint32_t value)
+{
+	struct {
+		struct vfu_region_access access;
+		uint32_t value;
+	} request = {{offset, region, sizeof(value)}, value};
+
+	return ask(VFU_REGION_WRITE, &request, sizeof(request.access) + sizeof(value), -1);
+}
+
+static uint32_t map(uint64_t address, uint64_t size, int fd)
+{
+	struct vfu_dma_map request = {sizeof(request), VFU_DMA_CAN_READ | VFU_DMA_CAN_WRITE, 0, address, size};
+
+	return ask(VFU_DMA_MAP, &request, sizeof(request), fd);
+}
+
+static uint32_t unmap(uint64_t address, uint64_t size)
+{
+	struct vfu_dma_unmap request = {sizeof(request), 0, address, size};
+
+	return ask(VFU_DMA_UNMAP, &request, sizeof(request), -1);
+}
+
+static void make_memory(void)
+{
+	uint8_t *bytes;
+
+	rig.memory = memfd_create("guest", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(rig.memory, GUEST_BYTES), 0);
+	bytes = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, rig.memory, 0);
+	for (unsigned int i = 0; i < GUEST_BYTES; i++)
+		bytes[i] = (uint8_t)(i / 64);
+	munmap(bytes, GUEST_BYTES);
+}
+
+/*
+ * Engines read memory here and there, and the other side unmaps, drains and resets beneath them, answering nobody while it waits.
+ * Nobody waits for ever, and nobody reads anything else than what is at the address.
+ */
+static void engines_against_requests(void **state)
+{
+	unsigned int rounds = scaled(60), total = 0;
+
+	(void)state;
+	open_server(0);
+	make_memory();
+	connect_peer();
+	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+	for (unsigned int i = 0; i < ENGINES; i++)
+		assert_int_equal(pthread_create(&rig.engines[i].thread, NULL, engine, &rig.engines[i]), 0);
+	for (unsigned int round = 0; round < rounds; round++) {
+		assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
+		assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
+		assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+		/* Everybody has been there. */
+		serve_memory(4 * ENGINES);
+		assert_int_equal(write_region(0, 0, 1), 0);
+		serve_memory(ENGINES);
+		if (round % 3 == 0)
+			assert_int_equal(ask(VFU_RESET, NULL, 0, -1), 0);
+		assert_int_equal(unmap(REMOTE, REMOTE_BYTES), 0);
+		assert_int_equal(unmap(0, GUEST_BYTES), 0);
+		if (round % 3 == 0)
+			assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+	}
+	__atomic_store_n(&rig.ends, true, __ATOMIC_RELAXED);
+	close(rig.fd);
+	for (unsigned int i = 0; i < ENGINES; i++) {
+		pthread_join(rig.engines[i].thread, NULL);
+		assert_true(rig.engines[i].faults > 0 && rig.engines[i].faults < rig.engines[i].done);
+		total += rig.engines[i].done;
+	}
+	assert_true(total >= rig.asked && rig.asked >= rounds * 5 * ENGINES);
+	close(rig.memory);
+	close_server();
+}
+
+/* Connections that end at any moment, with engines in the middle of their messages. */
+static void engines_against_disconnects(void **state)
+{
+	unsigned int rounds = scaled(100);
+
+	(void)state;
+	open_server(0);
+	make_memory();
+	for (unsigned int i = 0; i < ENGINES; i++)
+		assert_int_equal(pthread_create(&rig.engines[i].thread, NULL, engine, &rig.engines[i]), 0);
+	for (unsigned int round = 0; round < rounds; round++) {
+		connect_peer();
+		assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+		assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+		assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
+		assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
+		serve_memory(round % 7);
+		close(rig.fd);
+	}
+	__atomic_store_n(&rig.ends, true, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < ENGINES; i++)
+		pthread_join(rig.engines[i].thread, NULL);
+	close(rig.memory);
+	close_server();
+	/* At the end of each connection, and none without. */
+	assert_int_equal(rig.resets, rounds);
+}
+
+static void once_ends_with_the_connection(void **state)
+{
+	(void)state;
+	open_server(UIOMMU_VFIO_USER_ONCE);
+	connect_peer();
+	close(rig.fd);
+	pthread_join(rig.serving, NULL);
+	assert_int_equal(rig.resets, 1);
+	assert_int_equal(pthread_create(&rig.serving, NULL, serve, NULL), 0);
+	close_server();
+}
+
+static void bad_ports_are_refused(void **state)
+{
+	struct uiommu_vfio_user_port port = {.size = sizeof(port), .path = "/tmp/uiommu-unit-never"};
+	int pair[2], listening;
+
+	(void)state;
+	open_server(0);
+	port.pci = rig.pci;
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY);
+	assert_int_not_equal(access(port.path, F_OK), 0);
+	port.flags = 4;
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EOPNOTSUPP);
+	port.flags = 0;
+	port.size = 8;
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	port.size = sizeof(port);
+	port.path = "";
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	port.path = "/no/such/folder/socket";
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -ENOENT);
+	port.path = "/tmp";
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EADDRINUSE);
+	port.path = rig.path;
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EADDRINUSE);
+	port.path = NULL;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	for (int i = 0; i < 3; i++) {
+		port.listen_fd = i < 2 ? pair[i] : -1;
+		assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	}
+	listening = socket(AF_UNIX, SOCK_STREAM, 0);
+	port.listen_fd = listening;
+	assert_int_equal(bind(listening, &(struct sockaddr){.sa_family = AF_UNIX}, sizeof(sa_family_t)), 0);
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	assert_int_equal(listen(listening, 1), 0);
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY); /* all is well but the function */
+	port.pci = NULL;
+	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	close(listening);
+	close(pair[0]);
+	close(pair[1]);
+	close_server();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(engines_against_requests),
+		cmocka_unit_test(engines_against_disconnects),
+		cmocka_unit_test(once_ends_with_the_connection),
+		cmocka_unit_test(bad_ports_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
