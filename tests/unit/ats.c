@@ -184,6 +184,24 @@ static void translated_writes_are_tracked(void **state)
 	assert_int_equal(uiommu_atc_destroy(atc), 0);
 }
 
+struct done {
+	unsigned int calls;
+	int error;
+};
+
+static void note_done(void *opaque, int error)
+{
+	struct done *done = opaque;
+
+	done->calls++;
+	done->error = error;
+}
+
+static void note_response(void *opaque, unsigned int response)
+{
+	note_done(opaque, (int)response);
+}
+
 /* Of a guest's tables, its entry for the device has to permit it. */
 static void a_guest_permits_ats(void **state)
 {
@@ -197,11 +215,15 @@ static void a_guest_permits_ats(void **state)
 		.tables = UIOMMU_TABLES_VTD,
 		.structure = UIOMMU_STRUCTURE_DEVICE,
 		.base = device_root,
-		.capabilities = 1 << 1 | 1 << 8 | 1 << 10 | 1 << 16 | 19 << 24 | UINT32_C(6) << 29 | UIOMMU_VTD_TABLES_ATS,
+		.capabilities = 1 << 1 | 1 << 8 | 1 << 10 | 1 << 16 | 19 << 24 | UINT32_C(6) << 29 | UIOMMU_VTD_TABLES_ATS |
+				UIOMMU_VTD_TABLES_PRI,
 		.mode = 1,
 		.output_lg2 = 46,
 	};
 	struct uiommu_invalidation all = {.last = UINT64_MAX, .flags = UIOMMU_INVALIDATE_ENTRIES};
+	struct uiommu_dma_op missing = {
+		.address = VA + PAGE, .buffer = &value, .length = 8, .pasid = PASID, .flags = UIOMMU_DMA_RECOVERABLE};
+	struct done done = {0};
 	struct uiommu_ats_completion completion;
 	struct uiommu_dma_result result;
 	uint32_t id;
@@ -230,12 +252,25 @@ static void a_guest_permits_ats(void **state)
 	assert_int_equal(completion.address, page);
 	assert_int_equal(translated_read(PASID, page, &value, NULL), 0);
 	assert_int_equal(value, 0x1234);
-	/* With the entry goes what the device has kept of it. */
+	/* The same of page requests: an access that could wait does not, and nobody asks. */
+	assert_int_equal(uiommu_dma_readv(g.device, &missing, 1), -EFAULT);
+	assert_int_equal(missing.result.fault.flags & UIOMMU_FAULT_RECOVERABLE, 0);
+	assert_int_equal(uiommu_dma_page_request(g.device, &missing.result.fault, note_response, &done), -ENOENT);
+	entry_at(context)[8 * 4] |= 1 << 4; /* PRE */
 	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &all, 1), 0);
 	check_asked(1, PASID, 0, UINT64_MAX);
+	assert_int_equal(uiommu_dma_readv(g.device, &missing, 1), -EFAULT);
+	assert_int_equal(missing.result.fault.flags & UIOMMU_FAULT_RECOVERABLE, UIOMMU_FAULT_RECOVERABLE);
+	assert_int_equal(uiommu_dma_page_request(g.device, &missing.result.fault, note_response, &done), 0);
+	assert_int_equal(translate(PASID, VA, UIOMMU_READ, &completion), 0);
+	/* With the entry goes what the device has kept of it, and what it has asked. */
+	assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &all, 1), 0);
+	check_asked(2, PASID, 0, UINT64_MAX);
+	assert_int_equal(done.calls, 1);
+	assert_int_equal(done.error, UIOMMU_RESPONSE_INVALID);
 	assert_int_equal(translate(PASID, VA, UIOMMU_READ, &completion), 0);
 	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
-	check_asked(2, PASID, 0, UINT64_MAX);
+	check_asked(3, PASID, 0, UINT64_MAX);
 }
 
 /* --- what a device is asked --- */
@@ -389,19 +424,6 @@ static void the_end_of_ats_answers(void **state)
 	pthread_join(caller.thread, NULL);
 	assert_int_equal(caller.rc, 0);
 	assert_int_equal(uiommu_ats_invalidated(g.device, k.tags[0]), -EINVAL);
-}
-
-struct done {
-	unsigned int calls;
-	int error;
-};
-
-static void note_done(void *opaque, int error)
-{
-	struct done *done = opaque;
-
-	done->calls++;
-	done->error = error;
 }
 
 /* What a guest's own commands ask for. */

@@ -644,6 +644,53 @@ static int call_page_request(struct world *w)
 	return uiommu_dma_page_request(w->device, &fault, ignore_response, NULL);
 }
 
+static void ignore_group(void *opaque, const struct uiommu_page_response *response)
+{
+	unsigned int *told = opaque;
+
+	*told += response->group == 0;
+}
+
+static unsigned int groups_told;
+
+static int call_pri_enable(struct world *w)
+{
+	static const struct uiommu_pri_ops ops = {.response = ignore_group};
+	const struct uiommu_pri_config config = {.size = sizeof(config), .allocation = 16, .ops = &ops, .opaque = &groups_told};
+
+	return uiommu_pri_enable(w->device, &config);
+}
+
+/* A group of four. Without memory the device is told to try again, and does. */
+static int call_pri_request(struct world *w)
+{
+	struct uiommu_fault_event events[4];
+	bool waits;
+
+	groups_told = 0;
+	for (unsigned int i = 0; i < 4; i++) {
+		const struct uiommu_page_request request = {.address = i * 4096,
+							    .pasid = UIOMMU_NO_PASID,
+							    .access = UIOMMU_READ,
+							    .flags = i == 3 ? UIOMMU_PAGE_LAST : 0};
+
+		assert_int_equal(uiommu_pri_request(w->device, &request), 0);
+	}
+	waits = uiommu_fault_read(w->context, w->queue, events, 4) > 0;
+	assert_int_equal(groups_told, !waits);
+	if (waits)
+		assert_int_equal(uiommu_fault_respond(w->context, w->queue, events[0].cookie, UIOMMU_RESPONSE_SUCCESS), 0);
+	assert_int_equal(groups_told, 1);
+	return 0;
+}
+
+static int call_fault_queue_limit(struct world *w)
+{
+	const struct uiommu_fault_limits limits = {.size = sizeof(limits), .response_ms = 1000000};
+
+	return uiommu_fault_queue_limit(w->context, w->queue, &limits);
+}
+
 static int call_atc_create(struct world *w)
 {
 	struct uiommu_atc *atc;
@@ -956,6 +1003,9 @@ static const struct scenario scenarios[] = {
 	{"process_open", call_process_open, end_process_open, NULL},
 	{"pin", call_pin, end_pin, NULL},
 	{"page_request", call_page_request, NULL, NULL},
+	{"fault_queue_limit", call_fault_queue_limit, NULL, NULL},
+	{"pri_enable", call_pri_enable, NULL, NULL},
+	{"pri_request", call_pri_request, NULL, call_pri_enable},
 	{"atc_create", call_atc_create, NULL, NULL},
 	{"atc_read", call_atc_read, NULL, NULL},
 	{"ats_enable", call_ats_enable, NULL, NULL},
