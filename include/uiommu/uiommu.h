@@ -23,5 +23,6 @@
 #include <uiommu/types.h>
 #include <uiommu/vfio_user.h>
 #include <uiommu/vtd.h>
+#include <uiommu/vtd_pci.h>
 
 #endif

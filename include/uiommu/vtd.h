@@ -163,7 +163,7 @@ UIOMMU_API bool uiommu_vtd_run(struct uiommu_vtd *vtd);
  *
  * With @work, of all this only the registers are so when it returns, and the rest after uiommu_vtd_run().
  *
- * Return: 0, -EDEADLK (inside an access or callback; nothing has changed).
+ * Return: 0, -EDEADLK (without @work, inside an access or callback; nothing has changed).
  */
 UIOMMU_API int uiommu_vtd_reset(struct uiommu_vtd *vtd);
 

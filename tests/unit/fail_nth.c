@@ -792,6 +792,20 @@ static int call_vtd(struct world *w)
 	return error;
 }
 
+static int call_vtd_pci(struct world *w)
+{
+	const struct uiommu_vtd_config config = {.size = sizeof(config), .parent_id = w->made};
+	struct uiommu_vtd_pci *function;
+	struct uiommu_vtd *vtd;
+	int error = uiommu_vtd_pci_create(w->context, w->device_id, &function);
+
+	if (error)
+		return error;
+	error = uiommu_vtd_pci_start(function, &config, &vtd);
+	assert_int_equal(uiommu_vtd_pci_destroy(function), 0);
+	return error;
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -1012,6 +1026,7 @@ static const struct scenario scenarios[] = {
 	{"ats_invalidate", call_ats_invalidate, NULL, call_ats_enable},
 	{"accel_create", call_accel_create, NULL, NULL},
 	{"vtd", call_vtd, NULL, make_nest_parent},
+	{"vtd_pci", call_vtd_pci, NULL, make_nest_parent},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
 	{"pci_create", call_pci_create, NULL, NULL},

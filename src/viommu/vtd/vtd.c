@@ -252,7 +252,7 @@ static void finish_reset(struct uiommu_vtd *vtd)
 
 int uiommu_vtd_reset(struct uiommu_vtd *vtd)
 {
-	if (thread_inside())
+	if (!vtd->work && thread_inside())
 		return -EDEADLK;
 	vtd_lock(vtd);
 	vtd_registers_reset(vtd);

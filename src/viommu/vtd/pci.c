@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A unit behind BAR 0 of a PCI function. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <uiommu/vtd_pci.h>
+
+#include "translate/inflight.h"
+#include "util/rcu.h"
+#include "util/util.h"
+
+struct uiommu_vtd_pci {
+	struct uiommu_context *context;
+	struct uiommu_pci *pci;
+	struct uiommu_vtd *vtd; /* RCU; NULL: there is none yet */
+	uint32_t (*host_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
+	uint32_t (*guest_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
+	void *opaque;
+	pthread_t thread; /* runs the unit */
+	pthread_mutex_t lock; /* a leaf */
+	pthread_cond_t wake;
+	bool work, stop;
+};
+
+/* --- what the guest does --- */
+
+static uint64_t read_registers(void *opaque, unsigned int bar, uint64_t offset, unsigned int size)
+{
+	struct uiommu_vtd_pci *function = opaque;
+	struct uiommu_vtd *vtd = rcu_read(function->vtd);
+
+	(void)bar;
+	return vtd ? uiommu_vtd_read(vtd, offset, size) : 0;
+}
+
+static void write_registers(void *opaque, unsigned int bar, uint64_t offset, unsigned int size, uint64_t value)
+{
+	struct uiommu_vtd_pci *function = opaque;
+	struct uiommu_vtd *vtd = rcu_read(function->vtd);
+
+	(void)bar;
+	if (vtd)
+		uiommu_vtd_write(vtd, offset, size, value);
+}
+
+static void reset(void *opaque, enum uiommu_pci_reset_type type)
+{
+	struct uiommu_vtd_pci *function = opaque;
+	struct uiommu_vtd *vtd = rcu_read(function->vtd);
+
+	(void)type;
+	if (vtd)
+		uiommu_vtd_reset(vtd);
+}
+
+static const struct uiommu_pci_ops ops = {.read = read_registers, .write = write_registers, .reset = reset};
+
+/* --- what the unit does --- */
+
+static void interrupt(void *opaque, uint64_t address, uint32_t data)
+{
+	struct uiommu_vtd_pci *function = opaque;
+
+	/* Without a transport there is nobody to be interrupted. */
+	(void)uiommu_pci_message(function->pci, address, data);
+}
+
+static void work(void *opaque)
+{
+	struct uiommu_vtd_pci *function = opaque;
+
+	pthread_mutex_lock(&function->lock);
+	function->work = true;
+	pthread_cond_signal(&function->wake);
+	pthread_mutex_unlock(&function->lock);
+}
+
+static uint32_t host_pasid(void *opaque, uint32_t device_id, uint32_t pasid)
+{
+	const struct uiommu_vtd_pci *function = opaque;
+
+	return function->host_pasid(function->opaque, device_id, pasid);
+}
+
+static uint32_t guest_pasid(void *opaque, uint32_t device_id, uint32_t pasid)
+{
+	const struct uiommu_vtd_pci *function = opaque;
+
+	return function->guest_pasid(function->opaque, device_id, pasid);
+}
+
+static void *thread_main(void *opaque)
+{
+	struct uiommu_vtd_pci *function = opaque;
+
+	pthread_mutex_lock(&function->lock);
+	while (!function->stop) {
+		if (!function->work) {
+			pthread_cond_wait(&function->wake, &function->lock);
+			continue;
+		}
+		function->work = false;
+		pthread_mutex_unlock(&function->lock);
+		/* Work that comes meanwhile is asked for again. */
+		if (uiommu_vtd_run(function->vtd))
+			work(function);
+		pthread_mutex_lock(&function->lock);
+	}
+	pthread_mutex_unlock(&function->lock);
+	return NULL;
+}
+
+/* --- beginning and end --- */
+
+int uiommu_vtd_pci_create(struct uiommu_context *context, uint32_t device_id, struct uiommu_vtd_pci **out)
+{
+	const struct uiommu_pci_description description = {
+		.size = sizeof(description),
+		.flags = UIOMMU_PCI_ALWAYS_MASTER,
+		.vendor = 0x1234,
+		.device = 0x1057,
+		.class_code = 0x080000,
+		.bars = {{.size = UIOMMU_VTD_PCI_BAR_SIZE}},
+		.ops = &ops,
+	};
+	struct uiommu_vtd_pci *function = calloc(1, sizeof(*function));
+	int error;
+
+	if (!function)
+		return -ENOMEM;
+	function->context = context;
+	pthread_mutex_init(&function->lock, NULL);
+	pthread_cond_init(&function->wake, NULL);
+	error = uiommu_pci_create(context, device_id, &description, function, &function->pci);
+	if (error)
+		uiommu_vtd_pci_destroy(function);
+	else
+		*out = function;
+	return error;
+}
+
+struct uiommu_pci *uiommu_vtd_pci_function(const struct uiommu_vtd_pci *function)
+{
+	return function->pci;
+}
+
+static int start_thread(struct uiommu_vtd_pci *function)
+{
+	sigset_t all, old;
+	int error;
+
+	/* The program's signals are not for this thread. SIGSEGV and SIGBUS come to whoever caused them. */
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	error = pthread_create(&function->thread, NULL, thread_main, function);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -error;
+}
+
+int uiommu_vtd_pci_start(struct uiommu_vtd_pci *function, const struct uiommu_vtd_config *config, struct uiommu_vtd **out)
+{
+	struct uiommu_vtd_config given;
+	struct uiommu_vtd *vtd;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), config, config->size);
+
+	if (error)
+		return error;
+	if (given.interrupt || given.work)
+		return -EINVAL;
+	if (function->vtd)
+		return -EBUSY;
+	function->host_pasid = given.host_pasid;
+	function->guest_pasid = given.guest_pasid;
+	function->opaque = given.opaque;
+	given.size = sizeof(given);
+	given.interrupt = interrupt;
+	given.work = work;
+	given.host_pasid = given.host_pasid ? host_pasid : NULL;
+	given.guest_pasid = given.guest_pasid ? guest_pasid : NULL;
+	given.opaque = function;
+	error = uiommu_vtd_create(function->context, &given, &vtd);
+	if (error)
+		return error;
+	rcu_publish(function->vtd, vtd);
+	error = start_thread(function);
+	if (error) {
+		/* Nobody has it yet who could wait for what it does. */
+		rcu_publish(function->vtd, NULL);
+		uiommu_vtd_destroy(vtd);
+		return error;
+	}
+	*out = vtd;
+	return 0;
+}
+
+int uiommu_vtd_pci_destroy(struct uiommu_vtd_pci *function)
+{
+	if (!function)
+		return 0;
+	if (thread_inside())
+		return -EDEADLK;
+	uiommu_pci_destroy(function->pci);
+	if (function->vtd) {
+		pthread_mutex_lock(&function->lock);
+		function->stop = true;
+		pthread_cond_signal(&function->wake);
+		pthread_mutex_unlock(&function->lock);
+		pthread_join(function->thread, NULL);
+		uiommu_vtd_destroy(function->vtd);
+	}
+	pthread_cond_destroy(&function->wake);
+	pthread_mutex_destroy(&function->lock);
+	free(function);
+	return 0;
+}
