@@ -156,8 +156,9 @@ enum uiommu_item_state {
  * @uid: of the owning client
  * @pid: CLIENT: the client; PASID: the process that was bound, also after it has ended
  * @id: QUEUE: its number; PASID: the PASID; CLIENT: its number
- * @flags: QUEUE: &enum uiommu_queue_flags; PASID: access
- * @reserved: 0
+ * @flags: QUEUE: &enum uiommu_queue_flags; PASID: access; CLIENT: the quota of its PASID set
+ * @count: CLIENT: PASIDs in its set, draining ones included; PASID: who still holds it: attachments whose accesses have not ended,
+ * and subscribers that have not let go
  * @bytes_read: PASID, CLIENT, DEVICE
  * @bytes_written: PASID, CLIENT, DEVICE
  * @descriptors: QUEUE, CLIENT, DEVICE: completed
@@ -173,7 +174,7 @@ struct uiommu_item {
 	uint32_t pid;
 	uint32_t id;
 	uint32_t flags;
-	uint32_t reserved;
+	uint32_t count;
 	uint64_t bytes_read;
 	uint64_t bytes_written;
 	uint64_t descriptors;

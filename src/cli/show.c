@@ -114,6 +114,12 @@ static struct json_object *json_item(const struct uiommu_item *item, bool counte
 	json_add_number(object, "pid", item->pid);
 	json_add_string(object, "state", state_name(item));
 	json_add_string(object, "flags", item_flags(item));
+	if (item->type == UIOMMU_ITEM_CLIENT) {
+		json_add_number(object, "pasids", item->count);
+		json_add_number(object, "quota", item->flags);
+	} else if (item->type == UIOMMU_ITEM_PASID) {
+		json_add_number(object, "holders", item->count);
+	}
 	if (counters) {
 		json_add_number(object, "bytes_read", item->bytes_read);
 		json_add_number(object, "bytes_written", item->bytes_written);
@@ -136,10 +142,10 @@ static void print_json(const struct command *command, const struct uiommu_item *
 
 static void print_ls(const struct uiommu_item *items, size_t count)
 {
-	printf("%-7s %7s %7s %7s %8s %-10s %-18s %s\n", "TYPE", "ID", "CLIENT", "UID", "PID", "STATE", "KIND", "NAME");
+	printf("%-7s %7s %7s %7s %8s %-10s %6s %-18s %s\n", "TYPE", "ID", "CLIENT", "UID", "PID", "STATE", "HELD", "KIND", "NAME");
 	for (size_t i = 0; i < count; i++)
-		printf("%-7s %7u %7u %7u %8u %-10s %-18s %s\n", type_name(items[i].type), items[i].id, items[i].client,
-		       items[i].uid, items[i].pid, state_name(&items[i]), item_flags(&items[i]), items[i].name);
+		printf("%-7s %7u %7u %7u %8u %-10s %6u %-18s %s\n", type_name(items[i].type), items[i].id, items[i].client,
+		       items[i].uid, items[i].pid, state_name(&items[i]), items[i].count, item_flags(&items[i]), items[i].name);
 }
 
 static void print_stat(const struct uiommu_item *items, size_t count)

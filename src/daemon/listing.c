@@ -126,6 +126,7 @@ static void write_pasid(struct writer *writer, const struct client *client, uint
 	item->id = pasid->pasid;
 	item->pid = pasid->pid;
 	item->flags = pasid->access;
+	item->count = (uint32_t)stats_load(&client->stats->pasids[index].holders);
 	item_numbers(item, &client->stats->pasids[index]);
 	memcpy(item->name, pasid->comm, sizeof(pasid->comm));
 }
@@ -141,6 +142,8 @@ static void write_client(const struct broker *broker, struct writer *writer, con
 		item->type = UIOMMU_ITEM_CLIENT;
 		item->id = client->number;
 		item->pid = client->pid;
+		item->flags = broker->options.limits.of[RESOURCE_PASIDS].client;
+		item->count = pasid_set_count(client->set);
 		sum_client(broker, client, &sum, &item->descriptors);
 		item_numbers(item, &sum);
 		memcpy(item->name, client->comm, sizeof(client->comm));

@@ -303,6 +303,15 @@ static void publish_pasid(struct session *session, uint32_t pasid, struct stats_
 	stats_copy(entry, &numbers);
 }
 
+static void publish_holders(struct session *session, uint32_t pasid, struct stats_entry *entry)
+{
+	struct uiommu_pasid_info info = {.size = sizeof(info)};
+
+	if (!pasid || uiommu_pasid_info(session->context, UIOMMU_PASID_SET_OWN, pasid, &info))
+		info.attachments = info.holders = 0;
+	stats_store(&entry->holders, (uint64_t)info.attachments + info.holders);
+}
+
 void session_publish(struct session *session)
 {
 	struct stats *stats = session->config.stats;
@@ -311,9 +320,11 @@ void session_publish(struct session *session)
 	if (!session->open)
 		return;
 	publish_pasid(session, UIOMMU_NO_PASID, &stats->ioas);
-	for (uint32_t i = 0; i < session->config.pasids_max; i++)
+	for (uint32_t i = 0; i < session->config.pasids_max; i++) {
+		publish_holders(session, session->bindings[i].pasid, &stats->pasids[i]);
 		if (session->bindings[i].pasid && !session->bindings[i].draining)
 			publish_pasid(session, session->bindings[i].pasid, &stats->pasids[i]);
+	}
 	for (uint32_t i = 0; i < session->config.queues_max; i++)
 		if (session->queues[i].engine)
 			stats_store(&queues[i], engine_queue_completed(session->queues[i].engine));

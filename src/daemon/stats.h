@@ -14,6 +14,7 @@ struct stats_entry {
 	uint64_t bytes_written;
 	uint64_t faults;
 	uint64_t discarded;
+	uint64_t holders; /* of one PASID, now: it is no sum, and not copied */
 };
 
 struct stats {

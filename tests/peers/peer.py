@@ -41,7 +41,7 @@ DESCRIPTORS = {REGISTER: 1, MAP: 1}
 DEVICE, CLIENT, RING, PASID = 1, 2, 3, 4
 ALLOCATED, BOUND, DRAINING = 1, 2, 3
 ITEM = struct.Struct("=8I5Q56s")
-Item = collections.namedtuple("Item", "type state client uid pid id flags reserved bytes_read bytes_written descriptors faults discarded "
+Item = collections.namedtuple("Item", "type state client uid pid id flags count bytes_read bytes_written descriptors faults discarded "
                               "name")
 REPORT = struct.Struct("=QIIBBBBIQIIIIQQ32s16s80s")
 Report = collections.namedtuple("Report", "address device_id pasid access reason stage table reserved time_ns client uid pid vma_access "

@@ -150,26 +150,26 @@ class Life:
         assert own[0].stage in (1, 2)
         assert before <= own[1].time_ns <= own[0].time_ns <= time.time_ns()
 
-    def client_item(self):
+    def client_item(self, pasids):
         """What LIST has to say of the client as a whole: it has done what its queues and PASIDs have, also those that it had."""
-        return Item(type=CLIENT, state=0, client=self.client.number, uid=os.geteuid(), pid=os.getpid(), id=self.client.number, flags=0,
-                    reserved=0, bytes_read=self.bytes_read, bytes_written=self.bytes_written + 32 * self.descriptors + self.ioas_written,
+        return Item(type=CLIENT, state=0, client=self.client.number, uid=os.geteuid(), pid=os.getpid(), id=self.client.number, flags=1024,
+                    count=pasids, bytes_read=self.bytes_read, bytes_written=self.bytes_written + 32 * self.descriptors + self.ioas_written,
                     descriptors=self.descriptors, faults=self.faults, discarded=0, name=self.comm.decode())
 
     def list(self):
         """Exactly what was made, with exact numbers."""
         items = self.client.list()
         assert [(item.id, item.name) for item in items if item.type == DEVICE] == [(0, "accel0")]
-        owner = {"client": self.client.number, "uid": os.geteuid(), "reserved": 0}
+        owner = {"client": self.client.number, "uid": os.geteuid()}
         none = {"bytes_read": 0, "bytes_written": 0, "faults": 0, "discarded": 0, "descriptors": 0}
         # Records and seeds are no data of an operation, but they are bytes of the process that the device writes.
         numbers = {"bytes_read": self.bytes_read, "bytes_written": self.bytes_written + 32 * self.descriptors, "faults": self.faults,
                    "discarded": 0}
         assert [item for item in items if item.client == self.client.number] == [
-            self.client_item(),
-            Item(type=RING, state=0, pid=0, id=self.queue.number, flags=SHARED | HANDLES, name="",
+            self.client_item(1),
+            Item(type=RING, state=0, pid=0, count=0, id=self.queue.number, flags=SHARED | HANDLES, name="",
                  **owner, **{**none, "descriptors": self.descriptors}),
-            Item(type=PASID, state=BOUND, pid=os.getpid(), id=self.pasid, flags=READ | WRITE, descriptors=0, name="myself",
+            Item(type=PASID, state=BOUND, pid=os.getpid(), count=1, id=self.pasid, flags=READ | WRITE, descriptors=0, name="myself",
                  **owner, **numbers)]
 
     def destroy(self):
@@ -192,7 +192,7 @@ class Life:
     def unbind(self):
         assert self.client.unbind(self.pasid) == 0
         assert self.client.unbind(self.pasid) == -errno.ENOENT
-        assert [item for item in self.client.list() if item.client == self.client.number] == [self.client_item()]
+        assert [item for item in self.client.list() if item.client == self.client.number] == [self.client_item(0)]
 
     STEPS = [connect, hello, open_bundle, bind, completion_area, make_queue, move, map, grant, interrupt, fault, list, destroy, unmap,
              unregister, unbind]

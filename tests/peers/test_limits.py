@@ -496,7 +496,9 @@ def test_several_pasids_of_a_client_drain(start, processes):
     for _ in range(5):
         assert client.unbind(client.bind(processes[0].bundle)) == 0
     assert client.unbind(pasids[1]) == 0
-    assert [item.id for item in client.list() if item.type == PASID and item.state == DRAINING] == [pasids[0]]
+    # Who holds it is its attachment, which the access has not left; the set has it, and the client's own one.
+    assert [(item.id, item.count) for item in client.list() if item.type == PASID and item.state == DRAINING] == [(pasids[0], 1)]
+    assert [item.count for item in client.list() if item.type == CLIENT and item.id == client.number] == [2]
     stuck[0].close()
     assert client.receive().kind == peer.UNBIND
     queue.close()
