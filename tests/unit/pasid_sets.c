@@ -288,6 +288,58 @@ static void draining(void **state)
 	assert_int_equal(uiommu_destroy(w->context, set), 0);
 }
 
+struct unbinder {
+	uint32_t pasid;
+	sem_t started;
+	bool answered; /* the slow page has been */
+};
+
+static void *unbind_main(void *opaque)
+{
+	struct unbinder *unbinder = opaque;
+
+	sem_post(&unbinder->started);
+	assert_int_equal(uiommu_unbind(w->context, w->device_id, unbinder->pasid), 0);
+	assert_true(__atomic_load_n(&unbinder->answered, __ATOMIC_RELAXED));
+	return NULL;
+}
+
+static void *sleep_bound_main(void *opaque)
+{
+	uint32_t pasid = *(const uint32_t *)opaque;
+	uint8_t byte = 0;
+
+	assert_int_equal(uiommu_dma_read(w->device, pasid, (uintptr_t)slow, &byte, 1, NULL), 0);
+	assert_int_equal(byte, 0x5a);
+	return NULL;
+}
+
+/* Who unbinds what has been freed waits for its end all the same. */
+static void unbind_while_draining(void **state)
+{
+	struct unbinder unbinder = {.pasid = take(10, 10)};
+	pthread_t sleeper, thread;
+
+	(void)state;
+	traps_on();
+	if (!slow_make())
+		need_slow();
+	sem_init(&unbinder.started, 0, 0);
+	assert_int_equal(bind_self(unbinder.pasid), 0);
+	assert_int_equal(pthread_create(&sleeper, NULL, sleep_bound_main, &unbinder.pasid), 0);
+	slow_wait();
+	assert_int_equal(give(unbinder.pasid), 0);
+	is(unbinder.pasid, UIOMMU_PASID_STATE_DRAINING);
+	assert_int_equal(pthread_create(&thread, NULL, unbind_main, &unbinder), 0);
+	sem_wait(&unbinder.started);
+	__atomic_store_n(&unbinder.answered, true, __ATOMIC_RELAXED);
+	slow_answer(0x5a);
+	pthread_join(sleeper, NULL);
+	pthread_join(thread, NULL);
+	is(unbinder.pasid, UIOMMU_PASID_STATE_FREE);
+	sem_destroy(&unbinder.started);
+}
+
 static struct uiommu_pin *pinned(uint32_t pasid)
 {
 	struct iovec piece;
@@ -666,7 +718,6 @@ struct race {
 static void *look_main(void *opaque)
 {
 	struct race *race = opaque;
-	unsigned long found = 0;
 
 	for (unsigned int i = 0; !__atomic_load_n(&race->stop, __ATOMIC_RELAXED); i++) {
 		uint32_t pasid = 1000 + i % RACE_NUMBERS, who = i / RACE_NUMBERS % 2;
@@ -676,11 +727,10 @@ static void *look_main(void *opaque)
 		data = uiommu_pasid_find(race->handles[who], pasid);
 		if (data) {
 			assert_int_equal(*data, (uint64_t)who << 32 | pasid);
-			found++;
+			__atomic_add_fetch(&race->found, 1, __ATOMIC_RELAXED);
 		}
 		uiommu_pasid_read_end();
 	}
-	__atomic_add_fetch(&race->found, found, __ATOMIC_RELAXED);
 	return NULL;
 }
 
@@ -699,7 +749,7 @@ static void looks_find_their_own(void **state)
 	}
 	for (unsigned int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, look_main, &race), 0);
-	for (unsigned int i = 0; i < scaled(RACE_ROUNDS); i++) {
+	for (unsigned int i = 0; i < scaled(RACE_ROUNDS) || !__atomic_load_n(&race.found, __ATOMIC_RELAXED); i++) {
 		uint32_t n = i % RACE_NUMBERS, who = (i / RACE_NUMBERS) % 2, pasid;
 
 		assert_int_equal(uiommu_pasid_alloc(w->context, race.sets[who], 1000 + n, 1000 + n, &pasid), 0);
@@ -803,6 +853,7 @@ static void everything_at_once(void **state)
 	pthread_t threads[STORM_THREADS];
 
 	(void)state;
+	traps_on();
 	assert_int_equal(uiommu_pasid_subscribe(w->context, set, &request, &storm.subscription), 0);
 	for (uintptr_t i = 0; i < STORM_THREADS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, storm_main, (void *)(i + 1)), 0);
@@ -831,6 +882,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(free_before_unbind, setup, teardown),
 		cmocka_unit_test_setup_teardown(two_devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(draining, setup, teardown),
+		cmocka_unit_test_setup_teardown(unbind_while_draining, setup, teardown),
 		cmocka_unit_test_setup_teardown(pins_are_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(set_freed_with_faults_pending, setup, teardown),
 		cmocka_unit_test_setup_teardown(private_data, setup, teardown),
@@ -844,5 +896,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(everything_at_once, setup, teardown),
 	};
 
+	if (traps_install())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
