@@ -273,7 +273,7 @@ enum uiommu_bind_scope {
 
 /**
  * enum uiommu_bind_invalidate_flags - flags of &struct uiommu_bind_invalidate.
- * @UIOMMU_BIND_LEAF_ONLY: only entries that map pages have changed
+ * @UIOMMU_BIND_LEAF_ONLY: only entries that map pages have changed, none that leads to a table
  * @UIOMMU_BIND_ENTRIES: a PASID table's entry or entries have changed, too; with DOMAIN or PASID
  */
 enum uiommu_bind_invalidate_flags {

@@ -220,6 +220,7 @@ struct uiommu_translation {
  * @out: the translation; untouched after a fault
  *
  * What is returned may be void as soon as it is: whoever keeps it is told by nobody. Nothing is recorded of a fault.
+ * %UIOMMU_FAULT_ABSENT: a table has not been supplied yet (guest_memory.h); nobody has been asked for it.
  *
  * Return: 0, or the fault: a positive &enum uiommu_fault_reason. Thread-safe; no lock, no allocation.
  */

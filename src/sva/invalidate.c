@@ -50,6 +50,7 @@ static int invalidate_nested(struct hwpt *hwpt, const struct uiommu_bind_invalid
 {
 	struct uiommu_invalidation request = {.last = UINT64_MAX};
 
+	request.flags = given->flags & UIOMMU_BIND_LEAF_ONLY ? UIOMMU_INVALIDATE_LEAF : 0;
 	if (given->scope == UIOMMU_BIND_SCOPE_ADDRESS) {
 		request.start = given->address;
 		request.last = given->address + ((given->count << given->granule_lg2) - 1);
@@ -57,7 +58,7 @@ static int invalidate_nested(struct hwpt *hwpt, const struct uiommu_bind_invalid
 	if (hwpt->tables) {
 		request.device_id = given->device_id;
 		request.pasid = given->pasid;
-		request.flags = UIOMMU_INVALIDATE_DEVICE;
+		request.flags |= UIOMMU_INVALIDATE_DEVICE;
 		request.flags |= given->scope == UIOMMU_BIND_SCOPE_DOMAIN ? 0 : UIOMMU_INVALIDATE_PASID;
 		request.flags |= given->flags & UIOMMU_BIND_ENTRIES ? UIOMMU_INVALIDATE_ENTRIES : 0;
 	}

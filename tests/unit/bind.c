@@ -678,6 +678,36 @@ static void invalidations(void **state)
 	}
 }
 
+/* Where tables are is forgotten only if they have changed. */
+static void leaves_only(void **state)
+{
+	struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+	struct uiommu_bind_page_table table = table_of(root_make(WORD));
+	struct uiommu_bind bind = request(UIOMMU_BIND_PAGE_TABLE, &table, sizeof(table));
+	uint64_t before, leaf, tables;
+
+	(void)state;
+	traps_on();
+	assert_int_equal(uiommu_bind(g.context, &bind), 0);
+	assert_int_equal(word_at(PASID, VA), WORD);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	before = stats.entries_read;
+	assert_int_equal(invalidate(PASID, UIOMMU_BIND_SCOPE_ADDRESS, UIOMMU_BIND_LEAF_ONLY, VA), 0);
+	assert_int_equal(word_at(PASID, VA), WORD);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	leaf = stats.entries_read - before;
+	before = stats.entries_read;
+	assert_int_equal(invalidate(PASID, UIOMMU_BIND_SCOPE_ADDRESS, 0, VA), 0);
+	assert_int_equal(word_at(PASID, VA), WORD);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, PASID, &stats), 0);
+	tables = stats.entries_read - before;
+	if (g.caches && !g.tracked) {
+		assert_int_equal(leaf, 1);
+		assert_int_equal(tables, 4);
+	}
+	assert_true(leaf && leaf <= tables);
+}
+
 static void invalidations_refused(void **state)
 {
 	struct uiommu_bind_page_table table = table_of(root_make(WORD));
@@ -777,6 +807,7 @@ int main(void)
 		IN_ALL_WAYS(claims),
 		IN_ALL_WAYS(claims_of_a_device_that_goes_on),
 		IN_ALL_WAYS(invalidations),
+		IN_ALL_WAYS(leaves_only),
 		IN_ALL_WAYS(invalidations_refused),
 		IN_ALL_WAYS(shared_memory),
 		IN_ALL_WAYS(its_hwpt_is_an_object),
