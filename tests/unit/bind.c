@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* uiommu_bind() of what a guest has: page tables, PASID tables, its memory. Processes are in tests/e2e/bind.c. */
-#include "guest.h"
+#include "keeper.h"
 
 #include <uiommu/bind.h>
 
@@ -746,6 +746,39 @@ static void invalidations_refused(void **state)
 #undef REFUSED
 }
 
+static void translate_at(uint64_t address)
+{
+	const struct uiommu_ats_request request = {.address = address, .pasid = PASID, .access = UIOMMU_READ};
+	struct uiommu_ats_completion completion;
+
+	assert_int_equal(uiommu_ats_translate(g.device, &request, &completion), 0);
+	assert_int_equal(completion.access, UIOMMU_READ);
+}
+
+/* What the device keeps is asked back: by an invalidation, and before an unbind returns. */
+static void device_caches(void **state)
+{
+	struct uiommu_bind_page_table table = table_of(root_make(WORD));
+	struct uiommu_bind bind = request(UIOMMU_BIND_PAGE_TABLE, &table, sizeof(table));
+
+	(void)state;
+	traps_on();
+	assert_int_equal(keeper_enable(0), 0);
+	assert_int_equal(uiommu_bind(g.context, &bind), 0);
+	translate_at(VA);
+	assert_int_equal(invalidate(PASID, UIOMMU_BIND_SCOPE_ADDRESS, 0, VA), 0);
+	assert_int_equal(k.asked, 1);
+	assert_int_equal(k.what[0].pasid, PASID);
+	assert_true(k.what[0].start <= VA && k.what[0].last >= VA + 2 * PAGE - 1);
+	translate_at(VA);
+	assert_int_equal(uiommu_unbind_claim(g.context, g.device_id, PASID, UIOMMU_UNBIND_FLUSHED | UIOMMU_UNBIND_CLEAN), 0);
+	assert_int_equal(k.asked, 2);
+	assert_int_equal(k.answered, 2);
+	assert_int_equal(k.what[1].pasid, PASID);
+	assert_int_equal(k.what[1].last, UINT64_MAX);
+	uiommu_ats_disable(g.device);
+}
+
 /* A guest's memory as it is: what is mapped and unmapped is seen through the bind. */
 static void shared_memory(void **state)
 {
@@ -809,6 +842,7 @@ int main(void)
 		IN_ALL_WAYS(invalidations),
 		IN_ALL_WAYS(leaves_only),
 		IN_ALL_WAYS(invalidations_refused),
+		IN_ALL_WAYS(device_caches),
 		IN_ALL_WAYS(shared_memory),
 		IN_ALL_WAYS(its_hwpt_is_an_object),
 	};
