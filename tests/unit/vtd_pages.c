@@ -2,6 +2,8 @@
 /* VT-d: page requests and their answers, and devices that are asked to forget translations. */
 #include "vtd_rig.h"
 
+#include <uiommu/pri.h>
+
 #include "keeper.h"
 
 /* What a page request was answered. */
@@ -256,6 +258,51 @@ static void refused_in_legacy_mode(void **state)
 	command(TE, false);
 }
 
+/* A device's own messages: a group of two pages is two groups here, and answered when both are, with the worse answer. */
+struct response {
+	unsigned int calls;
+	struct uiommu_page_response last;
+};
+
+static void on_response(void *opaque, const struct uiommu_page_response *response)
+{
+	struct response *responses = opaque;
+
+	responses->calls++;
+	responses->last = *response;
+}
+
+static void a_devices_group(void **state)
+{
+	static const struct uiommu_pri_ops ops = {.response = on_response};
+	struct response response = {.calls = 0};
+	const struct uiommu_pri_config config = {
+		.size = sizeof(config), .allocation = 8, .flags = UIOMMU_PRI_RESPONSE_PASID, .ops = &ops, .opaque = &response};
+	struct uiommu_page_request request = {.address = VA + PAGE, .pasid = 1, .group = 5, .access = UIOMMU_READ};
+	uint64_t queue = make_pages();
+
+	(void)state;
+	assert_int_equal(uiommu_pri_enable(g.device, &config), 0);
+	assert_int_equal(uiommu_pri_request(g.device, &request), 0);
+	request.address += PAGE;
+	request.access = UIOMMU_WRITE;
+	request.flags = UIOMMU_PAGE_LAST;
+	assert_int_equal(uiommu_pri_request(g.device, &request), 0);
+	assert_int_equal(read64(R_PQT), 64);
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t word = entry_at(queue + i * 32)[1];
+
+		assert_int_equal(word & ~UINT64_C(0xff8), (VA + (i + 1) * PAGE) | 4 | 1U << i);
+		assert_int_equal(response.calls, 0);
+		invalidate(D_RESPONSE(1, i), word & 0xff8);
+	}
+	assert_int_equal(response.calls, 1);
+	assert_int_equal(response.last.group, 5);
+	assert_int_equal(response.last.pasid, 1);
+	assert_int_equal(response.last.response, UIOMMU_RESPONSE_INVALID);
+	assert_int_equal(uiommu_pri_disable(g.device), 0);
+}
+
 /* The entry is invalidated while a request waits, and before one is made: the request is the device's. */
 static void entries_come_and_go(void **state)
 {
@@ -493,6 +540,7 @@ int main(void)
 		VTD_TEST(all_groups),
 		VTD_TEST(refused),
 		VTD_TEST(refused_in_legacy_mode),
+		VTD_TEST(a_devices_group),
 		VTD_TEST(entries_come_and_go),
 		VTD_TEST(a_flush_before_the_answer),
 		VTD_TEST(device_tlb),
