@@ -186,10 +186,12 @@ struct uiommu_bind {
  * The same as uiommu_hwpt_alloc() and uiommu_attach(), of the same objects, but that the PASID can be picked, that the HWPT ends
  * with the bind, and that binds are counted: what is bound already, in the same way (a process by its identity, a table by its
  * payload, with the same fault queue and vPASID), is joined, and uiommu_unbind() as often ends it. Without a PASID asked for,
- * the one that it has on this device is returned. A process has one PASID per device, tables may have several.
+ * the one that it has on this device is returned. A process has one PASID per device, tables may have several. On a mediated
+ * device (mdev.h) @pasid is the vPASID, which has to be given and is what fault records say.
  *
  * Return: 0, or
- * -EINVAL: size, payload length, a reserved member, access, vpasid, a PASID with RID, a value that the format does not define;
+ * -EINVAL: size, payload length, a reserved member, access, vpasid, a PASID with RID, a value that the format does not define; of a
+ * mediated device: no vPASID, VPASID, or a PASID table;
  * -E2BIG: an unknown tail is not zero; -EOPNOTSUPP: an unknown flag, a value that is not offered;
  * -EPROTONOSUPPORT: an unknown type, format or kind of tables, or no format of a first stage;
  * -ENXIO: the device has no PASIDs; -EADDRNOTAVAIL: PASID 0; -EEXIST: the device's own PASID (rid_pasid); -ERANGE: PASID beyond the

@@ -40,7 +40,8 @@ struct uiommu_mdev_config {
  * uiommu_mdev_alloc() - carve a virtual device out of a physical one.
  * @context: owner of the device and the set
  * @config: what it is; copied
- * @out_id: its id, which uiommu_attach(), uiommu_replace(), uiommu_detach() and uiommu_attach_stats() take for that of a device
+ * @out_id: its id, which uiommu_attach(), uiommu_replace(), uiommu_detach(), uiommu_attach_stats(), uiommu_bind() and
+ *          uiommu_unbind() take for that of a device
  *
  * Attaching without PASID, for requests that carry none, takes a pPASID as well: so what is attached has to be for PASIDs, and a
  * guest's PASID table cannot be attached whole. A vPASID that stands for nothing gets a pPASID when it is attached, and stands for

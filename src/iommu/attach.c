@@ -223,7 +223,7 @@ static int publish(struct device *device, struct hwpt *hwpt, const struct attach
 	return 0;
 }
 
-int attach_begin_used(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
+int attach_begin(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	int error = check_pasid(device, request->pasid, hwpt);
 
@@ -235,15 +235,6 @@ int attach_begin_used(struct device *device, struct hwpt *hwpt, const struct att
 	if (error && request->pasid != UIOMMU_NO_PASID)
 		pasid_unuse(device->object.context->pasids, request->pasid);
 	return error;
-}
-
-int attach_begin(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
-{
-	int error = check_pasid(device, request->pasid, hwpt);
-
-	if (!error && request->pasid != UIOMMU_NO_PASID)
-		error = pasid_use(device->object.context->pasid_set, request->pasid);
-	return error ? error : attach_begin_used(device, hwpt, request);
 }
 
 void attach_tell(const struct device *device, uint32_t pasid)
@@ -707,7 +698,7 @@ static int attach_to(struct device *device, const struct attach_request *request
 			pasid_unuse(device->object.context->pasids, request->pasid);
 		return error;
 	}
-	error = replace ? swap(device, hwpt, request) : attach_begin_used(device, hwpt, request);
+	error = replace ? swap(device, hwpt, request) : attach_begin(device, hwpt, request);
 	/* A user for the moment between: an automatic HWPT whose attach failed, or has ended already, ends here. */
 	object_use(&hwpt->object);
 	object_put(&hwpt->object);

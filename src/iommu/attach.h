@@ -54,12 +54,10 @@ struct attach_request {
 };
 
 /*
- * The caller is inside calls of both. Errors as uiommu_attach(). The PASID gets a use, or the one that it has got for this
- * (attach_begin_used()), which ends with the attachment, or at once on failure. Either way the caller, once it holds no lock, does
- * attach_tell().
+ * The caller is inside calls of both. Errors as uiommu_attach(). The PASID has got a use for this, which ends with the attachment,
+ * or at once on failure. Either way the caller, once it holds no lock, does attach_tell().
  */
 int attach_begin(struct device *device, struct hwpt *hwpt, const struct attach_request *request);
-int attach_begin_used(struct device *device, struct hwpt *hwpt, const struct attach_request *request);
 void attach_tell(const struct device *device, uint32_t pasid);
 
 /*

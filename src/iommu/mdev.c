@@ -72,16 +72,27 @@ bool mdev_in_use(const struct object *object)
 	return __atomic_load_n(&container_of(object, struct mdev, object)->own, __ATOMIC_RELAXED);
 }
 
+int mdev_use(struct mdev *mdev, uint32_t vpasid, uint32_t *pasid)
+{
+	const struct vpasid_use use = {
+		.vpasid = vpasid,
+		.own = vpasid == UIOMMU_NO_PASID ? &mdev->own : NULL,
+		.bits = mdev->device->data.pasid_bits,
+		.not = mdev->device->rid_pasid,
+	};
+
+	return vpasid_use(mdev->table, &use, pasid);
+}
+
 /* Inside a call of @mdev. */
 static int translate(struct mdev *mdev, uint32_t vpasid, bool use, uint32_t *pasid)
 {
-	const uint32_t last = (UINT32_C(1) << mdev->device->data.pasid_bits) - 1;
 	uint64_t word;
 
 	if (vpasid != UIOMMU_NO_PASID && (!vpasid || vpasid > UIOMMU_PASID_LAST))
 		return -EINVAL;
 	if (use)
-		return vpasid_use(mdev->table, vpasid, vpasid == UIOMMU_NO_PASID ? &mdev->own : NULL, last, pasid);
+		return mdev_use(mdev, vpasid, pasid);
 	word = mdev_look(mdev, vpasid);
 	*pasid = (uint32_t)(word & VPASID_PASID);
 	return word ? 0 : -ENOENT;

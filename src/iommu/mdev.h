@@ -30,7 +30,7 @@ struct requester {
 };
 
 /*
- * For the length of a call. With @use, the PASID has one use more, which is the caller's (attach_begin_used()); without, -ENOENT as
+ * For the length of a call. With @use, the PASID has one use more, which is the caller's (attach_begin()); without, -ENOENT as
  * well for a vPASID that stands for nothing. -EINVAL: no vPASID, or @use of PASID 0; the errors of pasid_use() and vpasid_use().
  */
 int requester_get(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, bool use, struct requester *out);
@@ -42,6 +42,9 @@ static inline uint64_t mdev_look(const struct mdev *mdev, uint32_t vpasid)
 	return vpasid == UIOMMU_NO_PASID ? __atomic_load_n(&mdev->own, __ATOMIC_RELAXED)
 					 : vpasid_look(vpasid_view(mdev->table), vpasid);
 }
+
+/* One use of what @vpasid, or UIOMMU_NO_PASID, stands for (vpasid_use()). */
+int mdev_use(struct mdev *mdev, uint32_t vpasid, uint32_t *pasid);
 
 static inline struct mdev *object_mdev(struct object *object)
 {

@@ -222,6 +222,21 @@ int pasid_pick(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *p
 	return error;
 }
 
+static int pick_from(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *pasid)
+{
+	int error = first > last ? -ENOSPC : pasid_pick(set, first, last, pasid);
+
+	return error == -EBUSY ? -ENOSPC : error;
+}
+
+int pasid_pick_for(struct pasid_set *set, uint32_t bits, uint32_t own, uint32_t *pasid)
+{
+	uint32_t last = (UINT32_C(1) << bits) - 1;
+	int error = pick_from(set, 1, own ? own - 1 : last, pasid);
+
+	return error == -ENOSPC && own ? pick_from(set, own + 1, last, pasid) : error;
+}
+
 int pasid_use(struct pasid_set *set, uint32_t pasid)
 {
 	struct pasid_space *space = set->space;

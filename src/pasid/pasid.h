@@ -60,6 +60,7 @@ void pasid_set_free_all(struct pasid_set *set);
  * a one. pasid_use(): whatever set it is in. -EBUSY: it is draining; the errors of pasid_alloc().
  */
 int pasid_pick(struct pasid_set *set, uint32_t first, uint32_t last, uint32_t *pasid);
+int pasid_pick_for(struct pasid_set *set, uint32_t bits, uint32_t own, uint32_t *pasid); /* a device of so many bits, not @own */
 int pasid_use(struct pasid_set *set, uint32_t pasid);
 
 /* Of a use: it becomes live (-EBUSY: the number has been freed meanwhile), it is live no more, and it ends. */

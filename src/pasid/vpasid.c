@@ -163,9 +163,9 @@ int vpasid_unmap(struct vpasid_table *table, uint32_t vpasid)
 }
 
 /* Under the lock. */
-static int use_new(struct vpasid_table *table, uint64_t *word, uint32_t last, uint32_t *pasid)
+static int use_new(struct vpasid_table *table, uint64_t *word, const struct vpasid_use *use, uint32_t *pasid)
 {
-	int error = pasid_pick(table->set, 1, last, pasid);
+	int error = pasid_pick_for(table->set, use->bits, use->not, pasid);
 
 	if (error)
 		return error;
@@ -175,21 +175,21 @@ static int use_new(struct vpasid_table *table, uint64_t *word, uint32_t last, ui
 	return error;
 }
 
-int vpasid_use(struct vpasid_table *table, uint32_t vpasid, uint64_t *own, uint32_t last, uint32_t *pasid)
+int vpasid_use(struct vpasid_table *table, const struct vpasid_use *use, uint32_t *pasid)
 {
 	uint64_t *word;
 	int error;
 
 	*pasid = UIOMMU_NO_PASID;
 	pthread_mutex_lock(&table->lock);
-	word = own ? own : word_make(table, vpasid);
+	word = use->own ? use->own : word_make(table, use->vpasid);
 	if (!word) {
 		error = -ENOMEM;
 	} else if (*word) {
 		*pasid = (uint32_t)(*word & VPASID_PASID);
 		error = pasid_use(table->set, *pasid);
 	} else {
-		error = use_new(table, word, last, pasid);
+		error = use_new(table, word, use, pasid);
 	}
 	pthread_mutex_unlock(&table->lock);
 	return error;

@@ -67,9 +67,15 @@ int vpasid_map(struct vpasid_table *table, uint32_t vpasid, uint32_t pasid);
 int vpasid_unmap(struct vpasid_table *table, uint32_t vpasid);
 
 /*
- * One use of what @vpasid (or @own, if it is not NULL) stands for; if that is nothing, of a PASID up to @last that is picked for
- * it. -EBUSY: it is draining; the errors of pasid_pick(). pasid_tell() of *@pasid follows, also on failure, with no lock held.
+ * One use of what @vpasid stands for; if that is nothing, of a PASID that is picked for it. -EBUSY: it is draining; the errors of
+ * pasid_pick(). pasid_tell() of *@pasid follows, also on failure, with no lock held.
  */
-int vpasid_use(struct vpasid_table *table, uint32_t vpasid, uint64_t *own, uint32_t last, uint32_t *pasid);
+struct vpasid_use {
+	uint32_t vpasid;
+	uint64_t *own; /* instead of @vpasid: a word of the caller's; or NULL */
+	uint32_t bits, not ; /* of the device that the PASID is for (pasid_pick_for()) */
+};
+
+int vpasid_use(struct vpasid_table *table, const struct vpasid_use *use, uint32_t *pasid);
 
 #endif

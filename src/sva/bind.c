@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "iommu/attach.h"
+#include "iommu/mdev.h"
 #include "pasid/pasid.h"
 #include "sva/payload.h"
 #include "util/util.h"
@@ -22,7 +23,9 @@ struct bind {
 	uint32_t device_id;
 	struct hwpt *hwpt; /* used, and ours to end */
 	struct payload payload;
+	struct mdev *mdev; /* used; NULL: a physical device's */
 	uint32_t pasid;
+	uint32_t named; /* the same in calls: of a mediated device, the vPASID */
 	uint32_t reported;
 	unsigned int count;
 	bool ending;
@@ -35,9 +38,11 @@ struct bind {
 struct request {
 	struct uiommu_bind *bind;
 	struct device *device;
+	struct mdev *mdev; /* or NULL */
 	struct fault_queue *queue; /* or NULL */
 	struct payload payload;
 	uint32_t reported; /* UIOMMU_NO_PASID: the PASID itself */
+	uint32_t told; /* the PASID whose subscribers are to be told; UIOMMU_NO_PASID: none */
 	bool rid;
 	bool again; /* make no new bind */
 };
@@ -48,7 +53,7 @@ static struct bind *find_in(struct uiommu_context *context, uint32_t device_id, 
 	struct bind *bind;
 
 	cds_list_for_each_entry (bind, &context->binds, link)
-		if (bind->pasid == pasid && bind->device_id == device_id && bind->ending == ending)
+		if (bind->named == pasid && bind->device_id == device_id && bind->ending == ending)
 			return bind;
 	return NULL;
 }
@@ -65,12 +70,12 @@ static struct bind *find_equal(const struct request *request)
 	struct bind *bind;
 
 	cds_list_for_each_entry (bind, &request->device->object.context->binds, link) {
-		bool rid = bind->pasid == UIOMMU_NO_PASID;
+		bool rid = bind->named == UIOMMU_NO_PASID;
 
-		if (bind->device != request->device || bind->ending || rid != request->rid || bind->hwpt->queue != request->queue ||
-		    bind->reported != request->reported)
+		if (bind->device_id != request->bind->device_id || bind->ending || rid != request->rid ||
+		    bind->hwpt->queue != request->queue || bind->reported != request->reported)
 			continue;
-		if (!request->payload.process && asked != UIOMMU_NO_PASID && asked != bind->pasid)
+		if (!request->payload.process && asked != UIOMMU_NO_PASID && asked != bind->named)
 			continue;
 		if (payload_equal(&bind->payload, bind->hwpt, &request->payload))
 			return bind;
@@ -95,43 +100,39 @@ static struct attach_request attach_request(const struct bind *bind)
 	return (struct attach_request){
 		.device_id = bind->device_id,
 		.pasid = bind->pasid,
-		.reported = bind->reported == UIOMMU_NO_PASID ? bind->pasid : bind->reported,
+		.reported = bind->reported == UIOMMU_NO_PASID ? bind->named : bind->reported,
 		.access = bind->payload.access,
 		.bound = true,
 	};
 }
 
-/* -ENOSPC: none is free. */
-static int pick_from(struct bind *bind, uint32_t first, uint32_t last)
+/* One use of the PASID, if there is one: of what the vPASID stands for, of the one asked for, or of one that is picked. */
+static int use_pasid(struct bind *bind, const struct request *asked)
 {
-	int error = first > last ? -ENOSPC : pasid_pick(bind->context->pasid_set, first, last, &bind->pasid);
+	const struct device *device = bind->device;
+	int error;
 
-	return error == -EBUSY ? -ENOSPC : error;
+	bind->pasid = bind->named = asked->bind->pasid;
+	if (bind->mdev)
+		return mdev_use(bind->mdev, bind->named, &bind->pasid);
+	if (asked->rid)
+		return 0;
+	if (bind->pasid != UIOMMU_NO_PASID)
+		return pasid_use(bind->context->pasid_set, bind->pasid);
+	error = pasid_pick_for(bind->context->pasid_set, device->data.pasid_bits, device->rid_pasid, &bind->pasid);
+	bind->named = bind->pasid;
+	return error;
 }
 
-/* The lowest PASID that is free, but the device's own. */
-static int pick(struct bind *bind)
-{
-	uint32_t last = (UINT32_C(1) << bind->device->data.pasid_bits) - 1, own = bind->device->rid_pasid;
-	int error = pick_from(bind, 1, own ? own - 1 : last);
-
-	return error == -ENOSPC && own ? pick_from(bind, own + 1, last) : error;
-}
-
-/* Attach bind->hwpt to the PASID asked for, if one is, or without. */
 static int attach(struct bind *bind, const struct request *asked)
 {
 	struct attach_request request;
-	int error = 0;
-	bool picks = asked->bind->pasid == UIOMMU_NO_PASID && !asked->rid;
+	int error = use_pasid(bind, asked);
 
-	bind->pasid = asked->bind->pasid;
-	if (picks)
-		error = pick(bind);
 	if (error)
 		return error;
 	request = attach_request(bind);
-	return picks ? attach_begin_used(bind->device, bind->hwpt, &request) : attach_begin(bind->device, bind->hwpt, &request);
+	return attach_begin(bind->device, bind->hwpt, &request);
 }
 
 /* The HWPT is an object like any other before it is attached: whoever invalidates its parent finds it. */
@@ -161,20 +162,25 @@ static int bind_new(struct request *request)
 	*bind = (struct bind){
 		.context = context,
 		.device = request->device,
-		.device_id = request->device->object.id,
+		.device_id = request->bind->device_id,
+		.mdev = request->mdev,
 		.payload = request->payload,
 		.pasid = UIOMMU_NO_PASID,
+		.named = UIOMMU_NO_PASID,
 		.reported = request->reported,
 		.count = 1,
 	};
 	request->payload.process = NULL;
 	error = begin(bind, request);
-	request->bind->pasid = bind->pasid;
+	request->bind->pasid = bind->named;
+	request->told = bind->pasid;
 	if (error) {
 		free(bind);
 		return error;
 	}
 	object_use(&bind->device->object);
+	if (bind->mdev)
+		object_use(&bind->mdev->object);
 	cds_list_add(&bind->link, &context->binds);
 	request->bind->hwpt_id = bind->hwpt->object.id;
 	return 0;
@@ -183,10 +189,10 @@ static int bind_new(struct request *request)
 /* Under the bind lock. */
 static int bind_join(struct bind *bind, struct uiommu_bind *request)
 {
-	if (request->pasid != UIOMMU_NO_PASID && request->pasid != bind->pasid)
+	if (request->pasid != UIOMMU_NO_PASID && request->pasid != bind->named)
 		return -EBUSY;
 	bind->count++;
-	request->pasid = bind->pasid;
+	request->pasid = bind->named;
 	request->hwpt_id = bind->hwpt->object.id;
 	return 0;
 }
@@ -200,6 +206,18 @@ static int check_bind(const struct uiommu_bind *bind)
 	if (bind->flags & UIOMMU_BIND_VPASID)
 		return bind->vpasid && bind->vpasid <= UIOMMU_PASID_LAST ? 0 : -EINVAL;
 	return bind->vpasid ? -EINVAL : 0;
+}
+
+/* A vPASID has to be given, and is all that is given. */
+static int check_vpasid(const struct uiommu_bind *bind)
+{
+	bool rid = bind->flags & UIOMMU_BIND_RID;
+
+	if (bind->type == UIOMMU_BIND_PASID_TABLE || bind->flags & UIOMMU_BIND_VPASID || rid != (bind->pasid == UIOMMU_NO_PASID))
+		return -EINVAL;
+	if (!bind->pasid)
+		return -EADDRNOTAVAIL;
+	return rid || bind->pasid <= UIOMMU_PASID_LAST ? 0 : -ERANGE;
 }
 
 static int check_pasid(const struct device *device, const struct uiommu_bind *bind)
@@ -240,22 +258,24 @@ static int bind_payload(struct request *request)
 	pthread_mutex_lock(&context->bind_lock);
 	error = bind_locked(request);
 	pthread_mutex_unlock(&context->bind_lock);
-	attach_tell(request->device, request->bind->pasid);
+	attach_tell(request->device, request->told);
 	payload_put(&request->payload);
 	return error;
 }
 
 /* Inside a call of the device. */
-static int bind_on(struct device *device, struct uiommu_bind *bind, bool again)
+static int bind_on(struct device *device, struct mdev *mdev, struct uiommu_bind *bind, bool again)
 {
 	struct request request = {
 		.bind = bind,
 		.device = device,
+		.mdev = mdev,
+		.told = UIOMMU_NO_PASID,
 		.reported = bind->flags & UIOMMU_BIND_VPASID ? bind->vpasid : UIOMMU_NO_PASID,
 		.rid = bind->flags & UIOMMU_BIND_RID || bind->type == UIOMMU_BIND_PASID_TABLE,
 		.again = again,
 	};
-	int error = check_pasid(device, bind);
+	int error = mdev ? check_vpasid(bind) : check_pasid(device, bind);
 
 	if (!error)
 		error = hwpt_queue_get(device->object.context, bind->fault_queue_id ? UIOMMU_HWPT_FAULT : 0, bind->fault_queue_id,
@@ -281,10 +301,15 @@ static int bind_request(struct uiommu_context *context, struct uiommu_bind *bind
 		error = check_bind(&given);
 	if (error)
 		return error;
-	object = object_get(context, given.device_id, UIOMMU_OBJECT_DEVICE);
+	object = object_get(context, given.device_id, UIOMMU_OBJECT_NONE);
 	if (!object)
 		return -ENOENT;
-	error = bind_on(container_of(object, struct device, object), &given, again);
+	if (object->type == UIOMMU_OBJECT_DEVICE)
+		error = bind_on(container_of(object, struct device, object), NULL, &given, again);
+	else if (object->type == UIOMMU_OBJECT_MDEV)
+		error = bind_on(object_mdev(object)->device, object_mdev(object), &given, again);
+	else
+		error = -ENOENT;
 	object_put(object);
 	if (error)
 		return error;
@@ -335,6 +360,8 @@ static void ended(void *opaque, unsigned int met)
 	bind->device = NULL;
 	pthread_mutex_unlock(&context->bind_lock);
 	object_unuse(&device->object);
+	if (bind->mdev)
+		object_unuse(&bind->mdev->object);
 	if (bind->wrong)
 		*bind->wrong = (met & ATTACH_ACCESSED ? UIOMMU_UNBIND_FLUSHED : 0) | (met & ATTACH_ASKED ? UIOMMU_UNBIND_CLEAN : 0);
 	if (bind->done)
@@ -400,8 +427,11 @@ static struct bind *take_one(struct uiommu_context *context, const struct unbind
 /* Nothing is bound. That is right if the PASID was freed while it was. */
 static int unbind_late(struct uiommu_context *context, const struct unbind *unbind)
 {
-	if (unbind->pasid == UIOMMU_NO_PASID || uiommu_object_type(context, unbind->device_id) != UIOMMU_OBJECT_DEVICE ||
-	    !pasid_freed_bound(context->pasids, unbind->pasid))
+	enum uiommu_object_type type = uiommu_object_type(context, unbind->device_id);
+
+	/* A vPASID whose PASID was freed stands for nothing, as one that was never bound. */
+	if (type != UIOMMU_OBJECT_MDEV && (type != UIOMMU_OBJECT_DEVICE || unbind->pasid == UIOMMU_NO_PASID ||
+					   !pasid_freed_bound(context->pasids, unbind->pasid)))
 		return -ENOENT;
 	unbind->done(unbind->opaque);
 	return 0;
@@ -458,7 +488,7 @@ static int wait_for_freed(struct uiommu_context *context, uint32_t device_id, ui
 
 	pthread_mutex_lock(&context->bind_lock);
 	while (!error && (bind = find_in(context, device_id, pasid, true))) {
-		if (bind->device && attach_pinned(bind->device, pasid))
+		if (bind->device && attach_pinned(bind->device, bind->pasid))
 			error = -EDEADLOCK;
 		else
 			pthread_cond_wait(&context->bind_ended, &context->bind_lock);

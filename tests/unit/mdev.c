@@ -401,6 +401,88 @@ static void attaching(void **state)
 	assert_int_equal(stands_for(vm, 14), UIOMMU_NO_PASID);
 }
 
+static int vm_bind(const struct vm *vm, uint32_t vpasid, uint32_t flags)
+{
+	struct uiommu_bind_page_table table = {
+		.format = UIOMMU_FORMAT_VTD_FIRST, .parent_id = vm->parent, .root = ROOT * PAGE, .address_width = 48};
+	struct uiommu_bind bind = {
+		.size = sizeof(bind),
+		.flags = flags,
+		.device_id = vm->mdev,
+		.pasid = vpasid,
+		.type = UIOMMU_BIND_PAGE_TABLE,
+		.data_len = sizeof(table),
+		.data = &table,
+	};
+	int error = uiommu_bind(context, &bind);
+
+	if (!error)
+		assert_int_equal(bind.pasid, vpasid);
+	return error;
+}
+
+/* Binds take vPASIDs, too. */
+static void binding(void **state)
+{
+	struct vm *vm = &vms[0];
+	uint32_t pasid;
+
+	(void)state;
+	assert_int_equal(vm_bind(vm, UIOMMU_NO_PASID, 0), -EINVAL);
+	assert_int_equal(vm_bind(vm, 0, 0), -EADDRNOTAVAIL);
+	assert_int_equal(vm_bind(vm, UIOMMU_PASID_LAST + 1, 0), -ERANGE);
+	assert_int_equal(vm_bind(vm, V, UIOMMU_BIND_RID), -EINVAL);
+	assert_int_equal(vm_bind(vm, V, UIOMMU_BIND_VPASID), -EINVAL);
+	assert_int_equal(vm_bind(vm, V, 0), 0);
+	pasid = stands_for(vm, V);
+	assert_int_not_equal(pasid, UIOMMU_NO_PASID);
+	copies(vm);
+	assert_int_equal(vm_bind(vm, V, 0), 0);
+	assert_int_equal(uiommu_attach(context, vm->mdev, V, vm->hwpt), -EBUSY);
+	assert_int_equal(uiommu_detach(context, vm->mdev, V), -EBUSY);
+	assert_int_equal(vm_bind(vm, V + 1, 0), 0); /* a table may have several */
+	assert_int_not_equal(stands_for(vm, V + 1), pasid);
+
+	/* As often as it was bound. */
+	assert_int_equal(uiommu_unbind(context, device_id, pasid), -ENOENT);
+	assert_int_equal(uiommu_unbind(context, vm->mdev, V), 0);
+	copies(vm);
+	assert_int_equal(uiommu_unbind(context, vm->mdev, V), 0);
+	assert_int_equal(stands_for(vm, V), UIOMMU_NO_PASID);
+	assert_int_equal(uiommu_unbind(context, vm->mdev, V), 0);
+
+	/* Freed while it is bound: a later unbind finds nothing. */
+	assert_int_equal(uiommu_pasid_free(context, vm->set, stands_for(vm, V + 1)), 0);
+	assert_int_equal(stands_for(vm, V + 1), UIOMMU_NO_PASID);
+	assert_int_equal(uiommu_unbind(context, vm->mdev, V + 1), 0);
+
+	/* Its requests without PASID. */
+	assert_int_equal(vm_bind(vm, UIOMMU_NO_PASID, UIOMMU_BIND_RID), 0);
+	assert_int_equal(uiommu_attach(context, vm->mdev, UIOMMU_NO_PASID, vm->hwpt), -EBUSY);
+	assert_int_equal(uiommu_unbind(context, vm->mdev, UIOMMU_NO_PASID), 0);
+}
+
+/* The PASID that stands for the physical device's own requests is picked for nobody. */
+static void not_the_devices_own(void **state)
+{
+	struct uiommu_device_config config = {.size = sizeof(config), .rid = 7, .name = "own", .pasid_bits = 2, .rid_pasid = 1};
+	struct uiommu_mdev_config mdev = {.size = sizeof(mdev), .set_id = vms[0].set};
+	const struct vm *vm = &vms[0];
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(uiommu_device_alloc(context, &config, &mdev.device_id), 0);
+	assert_int_equal(uiommu_mdev_alloc(context, &mdev, &id), 0);
+	assert_int_equal(uiommu_attach(context, id, 10, vm->hwpt), 0);
+	assert_int_equal(uiommu_attach(context, id, 11, vm->hwpt), 0);
+	assert_int_equal(stands_for(vm, 10) + stands_for(vm, 11), 2 + 3);
+	assert_int_equal(uiommu_attach(context, id, 12, vm->hwpt), -ENOSPC);
+	assert_int_equal(uiommu_detach(context, id, 10), 0);
+	assert_int_equal(uiommu_detach(context, id, 11), 0);
+	assert_int_equal(uiommu_destroy(context, id), 0);
+	assert_int_equal(uiommu_destroy(context, mdev.device_id), 0);
+}
+
 /* The same vPASID, the same addresses, and each in its own RAM. */
 static void each_in_its_own(void **state)
 {
@@ -599,6 +681,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tables, setup, teardown),
 		cmocka_unit_test_setup_teardown(devices, setup, teardown),
 		cmocka_unit_test_setup_teardown(attaching, setup, teardown),
+		cmocka_unit_test_setup_teardown(binding, setup, teardown),
+		cmocka_unit_test_setup_teardown(not_the_devices_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_in_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_stands_for_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_pasid, setup, teardown),
