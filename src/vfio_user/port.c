@@ -114,20 +114,22 @@ static int fill(struct port *port, const struct uiommu_vfio_user_port *given)
 	return error ? error : pci_connect(port->pci, &port->transport);
 }
 
-static bool publish(struct port *port)
+/* -ENOSPC, -ENOMEM. */
+static int publish(struct port *port)
 {
 	struct uiommu_vfio_user *server = port->server;
-	bool room;
+	int error = -ENOSPC;
 
 	pthread_mutex_lock(&server->lock);
-	room = server->port_count < PORTS_MAX;
-	if (room) {
+	if (server->port_count < PORTS_MAX) {
 		port->index = server->port_count;
 		server->ports[port->index] = port;
-		__atomic_store_n(&server->port_count, port->index + 1, __ATOMIC_RELEASE);
+		error = server_listen(port);
 	}
+	if (!error)
+		__atomic_store_n(&server->port_count, port->index + 1, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&server->lock);
-	return room;
+	return error;
 }
 
 int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_port *given, struct port **out)
@@ -147,9 +149,10 @@ int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_por
 	port->once = given->flags & UIOMMU_VFIO_USER_ONCE;
 	port->listen_fd = -1;
 	error = fill(port, given);
-	if (!error && !publish(port)) {
-		pci_connect(port->pci, NULL);
-		error = -ENOSPC;
+	if (!error) {
+		error = publish(port);
+		if (error)
+			pci_connect(port->pci, NULL);
 	}
 	if (error)
 		port_free(port);
@@ -169,6 +172,5 @@ int uiommu_vfio_user_add(struct uiommu_vfio_user *server, struct uiommu_vfio_use
 	if (error)
 		return error;
 	request->ioas_id = port->ioas_id;
-	server_listen(port);
 	return 0;
 }

@@ -26,14 +26,14 @@ enum {
 /* What an event is about: a port's listening socket, its connection, or the end. */
 enum { EVENT_LISTEN, EVENT_LINK, EVENT_END, EVENT_KINDS };
 
-static void event_set(const struct uiommu_vfio_user *server, int operation, int fd, unsigned int index, unsigned int kind)
+static int event_set(const struct uiommu_vfio_user *server, int operation, int fd, unsigned int index, unsigned int kind)
 {
 	struct epoll_event event = {
 		.events = EPOLLIN | (kind == EVENT_LISTEN ? EPOLLONESHOT : 0),
 		.data.u64 = (uint64_t)index * EVENT_KINDS + kind,
 	};
 
-	epoll_ctl(server->epoll_fd, operation, fd, &event);
+	return epoll_ctl(server->epoll_fd, operation, fd, &event) ? -ENOMEM : 0;
 }
 
 static bool may_log(struct uiommu_vfio_user *server, unsigned int *left_out)
@@ -163,9 +163,9 @@ void port_read(struct port *port)
 	port_ends(port);
 }
 
-void server_listen(struct port *port)
+int server_listen(struct port *port)
 {
-	event_set(port->server, EPOLL_CTL_ADD, port->listen_fd, port->index, EVENT_LISTEN);
+	return event_set(port->server, EPOLL_CTL_ADD, port->listen_fd, port->index, EVENT_LISTEN);
 }
 
 static void server_listen_again(struct port *port)
@@ -189,7 +189,10 @@ void port_begin(struct port *port, int fd)
 	pthread_mutex_lock(&port->irq_lock);
 	port->post_link = link;
 	pthread_mutex_unlock(&port->irq_lock);
-	event_set(port->server, EPOLL_CTL_ADD, fd, port->index, EVENT_LINK);
+	if (event_set(port->server, EPOLL_CTL_ADD, fd, port->index, EVENT_LINK)) {
+		port_log(port, "no memory for a connection");
+		port_ends(port);
+	}
 }
 
 /* There is no descriptor left: one that is kept for this lets the other side in, and out again. Otherwise it would come for ever.
@@ -264,6 +267,7 @@ static void dequeued(struct port *port, const struct message *message)
 {
 	struct uiommu_vfio_user *server = port->server;
 	bool resumes;
+	int error = 0;
 
 	pthread_mutex_lock(&server->lock);
 	port->queued--;
@@ -271,11 +275,14 @@ static void dequeued(struct port *port, const struct message *message)
 	resumes = port->full && port->queued <= QUEUED_MAX / 2 && port->queued_bytes <= QUEUED_BYTES_MAX / 2;
 	if (resumes) {
 		port->full = false;
-		event_set(server, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
+		error = event_set(server, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
 	}
 	pthread_mutex_unlock(&server->lock);
 	if (resumes)
 		hub_answered(server->hub);
+	/* The reader has nothing to do with it any more. */
+	if (error)
+		port_ends(port);
 }
 
 static void stop(struct uiommu_vfio_user *server)
@@ -389,13 +396,15 @@ int server_make(struct uiommu_context *context, struct uiommu_vfio_user **out)
 	server->wake_fd = eventfd(0, EFD_CLOEXEC);
 	server->end_fd = eventfd(0, EFD_CLOEXEC);
 	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (server->hub && server->epoll_fd >= 0 && server->wake_fd >= 0 && server->end_fd >= 0 && server->spare_fd >= 0) {
-		event_set(server, EPOLL_CTL_ADD, server->end_fd, 0, EVENT_END);
+	error = server->hub ? 0 : -ENOMEM;
+	if (server->epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0 || server->spare_fd < 0)
+		error = -EMFILE;
+	if (!error)
+		error = event_set(server, EPOLL_CTL_ADD, server->end_fd, 0, EVENT_END);
+	if (error)
+		server_free(server);
+	else
 		*out = server;
-		return 0;
-	}
-	error = server->hub ? -EMFILE : -ENOMEM;
-	server_free(server);
 	return error;
 }
 

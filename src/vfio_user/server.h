@@ -85,8 +85,8 @@ void server_free(struct uiommu_vfio_user *server);
 int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_port *given, struct port **out);
 
 void port_free(struct port *port);
-/* The reader hears of connections from now on. */
-void server_listen(struct port *port);
+/* The reader hears of connections from now on. -ENOMEM. */
+int server_listen(struct port *port);
 
 /* The reader's: a connection begins; the descriptor is taken over. */
 void port_begin(struct port *port, int fd);

@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -199,6 +200,7 @@ struct world {
 	uint64_t page;
 	uint8_t *memory;
 	int fd; /* sealed memfd of four pages */
+	int listening; /* a socket */
 	pid_t child;
 	struct uiommu_process bundle; /* of the child */
 	uint32_t made; /* what the call has made */
@@ -806,6 +808,26 @@ static int call_vtd_pci(struct world *w)
 	return error;
 }
 
+static const struct uiommu_pci_ops pci_ops;
+
+/* A server with a port, whose socket is this test's. */
+static int call_vfio_user(struct world *w)
+{
+	struct uiommu_pci_description description = {.size = sizeof(description), .ops = &pci_ops};
+	struct uiommu_vfio_user_port port = {.size = sizeof(port), .listen_fd = w->listening};
+	struct uiommu_vfio_user *server = NULL;
+	int error = uiommu_pci_create(w->context, w->msi_id, &description, NULL, &port.pci);
+
+	if (error)
+		return error;
+	error = uiommu_vfio_user_open(w->context, &server);
+	if (!error)
+		error = uiommu_vfio_user_add(server, &port);
+	uiommu_vfio_user_close(server);
+	uiommu_pci_destroy(port.pci);
+	return error;
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -1037,6 +1059,7 @@ static const struct scenario scenarios[] = {
 	{"attach a vPASID", call_attach_mdev, NULL, call_mdev},
 	{"attach a mediated device", call_attach_mdev_own, NULL, call_mdev},
 	{"portal", call_portal, end_accel_queue, call_mdev},
+	{"vfio_user", call_vfio_user, NULL, NULL},
 	{"tables_map", call_tables_map, NULL, NULL},
 	{"tables_unmap", call_tables_unmap, NULL, NULL},
 };
@@ -1123,6 +1146,9 @@ static void every_place(void **state)
 	w.fd = memfd_create("fail", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	assert_int_equal(ftruncate(w.fd, (off_t)(PAGES * w.page)), 0);
 	assert_int_equal(fcntl(w.fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	w.listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(w.listening, &(struct sockaddr){.sa_family = AF_UNIX}, sizeof(sa_family_t)), 0);
+	assert_int_equal(listen(w.listening, 1), 0);
 	w.memory = mmap(NULL, PAGES * w.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_int_equal(uiommu_process_open(w.child, UIOMMU_READ | UIOMMU_WRITE, &w.bundle), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
@@ -1134,6 +1160,7 @@ static void every_place(void **state)
 	uiommu_process_close(&w.bundle);
 	munmap(w.memory, PAGES * w.page);
 	close(w.fd);
+	close(w.listening);
 	kill(w.child, SIGKILL);
 	waitpid(w.child, NULL, 0);
 }
