@@ -127,6 +127,14 @@ static uint32_t enabled_by(struct device *device)
 	return enabling;
 }
 
+/* A guest's queue, or a fault queue. */
+static bool can_answer(const struct attachment *attachment)
+{
+	const struct attach *attach = container_of(attachment, struct attach, data);
+
+	return attachment->sink && (attachment->sink->page_request || attach->hwpt->queue);
+}
+
 /* What @data is attached to there, entered; or NULL and *@response. */
 static struct attachment *enter(struct uiommu_device *data, uint32_t pasid, struct inflight_slot **slot, unsigned int *response)
 {
@@ -140,7 +148,7 @@ static struct attachment *enter(struct uiommu_device *data, uint32_t pasid, stru
 		attachment = attach_table_find(&data->table, pasid);
 		if (attachment && !__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED) && attachment->asks) {
 			*response = UIOMMU_RESPONSE_FAILURE;
-			if (attachment->sink) {
+			if (can_answer(attachment)) {
 				*slot = inflight_enter(self, &attachment->drain);
 				rcu_leave();
 				return attachment;

@@ -248,7 +248,7 @@ int requests_ask(struct uiommu_device *data, struct attachment *attachment, cons
 
 	if (sink->page_request)
 		return sink->page_request(sink, attachment, fault, done, opaque);
-	if (!attachment->asks)
+	if (!attachment->asks || !of(attachment)->hwpt->queue)
 		return -ENOENT;
 	group = group_new(device, of(attachment), attachment->pasid);
 	if (!group)
