@@ -234,7 +234,9 @@ static int add_file_control(scmp_filter_ctx filter)
 		_IOC(_IOC_READ | _IOC_WRITE, 'f', 17, 104), /* PROCMAP_QUERY, Linux 6.11 */
 		_IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, 64), /* PIDFD_GET_INFO, Linux 6.13 */
 	};
-	static const uint32_t commands[] = {F_DUPFD_CLOEXEC, F_GETFL, F_ADD_SEALS, F_GET_SEALS};
+	static const uint32_t commands[] = {
+		F_DUPFD_CLOEXEC, F_GETFL, F_ADD_SEALS, F_GET_SEALS, 1027, /* F_DUPFD_QUERY, Linux 6.10 */
+	};
 	int rc = add_values(filter, SCMP_SYS(ioctl), 1, questions, ARRAY_SIZE(questions));
 
 	return rc ? rc : add_values(filter, SCMP_SYS(fcntl), 1, commands, ARRAY_SIZE(commands));

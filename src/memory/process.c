@@ -45,6 +45,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -81,6 +82,7 @@ struct process {
 	bool has_cookie;
 	uint64_t cookie_address;
 	uint8_t cookie[COOKIE_SIZE];
+	struct file_id mem_id, auxv_id;
 };
 
 /* Who is behind the pid and the handle. */
@@ -479,6 +481,54 @@ bool process_equal(struct process *a, struct process *b)
 	       a->cookie_address == b->cookie_address && !memcmp(a->cookie, b->cookie, COOKIE_SIZE) && alive(a) && alive(b);
 }
 
+static bool file_id(int fd, struct file_id *out)
+{
+	struct stat stat;
+
+	if (fd < 0 || fstat(fd, &stat))
+		return false;
+	*out = (struct file_id){stat.st_dev, stat.st_ino};
+	return true;
+}
+
+static bool is_file(int fd, const struct file_id *id)
+{
+	struct file_id its;
+
+	return file_id(fd, &its) && its.device == id->device && its.inode == id->inode;
+}
+
+/* Since Linux 6.10; the header on the machine may be older. */
+#ifndef F_DUPFD_QUERY
+#define F_DUPFD_QUERY 1027
+#endif
+
+/* One descriptor is a duplicate of the other. */
+static bool is_same(int a, int b)
+{
+	return a >= 0 && b >= 0 && fcntl(a, F_DUPFD_QUERY, b) == 1;
+}
+
+bool process_name(const struct uiommu_process *bundle, unsigned int access, unsigned int without, struct process_name *out)
+{
+	*out = (struct process_name){.bundle = bundle, .access = access, .without = without};
+	return file_id(bundle->mem, &out->mem);
+}
+
+bool process_is(struct process *process, const struct process_name *name)
+{
+	const struct uiommu_process *bundle = name->bundle;
+
+	if (process->mem_id.inode != name->mem.inode || process->mem_id.device != name->mem.device ||
+	    process->access != name->access || process->without != name->without || !process->has_cookie)
+		return false;
+	/* Of auxv nothing is left to be learnt, and it is not kept: that it is the same file is enough. */
+	return is_same(process->mem, bundle->mem) && is_same(process->vmas.fd, bundle->maps) &&
+	       is_same(process->watch.pidfd, bundle->pidfd) && is_same(process->watch.event, bundle->exec) &&
+	       is_file(bundle->auxv, &process->auxv_id) && (fcntl(bundle->auxv, F_GETFL) & (O_ACCMODE | O_PATH)) == O_RDONLY &&
+	       watch_quiet(&process->watch);
+}
+
 bool process_is_direct(const struct process *process)
 {
 	return process->direct;
@@ -609,6 +659,8 @@ int process_open(const struct uiommu_process *bundle, unsigned int access, unsig
 	if (!process)
 		return -ENOMEM;
 	process->pid = pid;
+	file_id(bundle->mem, &process->mem_id);
+	file_id(bundle->auxv, &process->auxv_id);
 	rc = open_foreign(bundle, process);
 	if (rc) {
 		process_close(process);

@@ -11,9 +11,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uiommu/bind.h>
 
 struct process;
+
+/* A file, as long as somebody has it open. */
+struct file_id {
+	dev_t device;
+	ino_t inode;
+};
 
 /* One mapping of a process, as the kernel describes it. */
 struct process_vma {
@@ -45,6 +52,24 @@ int process_open(const struct uiommu_process *bundle, unsigned int access, unsig
 int process_open_self(unsigned int access, unsigned int without, struct process **out);
 
 void process_close(struct process *process);
+
+/* A process that is to be bound, by its files. */
+struct process_name {
+	const struct uiommu_process *bundle;
+	unsigned int access;
+	unsigned int without;
+	struct file_id mem;
+};
+
+/* False: it is no bundle. */
+bool process_name(const struct uiommu_process *bundle, unsigned int access, unsigned int without, struct process_name *out);
+
+/*
+ * Was @process opened of these very files, in the same way, and is it still what it was? Then another process_open() would look at
+ * them again only to find its equal. False where nobody can tell without looking at memory: before Linux 6.10, or without an exec
+ * event.
+ */
+bool process_is(struct process *process, const struct process_name *name);
 
 /* Same process, same address space, same access, same mode: may be one bind. */
 bool process_equal(struct process *a, struct process *b);

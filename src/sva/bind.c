@@ -12,6 +12,7 @@
 
 #include "iommu/attach.h"
 #include "iommu/mdev.h"
+#include "memory/process.h"
 #include "pasid/pasid.h"
 #include "sva/payload.h"
 #include "util/util.h"
@@ -63,23 +64,36 @@ static struct bind *find(struct uiommu_context *context, uint32_t device_id, uin
 	return find_in(context, device_id, pasid, false);
 }
 
-/* Under the bind lock: what @request joins. A process has one PASID on a device; anything else that is asked for by number, too. */
-static struct bind *find_equal(const struct request *request)
+/* Could @request join it, if both are of the same thing? A process has one PASID on a device, whichever is asked for. */
+static bool could_join(const struct bind *bind, const struct request *request)
 {
 	uint32_t asked = request->bind->pasid;
+	bool rid = bind->named == UIOMMU_NO_PASID;
+
+	if (bind->device_id != request->bind->device_id || bind->ending || rid != request->rid ||
+	    bind->hwpt->queue != request->queue || bind->reported != request->reported || bind->payload.type != request->bind->type)
+		return false;
+	return bind->payload.type == UIOMMU_BIND_PROCESS || asked == UIOMMU_NO_PASID || asked == bind->named;
+}
+
+/* Under the bind lock: what @request joins. */
+static struct bind *find_equal(const struct request *request)
+{
 	struct bind *bind;
 
-	cds_list_for_each_entry (bind, &request->device->object.context->binds, link) {
-		bool rid = bind->named == UIOMMU_NO_PASID;
-
-		if (bind->device_id != request->bind->device_id || bind->ending || rid != request->rid ||
-		    bind->hwpt->queue != request->queue || bind->reported != request->reported)
-			continue;
-		if (!request->payload.process && asked != UIOMMU_NO_PASID && asked != bind->named)
-			continue;
-		if (payload_equal(&bind->payload, bind->hwpt, &request->payload))
+	cds_list_for_each_entry (bind, &request->device->object.context->binds, link)
+		if (could_join(bind, request) && payload_equal(&bind->payload, bind->hwpt, &request->payload))
 			return bind;
-	}
+	return NULL;
+}
+
+static struct bind *find_named(const struct request *request, const struct process_name *name)
+{
+	struct bind *bind;
+
+	cds_list_for_each_entry (bind, &request->device->object.context->binds, link)
+		if (could_join(bind, request) && process_is(bind->hwpt->own.process, name))
+			return bind;
 	return NULL;
 }
 
@@ -247,12 +261,34 @@ static int bind_locked(struct request *request)
 	return request->again ? -ENOENT : bind_new(request);
 }
 
+/* True, and the result: it is a process that is bound already, by these very files, which need not be looked at again. */
+static bool join_named(struct request *request, int *result)
+{
+	struct uiommu_context *context = request->device->object.context;
+	struct uiommu_bind_process given;
+	struct process_name name;
+	struct bind *bind;
+
+	if (payload_process(request->bind, &given) || given.flags & UIOMMU_BIND_SELF ||
+	    !process_name(&given.process, given.access, context->without, &name))
+		return false;
+	pthread_mutex_lock(&context->bind_lock);
+	bind = find_named(request, &name);
+	if (bind)
+		*result = bind_join(bind, request->bind);
+	pthread_mutex_unlock(&context->bind_lock);
+	return bind;
+}
+
 /* Inside calls of the device and the queue. */
 static int bind_payload(struct request *request)
 {
 	struct uiommu_context *context = request->device->object.context;
-	int error = payload_get(context, request->bind, &request->payload);
+	int error;
 
+	if (join_named(request, &error))
+		return error;
+	error = payload_get(context, request->bind, &request->payload);
 	if (error)
 		return error;
 	pthread_mutex_lock(&context->bind_lock);

@@ -22,17 +22,24 @@ static bool is_access(uint32_t access)
 
 /* --- a process --- */
 
-static int get_process(struct uiommu_context *context, const struct uiommu_bind *bind, struct payload *out)
+int payload_process(const struct uiommu_bind *bind, struct uiommu_bind_process *out)
 {
-	struct uiommu_bind_process given;
-	int error = copy_payload(bind, &given, sizeof(given), sizeof(given));
+	int error = bind->type == UIOMMU_BIND_PROCESS ? copy_payload(bind, out, sizeof(*out), sizeof(*out)) : -EPROTONOSUPPORT;
 
 	if (error)
 		return error;
-	if (given.flags & ~(uint32_t)UIOMMU_BIND_SELF)
+	if (out->flags & ~(uint32_t)UIOMMU_BIND_SELF)
 		return -EOPNOTSUPP;
-	if (!is_access(given.access))
-		return -EINVAL;
+	return is_access(out->access) ? 0 : -EINVAL;
+}
+
+static int get_process(struct uiommu_context *context, const struct uiommu_bind *bind, struct payload *out)
+{
+	struct uiommu_bind_process given;
+	int error = payload_process(bind, &given);
+
+	if (error)
+		return error;
 	out->access = given.access;
 	if (given.flags & UIOMMU_BIND_SELF)
 		return process_open_self(given.access, context->without, &out->process);

@@ -20,6 +20,9 @@ struct payload {
 	};
 };
 
+/* What @bind says of a process; -EPROTONOSUPPORT: it is about something else. */
+int payload_process(const struct uiommu_bind *bind, struct uiommu_bind_process *out);
+
 /* Errors as uiommu_bind(); nothing is left to be put then. */
 int payload_get(struct uiommu_context *context, const struct uiommu_bind *bind, struct payload *out);
 void payload_put(struct payload *payload);

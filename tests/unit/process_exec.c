@@ -45,6 +45,49 @@ static void executes_with_the_memory_alive(void **state)
 	}
 }
 
+/* Is @process what @bundle names, as far as can be told without a look at its memory? */
+static bool is_named(struct process *process, const struct uiommu_process *bundle, unsigned int access, unsigned int without)
+{
+	struct process_name name;
+
+	return process_name(bundle, access, without, &name) && process_is(process, &name);
+}
+
+/* Files that have been looked at are known again, as long as it is they, and nothing has been executed. */
+static void known_by_its_files(void **state)
+{
+	struct uiommu_process other, mixed;
+	struct target target;
+	bool can;
+
+	(void)state;
+	target_start(&target, RW, 0);
+	assert_int_equal(uiommu_process_open(target.child.pid, RW, &other), 0);
+	can = target.bundle.exec >= 0 && fcntl(target.bundle.mem, 1027, target.bundle.mem) == 1;
+	if (!can)
+		print_message("# skipped: files are known again only with F_DUPFD_QUERY (Linux 6.10) and an exec event\n");
+	assert_int_equal(is_named(target.process, &target.bundle, RW, 0), can);
+	assert_false(is_named(target.process, &target.bundle, UIOMMU_READ, 0));
+	assert_false(is_named(target.process, &target.bundle, RW, UIOMMU_WITHOUT_PROCESS_VM));
+	for (size_t i = 0; i < sizeof(mixed) / sizeof(int); i++) {
+		/* Auxv is not kept, and another file of the same process is as good. */
+		if (&((int *)&target.bundle)[i] == &target.bundle.auxv)
+			continue;
+		mixed = target.bundle;
+		((int *)&mixed)[i] = ((int *)&other)[i];
+		assert_false(is_named(target.process, &mixed, RW, 0));
+		((int *)&mixed)[i] = -1;
+		assert_false(is_named(target.process, &mixed, RW, 0));
+	}
+	mixed = target.bundle;
+	mixed.auxv = target.bundle.maps;
+	assert_false(is_named(target.process, &mixed, RW, 0));
+	assert_int_equal(child_call(&target.child, execute_image, 0), 0);
+	assert_false(is_named(target.process, &target.bundle, RW, 0));
+	uiommu_process_close(&other);
+	target_end(&target);
+}
+
 static void *execute_in_thread(void *byte)
 {
 	execute_image((uintptr_t)byte);
@@ -509,6 +552,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(executes),
 		cmocka_unit_test(executes_with_the_memory_alive),
+		cmocka_unit_test(known_by_its_files),
 		cmocka_unit_test(another_thread_executes),
 		cmocka_unit_test(nothing_tells_of_an_exec),
 		cmocka_unit_test(all_threads_are_told),
