@@ -20,6 +20,7 @@
 #define UNTRANSLATED BIT64(59)
 #define FORCE_COHERENT BIT64(60)
 #define PERMISSIONS GENMASK64(62, 61)
+#define READABLE BIT64(61) /* IR */
 
 _Static_assert(UIOMMU_READ == 1 && UIOMMU_WRITE == 2 && UIOMMU_EXEC == 4, "IR, IW and what follows from IR");
 
@@ -54,14 +55,15 @@ static int setup(struct pgtable *pgtable)
 	config->input_lg2[0] = (uint8_t)min_u64(level_lg2(config->levels), 64);
 	pgtable->beyond = ~low_mask(config->input_lg2[0]);
 	pgtable->top[0] = (uint8_t)(config->levels - 1);
-	pgtable->plain.value = PRESENT | accessed_bits(config);
+	/* Those without IR or IW are rare enough. */
+	pgtable->plain.value = PRESENT | PERMISSIONS | accessed_bits(config);
 	pgtable->plain.mask = pgtable->plain.value | NEXT_LEVEL | UNTRANSLATED | FORCE_COHERENT | reserved_bits(config);
 	pgtable->plain.address = ADDRESS;
 	pgtable->dirty = config->flags & UIOMMU_AMD_V1_DIRTY ? DIRTY : 0;
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *leaf = &pgtable->leaf[level];
 
-		leaf->value = PRESENT | accessed_bits(config) | pgtable->dirty;
+		leaf->value = PRESENT | READABLE | accessed_bits(config) | pgtable->dirty;
 		leaf->address = ADDRESS & ~low_mask(level_lg2(level));
 		/* Those with U have attributes. */
 		leaf->mask = leaf->value | NEXT_LEVEL | UNTRANSLATED | reserved_bits(config) | (ADDRESS & ~leaf->address);
@@ -153,6 +155,7 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
+	.readable = true,
 	.skips = true,
 	.every = PERMISSIONS,
 	.plain_level_shift = 9,

@@ -55,7 +55,7 @@ PGTABLE_INLINE uint32_t attributes_of(uint64_t entry)
 	return arm_attributes(entry, INDEX);
 }
 
-#define ARM_SHAPE .gathers = PGTABLE_NOTHING, .attributes_of = attributes_of, .access = permitted
+#define ARM_SHAPE .readable = true, .gathers = PGTABLE_NOTHING, .attributes_of = attributes_of, .access = permitted
 
 ARM_WALKERS()
 
@@ -68,6 +68,10 @@ static int setup(struct pgtable *pgtable)
 	if (error)
 		return error;
 	arm_setup_plain(pgtable, 0);
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		pgtable->leaf[level].mask |= READ;
+		pgtable->leaf[level].value |= READ;
+	}
 	pgtable->walkers = arm_walkers(pgtable->config.granule_lg2[0]);
 	pgtable->beyond = ~low_mask(pgtable->config.input_lg2[0]);
 	pgtable->unusual = pgtable->config.base[0] & ARM_NO_WALK;

@@ -46,6 +46,39 @@ static void keep_near(struct pgtable *pgtable)
 		plain->mask = 0;
 }
 
+/* Leaves that reach knows lead into the window's block, and to where all of their page is there. Clean ones are as good. */
+static void set_read(struct pgtable *pgtable)
+{
+	uint64_t first = 0, block = window_block(&pgtable->memory.window, &first);
+	const struct pgtable_shape *shape = pgtable->walkers->shape;
+
+	pgtable->exactly = pgtable->plain.mask ? pgtable->plain.mask | ~pgtable->plain.address : 0;
+	pgtable->beside = pgtable->near - ((pgtable->plain.value & ~pgtable->plain.address) << shape->plain_shift);
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		struct pgtable_plain *read = &pgtable->read[level];
+
+		*read = pgtable->leaf[level];
+		read->mask &= ~pgtable->dirty;
+		read->value &= ~pgtable->dirty;
+		read->mask |= read->address & ~block >> shape->plain_shift;
+		read->value |= first >> shape->plain_shift;
+		if (first >> shape->plain_shift & ~read->address ||
+		    low_mask(shape->granule_lg2 + level * shape->index_lg2) & ~block)
+			*read = (struct pgtable_plain){.value = 1};
+	}
+}
+
+/* The tables of both are in the same window, and are read as usual. */
+static bool is_paired(const struct pgtable_memory *memory)
+{
+	const struct pgtable *stage2 = memory->stage2;
+	const struct pgtable_window *window = &memory->window;
+
+	return !memory->areas && stage2->reach && stage2->walk == stage2->walkers->usual[PGTABLE_FLAT] &&
+	       window->host == stage2->memory.window.host && window->first == stage2->memory.window.first &&
+	       window->length == stage2->memory.window.length;
+}
+
 /* The top table is that of usual walkers, and they can read it without a look at where it is. */
 static bool is_usual(struct pgtable *pgtable, enum pgtable_where where)
 {
@@ -84,8 +117,15 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 		return error;
 	if (where == PGTABLE_FLAT)
 		keep_near(pgtable);
-	pgtable->walk = (is_usual(pgtable, where) ? pgtable->walkers->usual : pgtable->walkers->any)[where];
 	pgtable->from = pgtable->walkers->from[where];
+	pgtable->walk = pgtable->walkers->any[where];
+	if (!is_usual(pgtable, where))
+		return 0;
+	pgtable->walk = pgtable->walkers->usual[where == PGTABLE_NESTED && is_paired(memory) ? PGTABLE_PAIRED : where];
+	if (where == PGTABLE_FLAT && pgtable->walkers->shape->readable) {
+		set_read(pgtable);
+		pgtable->reach = pgtable->walkers->reach;
+	}
 	return 0;
 }
 
@@ -100,15 +140,16 @@ const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t addres
 	return offset < window->length && window->length - offset >= size ? window->host + offset : NULL;
 }
 
-/* What @stage2 makes of @first, which is the result of what stands before it. */
-static inline __attribute__((always_inline)) void compose(const struct pgtable *stage2, const struct pgtable_result *first,
-							  unsigned int flags, struct pgtable_result *out)
+/* What @stage2 makes of @ipa; @first is the result of what stands before it, which led there. */
+static inline __attribute__((always_inline)) void compose(const struct pgtable *stage2, uint64_t ipa,
+							  const struct pgtable_result *first, unsigned int flags,
+							  struct pgtable_result *out)
 {
-	stage2->walk(stage2, first->oa, flags, out);
+	stage2->walk(stage2, ipa, flags, out);
 	out->fetches = (uint8_t)min_u64((uint64_t)out->fetches + first->fetches, UINT8_MAX);
 	if (unlikely(out->reason)) {
 		if (out->reason != UIOMMU_FAULT_ABSENT)
-			out->ipa = first->oa; /* and table is true if it was a table of stage 2 that could not be read */
+			out->ipa = ipa; /* and table is true if it was a table of stage 2 that could not be read */
 		return;
 	}
 	out->access &= first->access;
@@ -120,23 +161,24 @@ static inline __attribute__((always_inline)) void compose(const struct pgtable *
 void pgtable_compose(const struct pgtable *stage2, const struct pgtable_result *first, unsigned int flags,
 		     struct pgtable_result *out)
 {
-	compose(stage2, first, flags, out);
+	compose(stage2, first->oa, first, flags, out);
 }
 
 void pgtable_translate(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
 {
 	const struct pgtable *stage2 = pgtable->memory.stage2;
 	struct pgtable_result first;
+	uint64_t ipa;
 
 	if (!stage2) {
 		pgtable->walk(pgtable, address, flags, out);
 		return;
 	}
-	pgtable->walk(pgtable, address, flags, &first);
+	ipa = pgtable->walk(pgtable, address, flags, &first);
 	if (unlikely(first.reason))
 		*out = first;
 	else
-		compose(stage2, &first, flags, out);
+		compose(stage2, ipa, &first, flags, out);
 }
 
 uint64_t pgtable_walk_through(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
@@ -147,6 +189,6 @@ uint64_t pgtable_walk_through(const struct pgtable *pgtable, uint64_t address, u
 	if (unlikely(own.reason))
 		*out = own;
 	else
-		compose(pgtable->memory.stage2, &own, flags, out);
+		compose(pgtable->memory.stage2, own.oa, &own, flags, out);
 	return out->reason ? 0 : out->oa;
 }

@@ -121,8 +121,17 @@ enum pgtable_where {
 	PGTABLE_FLAT, /* in the window */
 	PGTABLE_GUEST, /* in areas */
 	PGTABLE_NESTED, /* behind stage 2, in either */
+	PGTABLE_PAIRED, /* behind stage 2, and the tables of both in one window: only usual walkers */
 	PGTABLE_WHERES,
 };
+
+/*
+ * Where a stage 2 leads who reads an entry of a table behind it: the entry's host address, plus the level of the leaf that said so;
+ * or PGTABLE_REACHES_NOT, if only a walk can say. Entries are aligned to more than PGTABLE_REACHED.
+ */
+typedef uintptr_t pgtable_reach_fn(const struct pgtable *pgtable, uint64_t address);
+
+enum { PGTABLE_REACHED = 3, PGTABLE_REACHES_NOT = 3 };
 
 /* Walkers of one shape of tables (walk.h). */
 struct pgtable_walkers {
@@ -130,6 +139,7 @@ struct pgtable_walkers {
 	pgtable_walk_fn *usual[PGTABLE_WHERES]; /* the top table is at the shape's usual level; flat: it is in the window */
 	pgtable_walk_fn *any[PGTABLE_WHERES];
 	pgtable_walk_from_fn *from[PGTABLE_WHERES]; /* flat: NULL, all is near anyway */
+	pgtable_reach_fn *reach; /* beside usual[PGTABLE_FLAT], if the shape is readable */
 };
 
 /* Formats are named by pointers to these. */
@@ -156,9 +166,12 @@ struct pgtable_plain {
 
 enum { PGTABLE_LEVELS = 6, PGTABLE_PLAIN_LEAVES = 3 };
 
+_Static_assert((int)PGTABLE_PLAIN_LEAVES <= (int)PGTABLE_REACHES_NOT, "levels of leaves");
+
 struct pgtable {
 	pgtable_walk_fn *walk;
 	pgtable_walk_from_fn *from; /* or NULL */
+	pgtable_reach_fn *reach; /* or NULL */
 	uint64_t beyond; /* bits of input addresses that have to be 0, after the addition of */
 	uint64_t sign; /* what makes canonical addresses be so */
 	uint64_t usual_root; /* usual walkers: address of the top table; flat: mapped here */
@@ -167,6 +180,9 @@ struct pgtable {
 	struct pgtable_plain plain; /* mask 0 and value 1: none is */
 	struct pgtable_plain
 		leaf[PGTABLE_PLAIN_LEAVES]; /* the same of leaves, by level: there is nothing to check but permissions */
+	struct pgtable_plain read[PGTABLE_PLAIN_LEAVES]; /* reach: of leaves that lead into the window, and may be clean */
+	uint64_t exactly; /* reach: entries that have value there, so 0 elsewhere but for the address, are plain */
+	uintptr_t beside; /* near, less what plain.value makes of an address */
 	uint64_t dirty; /* leaves with these bits upside down have to be changed for a write, but are plain for all else */
 	uint64_t keep; /* the format's own */
 	uint64_t copy;

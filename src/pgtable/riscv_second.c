@@ -9,9 +9,15 @@ static int setup(struct pgtable *pgtable)
 {
 	int error = riscv_setup(pgtable, 2);
 
-	if (!error && pgtable->config.levels == 2)
+	if (error)
+		return error;
+	if (pgtable->config.levels == 2)
 		pgtable->walkers = &sv32;
-	return error;
+	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
+		pgtable->leaf[level].mask |= USER;
+		pgtable->leaf[level].value |= USER;
+	}
+	return 0;
 }
 
 const struct pgtable_format pgtable_riscv_second = {

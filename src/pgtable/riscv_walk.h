@@ -205,6 +205,7 @@ PGTABLE_INLINE struct pgtable_item riscv_decode(const struct pgtable *pgtable, u
 		.entry_lg2 = (size_lg2),                                                                                           \
 		.usual_top = (top),                                                                                                \
 		.canonical = (signs),                                                                                              \
+		.readable = (always)&PGTABLE_USER,                                                                                 \
 		.plain_shift = RISCV_PPN_SHIFT,                                                                                    \
 		.gathers = PGTABLE_NOTHING,                                                                                        \
 		.access = permitted_##name,                                                                                        \

@@ -125,6 +125,7 @@ static const struct pgtable_shape shape = {
 	.index_lg2 = 9,
 	.entry_lg2 = 3,
 	.usual_top = 3,
+	.readable = true,
 	.every = READ | WRITE | EXECUTE,
 	.attributes = VTD_SECOND_ATTRIBUTES,
 	.access = permitted,

@@ -60,6 +60,7 @@ struct pgtable_shape {
 	uint8_t entry_lg2; /* 3, or 2 */
 	uint8_t usual_top; /* level of the top table that has walkers of its own */
 	bool canonical; /* struct pgtable's sign may be other than 0 */
+	bool readable; /* anybody may read where plain tables and plain leaves lead: stage 2 */
 	bool skips; /* a table may lead to one more than a level down; address bits of the levels left out have to be 0 */
 	uint8_t plain_shift; /* struct pgtable_plain: an entry's address is (entry & address) << plain_shift */
 	uint8_t plain_level_shift; /* if not 0, a plain entry has its own level there */
@@ -489,6 +490,18 @@ PGTABLE_INLINE bool pgtable_reach_quickly(const struct pgtable *pgtable, enum pg
 		place->host = pgtable_in_areas(memory->areas, address, size, UIOMMU_READ, &reason);
 		return place->host;
 	}
+	if (where == PGTABLE_PAIRED) {
+		uintptr_t at = memory->stage2->reach(memory->stage2, address);
+
+		place->host = (uint8_t *)at;
+		if (likely(!(at & (size - 1))))
+			return true;
+		if (at == PGTABLE_REACHES_NOT)
+			return false;
+		place->host -= at & PGTABLE_REACHED;
+		place->fetches -= (unsigned int)at & PGTABLE_REACHED;
+		return true;
+	}
 	if (!place->near) {
 		address = memory->stage2->walk(memory->stage2, address, UIOMMU_READ | (flags & PGTABLE_QUIET), out);
 		if (unlikely(out->reason))
@@ -522,7 +535,8 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 		place->host = (uint8_t *)(near + place->offset + place->table);
 	else if (unlikely(!pgtable_reach_quickly(pgtable, where, 1U << shape->entry_lg2, flags, place, out)))
 		return PGTABLE_CARE;
-	place->fetches = where == PGTABLE_FLAT ? quick->top + 1 - level : place->fetches + 1;
+	if (where != PGTABLE_PAIRED)
+		place->fetches = where == PGTABLE_FLAT ? quick->top + 1 - level : place->fetches + 1;
 	if (unlikely(!pgtable_load(place->host, shape->entry_lg2, &entry)))
 		return PGTABLE_CARE;
 	if (path && level < quick->top) /* of plain tables, nothing else counts */
@@ -534,6 +548,8 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 		place->offset = pgtable_offset(shape, address, level - 1);
 		return PGTABLE_DOWN;
 	}
+	if (where == PGTABLE_PAIRED) /* so far it is how many fewer they are */
+		place->fetches += (quick->top + 1 - level) * (pgtable->memory.stage2->top[0] + 2U);
 	return pgtable_plain_leaf(shape, pgtable, entry, address, level, flags, quick, out) ? PGTABLE_DONE : PGTABLE_CARE;
 }
 
@@ -581,6 +597,70 @@ PGTABLE_INLINE bool pgtable_walk_usually(const struct pgtable_shape *shape, enum
 	quick.place.offset = address >> (shape->granule_lg2 + shape->usual_top * shape->index_lg2 - shape->entry_lg2);
 	quick.place.offset &= pgtable->usual_offsets;
 	return pgtable_glances(shape, where, pgtable, address, flags, &quick, NULL, out);
+}
+
+/* Where pgtable_reach_usually() is: an entry, or in the end what it looked for, at base + (table << plain_shift). */
+struct pgtable_spot {
+	uintptr_t base;
+	uint64_t table; /* of the entry before, which comes last */
+};
+
+/* One level, whose number is a constant here. */
+PGTABLE_INLINE enum pgtable_glance pgtable_spot_next(const struct pgtable_shape *shape, const struct pgtable *pgtable,
+						     uint64_t address, unsigned int level, struct pgtable_spot *spot)
+{
+	const unsigned int page_lg2 = shape->granule_lg2 + level * shape->index_lg2;
+	const uint64_t own = shape->plain_level_shift ? (uint64_t)level << shape->plain_level_shift : 0;
+	const uint64_t offset = level ? pgtable_offset(shape, address, level - 1) : 0;
+	uint64_t entry;
+
+	if (unlikely(!pgtable_load((const uint8_t *)(spot->base + (spot->table << shape->plain_shift)), shape->entry_lg2, &entry)))
+		return PGTABLE_CARE;
+	if (level && likely((entry & pgtable->exactly) == (pgtable->plain.value | own))) {
+		*spot = (struct pgtable_spot){offset + pgtable->beside - own, entry};
+		return PGTABLE_DOWN;
+	}
+	if (level && pgtable_is_plain(shape, pgtable, entry, level)) {
+		*spot = (struct pgtable_spot){offset + pgtable->near, entry & pgtable->plain.address};
+		return PGTABLE_DOWN;
+	}
+	if (level >= PGTABLE_PLAIN_LEAVES || (entry & pgtable->read[level].mask) != pgtable->read[level].value)
+		return PGTABLE_CARE;
+	*spot = (struct pgtable_spot){(address & low_mask(page_lg2)) + pgtable->near, entry & pgtable->read[level].address};
+	return PGTABLE_DONE;
+}
+
+/* Kept apart from what is hot, which has one result less to carry then. */
+static __attribute__((noinline, cold, unused)) uintptr_t pgtable_reach_not(void)
+{
+	return PGTABLE_REACHES_NOT;
+}
+
+/* For who reads a table: nothing but where its entry is. That does not cross the end of a page, so a look at the page suffices. */
+PGTABLE_INLINE uintptr_t pgtable_reach_usually(const struct pgtable_shape *shape, const struct pgtable *pgtable, uint64_t address)
+{
+	uint64_t offset = address >> (shape->granule_lg2 + shape->usual_top * shape->index_lg2 - shape->entry_lg2);
+	struct pgtable_spot spot = {pgtable->usual_root + (offset & pgtable->usual_offsets), 0};
+	enum pgtable_glance seen;
+
+	if (unlikely(address & pgtable->beyond))
+		return pgtable_reach_not();
+#define PGTABLE_SPOT_NEXT(level)                                                                                                   \
+	do {                                                                                                                       \
+		seen = pgtable_spot_next(shape, pgtable, address, level, &spot);                                                   \
+		if (seen == PGTABLE_DONE)                                                                                          \
+			return spot.base + (spot.table << shape->plain_shift) + (level);                                           \
+		if (unlikely(seen == PGTABLE_CARE))                                                                                \
+			return pgtable_reach_not();                                                                                \
+	} while (0)
+	if (shape->usual_top >= 3)
+		PGTABLE_SPOT_NEXT(3);
+	if (shape->usual_top >= 2)
+		PGTABLE_SPOT_NEXT(2);
+	PGTABLE_SPOT_NEXT(1);
+	PGTABLE_SPOT_NEXT(0);
+#undef PGTABLE_SPOT_NEXT
+	return pgtable_reach_not();
 }
 
 /* From any. */
@@ -650,6 +730,18 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
 
+/* From the usual top table; @others are for what is not usual. */
+#define PGTABLE_WALKER_USUAL(name, others, shape, where)                                                                           \
+	static uint64_t name##_usual(const struct pgtable *pgtable, uint64_t address, unsigned int flags,                          \
+				     struct pgtable_result *out)                                                                   \
+	{                                                                                                                          \
+		if (unlikely((address + ((shape).canonical ? pgtable->sign : 0)) & pgtable->beyond))                               \
+			return others##_any(pgtable, address, flags, out);                                                         \
+		if (likely(pgtable_walk_usually(&(shape), where, pgtable, address, flags, out)))                                   \
+			return out->oa;                                                                                            \
+		return others##_carefully(pgtable, address, flags, out);                                                           \
+	}
+
 #define PGTABLE_WALKER(name, shape, where)                                                                                         \
 	static __attribute__((noinline))                                                                                           \
 	uint64_t name##_carefully(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out) \
@@ -664,15 +756,7 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 			return out->oa;                                                                                            \
 		return name##_carefully(pgtable, address, flags, out);                                                             \
 	}                                                                                                                          \
-	static uint64_t name##_usual(const struct pgtable *pgtable, uint64_t address, unsigned int flags,                          \
-				     struct pgtable_result *out)                                                                   \
-	{                                                                                                                          \
-		if (unlikely((address + ((shape).canonical ? pgtable->sign : 0)) & pgtable->beyond))                               \
-			return name##_any(pgtable, address, flags, out);                                                           \
-		if (likely(pgtable_walk_usually(&(shape), where, pgtable, address, flags, out)))                                   \
-			return out->oa;                                                                                            \
-		return name##_carefully(pgtable, address, flags, out);                                                             \
-	}
+	PGTABLE_WALKER_USUAL(name, name, shape, where)
 
 /* From a step. */
 #define PGTABLE_WALKER_FROM(name, shape, where)                                                                                    \
@@ -695,13 +779,19 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 	PGTABLE_WALKER(name##_flat, of, PGTABLE_FLAT)                                                                              \
 	PGTABLE_WALKER(name##_guest, of, PGTABLE_GUEST)                                                                            \
 	PGTABLE_WALKER(name##_nested, of, PGTABLE_NESTED)                                                                          \
+	PGTABLE_WALKER_USUAL(name##_paired, name##_nested, of, PGTABLE_PAIRED)                                                     \
+	static uintptr_t name##_flat_reach(const struct pgtable *pgtable, uint64_t address)                                        \
+	{                                                                                                                          \
+		return pgtable_reach_usually(&(of), pgtable, address);                                                             \
+	}                                                                                                                          \
 	PGTABLE_WALKER_FROM(name##_guest, of, PGTABLE_GUEST)                                                                       \
 	PGTABLE_WALKER_FROM(name##_nested, of, PGTABLE_NESTED)                                                                     \
 	static const struct pgtable_walkers name = {                                                                               \
 		.shape = &(of),                                                                                                    \
-		.usual = {name##_flat_usual, name##_guest_usual, name##_nested_usual},                                             \
+		.usual = {name##_flat_usual, name##_guest_usual, name##_nested_usual, name##_paired_usual},                        \
 		.any = {name##_flat_any, name##_guest_any, name##_nested_any},                                                     \
 		.from = {NULL, name##_guest_from, name##_nested_from},                                                             \
+		.reach = name##_flat_reach,                                                                                        \
 	};
 
 #endif
