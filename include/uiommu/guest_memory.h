@@ -17,9 +17,11 @@ extern "C" {
 /**
  * enum uiommu_guest_region_flags - flags of some memory of a guest.
  * @UIOMMU_GUEST_ON_DEMAND: its pages are supplied when they are needed: uiommu_demand_alloc()
+ * @UIOMMU_GUEST_MINOR: with ON_DEMAND and without bitmap: a page of the file is present when that has been answered, not before
  */
 enum uiommu_guest_region_flags {
 	UIOMMU_GUEST_ON_DEMAND = 1,
+	UIOMMU_GUEST_MINOR = 2,
 };
 
 /**
@@ -84,8 +86,8 @@ struct uiommu_guest_memory {
  * -EINVAL: size, a count beyond %UIOMMU_GUEST_REGIONS_MAX, start > last, length 0, access, beyond the end of the file, no whole
  * pages where a page table needs them (%UIOMMU_HWPT_DIRTY_TRACKING), a range that a device reserves; -E2BIG; -EOVERFLOW: a sum
  * wraps;
- * -EOPNOTSUPP: unknown flag; ON_DEMAND without bitmap where there is no userfaultfd or no fault handler is installed
- * (uiommu_install_fault_handler());
+ * -EOPNOTSUPP: unknown flag; ON_DEMAND without bitmap where there is no userfaultfd (MINOR: with minor faults), or no fault handler
+ * is installed (uiommu_install_fault_handler());
  * -ENOENT: no such IOAS or demand queue, or a region is only partly in a range that is removed; -EEXIST: an added region overlaps
  * one that stays, or another one; -EADDRINUSE: memory is tracked and an added region overlaps one that goes: take two calls;
  * -EBADF, -EACCES: @fd is not open, or not for @access; -ENOMEM;
@@ -106,7 +108,8 @@ UIOMMU_API int uiommu_guest_memory_update(struct uiommu_context *context, const 
  * Whoever supplies pages reads here which are waited for, and may supply others at any time. With a bitmap he writes the page, then
  * sets its bit (page n is bit n % 64 of word n / 64) by an atomic operation with release order, then answers. Without, the pages of
  * the file itself are what is present: he puts them there as a whole (UFFDIO_COPY on his own mapping) and answers; a page that
- * is written in steps would be seen half written.
+ * is written in steps would be seen half written. With MINOR he may write them as he likes, because the answer is what makes them
+ * present, also those that nobody waits for; a page that the kernel has taken out of memory meanwhile may be asked for again.
  *
  * When the queue is destroyed nobody answers any more: all who wait meet a fault (%UIOMMU_FAULT_MEMORY), and so does whoever
  * needs an absent page from then on. That is what to do when a VMM has died.

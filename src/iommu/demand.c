@@ -92,6 +92,8 @@ int uiommu_demand_answer(struct uiommu_context *context, uint32_t id, const stru
 	demand = demand_of(context, id);
 	if (!demand)
 		return -ENOENT;
+	if (response == UIOMMU_RESPONSE_SUCCESS)
+		demand_supplied(demand, pages->start, pages->last);
 	demand_answer(demand, pages->start, pages->last, response);
 	demand_put(demand);
 	return 0;

@@ -56,6 +56,7 @@ static int set_on_demand(struct uiommu_context *context, struct region *memory, 
 		.page_lg2 = region->page_lg2,
 		.bitmap_fd = region->bitmap_fd,
 		.bitmap_offset = region->bitmap_offset,
+		.minor = region->flags & UIOMMU_GUEST_MINOR,
 		.demand = demand_of(context, region->demand_id),
 	};
 	struct presence *presence;
@@ -72,8 +73,10 @@ static int set_on_demand(struct uiommu_context *context, struct region *memory, 
 
 static int check_region(const struct uiommu_guest_region *region)
 {
-	if (region->flags & ~(uint32_t)UIOMMU_GUEST_ON_DEMAND)
+	if (region->flags & ~(uint32_t)(UIOMMU_GUEST_ON_DEMAND | UIOMMU_GUEST_MINOR))
 		return -EOPNOTSUPP;
+	if (region->flags & UIOMMU_GUEST_MINOR && (!(region->flags & UIOMMU_GUEST_ON_DEMAND) || region->bitmap_fd >= 0))
+		return -EINVAL;
 	if (!(region->flags & UIOMMU_GUEST_ON_DEMAND) && (region->demand_id || region->page_lg2 || region->bitmap_offset))
 		return -EINVAL;
 	return region->reserved ? -EINVAL : 0;

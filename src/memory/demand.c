@@ -10,6 +10,7 @@
 
 #include "memory/presence.h"
 #include "translate/inflight.h"
+#include "util/util.h"
 
 /* A page that somebody waits for. */
 struct page {
@@ -26,7 +27,10 @@ struct demand {
 	bool abandoned;
 	uint64_t unread;
 	struct cds_list_head pages;
+	struct cds_list_head presences; /* whose pages become present with an answer */
 };
+
+enum { ANSWER_BYTES = 2 << 20 }; /* made present without giving the lock back */
 
 static bool in_use;
 
@@ -51,6 +55,7 @@ int demand_create(struct demand **out)
 	demand->references = 1;
 	pthread_mutex_init(&demand->lock, NULL);
 	CDS_INIT_LIST_HEAD(&demand->pages);
+	CDS_INIT_LIST_HEAD(&demand->presences);
 	__atomic_store_n(&in_use, true, __ATOMIC_RELAXED);
 	*out = demand;
 	return 0;
@@ -181,6 +186,70 @@ static void answer(struct cds_list_head *waits, unsigned int response)
 		demand_put(demand);
 	}
 	self->depth--;
+}
+
+void demand_add(struct demand *demand, struct presence *presence)
+{
+	pthread_mutex_lock(&demand->lock);
+	cds_list_add(presence_link(presence), &demand->presences);
+	pthread_mutex_unlock(&demand->lock);
+}
+
+void demand_remove(struct demand *demand, struct presence *presence)
+{
+	pthread_mutex_lock(&demand->lock);
+	cds_list_del(presence_link(presence));
+	pthread_mutex_unlock(&demand->lock);
+}
+
+/* Under the lock: where the first address of [start, last] is that a presence has; false: there is none. */
+static bool next_present(const struct demand *demand, uint64_t start, uint64_t last, uint64_t *out)
+{
+	struct cds_list_head *node;
+	bool found = false;
+
+	cds_list_for_each (node, &demand->presences) {
+		const struct presence *presence = presence_of_link(node);
+		uint64_t first = max_u64(start, presence_start(presence));
+
+		if (first > min_u64(last, presence_last(presence)) || (found && first >= *out))
+			continue;
+		found = true;
+		*out = first;
+	}
+	return found;
+}
+
+/* Under the lock. */
+static void tell_presences(const struct demand *demand, uint64_t start, uint64_t last)
+{
+	struct cds_list_head *node;
+
+	cds_list_for_each (node, &demand->presences) {
+		const struct presence *presence = presence_of_link(node);
+		uint64_t first = max_u64(start, presence_start(presence)), end = min_u64(last, presence_last(presence));
+
+		if (first <= end)
+			presence_answered(presence, first, end);
+	}
+}
+
+/* So much at a time that whoever asks meanwhile does not wait for all. */
+void demand_supplied(struct demand *demand, uint64_t start, uint64_t last)
+{
+	uint64_t end = start;
+	bool found;
+
+	do {
+		pthread_mutex_lock(&demand->lock);
+		found = next_present(demand, start, last, &start);
+		if (found) {
+			end = start + min_u64(last - start, ANSWER_BYTES - 1);
+			tell_presences(demand, start, end);
+			start = end + 1;
+		}
+		pthread_mutex_unlock(&demand->lock);
+	} while (found && end != last);
 }
 
 void demand_answer(struct demand *demand, uint64_t start, uint64_t last, unsigned int response)

@@ -46,8 +46,15 @@ int demand_ask(const struct presence *presence, uint64_t offset, struct demand_w
 /* The oldest page that is waited for and has not been read; false: there is none. */
 bool demand_read(struct demand *demand, uint64_t *start, uint64_t *length);
 
+/* Before the answer: whoever supplies pages says that those in [start, last] are there. */
+void demand_supplied(struct demand *demand, uint64_t start, uint64_t last);
+
 /* Answer all who wait for pages in [start, last]. */
 void demand_answer(struct demand *demand, uint64_t start, uint64_t last, unsigned int response);
+
+/* Its pages become present with an answer: tell it of those, until it is removed. */
+void demand_add(struct demand *demand, struct presence *presence);
+void demand_remove(struct demand *demand, struct presence *presence);
 
 /* Everything is answered with failure, from now on. */
 void demand_abandon(struct demand *demand);

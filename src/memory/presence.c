@@ -31,6 +31,8 @@ struct presence {
 	uint8_t *host;
 	struct region *bitmap; /* or NULL */
 	int userfaultfd; /* without bitmap */
+	bool minor;
+	struct cds_list_head link; /* minor: in the demand's list */
 };
 
 static int map_bitmap(struct presence *presence, const struct presence_config *config)
@@ -42,13 +44,17 @@ static int map_bitmap(struct presence *presence, const struct presence_config *c
 	return region_file(config->bitmap_fd, config->bitmap_offset, bytes, UIOMMU_READ, true, &presence->bitmap);
 }
 
-/* Touching what the file does not have is a SIGBUS from now on. */
+/* Touching what the file does not have is a SIGBUS from now on; or, minor, what has not been answered. */
 static int watch_pages(struct presence *presence)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM};
 	struct uffdio_register range = {.range = {(uintptr_t)presence->host, presence->length},
 					.mode = UFFDIO_REGISTER_MODE_MISSING};
 
+	if (presence->minor) {
+		api.features |= UFFD_FEATURE_MINOR_SHMEM;
+		range.mode |= UFFDIO_REGISTER_MODE_MINOR;
+	}
 	if (!copy_handler_installed())
 		return -EOPNOTSUPP;
 	presence->userfaultfd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
@@ -82,23 +88,30 @@ int presence_create(const struct presence_config *config, uint8_t *host, uint64_
 		.page_lg2 = config->page_lg2,
 		.host = host,
 		.userfaultfd = -1,
+		.minor = config->minor,
 	};
 	error = check_pages(presence);
 	if (!error && config->bitmap_fd < 0 && ((UINT64_C(1) << config->page_lg2) != page_size() || (uintptr_t)host % page_size()))
 		error = -EINVAL;
 	if (!error)
 		error = config->bitmap_fd < 0 ? watch_pages(presence) : map_bitmap(presence, config);
-	if (error)
+	if (error) {
+		presence->minor = false; /* it is in no list */
 		presence_free(presence);
-	else
-		*out = presence;
-	return error;
+		return error;
+	}
+	if (presence->minor)
+		demand_add(presence->demand, presence);
+	*out = presence;
+	return 0;
 }
 
 void presence_free(struct presence *presence)
 {
 	if (!presence)
 		return;
+	if (presence->minor)
+		demand_remove(presence->demand, presence);
 	region_put(presence->bitmap);
 	if (presence->userfaultfd >= 0)
 		close(presence->userfaultfd);
@@ -110,7 +123,8 @@ bool presence_equal(const struct presence *a, const struct presence *b)
 {
 	if (!a || !b)
 		return a == b;
-	if (a->demand != b->demand || a->start != b->start || a->page_lg2 != b->page_lg2 || !a->bitmap != !b->bitmap)
+	if (a->demand != b->demand || a->start != b->start || a->page_lg2 != b->page_lg2 || !a->bitmap != !b->bitmap ||
+	    a->minor != b->minor)
 		return false;
 	return !a->bitmap || region_equal(a->bitmap, b->bitmap);
 }
@@ -154,6 +168,38 @@ void presence_page(const struct presence *presence, uint64_t offset, uint64_t *s
 struct demand *presence_demand(const struct presence *presence)
 {
 	return presence->demand;
+}
+
+struct cds_list_head *presence_link(struct presence *presence)
+{
+	return &presence->link;
+}
+
+struct presence *presence_of_link(struct cds_list_head *link)
+{
+	return container_of(link, struct presence, link);
+}
+
+uint64_t presence_start(const struct presence *presence)
+{
+	return presence->start;
+}
+
+uint64_t presence_last(const struct presence *presence)
+{
+	return presence->start + (presence->length - 1);
+}
+
+/* One page at a time: those that the file does not have, or that are present already, are in nobody's way. */
+void presence_answered(const struct presence *presence, uint64_t start, uint64_t last)
+{
+	uint64_t size = UINT64_C(1) << presence->page_lg2, offset = (start - presence->start) & ~(size - 1);
+	struct uffdio_continue page = {.range.len = size, .mode = UFFDIO_CONTINUE_MODE_DONTWAKE};
+
+	for (; offset <= last - presence->start; offset += size) {
+		page.range.start = (uintptr_t)presence->host + offset;
+		ioctl(presence->userfaultfd, UFFDIO_CONTINUE, &page);
+	}
 }
 
 uint64_t area_offset(const struct area *area, uint64_t address)

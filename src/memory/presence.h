@@ -6,7 +6,8 @@
  * Either a bitmap says so, which the supplier shares with us: he fills the page, sets its bit with release order, and answers; we
  * load the bit with acquire order before we touch the page. Or the file itself does: our mapping of it is registered with a
  * userfaultfd that makes touching what is not in the file a SIGBUS, which the copy routine survives; then he puts pages into the
- * file as a whole (UFFDIO_COPY on his mapping), and answers.
+ * file as a whole (UFFDIO_COPY on his mapping), and answers. Or the answer does (minor faults): what is in the file is not present
+ * before our mapping has it, and it gets it with the answer, so that pages may be written in any way.
  */
 #ifndef MEMORY_PRESENCE_H
 #define MEMORY_PRESENCE_H
@@ -25,6 +26,7 @@ struct presence_config {
 	unsigned int page_lg2; /* a bit is so much; without bitmap: the host's page */
 	int bitmap_fd; /* memfd, sealed against shrinking; -1: none */
 	uint64_t bitmap_offset; /* a multiple of 8 */
+	bool minor; /* no bitmap: pages of the file are present when that has been answered */
 };
 
 /*
@@ -46,5 +48,19 @@ void presence_page(const struct presence *presence, uint64_t offset, uint64_t *s
 uint64_t area_offset(const struct area *area, uint64_t address);
 
 struct demand *presence_demand(const struct presence *presence);
+
+/*
+ * Those whose pages become present with an answer are in a list of their demand's, under its lock: from presence_create() to
+ * presence_free().
+ */
+struct cds_list_head *presence_link(struct presence *presence);
+struct presence *presence_of_link(struct cds_list_head *link);
+
+/* The addresses of the region. */
+uint64_t presence_start(const struct presence *presence);
+uint64_t presence_last(const struct presence *presence);
+
+/* What the file has of the pages in [start, last], which are in the region, is present from now on. */
+void presence_answered(const struct presence *presence, uint64_t start, uint64_t last);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Guest memory that is supplied when it is needed, once with a presence bitmap and once with the file's own pages. What the guest
- * has is in an image; the RAM is empty, and pages come over one by one.
+ * Guest memory that is supplied when it is needed, once with a presence bitmap, once with the file's own pages, and once with those
+ * that have been answered. What the guest has is in an image; the RAM is empty, and pages come over one by one.
  */
 #include "guest.h"
 
@@ -30,6 +30,8 @@ static struct {
 	uint8_t *ram; /* the VMM's mapping of the file */
 	uint64_t *bits; /* of both regions, low and high; NULL: there is no bitmap */
 	int bitmap_fd, userfaultfd;
+	bool minor; /* what is in the file counts when it has been answered */
+	bool answers; /* this is the process that can */
 	uint32_t queue;
 	unsigned int supplied;
 } d;
@@ -41,13 +43,24 @@ static uint64_t offset_of(uint64_t gpa)
 	return gpa < LOW_BYTES ? gpa : gpa - HOLE;
 }
 
+static int answer(uint64_t gpa, uint64_t length, unsigned int response)
+{
+	const struct uiommu_range range = {gpa, gpa + length - 1};
+
+	return uiommu_demand_answer(g.context, d.queue, &range, response);
+}
+
 static void supply(uint64_t gpa)
 {
 	uint64_t offset = offset_of(gpa);
 
 	assert_int_equal(gpa % PAGE, 0);
 	assert_true(offset < RAM_BYTES);
-	if (d.bits) {
+	if (d.minor) {
+		memcpy(d.ram + offset, d.image + offset, PAGE);
+		if (d.answers)
+			assert_int_equal(answer(gpa, PAGE, UIOMMU_RESPONSE_SUCCESS), 0);
+	} else if (d.bits) {
 		memcpy(d.ram + offset, d.image + offset, PAGE);
 		__atomic_fetch_or(&d.bits[offset / PAGE / 64], UINT64_C(1) << offset / PAGE % 64, __ATOMIC_RELEASE);
 	} else {
@@ -57,13 +70,6 @@ static void supply(uint64_t gpa)
 		assert_true(!ioctl(d.userfaultfd, UFFDIO_COPY, &copy) || errno == EEXIST);
 	}
 	d.supplied++;
-}
-
-static int answer(uint64_t gpa, uint64_t length, unsigned int response)
-{
-	const struct uiommu_range range = {gpa, gpa + length - 1};
-
-	return uiommu_demand_answer(g.context, d.queue, &range, response);
 }
 
 static bool wanted(void)
@@ -110,7 +116,7 @@ static struct uiommu_guest_region region(uint64_t gpa, uint64_t offset, uint64_t
 		.offset = offset,
 		.fd = g.fd,
 		.access = UIOMMU_READ | UIOMMU_WRITE,
-		.flags = UIOMMU_GUEST_ON_DEMAND,
+		.flags = UIOMMU_GUEST_ON_DEMAND | (d.minor ? UIOMMU_GUEST_MINOR : 0),
 		.demand_id = d.queue,
 		.bitmap_fd = d.bits ? d.bitmap_fd : -1,
 		.page_lg2 = 12,
@@ -169,6 +175,15 @@ static int setup_pages(void **state)
 	return 0;
 }
 
+/* All of the file is there from the start, and means nothing. */
+static int setup_minor(void **state)
+{
+	setup_pages(state);
+	d.minor = d.answers = true;
+	memset(d.ram, 0, RAM_BYTES);
+	return 0;
+}
+
 static int tear_down(void **state)
 {
 	(void)state;
@@ -193,13 +208,13 @@ static bool ready(void)
 	traps_on();
 	if (d.bits)
 		return true;
-	if (watch_own()) {
+	if (!d.minor && watch_own()) {
 		print_message("# skipped: userfaultfd: %s\n", strerror(errno));
 		skip();
 	}
 	error = map_on_demand();
 	if (error == -EOPNOTSUPP) {
-		print_message("# skipped: no userfaultfd for shared memory\n");
+		print_message("# skipped: no userfaultfd for %sshared memory\n", d.minor ? "minor faults of " : "");
 		skip();
 	}
 	assert_int_equal(error, 0);
@@ -297,6 +312,8 @@ static void refused(void **state)
 	struct access access;
 
 	(void)state;
+	/* Not in the file, either. */
+	assert_int_equal(fallocate(g.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 * PAGE, PAGE), 0);
 	ready();
 	bind_memory();
 	start(&access, 3 * PAGE);
@@ -364,7 +381,8 @@ static void bad_regions(void **state)
 		bad.member = (value);                                                                                              \
 		assert_int_equal(change(NULL, &bad, 1), expected);                                                                 \
 	} while (0)
-	REFUSED(flags, 3, -EOPNOTSUPP);
+	REFUSED(flags, 5, -EOPNOTSUPP);
+	REFUSED(flags, UIOMMU_GUEST_MINOR, -EINVAL);
 	REFUSED(flags, 0, -EINVAL);
 	REFUSED(reserved, 1, -EINVAL);
 	REFUSED(demand_id, 999, -ENOENT);
@@ -375,6 +393,7 @@ static void bad_regions(void **state)
 	REFUSED(gpa, 8, -EINVAL);
 	REFUSED(length, LOW_BYTES - 8, -EINVAL);
 	if (d.bits) {
+		REFUSED(flags, UIOMMU_GUEST_ON_DEMAND | UIOMMU_GUEST_MINOR, -EINVAL);
 		REFUSED(bitmap_fd, plain, -EINVAL);
 		REFUSED(bitmap_fd, 9999, -EBADF);
 		REFUSED(bitmap_offset, 4, -EINVAL);
@@ -772,7 +791,8 @@ static void vm_start(bool dies)
 	assert_true(vm.pid >= 0);
 	if (!vm.pid) {
 		close(pair[0]);
-		if (!d.bits) {
+		d.answers = false;
+		if (!d.bits && !d.minor) {
 			close(d.userfaultfd); /* of the parent's mapping */
 			if (watch_own())
 				_exit(2);
@@ -913,18 +933,18 @@ static void the_vm_dies(void **state)
 	assert_int_equal(change(&all, NULL, 0), 0);
 }
 
-#define BOTH(test)                                                                                                                 \
-	cmocka_unit_test_setup_teardown(test, setup_bitmap, tear_down),                                                            \
+#define IN_ALL(test)                                                                                                               \
+	cmocka_unit_test_setup_teardown(test, setup_bitmap, tear_down), {#test "_pages", test, setup_pages, tear_down, NULL},      \
 	{                                                                                                                          \
-#test "_pages", test, setup_pages, tear_down, NULL                                                                 \
+#test "_minor", test, setup_minor, tear_down, NULL                                                                 \
 	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(supplied),		BOTH(refused),	      BOTH(ended),	 BOTH(bad_regions),
-		BOTH(pins_and_atomics), BOTH(page_table),     BOTH(two_stages),	 BOTH(pasid_table),
-		BOTH(others_go_on),	BOTH(all_of_the_ram), BOTH(the_vm_dies),
+		IN_ALL(supplied),	  IN_ALL(refused),	  IN_ALL(ended),       IN_ALL(bad_regions),
+		IN_ALL(pins_and_atomics), IN_ALL(page_table),	  IN_ALL(two_stages),  IN_ALL(pasid_table),
+		IN_ALL(others_go_on),	  IN_ALL(all_of_the_ram), IN_ALL(the_vm_dies),
 	};
 
 	traps_install();
