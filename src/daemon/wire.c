@@ -53,7 +53,13 @@ ssize_t wire_receive(int fd, void *message, size_t size, struct wire_fds *fds, i
 {
 	struct iovec iov = {message, size};
 	union control control;
-	struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr header = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		/* Without the padding, which the kernel would fill with one descriptor more than there is room for. */
+		.msg_controllen = CMSG_LEN(sizeof(fds->fds)),
+	};
 	unsigned int resets = 0;
 	ssize_t length;
 

@@ -106,13 +106,48 @@ static void descriptors_come_along(void **state)
 	close(pair[1]);
 }
 
+/* One sendmsg() with more descriptors than a message of ours has. */
+static void send_descriptors(int fd, unsigned int count)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(64 * sizeof(int))] = {0};
+	struct iovec iov = {(void *)(uintptr_t)more, sizeof(more)};
+	struct msghdr header = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+	for (unsigned int i = 0; i < count; i++)
+		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &fd, sizeof(fd));
+	assert_int_equal(sendmsg(fd, &header, 0), sizeof(more));
+}
+
+static void too_many_descriptors(void **state)
+{
+	char message[64];
+	struct wire_fds fds;
+	int pair[2];
+
+	(void)state;
+	for (unsigned int count = PROTOCOL_FDS_MAX; count <= 64; count++) {
+		make_pair(pair);
+		send_descriptors(pair[0], count);
+		assert_int_equal(wire_receive(pair[1], message, sizeof(message), &fds, 0), sizeof(more));
+		assert_int_equal(fds.count, PROTOCOL_FDS_MAX);
+		assert_int_equal(fds.truncated, count > PROTOCOL_FDS_MAX);
+		wire_close(&fds);
+		close(pair[0]);
+		close(pair[1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(last_words_are_heard),
-		cmocka_unit_test(last_words_are_heard_after_a_send),
-		cmocka_unit_test(nothing_to_hear),
-		cmocka_unit_test(descriptors_come_along),
+		cmocka_unit_test(last_words_are_heard), cmocka_unit_test(last_words_are_heard_after_a_send),
+		cmocka_unit_test(nothing_to_hear),	cmocka_unit_test(descriptors_come_along),
+		cmocka_unit_test(too_many_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
