@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,7 +173,7 @@ static void sends_msix(void)
 	config_set(at + 2, 2, 0x8000);
 	CHECK(copy(from, from + 100, 8) == DONE);
 	while (arrival[0] != 0x600dcafe)
-		usleep(1000);
+		sched_yield();
 	config_set(at + 2, 2, 0);
 	printf("MSI-X arrived\n");
 }
