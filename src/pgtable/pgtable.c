@@ -42,8 +42,12 @@ static void keep_near(struct pgtable *pgtable)
 	}
 	plain->mask |= plain->address & ~block >> shift;
 	plain->value |= first >> shift;
-	if (first >> shift & ~plain->address)
+	if (first >> shift & ~plain->address) {
 		plain->mask = 0;
+		return;
+	}
+	pgtable->exactly = plain->mask | ~plain->address;
+	pgtable->beside = pgtable->near - ((plain->value & ~plain->address) << shift);
 }
 
 /* Leaves that reach knows lead into the window's block, and to where all of their page is there. Clean ones are as good. */
@@ -52,8 +56,6 @@ static void set_read(struct pgtable *pgtable)
 	uint64_t first = 0, block = window_block(&pgtable->memory.window, &first);
 	const struct pgtable_shape *shape = pgtable->walkers->shape;
 
-	pgtable->exactly = pgtable->plain.mask ? pgtable->plain.mask | ~pgtable->plain.address : 0;
-	pgtable->beside = pgtable->near - ((pgtable->plain.value & ~pgtable->plain.address) << shape->plain_shift);
 	for (unsigned int level = 0; level < PGTABLE_PLAIN_LEAVES; level++) {
 		struct pgtable_plain *read = &pgtable->read[level];
 

@@ -181,7 +181,7 @@ struct pgtable {
 	struct pgtable_plain
 		leaf[PGTABLE_PLAIN_LEAVES]; /* the same of leaves, by level: there is nothing to check but permissions */
 	struct pgtable_plain read[PGTABLE_PLAIN_LEAVES]; /* reach: of leaves that lead into the window, and may be clean */
-	uint64_t exactly; /* reach: entries that have value there, so 0 elsewhere but for the address, are plain */
+	uint64_t exactly; /* flat: entries that have plain.value there, so 0 elsewhere but for the address, are plain */
 	uintptr_t beside; /* near, less what plain.value makes of an address */
 	uint64_t dirty; /* leaves with these bits upside down have to be changed for a write, but are plain for all else */
 	uint64_t keep; /* the format's own */

@@ -273,6 +273,7 @@ struct pgtable_quick {
 	bool usual; /* a constant: the top table is the shape's usual one */
 	unsigned int top; /* level */
 	uint64_t above; /* as the shape gathers it */
+	uintptr_t near; /* flat: what to add to place.table */
 	struct pgtable_place place; /* table and offset; fetches, if not flat */
 };
 
@@ -527,7 +528,7 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 {
 	const bool every = shape->gathers == PGTABLE_EVERY;
 	struct pgtable_place *place = &quick->place;
-	uintptr_t near = quick->usual && level == quick->top ? 0 : pgtable->near;
+	uintptr_t near = level == quick->top ? (quick->usual ? 0 : pgtable->near) : quick->near;
 	uint64_t entry;
 
 	/* What depends on the entry before is added last. */
@@ -541,7 +542,16 @@ PGTABLE_INLINE enum pgtable_glance pgtable_glance(const struct pgtable_shape *sh
 		return PGTABLE_CARE;
 	if (path && level < quick->top) /* of plain tables, nothing else counts */
 		pgtable_note(shape, where, place, level, every ? quick->above : UINT64_MAX, every ? 0 : quick->above, path);
+	/* Nearly all that could forbid something do not: then there is nothing to gather, and not even the address to cut out. */
+	if (where == PGTABLE_FLAT && shape->gathers == PGTABLE_SOME && level &&
+	    likely((entry & pgtable->exactly) == pgtable->plain.value)) {
+		place->table = entry << shape->plain_shift;
+		place->offset = pgtable_offset(shape, address, level - 1);
+		quick->near = pgtable->beside;
+		return PGTABLE_DOWN;
+	}
 	if (level && likely(pgtable_is_plain(shape, pgtable, entry, level))) {
+		quick->near = pgtable->near;
 		quick->above = every ? quick->above & entry : quick->above | entry;
 		place->near = false;
 		place->table = (entry & pgtable->plain.address) << shape->plain_shift;
