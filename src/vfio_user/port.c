@@ -123,7 +123,7 @@ static int publish(struct port *port)
 	pthread_mutex_lock(&server->lock);
 	if (server->port_count < PORTS_MAX) {
 		port->index = server->port_count;
-		server->ports[port->index] = port;
+		__atomic_store_n(&server->ports[port->index], port, __ATOMIC_RELEASE);
 		error = server_listen(port);
 	}
 	if (!error)

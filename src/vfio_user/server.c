@@ -231,7 +231,9 @@ static void *reader(void *opaque)
 		int count = epoll_wait(server->epoll_fd, events, EVENTS, -1);
 
 		for (int i = 0; i < count; i++) {
-			struct port *port = server->ports[events[i].data.u64 / EVENT_KINDS % PORTS_MAX];
+			/* Of EVENT_END it means nothing. */
+			struct port *port =
+				__atomic_load_n(&server->ports[events[i].data.u64 / EVENT_KINDS % PORTS_MAX], __ATOMIC_ACQUIRE);
 
 			switch (events[i].data.u64 % EVENT_KINDS) {
 			case EVENT_END:
