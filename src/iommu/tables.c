@@ -474,7 +474,8 @@ static int set_pasid_table(struct guest_tables *tables, const struct uiommu_hwpt
 	struct pgtable_config config;
 	int error = 0;
 
-	if (given->size_lg2 > UIOMMU_PASID_BITS || given->output_lg2 > 56)
+	if (given->size_lg2 > UIOMMU_PASID_BITS || given->output_lg2 > 56 ||
+	    !(tables->tables.format->pasid_modes >> min_u64(given->mode, 31) & 1))
 		return -EINVAL;
 	tables->device = (struct tables_device){
 		.format = tables->tables.format,

@@ -398,6 +398,24 @@ static void bad_calls(void **state)
 	tables = directory_of(PAGE);
 	tables.flags |= UIOMMU_HWPT_PASID;
 	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), -EOPNOTSUPP);
+	/* Layouts that there are not. */
+	for (uint32_t format = UIOMMU_TABLES_VTD; format <= UIOMMU_TABLES_RISCV; format++) {
+		static const uint32_t known[] = {
+			[UIOMMU_TABLES_VTD] = 1,
+			[UIOMMU_TABLES_SMMUV3] = 0x7,
+			[UIOMMU_TABLES_AMD] = 0x77,
+			[UIOMMU_TABLES_RISCV] = 0xe,
+		};
+
+		for (unsigned int mode = 0; mode < 256; mode++) {
+			if (mode < 32 && known[format] >> mode & 1)
+				continue;
+			tables = directory_of(PAGE);
+			tables.tables = format;
+			tables.mode = (uint8_t)mode;
+			assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), -EINVAL);
+		}
+	}
 	assert_int_equal(uiommu_object_count(g.context), count);
 }
 

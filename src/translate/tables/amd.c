@@ -278,6 +278,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 
 const struct tables_format tables_amd = {
 	.name = "AMD",
+	.pasid_modes = 0x7 | 0x7 << 4, /* GLX up to 2, of tables of four levels and of five */
 	.check = check,
 	.device = device,
 	.pasid = pasid,

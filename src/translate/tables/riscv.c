@@ -431,6 +431,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 
 const struct tables_format tables_riscv = {
 	.name = "RISC-V",
+	.pasid_modes = 0xe, /* PD8, PD17, PD20 */
 	.check = check,
 	.device = device,
 	.pasid = pasid,

@@ -318,6 +318,7 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 
 const struct tables_format tables_smmuv3 = {
 	.name = "SMMUv3",
+	.pasid_modes = 1 << S1FMT_LINEAR | 1 << S1FMT_4K | 1 << S1FMT_64K,
 	.check = check,
 	.device = device,
 	.pasid = smmuv3_pasid,

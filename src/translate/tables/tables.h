@@ -119,6 +119,7 @@ struct tables_entry {
 
 struct tables_format {
 	const char *name;
+	uint16_t pasid_modes; /* bit n: n is a tables_device.pasid_mode */
 	/* The values of @tables->config that are not defined: -EINVAL, or not offered: -EOPNOTSUPP. */
 	int (*check)(const struct tables *tables);
 	/* The device's entry; false: @fault is why not. */

@@ -414,6 +414,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 
 const struct tables_format tables_vtd = {
 	.name = "VT-d",
+	.pasid_modes = 1, /* there is one */
 	.check = check,
 	.device = device,
 	.pasid = pasid,
