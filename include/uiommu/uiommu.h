@@ -3,6 +3,7 @@
 #ifndef UIOMMU_UIOMMU_H
 #define UIOMMU_UIOMMU_H
 
+#include <uiommu/abi.h>
 #include <uiommu/accel.h>
 #include <uiommu/ats.h>
 #include <uiommu/bind.h>

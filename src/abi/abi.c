@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "abi/abi.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+void abi_file_init(struct abi_file *file, const struct abi_file_ops *ops, int descriptor)
+{
+	file->ops = ops;
+	file->references = 1;
+	file->descriptor = descriptor;
+}
+
+void abi_file_fini(struct abi_file *file)
+{
+	close(file->descriptor);
+}
+
+struct abi_file *abi_file_get(struct abi_file *file)
+{
+	__atomic_fetch_add(&file->references, 1, __ATOMIC_RELAXED);
+	return file;
+}
+
+void abi_file_put(struct abi_file *file)
+{
+	if (file && !__atomic_sub_fetch(&file->references, 1, __ATOMIC_ACQ_REL))
+		file->ops->release(file);
+}
+
+int abi_descriptor(const char *name)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	return errno == EMFILE || errno == ENFILE ? -EMFILE : -ENOMEM;
+}
+
+int abi_ioctl(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument)
+{
+	return file->ops->ioctl ? file->ops->ioctl(file, caller, command, argument) : -ENOTTY;
+}
+
+ssize_t abi_read(struct abi_file *file, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset)
+{
+	return file->ops->read ? file->ops->read(file, caller, address, count, offset) : -EINVAL;
+}
+
+ssize_t abi_write(struct abi_file *file, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset)
+{
+	return file->ops->write ? file->ops->write(file, caller, address, count, offset) : -EINVAL;
+}
+
+int abi_mmap(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection, int flags,
+	     struct abi_mapping *out)
+{
+	return file->ops->mmap ? file->ops->mmap(file, caller, offset, length, protection, flags, out) : -ENODEV;
+}
+
+void abi_munmap(struct abi_file *file, uint64_t offset, uint64_t length)
+{
+	if (file->ops->munmap)
+		file->ops->munmap(file, offset, length);
+}

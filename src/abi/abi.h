@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Files that answer ioctls as Linux's do, and those who call them.
+ *
+ * A *file* is what a descriptor refers to: an iommufd, one of the event queues that it hands out, a VFIO device, group or
+ * container. It has references; with the last one everything that it owned ends.
+ *
+ * A *caller* is a process that has such descriptors: this one (local.c), or the client of a session daemon. What the files need of
+ * it is its memory (struct abi_memory) and its table of descriptors (struct abi_caller_ops). They see addresses and numbers of the
+ * caller, never those of whoever serves it.
+ *
+ * Everything here may be called from any thread, for as many callers at once as there are. What takes memory away (unmap, destroy,
+ * detach, the end of a file) waits for accesses of devices that are in flight; nothing else waits. No lock is held in ops.
+ */
+#ifndef ABI_ABI_H
+#define ABI_ABI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct abi_caller;
+struct abi_file;
+struct process;
+struct uiommu_process;
+
+/*
+ * An address space, and what is accounted to it. References are a caller's, and of whatever is mapped of it: the memory of a
+ * process stays what it is after the caller has gone.
+ */
+struct abi_memory {
+	unsigned int references; /* atomic */
+	struct process *process;
+	bool own; /* this process's: addresses are pointers */
+	uint64_t locked; /* bytes that count as pinned, atomic */
+	uint64_t lock_limit; /* of them, atomic: RLIMIT_MEMLOCK, or UINT64_MAX for who has CAP_IPC_LOCK */
+};
+
+/* @bundle: borrowed; NULL: this process. Errors as uiommu_bind(). The limit is that of this process until it is set. */
+int abi_memory_create(const struct uiommu_process *bundle, struct abi_memory **out);
+struct abi_memory *abi_memory_get(struct abi_memory *memory);
+void abi_memory_put(struct abi_memory *memory);
+void abi_memory_set_limit(struct abi_memory *memory, uint64_t bytes);
+
+/* @bytes more, or less, count as pinned. -ENOMEM: beyond the limit. */
+int abi_memory_charge(struct abi_memory *memory, uint64_t bytes);
+void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes);
+
+/* All @length bytes, or -EFAULT. */
+int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size_t length);
+int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *data, size_t length);
+
+/* Is all of it mapped, with @access (enum uiommu_access)? -EFAULT. */
+int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access);
+
+struct abi_caller_ops {
+	/*
+	 * What its descriptor @number refers to: one of our files, with a reference, or else *@fd is a duplicate, for the one who
+	 * asks to close, and *@file is NULL. -EBADF, -EMFILE.
+	 */
+	int (*descriptor)(struct abi_caller *caller, int number, struct abi_file **file, int *fd);
+	/*
+	 * A new descriptor for @file, close-on-exec, whose number is written to @where (32 bits) of its memory; if that is 0 it is
+	 * what the ioctl returns. Always the last thing of a call, so that it may be done by whoever gets the answer. Takes over
+	 * the reference, if it succeeds. Returns what the ioctl returns: 0, the number, -EMFILE, -EFAULT, -ENOMEM.
+	 */
+	int (*install)(struct abi_caller *caller, struct abi_file *file, uint64_t where);
+	/* Has it this capability (CAP_...)? */
+	bool (*capable)(struct abi_caller *caller, int capability);
+};
+
+/* Embedded by whoever makes one. Both stay for the length of a call. */
+struct abi_caller {
+	const struct abi_caller_ops *ops;
+	struct abi_memory *memory;
+};
+
+/* What is mapped of a file: a range of @fd, which is the file's and stays as long as it. */
+struct abi_mapping {
+	int fd;
+	int protection; /* at most; PROT_... */
+	uint64_t offset;
+};
+
+/* A NULL is what a file without it has in Linux: ENOTTY of ioctl, EINVAL of read and write, ENODEV of mmap. */
+struct abi_file_ops {
+	/* Its link in /proc/PID/fd: "anon_inode:[iommufd-fault]", "/dev/iommu". */
+	const char *name;
+	/* Returns what ioctl(2) does, or -errno. */
+	int (*ioctl)(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument);
+	/* @address: of the caller; @offset: pread's and pwrite's; of read and write the file position. Neither blocks. */
+	ssize_t (*read)(struct abi_file *file, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
+	ssize_t (*write)(struct abi_file *file, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
+	/*
+	 * @flags: of mmap(2). After success the caller maps *@out, and says abi_munmap() of the same range once no process has it
+	 * mapped any more; nothing is asked of a range that is mapped several times but that each is told.
+	 */
+	int (*mmap)(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection, int flags,
+		    struct abi_mapping *out);
+	void (*munmap)(struct abi_file *file, uint64_t offset, uint64_t length);
+	/* The last reference has been put: the end, from whatever thread; waits for accesses in flight. */
+	void (*release)(struct abi_file *file);
+};
+
+/*
+ * Embedded. @descriptor stands for the file in its callers: they get duplicates of it. poll(2) of it says what poll of the real one
+ * does, and it is the file's to write to; a memfd (always ready) where nothing is ever waited for.
+ */
+struct abi_file {
+	const struct abi_file_ops *ops;
+	unsigned int references; /* atomic */
+	int descriptor;
+};
+
+/* One reference, the creator's. @descriptor is the file's from now on, and is closed by abi_file_fini(), which release() calls. */
+void abi_file_init(struct abi_file *file, const struct abi_file_ops *ops, int descriptor);
+void abi_file_fini(struct abi_file *file);
+struct abi_file *abi_file_get(struct abi_file *file);
+void abi_file_put(struct abi_file *file);
+
+/* A descriptor that is always ready, and that fstat(2) tells from any other. -EMFILE, -ENOMEM. */
+int abi_descriptor(const char *name);
+
+/* The calls: what the system call returns, or -errno. @file has a reference of the caller's. */
+int abi_ioctl(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument);
+ssize_t abi_read(struct abi_file *file, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
+ssize_t abi_write(struct abi_file *file, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
+int abi_mmap(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection, int flags,
+	     struct abi_mapping *out);
+void abi_munmap(struct abi_file *file, uint64_t offset, uint64_t length);
+
+#endif

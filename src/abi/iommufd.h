@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The iommufd file: /dev/iommu. */
+#ifndef ABI_IOMMUFD_H
+#define ABI_IOMMUFD_H
+
+#include <pthread.h>
+#include <uiommu/context.h>
+#include <urcu/list.h>
+
+#include "abi/abi.h"
+
+enum iommufd_flags {
+	IOMMUFD_MOCK = 1, /* the command of the kernel's selftests exists (mock.c) */
+};
+
+/* What open("/dev/iommu") makes. @flags: enum iommufd_flags. -ENOMEM, -EMFILE. */
+int iommufd_open(unsigned int flags, struct abi_file **out);
+
+/* NULL: it is another kind of file. The context stays as long as somebody has a reference to the file. */
+struct uiommu_context *iommufd_context(struct abi_file *file);
+
+#endif

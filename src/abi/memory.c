@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A caller's memory. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "abi/abi.h"
+#include "memory/process.h"
+#include "util/util.h"
+
+static uint64_t limit_of_this_process(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+int abi_memory_create(const struct uiommu_process *bundle, struct abi_memory **out)
+{
+	const unsigned int access = UIOMMU_READ | UIOMMU_WRITE;
+	struct abi_memory *memory = calloc(1, sizeof(*memory));
+	int error;
+
+	if (!memory)
+		return -ENOMEM;
+	memory->references = 1;
+	memory->own = !bundle;
+	memory->lock_limit = limit_of_this_process();
+	error = bundle ? process_open(bundle, access, 0, &memory->process) : process_open_self(access, 0, &memory->process);
+	if (error)
+		free(memory);
+	else
+		*out = memory;
+	return error;
+}
+
+struct abi_memory *abi_memory_get(struct abi_memory *memory)
+{
+	__atomic_fetch_add(&memory->references, 1, __ATOMIC_RELAXED);
+	return memory;
+}
+
+void abi_memory_put(struct abi_memory *memory)
+{
+	if (__atomic_sub_fetch(&memory->references, 1, __ATOMIC_ACQ_REL))
+		return;
+	process_close(memory->process);
+	free(memory);
+}
+
+void abi_memory_set_limit(struct abi_memory *memory, uint64_t bytes)
+{
+	__atomic_store_n(&memory->lock_limit, bytes, __ATOMIC_RELAXED);
+}
+
+int abi_memory_charge(struct abi_memory *memory, uint64_t bytes)
+{
+	uint64_t locked = __atomic_load_n(&memory->locked, __ATOMIC_RELAXED), sum;
+
+	do {
+		if (__builtin_add_overflow(locked, bytes, &sum) || sum > __atomic_load_n(&memory->lock_limit, __ATOMIC_RELAXED))
+			return -ENOMEM;
+	} while (!__atomic_compare_exchange_n(&memory->locked, &locked, sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return 0;
+}
+
+void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes)
+{
+	__atomic_fetch_sub(&memory->locked, bytes, __ATOMIC_RELAXED);
+}
+
+int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size_t length)
+{
+	struct process_piece piece = {.address = address, .buffer = out, .length = length};
+
+	if (!length)
+		return 0;
+	process_readv(memory->process, &piece, 1);
+	return piece.done == length ? 0 : -EFAULT;
+}
+
+int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *data, size_t length)
+{
+	unsigned int reason;
+
+	return !length || process_write(memory->process, address, data, length, &reason) == length ? 0 : -EFAULT;
+}
+
+int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access)
+{
+	uint64_t end = address + length;
+	struct process_vma vma;
+
+	while (address < end) {
+		if (process_describe(memory->process, address, &vma) || (vma.access & access) != access)
+			return -EFAULT;
+		address = vma.end;
+	}
+	return 0;
+}
