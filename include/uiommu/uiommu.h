@@ -17,6 +17,7 @@
 #include <uiommu/guest_memory.h>
 #include <uiommu/ioas.h>
 #include <uiommu/mdev.h>
+#include <uiommu/model.h>
 #include <uiommu/nested.h>
 #include <uiommu/pasid.h>
 #include <uiommu/pci.h>

@@ -828,6 +828,14 @@ static int call_vfio_user(struct world *w)
 	return error;
 }
 
+static int call_model(struct world *w)
+{
+	struct uiommu_model *model;
+	int error = uiommu_model_create(w->context, 0x4242, "nvme,size=1M", NULL, 0, &model);
+
+	return error ? error : uiommu_model_destroy(model);
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -1049,6 +1057,7 @@ static const struct scenario scenarios[] = {
 	{"accel_create", call_accel_create, NULL, NULL},
 	{"vtd", call_vtd, NULL, make_nest_parent},
 	{"vtd_pci", call_vtd_pci, NULL, make_nest_parent},
+	{"model", call_model, NULL, NULL},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
 	{"pci_create", call_pci_create, NULL, NULL},

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of models. */
+#include "devices/model.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "translate/inflight.h"
+#include "util/util.h"
+
+static const struct model_type *const types[] = {
+	&nvme_model,
+};
+
+struct uiommu_model {
+	const struct model_type *type;
+	struct uiommu_context *context;
+	uint32_t device;
+	void *instance;
+};
+
+const struct uiommu_model_info *uiommu_model_info(size_t index)
+{
+	return index < ARRAY_SIZE(types) ? &types[index]->info : NULL;
+}
+
+/* The model that @text names; *@options is what stands behind it. */
+static const struct model_type *find_type(const char *text, const char **options)
+{
+	size_t length = strcspn(text, ",");
+
+	*options = text + length + (text[length] == ',');
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (strlen(types[i]->info.name) == length && !strncmp(types[i]->info.name, text, length))
+			return types[i];
+	return NULL;
+}
+
+enum { DEVICES = 4096 };
+
+static int device_alloc(struct uiommu_context *context, uint32_t rid, const struct model_type *type, uint32_t *out)
+{
+	struct uiommu_device_config config = {.size = sizeof(config), .rid = rid, .pasid_bits = type->pasid_bits};
+	char name[32];
+	int error = -EEXIST;
+
+	config.name = name;
+	for (unsigned int i = 0; i < DEVICES && error == -EEXIST; i++) {
+		snprintf(name, sizeof(name), "%s%u", type->info.name, i);
+		error = uiommu_device_alloc(context, &config, out);
+	}
+	return error;
+}
+
+static int create(struct uiommu_model *model, uint32_t rid, const struct option_value *values, const struct complaint *complaint)
+{
+	const char *name = model->type->info.name;
+	int error = device_alloc(model->context, rid, model->type, &model->device);
+
+	if (error == -EEXIST)
+		return complain_about(complaint, error, "%s: requester id %04x is in use", name, (unsigned int)rid);
+	if (error)
+		return complain_about(complaint, error, "%s: %s", name, strerror(-error));
+	error = model->type->create(model->context, model->device, values, complaint, &model->instance);
+	if (error)
+		uiommu_destroy(model->context, model->device);
+	return error;
+}
+
+int uiommu_model_create(struct uiommu_context *context, uint32_t rid, const char *text, char *complaint, size_t complaint_size,
+			struct uiommu_model **out)
+{
+	const struct complaint to = {complaint, complaint_size};
+	struct option_value values[MODEL_OPTIONS];
+	const char *options;
+	const struct model_type *type = find_type(text, &options);
+	struct uiommu_model *model;
+	int error;
+
+	if (!type)
+		return complain_about(&to, -EINVAL, "there is no model \"%.*s\"", (int)strcspn(text, ","), text);
+	error = options_parse(type, options, values, &to);
+	model = error ? NULL : calloc(1, sizeof(*model));
+	if (model) {
+		model->type = type;
+		model->context = context;
+		error = create(model, rid, values, &to);
+	} else if (!error) {
+		error = complain_about(&to, -ENOMEM, "%s: no memory", type->info.name);
+	}
+	options_free(type, values);
+	if (error)
+		free(model);
+	else
+		*out = model;
+	return error;
+}
+
+struct uiommu_pci *uiommu_model_function(const struct uiommu_model *model)
+{
+	return model->type->function(model->instance);
+}
+
+uint32_t uiommu_model_device(const struct uiommu_model *model)
+{
+	return model->device;
+}
+
+int uiommu_model_destroy(struct uiommu_model *model)
+{
+	if (!model)
+		return 0;
+	if (thread_inside())
+		return -EDEADLK;
+	model->type->destroy(model->instance);
+	uiommu_destroy(model->context, model->device);
+	free(model);
+	return 0;
+}
