@@ -324,6 +324,50 @@ static void scalable_iotlb(void **state)
 	assert_int_equal(read32(R_FSTS), 0);
 }
 
+/* Does the next walk begin below the top? */
+static bool steps_stay(uint32_t pasid)
+{
+	struct uiommu_attach_stats before = {.size = sizeof(before)}, after = before;
+
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, pasid, &before), 0);
+	assert_int_equal(dma_value(pasid, VA), 0x100);
+	assert_int_equal(uiommu_attach_stats(g.context, g.device_id, pasid, &after), 0);
+	assert_int_equal(after.walks - before.walks, 1);
+	return after.walks_below_top != before.walks_below_top;
+}
+
+/* IH: entries that lead to tables are as they were. It is about pages only. */
+static void hints(void **state)
+{
+	enum { IH = 1 << 6 };
+	static const struct {
+		uint32_t pasid;
+		uint64_t word0, word1;
+		bool stay;
+	} cases[] = {
+		{1, D_PASID_IOTLB(3, DOMAIN, 1), VA, false},	  {1, D_PASID_IOTLB(3, DOMAIN, 1), VA | IH, true},
+		{1, D_PASID_IOTLB(2, DOMAIN, 1), VA | IH, false}, {3, D_IOTLB(3, DOMAIN), VA, false},
+		{3, D_IOTLB(3, DOMAIN), VA | IH, true},		  {3, D_IOTLB(2, DOMAIN), VA | IH, false},
+		{1, D_IOTLB(3, DOMAIN), VA | IH, false}, /* what is behind a first stage leads to its tables, too */
+	};
+	uint64_t first = page_new(), second = page_new();
+
+	(void)state;
+	scalable_tables();
+	map_two(leaf_of(first, VA, FIRST_TABLE), FIRST_PAGE);
+	*leaf_of(second, VA, SECOND) = two.page[0] | SECOND;
+	pasid_first(1, first);
+	pasid_second(3, second);
+	command(TE, true);
+	queue_make(true);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(dma_value(cases[i].pasid, VA), 0x100);
+		invalidate(cases[i].word0, cases[i].word1);
+		assert_int_equal(steps_stay(cases[i].pasid), cases[i].stay);
+	}
+	assert_int_equal(read32(R_FSTS), 0);
+}
+
 /* An entry that is cached is used until it is invalidated, whatever is in memory. */
 static void entries_are_cached(void **state)
 {
@@ -667,6 +711,7 @@ int main(void)
 		VTD_TEST(register_invalidation),
 		VTD_TEST(legacy_iotlb),
 		VTD_TEST(scalable_iotlb),
+		VTD_TEST(hints),
 		VTD_TEST(entries_are_cached),
 		VTD_TEST(wait_descriptors),
 		VTD_TEST(long_queues),

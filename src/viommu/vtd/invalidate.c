@@ -56,8 +56,16 @@ void vtd_invalidate_context(struct uiommu_vtd *vtd, unsigned int granularity, ui
 	vtd_invalidate(vtd, &request);
 }
 
-void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint64_t address,
-			  unsigned int address_mask)
+void vtd_set_pages(struct uiommu_invalidation *request, uint64_t where)
+{
+	uint64_t mask = low_mask(12 + (unsigned int)FIELD_GET64(VTD_IVA_AM, where));
+
+	request->start = where & VTD_IVA_ADDR & ~mask;
+	request->last = (where & VTD_IVA_ADDR) | mask;
+	request->flags |= where & VTD_IVA_IH ? UIOMMU_INVALIDATE_LEAF : 0;
+}
+
+void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint64_t where)
 {
 	struct uiommu_invalidation request = {.last = UINT64_MAX, .domain = domain};
 
@@ -65,8 +73,7 @@ void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint
 		request.flags = UIOMMU_INVALIDATE_DOMAIN;
 	if (granularity == VTD_G_SELECTIVE) {
 		request.flags |= UIOMMU_INVALIDATE_STAGE2;
-		request.start = address & ~low_mask(12 + address_mask);
-		request.last = address | low_mask(12 + address_mask);
+		vtd_set_pages(&request, where);
 	}
 	vtd_invalidate(vtd, &request);
 }
@@ -145,8 +152,7 @@ static void iotlb_by_register(struct uiommu_vtd *vtd)
 	if (done == VTD_G_SELECTIVE && FIELD_GET64(VTD_IVA_AM, where) > VTD_MAMV)
 		done = 0;
 	if (done)
-		vtd_invalidate_iotlb(vtd, done, (uint32_t)FIELD_GET64(VTD_IOTLB_DID, command), where & VTD_IVA_ADDR,
-				     (unsigned int)FIELD_GET64(VTD_IVA_AM, where));
+		vtd_invalidate_iotlb(vtd, done, (uint32_t)FIELD_GET64(VTD_IOTLB_DID, command), where);
 	vtd_invalidate_flush(vtd);
 	vtd_lock(vtd);
 	command = vtd_get64(vtd, VTD_IOTLB) & ~(VTD_IOTLB_IVT | VTD_IOTLB_IAIG);

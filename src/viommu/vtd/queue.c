@@ -51,11 +51,10 @@ static bool run_iotlb(struct uiommu_vtd *vtd, const struct descriptor *descripto
 {
 	uint64_t word = descriptor->word[0], where = descriptor->word[1];
 	unsigned int granularity = (unsigned int)FIELD_GET64(VTD_DESC_G, word);
-	unsigned int mask = (unsigned int)FIELD_GET64(VTD_DESC_IOTLB_AM, where);
 
-	if (!granularity || (granularity == VTD_G_SELECTIVE && mask > VTD_MAMV))
+	if (!granularity || (granularity == VTD_G_SELECTIVE && FIELD_GET64(VTD_DESC_IOTLB_AM, where) > VTD_MAMV))
 		return false;
-	vtd_invalidate_iotlb(vtd, granularity, domain_of(vtd, FIELD_GET64(VTD_DESC_DID, word)), where & VTD_DESC_ADDRESS, mask);
+	vtd_invalidate_iotlb(vtd, granularity, domain_of(vtd, FIELD_GET64(VTD_DESC_DID, word)), where);
 	return true;
 }
 
@@ -63,7 +62,6 @@ static bool run_pasid_iotlb(struct uiommu_vtd *vtd, const struct descriptor *des
 {
 	uint64_t word = descriptor->word[0], where = descriptor->word[1];
 	unsigned int granularity = (unsigned int)FIELD_GET64(VTD_DESC_G, word);
-	unsigned int shift = 12 + (unsigned int)FIELD_GET64(VTD_DESC_IOTLB_AM, where);
 	struct uiommu_invalidation request = {
 		.last = UINT64_MAX,
 		.flags = UIOMMU_INVALIDATE_DOMAIN | UIOMMU_INVALIDATE_PASID,
@@ -73,10 +71,8 @@ static bool run_pasid_iotlb(struct uiommu_vtd *vtd, const struct descriptor *des
 
 	if (granularity < VTD_G_PASID)
 		return false;
-	if (granularity == VTD_G_PASID_PAGE) {
-		request.start = where & VTD_DESC_ADDRESS & ~low_mask(shift);
-		request.last = where | low_mask(shift);
-	}
+	if (granularity == VTD_G_PASID_PAGE)
+		vtd_set_pages(&request, where);
 	vtd_invalidate(vtd, &request);
 	return true;
 }

@@ -184,8 +184,9 @@ void vtd_invalidate(struct uiommu_vtd *vtd, const struct uiommu_invalidation *re
 /* Context cache, by CIRG (G) and the fields that belong to it; IOTLB, by IIRG. */
 void vtd_invalidate_context(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint32_t source_id,
 			    unsigned int function_mask);
-void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint64_t address,
-			  unsigned int address_mask);
+/* @where: address, hint and mask, as IVA and descriptors have them. */
+void vtd_invalidate_iotlb(struct uiommu_vtd *vtd, unsigned int granularity, uint32_t domain, uint64_t where);
+void vtd_set_pages(struct uiommu_invalidation *request, uint64_t where);
 /* Forget all that has been asked for, and wait. */
 void vtd_invalidate_flush(struct uiommu_vtd *vtd);
 /* Caching mode: the guest has said that its entry for @pasid is another one now. */
