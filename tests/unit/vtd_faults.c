@@ -276,6 +276,60 @@ static void nested(void **state)
 	WITH(pasid_entry_of(3), HOLE_PAGE | 3 << 6 | 2 << 2 | 1, 3, VA, true, 0x7b);
 }
 
+/* Memory that the guest has and that nothing can be written to, where there was a hole: the table below @entry, unused as yet. */
+static void make_rom(uint64_t entry)
+{
+	const uint64_t *from = entry_at(entry & GENMASK64(51, 12));
+	uint64_t rom = page_new();
+	struct uiommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = UIOMMU_MAP_FIXED | UIOMMU_MAP_READ,
+		.ioas_id = g.ioas,
+		.source = UIOMMU_MAP_RAM,
+		.ram_id = g.ram,
+		.offset = rom < LOW_BYTES ? rom : rom - HOLE,
+		.iova = HOLE_PAGE,
+		.length = PAGE,
+	};
+
+	for (unsigned int i = 0; i < PAGE / 8; i++)
+		entry_at(rom)[i] = from[i] & ~(uint64_t)(ACCESSED | 1 << 8); /* of either stage */
+	assert_int_equal(uiommu_ioas_map(g.context, &map), 0);
+}
+
+/* Accessed bits that are to be set and cannot be. */
+static void bits_of_the_first_stage(void **state)
+{
+	uint64_t *table;
+
+	(void)state;
+	make_tables(true);
+	table = entry_at(t.first) + (VA >> 39 & 511);
+	make_rom(*table);
+	WITH(table, HOLE_PAGE | FIRST_TABLE, 1, VA, true, 0x91);
+	*through(HOLE_PAGE) = HOLE_PAGE | SECOND;
+	WITH(table, HOLE_PAGE | FIRST_TABLE, 3, VA, false, 0x91);
+	assert_int_equal(dma_value(1, VA), 0);
+}
+
+static void bits_of_the_second_stage(void **state)
+{
+	uint64_t *table, value;
+
+	(void)state;
+	make_tables(true);
+	table = entry_at(t.second) + (GPA >> 39 & 511);
+	make_rom(*table);
+	value = *table;
+	*table = HOLE_PAGE | SECOND;
+	command(SRTP, true);
+	assert_int_equal(dma_value(2, GPA), 0); /* no bits are to be set */
+	*table = value;
+	pasid_entry_of(2)[0] |= 1 << 9; /* SSADE */
+	WITH(table, HOLE_PAGE | SECOND, 2, GPA, true, 0x7d);
+	assert_int_equal(dma_value(2, GPA), 0);
+}
+
 /* While translation is off nothing is recorded. */
 static void nothing_while_off(void **state)
 {
@@ -339,10 +393,11 @@ static void as_the_decoder_says(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VTD_TEST(legacy_entries),     VTD_TEST(legacy_pages),
-		VTD_TEST(scalable_entries),   VTD_TEST(first_stage_pages),
-		VTD_TEST(second_stage_pages), VTD_TEST(nested),
-		VTD_TEST(nothing_while_off),  cmocka_unit_test(as_the_decoder_says),
+		VTD_TEST(legacy_entries),	   VTD_TEST(legacy_pages),
+		VTD_TEST(scalable_entries),	   VTD_TEST(first_stage_pages),
+		VTD_TEST(second_stage_pages),	   VTD_TEST(nested),
+		VTD_TEST(bits_of_the_first_stage), VTD_TEST(bits_of_the_second_stage),
+		VTD_TEST(nothing_while_off),	   cmocka_unit_test(as_the_decoder_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
