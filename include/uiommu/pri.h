@@ -3,8 +3,7 @@
  * PRI: devices that ask for pages (PCIe 6.0, 10.4).
  *
  * A device sends page requests in groups; the last one of a group says so, and the group gets one response. When it has come the
- * requests go to the fault queue of the HWPT that the PASID is attached to (fault.h), as one group; or into a guest's page request
- * queue, as one group for each page, and the worst of their answers is the response.
+ * requests go to the fault queue of the HWPT that the PASID is attached to (fault.h), or into a guest's page request queue.
  *
  * What cannot be asked is answered at once: INVALID if nothing is attached, or if what is attached does not let the device ask;
  * FAILURE if nobody could answer; SUCCESS if there is no room, so that the device tries again (VT-d 4.1, 7.4; SMMUv3 8.1).

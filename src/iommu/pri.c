@@ -212,8 +212,7 @@ static int complete(struct message *message, struct page_group *group)
 	if (group->attach)
 		return group_wait(group, NULL);
 	group->waits = true;
-	group->holders++;
-	group->left = 1; /* until all have been asked for */
+	group->holders++; /* until it has been answered */
 	message->complete = group;
 	return 0;
 }
@@ -251,48 +250,29 @@ static int add(struct message *message)
 	return error == -ENOENT ? UIOMMU_RESPONSE_FAILURE : UIOMMU_RESPONSE_SUCCESS;
 }
 
-/* A guest has answered one request, or we have, on its behalf: the worst answer is that of the group. */
+/* A guest has answered, or we have, on its behalf. */
 static void answered(void *opaque, unsigned int response)
 {
 	struct page_group *group = opaque;
-	bool last;
+	bool takes;
 
 	pthread_mutex_lock(lock_of(group->device));
-	if (response > group->worst)
-		group->worst = (uint8_t)response;
-	last = !--group->left && !group->taken;
-	if (last)
+	takes = !group->taken;
+	if (takes)
 		group_take(group);
 	pthread_mutex_unlock(lock_of(group->device));
-	if (last)
-		group_answer(group, group->worst);
+	if (takes)
+		group_answer(group, response);
 	group_put(group);
 }
 
-/* Each request by itself. What there is no room for is tried again by the device. */
+/* What there is no room for is tried again by the device. */
 static void ask_guest(struct attachment *attachment, struct page_group *group)
 {
-	for (uint32_t i = 0; i < group->count; i++) {
-		const struct uiommu_page_request *request = &group->requests[i];
-		const struct uiommu_fault fault = {
-			.address = request->address,
-			.device_id = attachment->device_id,
-			.pasid = request->pasid,
-			.access = request->access & UIOMMU_WRITE ? UIOMMU_WRITE : request->access,
-			.reason = UIOMMU_FAULT_UNMAPPED,
-			.stage = 1,
-		};
-		int error;
+	int error = attachment->sink->page_request(attachment->sink, attachment, group->requests, group->count, answered, group);
 
-		pthread_mutex_lock(lock_of(group->device));
-		group->holders++;
-		group->left++;
-		pthread_mutex_unlock(lock_of(group->device));
-		error = attachment->sink->page_request(attachment->sink, attachment, &fault, answered, group);
-		if (error)
-			answered(group, error == -ENOBUFS ? UIOMMU_RESPONSE_SUCCESS : UIOMMU_RESPONSE_INVALID);
-	}
-	answered(group, UIOMMU_RESPONSE_SUCCESS);
+	if (error)
+		answered(group, error == -ENOBUFS ? UIOMMU_RESPONSE_SUCCESS : UIOMMU_RESPONSE_INVALID);
 }
 
 /* With the attachment entered. */

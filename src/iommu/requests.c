@@ -247,7 +247,7 @@ int requests_ask(struct uiommu_device *data, struct attachment *attachment, cons
 	int error;
 
 	if (sink->page_request)
-		return sink->page_request(sink, attachment, fault, done, opaque);
+		return sink->page_request(sink, attachment, &request, 1, done, opaque);
 	if (!attachment->asks || !of(attachment)->hwpt->queue)
 		return -ENOENT;
 	group = group_new(device, of(attachment), attachment->pasid);

@@ -7,8 +7,8 @@
  * it has one, and to the fault queue that it is in by its cookie. Whoever answers takes it out of all of them, under the lock, and
  * so is the only one who answers it.
  *
- * A guest's queue keeps for itself what is asked of it (struct fault_sink). Only groups of PRI messages come here then: each of
- * their requests is asked for by itself, and holds the group until it has been answered.
+ * A guest's queue keeps for itself what is asked of it (struct fault_sink). Only groups of PRI messages come here then, and stay
+ * until they have been answered.
  */
 #ifndef IOMMU_REQUESTS_H
 #define IOMMU_REQUESTS_H
@@ -38,8 +38,6 @@ struct page_group {
 	bool stalls;
 	bool timed;
 	bool taken;
-	uint8_t worst; /* a guest's answers so far, enum uiommu_response */
-	uint32_t left; /* requests that a guest has not answered */
 	uint32_t holders; /* of this memory, under the lock */
 	struct timer timer;
 	uint32_t enabling; /* PRI: by which uiommu_pri_enable(); 0: it is a call's */

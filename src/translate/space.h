@@ -107,18 +107,20 @@ struct uiommu_device {
 		   void (*done)(void *opaque, unsigned int response), void *opaque);
 };
 
+struct uiommu_page_request;
+
 /*
  * Go up: where the faults of an attachment are told. Called without a lock and outside of RCU sections, with the attachment
  * entered.
  *
- * A guest's queue: @page_request asks for one page, and @done gets the answer, from whatever thread, but not before it returns.
- * @forget: the attachment ends: page requests that wait are answered INVALID. True: there were some. Fault queues have neither
- * (iommu/requests.h).
+ * A guest's queue: @page_request asks for the pages of a group, and @done gets the answer, from whatever thread. The requests, if
+ * there is more than one, stay until then. @forget: the attachment ends: groups that wait are answered INVALID. True: there were
+ * some. Fault queues have neither (iommu/requests.h).
  */
 struct fault_sink {
 	void (*event)(struct fault_sink *sink, const struct uiommu_fault *fault);
-	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
-			    void (*done)(void *opaque, unsigned int response), void *opaque);
+	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_page_request *requests,
+			    unsigned int count, void (*done)(void *opaque, unsigned int response), void *opaque);
 	bool (*forget)(struct fault_sink *sink, const struct attachment *attachment);
 };
 

@@ -436,7 +436,9 @@ static struct {
 	struct fault_sink sink;
 	unsigned int count, forgotten;
 	struct {
-		struct uiommu_fault fault;
+		struct uiommu_page_request first;
+		const struct uiommu_page_request *requests;
+		unsigned int count;
 		void (*done)(void *opaque, unsigned int response);
 		void *opaque;
 	} of[MESSAGES];
@@ -449,15 +451,17 @@ static void guest_event(struct fault_sink *sink, const struct uiommu_fault *faul
 	(void)fault;
 }
 
-static int guest_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
-			 void (*done)(void *opaque, unsigned int response), void *opaque)
+static int guest_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_page_request *requests,
+			 unsigned int count, void (*done)(void *opaque, unsigned int response), void *opaque)
 {
 	(void)sink;
 	assert_int_equal(attachment->device_id, g.device_id);
 	if (guest.error)
 		return guest.error;
 	assert_true(guest.count < MESSAGES);
-	guest.of[guest.count].fault = *fault;
+	guest.of[guest.count].first = *requests;
+	guest.of[guest.count].requests = requests;
+	guest.of[guest.count].count = count;
 	guest.of[guest.count].done = done;
 	guest.of[guest.count++].opaque = opaque;
 	return 0;
@@ -505,23 +509,22 @@ static void a_guest_answers(void **state)
 	(void)state;
 	attach_to_guest();
 	assert_int_equal(enable(0), 0);
-	/* When the group is whole, each request is one of the guest's. */
+	/* When the group is whole, it is one of the guest's. */
 	assert_int_equal(request(PASID, 5, VA, 0), 0);
 	assert_int_equal(request(PASID, 5, VA + PAGE, 0), 0);
 	assert_int_equal(guest.count, 0);
 	assert_int_equal(request(PASID, 5, VA + 2 * PAGE, UIOMMU_PAGE_LAST), 0);
-	assert_int_equal(guest.count, 3);
-	for (unsigned int i = 0; i < 3; i++) {
-		assert_int_equal(guest.of[i].fault.address, VA + i * PAGE);
-		assert_int_equal(guest.of[i].fault.pasid, PASID);
-		assert_int_equal(guest.of[i].fault.access, UIOMMU_WRITE);
-	}
+	assert_int_equal(guest.count, 1);
+	assert_int_equal(guest.of[0].count, 3);
 	assert_int_equal(last(PASID, 5), -EBUSY);
-	/* The worst answer is that of the group. */
-	guest_answer(1, UIOMMU_RESPONSE_SUCCESS);
-	guest_answer(0, UIOMMU_RESPONSE_INVALID);
+	/* The requests stay until it has been answered. */
+	for (unsigned int i = 0; i < 3; i++) {
+		assert_int_equal(guest.of[0].requests[i].address, VA + i * PAGE);
+		assert_int_equal(guest.of[0].requests[i].pasid, PASID);
+		assert_int_equal(guest.of[0].requests[i].access, UIOMMU_READ | UIOMMU_WRITE);
+	}
 	assert_int_equal(told.count, 0);
-	guest_answer(2, UIOMMU_RESPONSE_SUCCESS);
+	guest_answer(0, UIOMMU_RESPONSE_INVALID);
 	check_told(1, 5, UIOMMU_RESPONSE_INVALID);
 	/* No room, and nobody there. */
 	guest.error = -ENOBUFS;
@@ -547,17 +550,17 @@ static void a_guest_answers_late(void **state)
 	assert_int_equal(request(PASID, 1, VA, 0), 0);
 	assert_int_equal(request(PASID, 1, VA, UIOMMU_PAGE_LAST), 0);
 	assert_int_equal(uiommu_pri_disable(g.device), 0);
-	guest_answer(1, UIOMMU_RESPONSE_SUCCESS);
+	assert_int_equal(guest.of[0].requests[1].address, VA);
 	assert_int_equal(enable(0), 0);
 	/* The index is free, and the old answer is not that of the new group. */
 	assert_int_equal(last(PASID, 1), 0);
 	guest_answer(0, UIOMMU_RESPONSE_INVALID);
 	assert_int_equal(told.count, 0);
-	guest_answer(2, UIOMMU_RESPONSE_SUCCESS);
+	guest_answer(1, UIOMMU_RESPONSE_SUCCESS);
 	check_told(1, 1, UIOMMU_RESPONSE_SUCCESS);
 }
 
-/* A single page that is asked for goes there as it is. */
+/* A single page that is asked for is a group of its own. */
 static void a_guest_answers_a_parked_access(void **state)
 {
 	struct uiommu_fault fault = {.address = VA + 5, .pasid = PASID, .access = UIOMMU_READ};
@@ -567,7 +570,9 @@ static void a_guest_answers_a_parked_access(void **state)
 	attach_to_guest();
 	assert_int_equal(uiommu_dma_page_request(g.device, &fault, answered, &answer), 0);
 	assert_int_equal(guest.count, 1);
-	assert_int_equal(guest.of[0].fault.address, VA + 5);
+	assert_int_equal(guest.of[0].count, 1);
+	assert_int_equal(guest.of[0].first.address, VA);
+	assert_int_equal(guest.of[0].first.access, UIOMMU_READ);
 	guest_answer(0, UIOMMU_RESPONSE_SUCCESS);
 	assert_int_equal(answer.calls, 1);
 	guest.error = -ENOBUFS;

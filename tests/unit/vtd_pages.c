@@ -258,7 +258,7 @@ static void refused_in_legacy_mode(void **state)
 	command(TE, false);
 }
 
-/* A device's own messages: a group of two pages is two groups here, and answered when both are, with the worse answer. */
+/* A device's own messages: a group of pages is one in the guest's queue, too, and has one answer. */
 struct response {
 	unsigned int calls;
 	struct uiommu_page_response last;
@@ -272,34 +272,95 @@ static void on_response(void *opaque, const struct uiommu_page_response *respons
 	responses->last = *response;
 }
 
+static const struct uiommu_pri_ops pri_ops = {.response = on_response};
+
+static void pri_enable(struct response *response)
+{
+	const struct uiommu_pri_config config = {
+		.size = sizeof(config), .allocation = 256, .flags = UIOMMU_PRI_RESPONSE_PASID, .ops = &pri_ops, .opaque = response};
+
+	assert_int_equal(uiommu_pri_enable(g.device, &config), 0);
+}
+
+/* @count pages from VA + PAGE, read, written, and so on. */
+static void send_group(unsigned int index, unsigned int count)
+{
+	struct uiommu_page_request request = {.address = VA, .pasid = 1, .group = (uint16_t)index};
+
+	for (unsigned int i = 0; i < count; i++) {
+		request.address += PAGE;
+		request.access = (uint8_t)(i % 3 + 1);
+		request.flags = i == 1 ? UIOMMU_PAGE_PRIVILEGED : 0;
+		request.flags |= i == count - 1 ? UIOMMU_PAGE_LAST : 0;
+		assert_int_equal(uiommu_pri_request(g.device, &request), 0);
+	}
+}
+
+static void check_response(const struct response *response, unsigned int calls, unsigned int index, unsigned int code)
+{
+	assert_int_equal(response->calls, calls);
+	assert_int_equal(response->last.group, index);
+	assert_int_equal(response->last.pasid, 1);
+	assert_int_equal(response->last.response, code);
+}
+
 static void a_devices_group(void **state)
 {
-	static const struct uiommu_pri_ops ops = {.response = on_response};
 	struct response response = {.calls = 0};
-	const struct uiommu_pri_config config = {
-		.size = sizeof(config), .allocation = 8, .flags = UIOMMU_PRI_RESPONSE_PASID, .ops = &ops, .opaque = &response};
-	struct uiommu_page_request request = {.address = VA + PAGE, .pasid = 1, .group = 5, .access = UIOMMU_READ};
+	uint64_t queue = make_pages(), index;
+
+	(void)state;
+	pri_enable(&response);
+	send_group(5, 3);
+	assert_int_equal(read64(R_PQT), 96);
+	index = entry_at(queue)[1] & 0xff8;
+	for (unsigned int i = 0; i < 3; i++) {
+		const uint64_t *entry = entry_at(queue + i * 32);
+
+		assert_int_equal(entry[0],
+				 1 | 1 << 8 | (uint64_t)SOURCE_ID << 16 | UINT64_C(1) << 32 | (i == 1 ? UINT64_C(1) << 53 : 0));
+		assert_int_equal(entry[1], (VA + (i + 1) * PAGE) | index | (i == 2 ? 4 : 0) | (i + 1));
+	}
+	assert_int_equal(response.calls, 0);
+	invalidate(D_RESPONSE(1, 1), index);
+	check_response(&response, 1, 5, UIOMMU_RESPONSE_INVALID);
+	/* Once. */
+	invalidate(D_RESPONSE(1, 0), index);
+	assert_int_equal(response.calls, 1);
+	/* One that waits when the device is reset: nobody is told. */
+	send_group(6, 2);
+	assert_int_equal(uiommu_pri_disable(g.device), 0);
+	invalidate(D_RESPONSE(1, 0), entry_at(queue + 96)[1] & 0xff8);
+	assert_int_equal(response.calls, 1);
+}
+
+/* No room for all of a group: the rest is dropped, its last request, too, and the device asks once more. */
+static void a_group_that_does_not_fit(void **state)
+{
+	struct response response = {.calls = 0};
 	uint64_t queue = make_pages();
 
 	(void)state;
-	assert_int_equal(uiommu_pri_enable(g.device, &config), 0);
-	assert_int_equal(uiommu_pri_request(g.device, &request), 0);
-	request.address += PAGE;
-	request.access = UIOMMU_WRITE;
-	request.flags = UIOMMU_PAGE_LAST;
-	assert_int_equal(uiommu_pri_request(g.device, &request), 0);
-	assert_int_equal(read64(R_PQT), 64);
-	for (unsigned int i = 0; i < 2; i++) {
-		uint64_t word = entry_at(queue + i * 32)[1];
-
-		assert_int_equal(word & ~UINT64_C(0xff8), (VA + (i + 1) * PAGE) | 4 | 1U << i);
-		assert_int_equal(response.calls, 0);
-		invalidate(D_RESPONSE(1, i), word & 0xff8);
-	}
+	pri_enable(&response);
+	write64(R_PQH, 4 * 32);
+	send_group(9, 5);
+	assert_int_equal(read32(R_PRS), 3);
+	assert_int_equal(read64(R_PQT), 3 * 32);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(entry_at(queue + i * 32)[1] & 4, 0);
+	check_response(&response, 1, 9, UIOMMU_RESPONSE_SUCCESS);
+	write32(R_PRS, 3);
+	write64(R_PQH, 3 * 32);
+	send_group(9, 5);
+	assert_int_equal(read64(R_PQT), 8 * 32);
 	assert_int_equal(response.calls, 1);
-	assert_int_equal(response.last.group, 5);
-	assert_int_equal(response.last.pasid, 1);
-	assert_int_equal(response.last.response, UIOMMU_RESPONSE_INVALID);
+	/* The queue is not in memory: none of it is known to have arrived. */
+	write64(R_PQA, LOW_BYTES);
+	send_group(10, 2);
+	(void)read32(R_PRS);
+	check_response(&response, 2, 10, UIOMMU_RESPONSE_INVALID);
+	assert_int_equal(uiommu_vtd_reset(r.vtd), 0);
+	check_response(&response, 3, 9, UIOMMU_RESPONSE_INVALID);
 	assert_int_equal(uiommu_pri_disable(g.device), 0);
 }
 
@@ -541,6 +602,7 @@ int main(void)
 		VTD_TEST(refused),
 		VTD_TEST(refused_in_legacy_mode),
 		VTD_TEST(a_devices_group),
+		VTD_TEST(a_group_that_does_not_fit),
 		VTD_TEST(entries_come_and_go),
 		VTD_TEST(a_flush_before_the_answer),
 		VTD_TEST(device_tlb),

@@ -2,9 +2,8 @@
 /*
  * Page requests (7.4): into the guest's queue, and answers out of its invalidation queue.
  *
- * Each request is a group of its own; its group index is the number of its slot at its device. Requests wait in a list until the
- * pager has written them: the thread that finds no pager becomes it. What it needs of a request it has copied by then, because the
- * device may be removed meanwhile.
+ * A group's index is the number of its slot at its device. Groups wait in a list until the pager has written them: the thread that
+ * finds no pager becomes it. What it needs of a request it has copied by then, because the device may be removed meanwhile.
  *
  * The unit's own answers (a queue that is full, a device that may not ask) are given at the next access to a register, or by
  * uiommu_vtd_run(): whoever asks is never answered before he has asked.
@@ -25,7 +24,13 @@ struct written {
 	unsigned int index;
 };
 
-/* Under the lock. The request is over but for the call of its @done. */
+/* Under the lock. */
+static bool is_waiting(const struct vtd_page *page)
+{
+	return page->state == VTD_PAGE_QUEUED || page->state == VTD_PAGE_WRITTEN;
+}
+
+/* Under the lock. The group is over but for the call of its @done. */
 static void answer_later(struct uiommu_vtd *vtd, struct vtd_page *page, unsigned int response)
 {
 	if (page->state == VTD_PAGE_QUEUED)
@@ -73,16 +78,22 @@ static struct vtd_page *take_slot(struct vtd_device *device)
 	return NULL;
 }
 
+/* The next request of the group. */
 static void describe(const struct vtd_page *page, struct written *out)
 {
+	const struct uiommu_page_request *request = &page->requests[page->written];
 	const struct vtd_device *device = page->device;
 
 	*out = (struct written){.serial = page->serial, .device_id = device->id, .index = (unsigned int)(page - device->pages)};
 	out->word[0] = VTD_PAGE_TYPE | FIELD_PREP64(VTD_PAGE_RID, device->source_id);
 	if (page->pasid != UIOMMU_NO_PASID)
 		out->word[0] |= VTD_PAGE_PP | FIELD_PREP64(VTD_PAGE_PASID, page->pasid);
-	out->word[1] = (page->address & VTD_PAGE_ADDRESS) | FIELD_PREP64(VTD_PAGE_PRGI, out->index) | VTD_PAGE_LPIG;
-	out->word[1] |= page->access & UIOMMU_WRITE ? VTD_PAGE_WRR : VTD_PAGE_RDR;
+	out->word[0] |= request->access & UIOMMU_EXEC ? VTD_PAGE_EXR : 0;
+	out->word[0] |= request->flags & UIOMMU_PAGE_PRIVILEGED ? VTD_PAGE_PMR : 0;
+	out->word[1] = (request->address & VTD_PAGE_ADDRESS) | FIELD_PREP64(VTD_PAGE_PRGI, out->index);
+	out->word[1] |= page->written + 1 == page->count ? VTD_PAGE_LPIG : 0;
+	out->word[1] |= request->access & (UIOMMU_READ | UIOMMU_EXEC) ? VTD_PAGE_RDR : 0;
+	out->word[1] |= request->access & UIOMMU_WRITE ? VTD_PAGE_WRR : 0;
 }
 
 /* Under the lock: the next one that there is room for, and where it goes. */
@@ -96,14 +107,16 @@ static bool next_page(struct uiommu_vtd *vtd, struct written *out, uint64_t *add
 		page = cds_list_entry(vtd->pages.next, struct vtd_page, link);
 		if (((tail + sizeof(out->word)) & mask) == head)
 			vtd_event(vtd, VTD_EVENT_PAGES, VTD_PRS_PRO);
-		/* It is dropped, and the device asks once more when there is room again. */
+		/* What is left of the group is dropped, and the device asks once more when there is room again. */
 		if (vtd_get32(vtd, VTD_PRS) & VTD_PRS_PRO) {
 			answer_later(vtd, page, UIOMMU_RESPONSE_SUCCESS);
 			continue;
 		}
-		cds_list_del(&page->link);
-		page->state = VTD_PAGE_WRITTEN;
 		describe(page, out);
+		if (++page->written == page->count) {
+			cds_list_del(&page->link);
+			page->state = VTD_PAGE_WRITTEN;
+		}
 		*address = (queue & VTD_QUEUE_ADDRESS & low_mask(vtd->host_bits)) + tail;
 		return true;
 	}
@@ -120,7 +133,7 @@ static void end_page(struct uiommu_vtd *vtd, const struct written *written, bool
 	if (done) {
 		vtd_set64(vtd, VTD_PQT, (vtd_get64(vtd, VTD_PQT) + sizeof(written->word)) & mask);
 		vtd_event(vtd, VTD_EVENT_PAGES, VTD_PRS_PPR);
-	} else if (page && page->state == VTD_PAGE_WRITTEN && page->serial == written->serial) {
+	} else if (page && is_waiting(page) && page->serial == written->serial) {
 		answer_later(vtd, page, UIOMMU_RESPONSE_INVALID); /* the queue is not in memory */
 	}
 }
@@ -161,14 +174,16 @@ static unsigned int refused(const struct uiommu_vtd *vtd, const struct attach *a
 }
 
 /* Under the lock: it waits for the pager, or for its answer. */
-static void enter(struct uiommu_vtd *vtd, struct vtd_page *page, const struct attach *attach, const struct uiommu_fault *fault)
+static void enter(struct uiommu_vtd *vtd, struct vtd_page *page, const struct attach *attach)
 {
+	const struct uiommu_fault fault = {
+		.address = page->requests->address, .device_id = page->device->id, .pasid = page->requests->pasid};
 	unsigned int code = refused(vtd, attach);
 
 	page->serial = ++vtd->serial;
 	if (code) {
 		page->state = VTD_PAGE_WRITTEN;
-		vtd_fault_record_page(vtd, fault, page->device->source_id, attach->data.quiet ? 0 : code);
+		vtd_fault_record_page(vtd, &fault, page->device->source_id, attach->data.quiet ? 0 : code);
 		answer_later(vtd, page, UIOMMU_RESPONSE_INVALID);
 		return;
 	}
@@ -176,8 +191,8 @@ static void enter(struct uiommu_vtd *vtd, struct vtd_page *page, const struct at
 	cds_list_add_tail(&page->link, &vtd->pages);
 }
 
-int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
-		     void (*done)(void *opaque, unsigned int response), void *opaque)
+int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_page_request *requests,
+		     unsigned int count, void (*done)(void *opaque, unsigned int response), void *opaque)
 {
 	struct uiommu_vtd *vtd = container_of(sink, struct uiommu_vtd, sink);
 	struct vtd_device *device;
@@ -185,17 +200,18 @@ int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, con
 	bool pages = false, kick;
 
 	vtd_lock(vtd);
-	device = vtd_device_of(vtd, fault->device_id);
+	device = vtd_device_of(vtd, attachment->device_id);
 	if (device && vtd->enabled)
 		page = take_slot(device);
 	if (page) {
 		*page = (struct vtd_page){.device = device,
-					  .address = fault->address,
-					  .pasid = vtd_guest_pasid(vtd, fault->device_id, fault->pasid),
-					  .access = fault->access,
+					  .first = *requests,
+					  .count = count,
+					  .pasid = vtd_guest_pasid(vtd, device->id, requests->pasid),
 					  .done = done,
 					  .opaque = opaque};
-		enter(vtd, page, container_of(attachment, struct attach, data), fault);
+		page->requests = count > 1 ? requests : &page->first;
+		enter(vtd, page, container_of(attachment, struct attach, data));
 		pages = !vtd->paging;
 		vtd->paging = true;
 	}
@@ -220,7 +236,7 @@ static bool end_pages_of(struct uiommu_vtd *vtd, struct vtd_device *device)
 	for (unsigned int i = 0; i < VTD_GROUPS; i++) {
 		struct vtd_page *page = &device->pages[i];
 
-		if (page->state == VTD_PAGE_FREE || page->state == VTD_PAGE_ANSWERED)
+		if (!is_waiting(page))
 			continue;
 		answer_later(vtd, page, UIOMMU_RESPONSE_INVALID);
 		any = true;

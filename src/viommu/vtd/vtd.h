@@ -51,21 +51,22 @@ enum {
 
 enum vtd_page_state {
 	VTD_PAGE_FREE,
-	VTD_PAGE_QUEUED, /* in vtd->pages */
+	VTD_PAGE_QUEUED, /* in vtd->pages: not all of its requests are in the queue */
 	VTD_PAGE_WRITTEN, /* software has it, or is about to; or nobody */
 	VTD_PAGE_ANSWERED, /* in vtd->answers */
 };
 
-/* A page request that waits for its answer. */
+/* A group of page requests that waits for its answer. */
 struct vtd_page {
 	struct cds_list_head link;
 	struct vtd_device *device;
-	uint64_t address;
 	uint64_t serial; /* no two have the same */
 	void (*done)(void *opaque, unsigned int response);
 	void *opaque;
-	uint32_t pasid;
-	uint8_t access;
+	const struct uiommu_page_request *requests; /* @first, or whoever's who asks, until it has been answered */
+	struct uiommu_page_request first;
+	uint32_t count, written; /* requests */
+	uint32_t pasid; /* the guest's */
 	uint8_t state; /* enum vtd_page_state */
 	uint8_t response;
 };
@@ -206,8 +207,8 @@ void vtd_device_tlb_invalidate(struct uiommu_vtd *vtd, uint16_t source_id, const
 bool vtd_device_tlb_wait(struct uiommu_vtd *vtd);
 
 /* pages.c */
-int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_fault *fault,
-		     void (*done)(void *opaque, unsigned int response), void *opaque);
+int vtd_page_request(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_page_request *requests,
+		     unsigned int count, void (*done)(void *opaque, unsigned int response), void *opaque);
 bool vtd_page_forget(struct fault_sink *sink, const struct attachment *attachment);
 /* Give the answers that are due. No lock held. */
 void vtd_page_answers(struct uiommu_vtd *vtd);
