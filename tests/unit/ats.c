@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* ATS: translation requests, translated accesses, and what a device is asked to forget. */
+#include "clock.h"
 #include "keeper.h"
 
 /* --- requests --- */
@@ -182,19 +183,6 @@ static void translated_writes_are_tracked(void **state)
 		assert_false(is_dirty(page));
 	}
 	assert_int_equal(uiommu_atc_destroy(atc), 0);
-}
-
-struct done {
-	unsigned int calls;
-	int error;
-};
-
-static void note_done(void *opaque, int error)
-{
-	struct done *done = opaque;
-
-	done->calls++;
-	done->error = error;
 }
 
 static void note_response(void *opaque, unsigned int response)
@@ -463,35 +451,6 @@ static void commands(void **state)
 
 /* --- a device that does not answer --- */
 
-static struct {
-	uint64_t now, armed;
-} fake;
-
-static uint64_t fake_now(void *opaque)
-{
-	(void)opaque;
-	return fake.now;
-}
-
-static void fake_arm(void *opaque, uint64_t deadline)
-{
-	(void)opaque;
-	fake.armed = deadline;
-}
-
-static int setup_clock(void **state)
-{
-	static const struct uiommu_clock clock = {.now = fake_now, .arm = fake_arm};
-	static const struct uiommu_options options = {.size = sizeof(options), .clock = &clock};
-
-	(void)state;
-	fake.now = fake.armed = 1000;
-	guest_options = &options;
-	guest_make(0, 0);
-	guest_options = NULL;
-	return 0;
-}
-
 static void a_device_is_cut_off(void **state)
 {
 	struct uiommu_ats_invalidation all = {.last = UINT64_MAX, .pasid = PASID};
@@ -513,8 +472,7 @@ static void a_device_is_cut_off(void **state)
 	assert_int_equal(done.calls, 0);
 	assert_int_equal(uiommu_ats_invalidated(g.device, k.tags[0]), 0);
 	assert_int_equal(done.error, 0);
-	fake.now += 1000;
-	uiommu_expire(g.context);
+	clock_pass(1000);
 	assert_int_equal(uiommu_dma_read(g.device, PASID, PAGE, &value, 8, NULL), 0);
 	/* Not in time: nobody waits any more, and it does nothing any more. */
 	keep(PASID, 0);
@@ -522,8 +480,7 @@ static void a_device_is_cut_off(void **state)
 	assert_int_equal(pthread_create(&caller.thread, NULL, caller_main, &caller), 0);
 	keeper_wait(3);
 	assert_false(__atomic_load_n(&caller.returned, __ATOMIC_ACQUIRE));
-	fake.now += 20000000;
-	uiommu_expire(g.context);
+	clock_pass(20000000);
 	pthread_join(caller.thread, NULL);
 	assert_int_equal(caller.rc, 0);
 	assert_int_equal(done.calls, 2);

@@ -98,4 +98,18 @@ static inline void check_asked(unsigned int count, uint32_t pasid, uint64_t star
 	assert_int_equal(k.inside, -EDEADLK);
 }
 
+/* What a command was completed with. */
+struct done {
+	unsigned int calls; /* atomic */
+	int error;
+};
+
+static inline void note_done(void *opaque, int error)
+{
+	struct done *done = opaque;
+
+	done->error = error;
+	__atomic_add_fetch(&done->calls, 1, __ATOMIC_ACQ_REL);
+}
+
 #endif

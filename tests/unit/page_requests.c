@@ -9,7 +9,7 @@
 #include "iommu/hwpt.h"
 #undef nested_make
 
-#include "guest.h"
+#include "clock.h"
 
 enum { ALLOCATION = 40, RESPONSES = 64, MESSAGES = 64 };
 
@@ -366,35 +366,6 @@ static void a_queue_that_is_closed(void **state)
 
 /* --- time --- */
 
-static struct {
-	uint64_t now, armed;
-} fake;
-
-static uint64_t fake_now(void *opaque)
-{
-	(void)opaque;
-	return fake.now;
-}
-
-static void fake_arm(void *opaque, uint64_t deadline)
-{
-	(void)opaque;
-	fake.armed = deadline;
-}
-
-static int setup_clock(void **state)
-{
-	static const struct uiommu_clock clock = {.now = fake_now, .arm = fake_arm};
-	static const struct uiommu_options options = {.size = sizeof(options), .clock = &clock};
-
-	(void)state;
-	fake.now = fake.armed = 1000;
-	guest_options = &options;
-	guest_make(0, 0);
-	guest_options = NULL;
-	return 0;
-}
-
 static void nobody_answers(void **state)
 {
 	struct uiommu_fault fault = {.address = VA, .pasid = PASID, .access = UIOMMU_READ};
@@ -414,14 +385,12 @@ static void nobody_answers(void **state)
 	assert_int_equal(uiommu_dma_page_request(g.device, &fault, answered, &answer), 0);
 	assert_int_equal(fake.armed, 1000 + 30000000);
 	assert_int_equal(respond(events[1].cookie, UIOMMU_RESPONSE_SUCCESS), 0);
-	fake.now = fake.armed;
-	uiommu_expire(g.context);
+	clock_pass(fake.armed - fake.now);
 	assert_int_equal(told.count, 2);
 	check_told(2, 0, UIOMMU_RESPONSE_INVALID);
 	assert_int_equal(respond(events[0].cookie, UIOMMU_RESPONSE_SUCCESS), -EINVAL);
 	assert_int_equal(fake.armed, 1000 + 40000000);
-	fake.now = fake.armed;
-	uiommu_expire(g.context);
+	clock_pass(fake.armed - fake.now);
 	check_told(3, 2, UIOMMU_RESPONSE_INVALID);
 	assert_int_equal(answer.calls, 1);
 	assert_int_equal(answer.response, UIOMMU_RESPONSE_INVALID);

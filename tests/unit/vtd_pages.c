@@ -4,6 +4,7 @@
 
 #include <uiommu/pri.h>
 
+#include "clock.h"
 #include "keeper.h"
 
 /* What a page request was answered. */
@@ -538,33 +539,15 @@ static void a_device_that_is_slow(void **state)
 	vtd_teardown(state);
 }
 
-static struct {
-	uint64_t now, armed;
-} fake;
-
-static uint64_t fake_now(void *opaque)
-{
-	(void)opaque;
-	return fake.now;
-}
-
-static void fake_arm(void *opaque, uint64_t deadline)
-{
-	(void)opaque;
-	fake.armed = deadline;
-}
-
 /* A device that does not answer in time: ITE, the wait is not completed, and software goes on when it has cleared it. */
 static void a_device_that_times_out(void **state)
 {
-	static const struct uiommu_clock clock = {.now = fake_now, .arm = fake_arm};
-	static const struct uiommu_options options = {.size = sizeof(options), .clock = &clock};
 	struct uiommu_vtd_config config = {.work = on_work};
 	uint32_t *status;
 
-	guest_options = &options;
+	clock_enter();
 	vtd_make(&config);
-	guest_options = NULL;
+	clock_leave();
 	r.queue = page_new();
 	r.status = page_new();
 	status = (uint32_t *)(void *)at(r.status);
@@ -577,8 +560,7 @@ static void a_device_that_times_out(void **state)
 	queue_put(3 | (uint64_t)SOURCE_ID << 32, VA);
 	assert_false(queue_wait());
 	run_all();
-	fake.now += 10000001;
-	uiommu_expire(g.context);
+	clock_pass(10000001);
 	assert_int_equal(read32(R_FSTS), 0x40);
 	assert_int_equal(read64(R_IQERCD) >> 32, SOURCE_ID);
 	assert_int_equal(r.sent, 1);
