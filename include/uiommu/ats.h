@@ -78,10 +78,10 @@ struct uiommu_ats_config {
  *
  * A device that is *cut off*, because it did not complete an invalidation in time, is not waited for any more. Its accesses fail
  * without a record, nothing can be attached to it, and so it stays until uiommu_ats_disable(), which stands for a reset. What was
- * attached then has to be detached first and attached again.
+ * attached then has to be detached first and attached again. Invalidations are completed when its translated accesses have ended.
  *
- * Return: 0, -EINVAL (size, ops), -E2BIG, -EBUSY (it is enabled already), -ENOMEM, -EAGAIN (no thread for the timeout).
- * Thread-safe.
+ * Return: 0, -EINVAL (size, ops), -E2BIG, -EBUSY (it is enabled already, or is just ending), -ENOMEM, -EAGAIN (no thread for the
+ * timeout). Thread-safe.
  */
 UIOMMU_API int uiommu_ats_enable(struct uiommu_device *device, const struct uiommu_ats_config *config);
 
@@ -89,7 +89,8 @@ UIOMMU_API int uiommu_ats_enable(struct uiommu_device *device, const struct uiom
  * uiommu_ats_disable() - it does so no more.
  * @device: from uiommu_device_get()
  *
- * The ATC is taken to be empty then: invalidations that have not been completed are. Waits until nobody is inside of the ops.
+ * The ATC is taken to be empty then: invalidations that have not been completed are. When this returns nobody is inside of the ops,
+ * and no translated access is running or will have an effect.
  *
  * Return: 0 (also if it was not enabled), -EDEADLK (inside an access or callback). Thread-safe.
  */

@@ -15,6 +15,7 @@ void ats_init(struct ats *ats)
 	pthread_mutex_init(&ats->lock, NULL);
 	pthread_cond_init(&ats->left, NULL);
 	CDS_INIT_LIST_HEAD(&ats->asks);
+	CDS_INIT_LIST_HEAD(&ats->late);
 }
 
 void ats_fini(struct ats *ats)
@@ -89,51 +90,77 @@ static void for_each_attachment(struct device *device, void (*act)(struct attach
 		act(attach_table_find(table, pasid));
 }
 
-static void cut_off(struct device *device)
+/* The last translated access has ended; no other begins. */
+static void ended(struct drainable *all)
 {
+	struct device *device = device_of(container_of(all, struct uiommu_device, translated.all));
 	struct ats *ats = &device->ats;
 	CDS_LIST_HEAD(taken);
+	int error;
+
+	pthread_mutex_lock(&ats->lock);
+	cds_list_splice(&ats->late, &taken);
+	CDS_INIT_LIST_HEAD(&ats->late);
+	error = ats->cut_off ? -ETIMEDOUT : 0;
+	ats->ending = false;
+	pthread_cond_broadcast(&ats->left);
+	pthread_mutex_unlock(&ats->lock);
+	finish_all(&taken, error);
+	object_unuse(&device->object);
+}
+
+/* False: it has been answered, or it is going to be, by whoever ends ATS. */
+static bool cut_off(struct device *device, const struct ats_ask *ask)
+{
+	struct ats *ats = &device->ats;
+	bool does;
 
 	/* Nothing is attached in between. */
 	pthread_mutex_lock(&device->lock);
 	pthread_mutex_lock(&ats->lock);
-	ats->cut_off = true;
-	take_all(ats, &taken);
+	does = ask->waits && !ats->ending;
+	if (does) {
+		object_use(&device->object);
+		ats->cut_off = ats->ending = true;
+		take_all(ats, &ats->late);
+	}
 	pthread_mutex_unlock(&ats->lock);
-	for_each_attachment(device, block);
+	if (does)
+		for_each_attachment(device, block);
 	pthread_mutex_unlock(&device->lock);
-	context_log(device->object.context, UIOMMU_LOG_ERROR, "%s: an invalidation has not been completed in time: cut off",
-		    device->name);
-	/* Translated accesses that began before are over. */
-	rcu_wait();
-	finish_all(&taken, -ETIMEDOUT);
+	return does;
 }
 
 static void expired(struct timer *timer)
 {
 	struct ats_ask *ask = container_of(timer, struct ats_ask, timer);
 	struct device *device = ask->device;
-	bool waits;
 
 	/* Whoever finishes it waits for us, so it is still there. */
-	pthread_mutex_lock(&device->ats.lock);
-	waits = ask->waits;
-	pthread_mutex_unlock(&device->ats.lock);
-	if (waits)
-		cut_off(device);
+	if (!cut_off(device, ask))
+		return;
+	context_log(device->object.context, UIOMMU_LOG_ERROR, "%s: an invalidation has not been completed in time: cut off",
+		    device->name);
+	rcu_wait();
+	drain_start(&device->data.translated.all, ended);
 }
 
-/* False: there is nobody to ask, and *@error says why. */
-static bool add(struct ats *ats, struct ats_ask *ask, struct uiommu_ats_config *config, int *error)
+enum added { ADDED, LATE, NOBODY };
+
+/* LATE: it is done when translated accesses have ended. NOBODY: there is nobody to ask, and *@error says why. */
+static enum added add(struct ats *ats, struct ats_ask *ask, uint32_t *tag, struct uiommu_ats_config *config, int *error)
 {
-	bool added;
+	enum added added = NOBODY;
 
 	pthread_mutex_lock(&ats->lock);
-	added = ats->config.ops && !ats->cut_off;
 	*error = ats->cut_off ? -ETIMEDOUT : 0;
-	if (added) {
+	if (ats->ending) {
+		added = LATE;
+		cds_list_add_tail(&ask->link, &ats->late);
+	} else if (ats->config.ops && !ats->cut_off) {
+		added = ADDED;
 		*config = ats->config;
-		ask->tag = ++ats->tags;
+		*tag = ask->tag = ++ats->tags;
 		ask->waits = true;
 		ask->timed = config->timeout_ms;
 		cds_list_add_tail(&ask->link, &ats->asks);
@@ -145,32 +172,40 @@ static bool add(struct ats *ats, struct ats_ask *ask, struct uiommu_ats_config *
 	return added;
 }
 
+/* Ask the device. */
+static void tell(struct ats *ats, const struct uiommu_ats_config *config, uint32_t tag, const struct uiommu_ats_invalidation *what)
+{
+	struct thread_state *self = thread_self();
+
+	self->depth++;
+	config->ops->invalidate(config->opaque, tag, what);
+	self->depth--;
+	pthread_mutex_lock(&ats->lock);
+	if (!--ats->inside)
+		pthread_cond_broadcast(&ats->left);
+	pthread_mutex_unlock(&ats->lock);
+}
+
 void ats_ask(struct device *device, struct ats_ask *ask)
 {
 	const struct uiommu_ats_invalidation what = ask->what;
-	struct thread_state *self = thread_self();
 	struct uiommu_ats_config config;
 	struct ats *ats = &device->ats;
+	enum added added;
+	uint32_t tag = 0;
 	int error;
 
 	object_use(&device->object); /* until the ask is finished, */
 	object_use(&device->object); /* and until we are */
 	ask->device = device;
 	ask->timed = false;
+	ask->waits = false;
 	ask->timer = (struct timer){.expired = expired};
-	if (add(ats, ask, &config, &error)) {
-		uint32_t tag = ask->tag;
-
-		self->depth++;
-		config.ops->invalidate(config.opaque, tag, &what);
-		self->depth--;
-		pthread_mutex_lock(&ats->lock);
-		if (!--ats->inside)
-			pthread_cond_broadcast(&ats->left);
-		pthread_mutex_unlock(&ats->lock);
-	} else {
+	added = add(ats, ask, &tag, &config, &error);
+	if (added == ADDED)
+		tell(ats, &config, tag, &what);
+	else if (added == NOBODY)
 		finish(ask, error);
-	}
 	object_unuse(&device->object);
 }
 
@@ -451,7 +486,7 @@ int uiommu_ats_enable(struct uiommu_device *data, const struct uiommu_ats_config
 		return error;
 	pthread_mutex_lock(&device->lock);
 	pthread_mutex_lock(&ats->lock);
-	error = ats->config.ops ? -EBUSY : 0;
+	error = ats->config.ops || ats->ending ? -EBUSY : 0;
 	if (!error)
 		ats->config = given;
 	pthread_mutex_unlock(&ats->lock);
@@ -463,11 +498,11 @@ int uiommu_ats_enable(struct uiommu_device *data, const struct uiommu_ats_config
 	return error;
 }
 
-static void disable(struct device *device)
+/* No translated access is let through any more. False: ATS was not enabled. */
+static bool stop(struct device *device)
 {
 	struct ats *ats = &device->ats;
 	bool enabled;
-	CDS_LIST_HEAD(taken);
 
 	pthread_mutex_lock(&device->lock);
 	for_each_attachment(device, keep_no_more);
@@ -475,12 +510,27 @@ static void disable(struct device *device)
 	enabled = ats->config.ops;
 	ats->config = (struct uiommu_ats_config){.ops = NULL};
 	ats->cut_off = false;
-	take_all(ats, &taken);
+	take_all(ats, &ats->late);
 	pthread_mutex_unlock(&ats->lock);
 	pthread_mutex_unlock(&device->lock);
-	/* No translated access is running that has been let through. */
+	return enabled;
+}
+
+static void disable(struct device *device)
+{
+	struct ats *ats = &device->ats;
+	bool enabled;
+
+	object_use(&device->object);
+	pthread_mutex_lock(&ats->lock);
+	while (ats->ending)
+		pthread_cond_wait(&ats->left, &ats->lock);
+	ats->ending = true;
+	pthread_mutex_unlock(&ats->lock);
+	enabled = stop(device);
 	rcu_wait();
-	finish_all(&taken, 0);
+	drain_wait(&device->data.translated.all);
+	ended(&device->data.translated.all);
 	pthread_mutex_lock(&ats->lock);
 	while (ats->inside)
 		pthread_cond_wait(&ats->left, &ats->lock);

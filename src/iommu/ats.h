@@ -6,7 +6,8 @@
  * asks the keepers that have got a translation (translate/ats.h says when). An *ask* is one invalidation sent to one device. It
  * belongs to whoever waits for it; the device names it by its tag, so that a device that answers twice, or too late, does no harm.
  *
- * A device that does not answer in time is cut off: its attachments take no access any more, what was asked of it counts as done.
+ * A device that does not answer in time is cut off: its attachments take no access any more, and when translated accesses that
+ * were running have ended, what was asked of it counts as done. They may sleep, so nobody waits for that but the asks.
  */
 #ifndef IOMMU_ATS_H
 #define IOMMU_ATS_H
@@ -24,19 +25,21 @@ struct uiommu_invalidation;
 /* A device's part. */
 struct ats {
 	pthread_mutex_t lock; /* a leaf */
-	pthread_cond_t left; /* nobody is inside of the ops */
+	pthread_cond_t left; /* nobody is inside of the ops, or @ending is over */
 	struct uiommu_ats_config config; /* ops is NULL: not enabled */
 	struct cds_list_head asks; /* that it has not answered, the oldest first */
 	uint32_t tags; /* the last one given */
 	unsigned int inside; /* calls of the ops that have not returned */
 	bool cut_off;
+	bool ending; /* none is let through any more: those that are are waited for, by one at a time */
+	struct cds_list_head late; /* asks that are done when they have ended */
 };
 
 struct ats_ask {
 	struct cds_list_head link;
 	struct device *device; /* used */
 	uint32_t tag;
-	bool waits; /* in the device's list; under its lock */
+	bool waits; /* in the device's list of asks; under its lock */
 	bool timed;
 	struct timer timer;
 	struct uiommu_ats_invalidation what;

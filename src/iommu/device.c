@@ -66,6 +66,7 @@ static bool in_use(struct uiommu_context *context, const struct device *device)
 static void device_free(struct device *device)
 {
 	attach_table_fini(&device->data.table);
+	flights_fini(&device->data.translated.flights);
 	ats_fini(&device->ats);
 	requests_fini(&device->requests);
 	pthread_cond_destroy(&device->ended);
@@ -83,6 +84,7 @@ static struct device *device_make(const struct uiommu_device_config *config)
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_cond_init(&device->ended, NULL);
 	attach_table_init(&device->data.table);
+	flights_init(&device->data.translated.flights);
 	ats_init(&device->ats);
 	requests_init(&device->requests);
 	device->data.pasid_bits = config->pasid_bits;

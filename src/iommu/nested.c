@@ -134,25 +134,13 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 	return error;
 }
 
-/* Those who sleep; after a grace period. */
-static void wait_for_holders(struct stages *stages)
-{
-	unsigned int turned;
-
-	if (inflight_quiet())
-		return;
-	turned = flights_turn(&stages->flights);
-	rcu_wait();
-	flights_drain(&stages->flights, turned);
-}
-
 /* One page table: forget, wait for whoever found what is forgotten, and then for those who hold it; devices last. */
 static void invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		stages_forget(&hwpt->stages, requests[i].start, requests[i].last, requests[i].flags & UIOMMU_INVALIDATE_LEAF);
 	rcu_wait();
-	wait_for_holders(&hwpt->stages);
+	flights_wait(&hwpt->stages.flights);
 	ats_ask_invalidated(hwpt, requests, count);
 }
 
@@ -184,12 +172,12 @@ void hwpt_forget_all(struct hwpt *hwpt)
 	if (inflight_quiet())
 		return;
 	if (own)
-		wait_for_holders(own);
+		flights_wait(&own->flights);
 	for (child = child_after(hwpt, NULL); child; child = next) {
 		if (child->tables)
 			tables_wait(child->tables);
 		else
-			wait_for_holders(&child->stages);
+			flights_wait(&child->stages.flights);
 		next = child_after(hwpt, child);
 		object_put(&child->object);
 	}

@@ -24,7 +24,6 @@ struct atc_pasid {
 struct uiommu_atc {
 	struct uiommu_device *device;
 	struct iotlb iotlb;
-	struct flights flights;
 	pthread_mutex_t lock; /* of whoever adds a PASID */
 	unsigned int count;
 	struct atc_pasid *buckets[BUCKETS];
@@ -81,7 +80,6 @@ static void invalidate(void *opaque, uint32_t tag, const struct uiommu_ats_inval
 {
 	struct uiommu_atc *atc = opaque;
 	struct atc_pasid *pasid;
-	unsigned int turned;
 
 	if (what->flags & UIOMMU_ATS_GLOBAL) {
 		forget_of_all(atc, what);
@@ -91,11 +89,7 @@ static void invalidate(void *opaque, uint32_t tag, const struct uiommu_ats_inval
 			forget(atc, &pasid->owner, what);
 	}
 	rcu_wait();
-	if (!inflight_quiet()) {
-		turned = flights_turn(&atc->flights);
-		rcu_wait();
-		flights_drain(&atc->flights, turned);
-	}
+	flights_wait(&atc->device->translated.flights);
 	uiommu_ats_invalidated(atc->device, tag);
 }
 
@@ -118,12 +112,10 @@ int uiommu_atc_create(struct uiommu_device *device, uint32_t entries, uint32_t t
 		return error;
 	}
 	pthread_mutex_init(&atc->lock, NULL);
-	flights_init(&atc->flights);
 	atc->device = device;
 	config.opaque = atc;
 	error = uiommu_ats_enable(device, &config);
 	if (error) {
-		flights_fini(&atc->flights);
 		pthread_mutex_destroy(&atc->lock);
 		iotlb_fini(&atc->iotlb);
 		free(atc);
@@ -148,7 +140,6 @@ int uiommu_atc_destroy(struct uiommu_atc *atc)
 			free(pasid);
 		}
 	}
-	flights_fini(&atc->flights);
 	pthread_mutex_destroy(&atc->lock);
 	iotlb_fini(&atc->iotlb);
 	free(atc);
@@ -194,7 +185,6 @@ unsigned int atc_find(struct uiommu_atc *atc, uint32_t pasid, uint64_t address, 
 		      struct piece *piece)
 {
 	struct atc_pasid *kept = pasid_find(atc, pasid);
-	unsigned int reason;
 	struct iotlb_hit hit;
 
 	if (unlikely(!kept))
@@ -202,9 +192,7 @@ unsigned int atc_find(struct uiommu_atc *atc, uint32_t pasid, uint64_t address, 
 	if (unlikely(!iotlb_find(&kept->owner, address, true, &hit) || access & ~hit.access) &&
 	    !ask(atc, &kept->owner, pasid, address, access, &hit))
 		return piece_find(atc->device, pasid, address, length, access, piece);
-	reason = piece_find_translated(atc->device, pasid, hit.oa, min_u64(length, hit.length), access, piece);
-	piece->cache = &atc->flights;
-	return reason;
+	return piece_find_translated(atc->device, pasid, hit.oa, min_u64(length, hit.length), access, piece);
 }
 
 static int access_by(struct uiommu_atc *atc, struct uiommu_dma_op *op, unsigned int access)

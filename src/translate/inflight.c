@@ -110,7 +110,7 @@ struct inflight_slot *inflight_enter(struct thread_state *self, struct drainable
 
 	while (__atomic_load_n(&slot->word, __ATOMIC_RELAXED))
 		if (++slot == self->slots + INFLIGHT_SLOTS)
-			abort(); /* an access holds two places of two objects at most */
+			abort(); /* an access holds two pieces at most (piece_enter) */
 	/* Seen by drain_start(): its grace period ends after the read section that this store is in. */
 	__atomic_store_n(&slot->word, (uintptr_t)object, __ATOMIC_RELEASE);
 	return slot;
@@ -251,4 +251,15 @@ void flights_drain(struct flights *flights, unsigned int turned)
 {
 	drain_wait(&flights->flight[turned]);
 	pthread_mutex_unlock(&flights->lock);
+}
+
+void flights_wait(struct flights *flights)
+{
+	unsigned int turned;
+
+	if (inflight_quiet())
+		return;
+	turned = flights_turn(flights);
+	rcu_wait();
+	flights_drain(flights, turned);
 }

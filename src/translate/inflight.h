@@ -29,7 +29,7 @@ struct drainable {
 	void (*done)(struct drainable *); /* set while a drain runs */
 };
 
-enum { INFLIGHT_SLOTS = 8, THREAD_BUFFER_SIZE = 256 << 10, THREAD_OWN_COUNTERS = 7 };
+enum { INFLIGHT_SLOTS = 10, THREAD_BUFFER_SIZE = 256 << 10, THREAD_OWN_COUNTERS = 7 };
 
 struct inflight_slot {
 	uintptr_t word; /* struct drainable *, bit 0: marked. Written by its thread, marked by writers. */
@@ -89,7 +89,7 @@ void drain_wait(struct drainable *object);
 
 /*
  * Two of them that are entered in turn, so that new accesses do not keep a drain from ending. flights_turn(), a grace period and
- * flights_drain() wait for all that entered before.
+ * flights_drain() wait for all that entered before; flights_wait() does all three, if anybody holds anything.
  */
 struct flights {
 	struct drainable flight[2];
@@ -101,6 +101,9 @@ void flights_init(struct flights *flights);
 void flights_fini(struct flights *flights);
 unsigned int flights_turn(struct flights *flights);
 void flights_drain(struct flights *flights, unsigned int turned);
+
+/* After a grace period. */
+void flights_wait(struct flights *flights);
 
 /* In a read section: what an access that will sleep enters. */
 static inline struct drainable *flights_current(struct flights *flights)

@@ -94,7 +94,7 @@ static inline unsigned int refused(const struct attachment *attachment, unsigned
 {
 	piece->stage = piece->level = 0;
 	piece->table = false;
-	piece->cache = NULL;
+	piece->translated = NULL;
 	piece->flags = 0;
 	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		return UIOMMU_FAULT_DRAINING;
@@ -146,7 +146,7 @@ static unsigned int pass_behind(const struct pgtable *behind, uint64_t address, 
 	return UIOMMU_FAULT_NONE;
 }
 
-unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
+unsigned int piece_find_translated(struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
 				   unsigned int access, struct piece *piece)
 {
 	struct attachment *attachment = attach_table_find(&device->table, pasid);
@@ -162,6 +162,7 @@ unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t 
 		reason = find_in_space(attachment->space, address, length, access, piece);
 	if (!reason && attachment->behind)
 		reason = pass_behind(attachment->behind, address, access, piece);
+	piece->translated = &device->translated;
 	return reason;
 }
 

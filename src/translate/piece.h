@@ -16,7 +16,9 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
-enum { PIECE_SLOTS = 4 }; /* the attachment, the area, the stages, the device's cache */
+enum { PIECE_SLOTS = 5 }; /* the attachment, the area, the stages, and twice what it is as a translated access */
+
+_Static_assert(2 * PIECE_SLOTS <= INFLIGHT_SLOTS, "a copy holds two pieces");
 
 struct piece {
 	struct attachment *attachment;
@@ -25,7 +27,7 @@ struct piece {
 	uint64_t offset; /* of what is remote, in the area's region */
 	uint64_t absent; /* with ABSENT: where in the space */
 	uint64_t length;
-	struct flights *cache; /* of the device's cache that led here, or NULL */
+	struct translated *translated; /* the device's, if it is a translated access; or NULL */
 	bool resident;
 	uint8_t stage; /* after a fault: where it was met, as in struct uiommu_fault; 0: where the attachment's memory is */
 	uint8_t level;
@@ -53,7 +55,7 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 			struct piece *piece);
 
 /* The same for an address that has been translated (uiommu/ats.h): what it leads to in the space behind the stages. */
-unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
+unsigned int piece_find_translated(struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
 				   unsigned int access, struct piece *piece);
 
 /*
@@ -79,7 +81,11 @@ static inline void piece_enter(struct thread_state *self, struct piece *piece)
 	piece->slots[0] = inflight_enter(self, &piece->attachment->drain);
 	piece->slots[1] = piece->area ? inflight_enter(self, &piece->area->drain) : NULL;
 	piece->slots[2] = stages ? inflight_enter(self, flights_current(&stages->flights)) : NULL;
-	piece->slots[3] = unlikely(piece->cache) ? inflight_enter(self, flights_current(piece->cache)) : NULL;
+	piece->slots[3] = piece->slots[4] = NULL;
+	if (unlikely(piece->translated)) {
+		piece->slots[3] = inflight_enter(self, flights_current(&piece->translated->flights));
+		piece->slots[4] = inflight_enter(self, &piece->translated->all);
+	}
 }
 
 /* Enter it and leave the section. */

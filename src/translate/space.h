@@ -89,11 +89,18 @@ struct attach_table {
 	struct attachment ***by_pasid; /* [pasid >> 10][pasid & 1023]; each level RCU, made on demand, freed with the table */
 };
 
+/* Translated accesses that sleep. */
+struct translated {
+	struct flights flights; /* for whoever empties the device's cache */
+	struct drainable all; /* for whoever lets none through any more; one at a time drains it */
+};
+
 /* What the DMA calls see of a device. Control embeds it. */
 struct uiommu_device {
 	uint32_t id;
 	uint32_t pasid_bits;
 	struct attach_table table;
+	struct translated translated;
 	/* Where a fault goes that no attachment owns (not attached): control's log. */
 	void (*report)(struct uiommu_device *device, const struct uiommu_fault *fault);
 	/*
