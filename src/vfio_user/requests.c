@@ -17,7 +17,7 @@ static int get_info(struct port *port, struct message *message, struct reply *re
 	(void)port;
 	if (request->argsz < sizeof(*info))
 		return EINVAL;
-	*info = (struct vfu_device_info){sizeof(*info), VFU_DEVICE_RESET | VFU_DEVICE_PCI, VFU_REGIONS, VFU_IRQS};
+	*info = (struct vfu_device_info){sizeof(*info), VFU_DEVICE_RESET | VFU_DEVICE_PCI, VFU_REGIONS, PCI_IRQS};
 	reply->length = sizeof(*info);
 	return 0;
 }
@@ -66,14 +66,12 @@ static int get_irq_info(struct port *port, struct message *message, struct reply
 {
 	const struct vfu_irq_info *request = (const void *)message->payload;
 	struct vfu_irq_info *info = (void *)reply->data;
+	uint32_t count = pci_irqs_count(&port->irqs, request->index);
 
-	if (request->argsz < sizeof(*info) || request->index >= VFU_IRQS)
+	if (request->argsz < sizeof(*info) || request->index >= PCI_IRQS)
 		return EINVAL;
-	*info = (struct vfu_irq_info){sizeof(*info), 0, request->index, irqs_count(port, request->index)};
-	if (info->count)
-		info->flags = VFU_IRQ_EVENTFD;
-	if (info->count && request->index == VFU_IRQ_INTX)
-		info->flags |= VFU_IRQ_MASKABLE | VFU_IRQ_AUTOMASKED;
+	*info = (struct vfu_irq_info){sizeof(*info), count ? pci_irqs_flags(&port->irqs, request->index) : 0, request->index,
+				      count};
 	reply->length = sizeof(*info);
 	return 0;
 }

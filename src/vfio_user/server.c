@@ -186,9 +186,9 @@ void port_begin(struct port *port, int fd)
 	if (__atomic_load_n(&port->link, __ATOMIC_ACQUIRE))
 		abort(); /* it does not listen while there is one */
 	port->link = link;
-	pthread_mutex_lock(&port->irq_lock);
+	pthread_mutex_lock(&port->post_lock);
 	port->post_link = link;
-	pthread_mutex_unlock(&port->irq_lock);
+	pthread_mutex_unlock(&port->post_lock);
 	if (event_set(port->server, EPOLL_CTL_ADD, fd, port->index, EVENT_LINK)) {
 		port_log(port, "no memory for a connection");
 		port_ends(port);
@@ -298,12 +298,12 @@ static void end_connection(struct port *port)
 {
 	struct link *link = port->link;
 
-	irqs_clear(port);
+	pci_irqs_clear(&port->irqs);
 	pci_reset(port->pci, UIOMMU_PCI_RESET_BUS);
 	memory_clear(port);
-	pthread_mutex_lock(&port->irq_lock);
+	pthread_mutex_lock(&port->post_lock);
 	port->post_link = NULL;
-	pthread_mutex_unlock(&port->irq_lock);
+	pthread_mutex_unlock(&port->post_lock);
 	port->agreed = false;
 	/* Pairs with the load in port_begin(): the next one comes after all this. */
 	__atomic_store_n(&port->link, NULL, __ATOMIC_RELEASE);

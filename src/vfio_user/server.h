@@ -16,20 +16,13 @@
 #include <pthread.h>
 #include <uiommu/vfio_user.h>
 
-#include "pci/pci.h"
+#include "pci/irqs.h"
 #include "vfio_user/remote.h"
 
 enum {
 	PORTS_MAX = 64,
 	QUEUED_MAX = 64, /* requests of one connection */
 	QUEUED_BYTES_MAX = 4 << 20,
-	INTERRUPTS = VFU_IRQ_ERROR + 1, /* kinds of which there may be any */
-};
-
-/* Eventfds by vector; -1: nobody takes it. */
-struct vectors {
-	int *fds;
-	uint32_t count;
 };
 
 struct port {
@@ -54,10 +47,9 @@ struct port {
 	/* The worker's. */
 	bool agreed; /* on a version */
 
-	pthread_mutex_t irq_lock; /* below the function's lock */
-	struct vectors vectors[INTERRUPTS]; /* their fds under @irq_lock */
-	bool level, masked; /* INTx, under @irq_lock */
-	struct link *post_link; /* for messages; under @irq_lock */
+	struct pci_irqs irqs;
+	pthread_mutex_t post_lock; /* below the function's lock */
+	struct link *post_link; /* for messages; under @post_lock */
 };
 
 struct uiommu_vfio_user {
@@ -120,7 +112,5 @@ void memory_clear(struct port *port);
 /* Interrupts: how a function sends them, and their life. -ENOMEM. */
 int irqs_init(struct port *port);
 void irqs_fini(struct port *port);
-void irqs_clear(struct port *port);
-uint32_t irqs_count(const struct port *port, uint32_t index);
 
 #endif

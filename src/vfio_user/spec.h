@@ -101,25 +101,12 @@ struct vfu_sparse {
 };
 enum { VFU_SPARSE_ID = 1, VFU_SPARSE_VERSION = 1 };
 
-enum { VFU_IRQ_INTX, VFU_IRQ_MSI, VFU_IRQ_MSIX, VFU_IRQ_ERROR, VFU_IRQ_REQUEST, VFU_IRQS };
-enum { VFU_IRQ_EVENTFD = 1, VFU_IRQ_MASKABLE = 2, VFU_IRQ_AUTOMASKED = 4 };
-
+/* Of interrupts, flags and kinds are in pci/irqs.h. */
 struct vfu_irq_info {
 	uint32_t argsz;
 	uint32_t flags;
 	uint32_t index;
 	uint32_t count;
-};
-
-enum {
-	VFU_SET_NONE = 1,
-	VFU_SET_BOOL = 2,
-	VFU_SET_FDS = 4,
-	VFU_SET_DATA = 7,
-	VFU_SET_MASK = 8,
-	VFU_SET_UNMASK = 16,
-	VFU_SET_TRIGGER = 32,
-	VFU_SET_ACTION = 56,
 };
 
 /* BOOL: followed by a byte for each. */

@@ -471,7 +471,7 @@ def test_intx(peer):
     peer.set(PIN, 1)
     assert vfio_user.signalled(fd, wait=False) == 0
     assert peer.irqs(0, 0, 0, NONE | TRIGGER) == 0
-    assert peer.irqs(0, 0, 1, NONE | UNMASK) == 0
+    assert peer.irqs(0, 0, 1, NONE | UNMASK) == errno.EINVAL  # it is not set up any more
     assert vfio_user.signalled(fd, wait=False) == 0
     os.close(fd)
 
@@ -511,10 +511,19 @@ def test_msix(peer):
 @pytest.mark.parametrize("index, start, count, flags, data, fds", [
     (MSIX, 40, 1, NONE | TRIGGER, b"", 0), (MSIX, 0, 41, NONE | TRIGGER, b"", 0), (MSIX, 0xFFFFFFFF, 1, NONE | TRIGGER, b"", 0),
     (MSIX, 1, 0xFFFFFFFF, NONE | TRIGGER, b"", 0), (4, 0, 1, NONE | TRIGGER, b"", 0), (5, 0, 0, NONE | TRIGGER, b"", 0),
-    (0xFFFFFFFF, 0, 0, NONE | TRIGGER, b"", 0), (MSI, 0, 1, NONE | MASK, b"", 0), (MSI, 3, 2, BOOL | TRIGGER, b"\1\1", 0)])
+    (0xFFFFFFFF, 0, 0, NONE | TRIGGER, b"", 0), (MSI, 0, 1, NONE | TRIGGER, b"", 0), (MSI, 3, 2, BOOL | TRIGGER, b"\1\1", 0)])
 def test_interrupts_that_are_not_there(peer, index, start, count, flags, data, fds):
     assert not fds
     assert peer.irqs(index, start, count, flags, data=data) == errno.EINVAL
+
+
+def test_only_the_pin_has_a_mask(peer):
+    fd = vfio_user.eventfd()
+    assert peer.irqs(MSIX, 0, 1, FDS | TRIGGER, [fd]) == 0
+    assert peer.irqs(MSIX, 0, 1, NONE | MASK) == errno.ENOTTY
+    assert peer.irqs(MSIX, 0, 1, NONE | UNMASK) == errno.ENOTTY
+    assert peer.irqs(0, 0, 1, FDS | TRIGGER, [fd]) == errno.EINVAL  # one of pin, MSI, MSI-X is set up
+    os.close(fd)
 
 
 def test_only_eventfds_are_signalled(peer, ram):
