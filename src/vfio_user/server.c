@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "iommu/object.h"
 #include "translate/inflight.h"
 #include "util/clock.h"
+#include "util/thread.h"
 #include "util/util.h"
 
 enum {
@@ -440,22 +440,6 @@ void server_free(struct uiommu_vfio_user *server)
 	free(server);
 }
 
-/* The process's signals are not the reader's, but for those that an access may raise. */
-static int start_reader(struct uiommu_vfio_user *server)
-{
-	sigset_t none, before;
-	int error;
-
-	sigfillset(&none);
-	sigdelset(&none, SIGSEGV);
-	sigdelset(&none, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &none, &before);
-	error = pthread_create(&server->reader, NULL, reader, server);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	server->reading = !error;
-	return -error;
-}
-
 int uiommu_vfio_user_open(struct uiommu_context *context, struct uiommu_vfio_user **out)
 {
 	struct uiommu_vfio_user *server;
@@ -465,7 +449,8 @@ int uiommu_vfio_user_open(struct uiommu_context *context, struct uiommu_vfio_use
 		error = server_make(context, &server);
 	if (error)
 		return error;
-	error = start_reader(server);
+	error = thread_start(&server->reader, reader, server);
+	server->reading = !error;
 	if (error)
 		server_free(server);
 	else

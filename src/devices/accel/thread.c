@@ -2,12 +2,12 @@
 /* An engine's own thread, and how others get between its turns. */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "devices/accel/task.h"
 #include "util/clock.h"
 #include "util/cpu.h"
+#include "util/thread.h"
 
 enum {
 	TURN_BUDGET = 256,
@@ -104,8 +104,7 @@ static void *thread_main(void *opaque)
 
 int uiommu_accel_start(struct uiommu_accel *accel, uint32_t spin_us)
 {
-	sigset_t all, old;
-	int rc = 0;
+	int rc;
 
 	accel_lock(accel);
 	if (accel->started) {
@@ -113,16 +112,10 @@ int uiommu_accel_start(struct uiommu_accel *accel, uint32_t spin_us)
 		return -EBUSY;
 	}
 	accel->spin_us = spin_us;
-	/* The program's signals are not for this thread. SIGSEGV and SIGBUS come to whoever caused them. */
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&accel->thread, NULL, thread_main, accel);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	rc = thread_start(&accel->thread, thread_main, accel);
 	accel->started = !rc;
 	accel_unlock(accel);
-	return -rc;
+	return rc;
 }
 
 void accel_stop(struct uiommu_accel *accel)

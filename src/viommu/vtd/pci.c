@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A unit behind BAR 0 of a PCI function. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <uiommu/vtd_pci.h>
 
 #include "translate/inflight.h"
 #include "util/rcu.h"
+#include "util/thread.h"
 #include "util/util.h"
 
 struct uiommu_vtd_pci {
@@ -144,21 +144,6 @@ struct uiommu_pci *uiommu_vtd_pci_function(const struct uiommu_vtd_pci *function
 	return function->pci;
 }
 
-static int start_thread(struct uiommu_vtd_pci *function)
-{
-	sigset_t all, old;
-	int error;
-
-	/* The program's signals are not for this thread. SIGSEGV and SIGBUS come to whoever caused them. */
-	sigfillset(&all);
-	sigdelset(&all, SIGSEGV);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(&function->thread, NULL, thread_main, function);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -error;
-}
-
 int uiommu_vtd_pci_start(struct uiommu_vtd_pci *function, const struct uiommu_vtd_config *config, struct uiommu_vtd **out)
 {
 	struct uiommu_vtd_config given;
@@ -184,7 +169,7 @@ int uiommu_vtd_pci_start(struct uiommu_vtd_pci *function, const struct uiommu_vt
 	if (error)
 		return error;
 	rcu_publish(function->vtd, vtd);
-	error = start_thread(function);
+	error = thread_start(&function->thread, thread_main, function);
 	if (error) {
 		/* Nobody has it yet who could wait for what it does. */
 		rcu_publish(function->vtd, NULL);
