@@ -24,10 +24,14 @@ extern "C" {
  * enum uiommu_pci_bar_flags - what a BAR is.
  * @UIOMMU_PCI_BAR_64: 64 bits wide; the next BAR is its upper half and stays empty
  * @UIOMMU_PCI_BAR_PREFETCHABLE: reading it has no effect
+ * @UIOMMU_PCI_BAR_WATCHED: its memory holds registers that the model keeps up to date there. Accesses by a transport are calls all
+ * the same, and the model stores what they write. A program's own driver, which must be able to map them, reads and writes the
+ * memory; uiommu_pci_watch() and the op touched() tell the model of that
  */
 enum uiommu_pci_bar_flags {
 	UIOMMU_PCI_BAR_64 = 1,
 	UIOMMU_PCI_BAR_PREFETCHABLE = 2,
+	UIOMMU_PCI_BAR_WATCHED = 4,
 };
 
 /**
@@ -123,12 +127,15 @@ enum uiommu_pci_reset_type {
  * @reset: config space has its first values again and no DMA is let through; forget everything
  * @changed: the guest has changed what is enabled, from @before to @now (&enum uiommu_pci_state). What was taken away is off
  *           already, and no access of the function that needed it is running
+ * @touched: the memory of a WATCHED BAR is about to be written, for the first time since uiommu_pci_watch(), by somebody who has it
+ *           mapped. Called from any thread, at any moment: wake up whoever looks at it, and wait for nothing
  */
 struct uiommu_pci_ops {
 	uint64_t (*read)(void *opaque, unsigned int bar, uint64_t offset, unsigned int size);
 	void (*write)(void *opaque, unsigned int bar, uint64_t offset, unsigned int size, uint64_t value);
 	void (*reset)(void *opaque, enum uiommu_pci_reset_type type);
 	void (*changed)(void *opaque, unsigned int before, unsigned int now);
+	void (*touched)(void *opaque);
 };
 
 /**
@@ -230,6 +237,17 @@ UIOMMU_API uint64_t uiommu_pci_bar_address(struct uiommu_pci *pci, unsigned int 
  * Return: the byte at @memory_offset, or NULL if the BAR has none. It stays for as long as the function lives. Thread-safe.
  */
 UIOMMU_API void *uiommu_pci_memory(const struct uiommu_pci *pci, unsigned int bar);
+
+/**
+ * uiommu_pci_watch() - be told of the next write to the memory of WATCHED BARs.
+ * @pci: the function
+ *
+ * For a model that has looked at the memory for a while and found nothing new: look once more afterwards, and sleep until touched()
+ * or a call comes. From then on writes come without being told, until this is called again.
+ *
+ * Return: true if somebody has it mapped, and will be heard; false if every write is a call. Thread-safe; not in touched().
+ */
+UIOMMU_API bool uiommu_pci_watch(struct uiommu_pci *pci);
 
 /**
  * uiommu_pci_interrupt() - send a message-signalled interrupt.

@@ -24,7 +24,8 @@ struct access {
 
 static bool in_memory(const struct uiommu_pci_bar *bar, uint64_t offset)
 {
-	return offset >= bar->memory_offset && offset - bar->memory_offset < bar->memory_length;
+	return !(bar->flags & UIOMMU_PCI_BAR_WATCHED) && offset >= bar->memory_offset &&
+	       offset - bar->memory_offset < bar->memory_length;
 }
 
 /* The greatest aligned power of two that lies in the access and is of one kind: kinds begin at multiples of 8. */

@@ -16,6 +16,8 @@ enum { BAR_SIZE_MIN = 16, BAR_LG2_MAX = 31, BAR_64_LG2_MAX = 46 };
 
 static bool memory_valid(const struct uiommu_pci_bar *bar)
 {
+	if (bar->flags & UIOMMU_PCI_BAR_WATCHED && !bar->memory_length)
+		return false;
 	return !(bar->memory_offset % page_size()) && !(bar->memory_length % page_size()) && bar->memory_length <= bar->size &&
 	       bar->memory_offset <= bar->size - bar->memory_length;
 }
@@ -33,7 +35,7 @@ static bool bar_valid(const struct uiommu_pci_bar *bars, unsigned int i)
 	if (bar->size < BAR_SIZE_MIN || bar->size & (bar->size - 1) ||
 	    bar->size > UINT64_C(1) << (wide ? BAR_64_LG2_MAX : BAR_LG2_MAX))
 		return false;
-	if (bar->flags & ~(uint32_t)(UIOMMU_PCI_BAR_64 | UIOMMU_PCI_BAR_PREFETCHABLE) || bar->reserved)
+	if (bar->flags & ~(uint32_t)(UIOMMU_PCI_BAR_64 | UIOMMU_PCI_BAR_PREFETCHABLE | UIOMMU_PCI_BAR_WATCHED) || bar->reserved)
 		return false;
 	return !(wide && i == UIOMMU_PCI_BARS - 1) && memory_valid(bar);
 }
@@ -143,6 +145,22 @@ unsigned int uiommu_pci_state(struct uiommu_pci *pci)
 void *uiommu_pci_memory(const struct uiommu_pci *pci, unsigned int bar)
 {
 	return bar < UIOMMU_PCI_BARS ? pci->memory[bar] : NULL;
+}
+
+bool uiommu_pci_watch(struct uiommu_pci *pci)
+{
+	bool mapped;
+
+	pthread_mutex_lock(&pci->lock);
+	mapped = pci->transport && pci->transport->watch && pci->transport->watch(pci->transport);
+	pthread_mutex_unlock(&pci->lock);
+	return mapped;
+}
+
+void pci_touched(struct uiommu_pci *pci)
+{
+	if (pci->ops->touched)
+		pci->ops->touched(pci->opaque);
 }
 
 uint64_t uiommu_pci_bar_address(struct uiommu_pci *pci, unsigned int bar)

@@ -30,6 +30,15 @@ struct pci_transport {
 	void (*message)(struct pci_transport *transport, uint64_t address, uint32_t data);
 	/* Let DMA through, or no longer: then none is running when it returns. Without the lock. */
 	void (*master)(struct pci_transport *transport, bool on);
+	/*
+	 * For a transport that lets programs map the memory of WATCHED BARs (UIOMMU_PCI_BAR_WATCHED); NULL: it does not, and each
+	 * of their accesses is a pci_bar_read() or pci_bar_write(). Take the right to write from every mapping of that memory. The
+	 * first write after that, whoever makes it, waits until the transport has called pci_touched() and has given the right
+	 * back; so a value that is written is always seen by whoever looks after touched(). A new mapping begins with the right,
+	 * and with a call of pci_touched(). Where a write cannot be caught (nothing of ours runs in the program) the transport
+	 * calls pci_touched() by a timer instead. False: there is no mapping.
+	 */
+	bool (*watch)(struct pci_transport *transport);
 };
 
 /* The bits of config space. */
@@ -57,7 +66,7 @@ struct uiommu_pci {
 	bool always_master;
 	uint8_t pin; /* 0: none */
 	struct uiommu_pci_bar bars[UIOMMU_PCI_BARS];
-	int memory_fd[UIOMMU_PCI_BARS]; /* -1: none */
+	int memory_fd[UIOMMU_PCI_BARS]; /* -1: none; who may map it is said by pci_shared() and WATCHED */
 	void *memory[UIOMMU_PCI_BARS];
 
 	pthread_mutex_t lock;
@@ -91,7 +100,16 @@ int pci_config_write(struct uiommu_pci *pci, uint64_t offset, const void *buffer
 int pci_bar_read(struct uiommu_pci *pci, unsigned int bar, uint64_t offset, void *buffer, size_t length);
 int pci_bar_write(struct uiommu_pci *pci, unsigned int bar, uint64_t offset, const void *buffer, size_t length);
 
+/* See pci_transport.watch(). Any thread. */
+void pci_touched(struct uiommu_pci *pci);
+
 void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type);
+
+/* Has @bar memory that needs no calls, so that a guest may map it? */
+static inline bool pci_shared(const struct uiommu_pci *pci, unsigned int bar)
+{
+	return pci->bars[bar].memory_length && !(pci->bars[bar].flags & UIOMMU_PCI_BAR_WATCHED);
+}
 
 /* Does [@address, @last] meet one of its BARs, where the guest has put them? */
 bool pci_decodes(struct uiommu_pci *pci, uint64_t address, uint64_t last);

@@ -57,7 +57,7 @@ static int get_region_info(struct port *port, struct message *message, struct re
 		info->size = UIOMMU_PCI_CONFIG_SIZE;
 	if (info->size)
 		info->flags = VFU_REGION_READABLE | VFU_REGION_WRITABLE;
-	if (index < UIOMMU_PCI_BARS && port->pci->bars[index].memory_length)
+	if (index < UIOMMU_PCI_BARS && pci_shared(port->pci, index))
 		region_memory(port, info, request->argsz, reply);
 	return 0;
 }

@@ -341,7 +341,8 @@ static void bad_descriptions_are_refused(void **state)
 	assert_int_equal(WITH(d.bars[0].size = 0x1800), -EINVAL);
 	assert_int_equal(WITH(d.bars[0].size = UINT64_C(1) << 32), -EINVAL);
 	assert_int_equal(WITH(d.bars[2].size = UINT64_C(1) << 47), -EINVAL);
-	assert_int_equal(WITH(d.bars[0].flags = 4), -EINVAL);
+	assert_int_equal(WITH(d.bars[0].flags = UIOMMU_PCI_BAR_WATCHED), -EINVAL);
+	assert_int_equal(WITH(d.bars[0].flags = 8), -EINVAL);
 	assert_int_equal(WITH(d.bars[0].reserved = 1), -EINVAL);
 	assert_int_equal(WITH(d.bars[3].size = 0x1000), -EINVAL);
 	assert_int_equal(WITH((d.bars[5].size = 0x1000, d.bars[5].flags = UIOMMU_PCI_BAR_64)), -EINVAL);
@@ -381,6 +382,43 @@ static void bad_capabilities_are_refused(void **state)
 		assert_int_equal(WITH((d.capabilities = bad[i], d.capability_count = bad[i][1].type ? 2 : 1)), -EINVAL);
 }
 
+/* Whoever traps accesses makes calls; whoever maps the memory writes it, and the model can ask to be told. */
+static void registers_in_memory_are_watched(void **state)
+{
+	struct uiommu_pci_description description = rig_description();
+	uint32_t value = 7, *memory;
+	struct pci_rig other;
+
+	(void)state;
+	description.bars[0] = (struct uiommu_pci_bar){.size = 0x2000, .memory_length = 0x1000, .flags = UIOMMU_PCI_BAR_WATCHED};
+	rig_open(&other, &description, true);
+	rig_set(&other, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	memory = uiommu_pci_memory(other.pci, 0);
+	assert_non_null(memory);
+	assert_false(pci_shared(other.pci, 0));
+	assert_int_equal(pci_bar_write(other.pci, 0, 0x10, &value, 4), 0);
+	assert_int_equal(other.writes, 1);
+	assert_int_equal(other.registers[2], 7);
+	assert_int_equal(memory[4], 0);
+	memory[4] = 9;
+	assert_int_equal(pci_bar_read(other.pci, 0, 0x10, &value, 4), 0);
+	assert_int_equal(value, 7);
+
+	assert_false(uiommu_pci_watch(other.pci));
+	other.transport.watch = rig_watch;
+	assert_false(uiommu_pci_watch(other.pci));
+	other.mapped = true;
+	assert_true(uiommu_pci_watch(other.pci));
+	assert_int_equal(other.watches, 2);
+	assert_int_equal(other.touches, 0);
+	pci_touched(other.pci);
+	assert_int_equal(other.touches, 1);
+	assert_int_equal(pci_connect(other.pci, NULL), 0);
+	assert_false(uiommu_pci_watch(other.pci));
+	assert_int_equal(pci_connect(other.pci, &other.transport), 0);
+	rig_close(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +431,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_does_not_decode_reads_as_ones, open_rig, close_rig),
 		cmocka_unit_test_setup_teardown(registers_are_not_entered_twice, open_rig, close_rig),
 		cmocka_unit_test(a_bar_has_memory),
+		cmocka_unit_test(registers_in_memory_are_watched),
 		cmocka_unit_test_setup_teardown(bus_master_lets_dma_through, open_rig, close_rig),
 		cmocka_unit_test(some_are_always_bus_master),
 		cmocka_unit_test_setup_teardown(ats_pri_pasid, open_rig, close_rig),

@@ -21,7 +21,7 @@ struct pci_rig {
 
 	/* The model. */
 	uint64_t registers[512]; /* of BAR 0, 8 bytes each */
-	unsigned int reads, writes, resets, changes;
+	unsigned int reads, writes, resets, changes, touches;
 	unsigned int reset_type, before, now;
 	unsigned int last_size;
 	uint64_t last_offset;
@@ -37,7 +37,8 @@ struct pci_rig {
 		uint32_t data;
 	} log[PCI_LOG];
 	bool level, master;
-	unsigned int levels, masters;
+	unsigned int levels, masters, watches;
+	bool mapped;
 };
 
 static uint64_t rig_read(void *opaque, unsigned int bar, uint64_t offset, unsigned int size)
@@ -89,7 +90,14 @@ static void rig_changed(void *opaque, unsigned int before, unsigned int now)
 	rig->now = now;
 }
 
-static const struct uiommu_pci_ops rig_ops = {rig_read, rig_write, rig_reset, rig_changed};
+static void rig_touched(void *opaque)
+{
+	struct pci_rig *rig = opaque;
+
+	rig->touches++;
+}
+
+static const struct uiommu_pci_ops rig_ops = {rig_read, rig_write, rig_reset, rig_changed, rig_touched};
 
 static void rig_intx(struct pci_transport *transport, bool asserted)
 {
@@ -124,6 +132,14 @@ static void rig_master(struct pci_transport *transport, bool on)
 
 	rig->master = on;
 	rig->masters++;
+}
+
+static inline bool rig_watch(struct pci_transport *transport)
+{
+	struct pci_rig *rig = container_of(transport, struct pci_rig, transport);
+
+	rig->watches++;
+	return rig->mapped;
 }
 
 /* Every capability there is. */
@@ -163,7 +179,7 @@ static inline void rig_open(struct pci_rig *rig, const struct uiommu_pci_descrip
 
 	memset(rig, 0, sizeof(*rig));
 	rig->takes = true;
-	rig->transport = (struct pci_transport){rig_intx, vectors ? rig_interrupt : NULL, rig_message, rig_master};
+	rig->transport = (struct pci_transport){rig_intx, vectors ? rig_interrupt : NULL, rig_message, rig_master, NULL};
 	assert_int_equal(uiommu_open(NULL, &rig->context), 0);
 	assert_int_equal(uiommu_device_alloc(rig->context, &config, &rig->device), 0);
 	assert_int_equal(uiommu_pci_create(rig->context, rig->device, description, rig, &rig->pci), 0);
