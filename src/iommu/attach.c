@@ -46,7 +46,7 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->data.pasid = request->pasid;
 	attach->data.reported = request->reported;
 	attach->data.access = (uint8_t)request->access;
-	attach->data.open = (uint8_t)(ATTACHMENT_OPEN | request->access);
+	attach->data.open = (uint8_t)request->access;
 	attach->bound = request->bound;
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
 	attach->data.references = 1;

@@ -24,7 +24,7 @@ int iotlb_init(struct iotlb *iotlb, uint64_t entries)
 	/* As many neighbours as that find room; what is left is for those that meet. */
 	uint64_t sets = power_of_two((entries + 1) / 2);
 
-	*iotlb = (struct iotlb){.mask = sets - 1};
+	*iotlb = (struct iotlb){.mask = (sets - 1) << IOTLB_SET_LG2};
 	if (entries) {
 		iotlb->sets = aligned_alloc(_Alignof(struct iotlb_set), sets * sizeof(*iotlb->sets));
 		if (!iotlb->sets)
@@ -46,10 +46,8 @@ bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool us
 {
 	uint64_t sizes = __atomic_load_n(&owner->sizes, __ATOMIC_RELAXED);
 
-	if (sizes == BIT64(12))
-		return false; /* looked for already */
 	for (; sizes; sizes &= sizes - 1)
-		if (iotlb_probe(owner, address, user, (unsigned int)__builtin_ctzll(sizes), hit))
+		if (iotlb_probe(owner, address, user, (unsigned int)__builtin_ctzll(sizes), IOTLB_WAYS, hit))
 			return true;
 	return false;
 }
@@ -63,7 +61,7 @@ void iotlb_find_step(const struct iotlb_owner *owner, uint64_t address, bool inn
 	for (; sizes; sizes &= sizes - 1) {
 		unsigned int block_lg2 = (unsigned int)__builtin_ctzll(sizes);
 
-		if (likely(iotlb_look(owner, address, inner, block_lg2, &above, &entries))) {
+		if (likely(iotlb_look(owner, address, inner, block_lg2, IOTLB_WAYS, &above, &entries))) {
 			*step = (struct pgtable_step){entries, (uint8_t)block_lg2, (uint8_t)above};
 			return;
 		}
@@ -101,7 +99,7 @@ static void entry_store(struct iotlb_entry *entry, uint64_t key, uint64_t value)
 
 static void empty(struct iotlb *iotlb)
 {
-	for (uint64_t i = 0; iotlb->sets && i <= iotlb->mask; i++) {
+	for (uint64_t i = 0; iotlb->sets && i <= iotlb->mask >> IOTLB_SET_LG2; i++) {
 		uint32_t sequence = set_lock(&iotlb->sets[i]);
 
 		for (unsigned int way = 0; way < IOTLB_WAYS; way++)
@@ -116,7 +114,6 @@ static void give_tag(struct iotlb *iotlb, struct iotlb_owner *owner)
 	uint64_t tag = ++iotlb->tag;
 
 	__atomic_store_n(&owner->sizes, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&owner->spread, iotlb_spread(tag), __ATOMIC_RELAXED);
 	__atomic_store_n(&owner->tag, tag, __ATOMIC_SEQ_CST);
 }
 
@@ -165,11 +162,19 @@ void iotlb_renew_all(struct iotlb *iotlb)
 	pthread_mutex_unlock(&iotlb->lock);
 }
 
+/* Those that join one after the other have their sets as far apart as can be, and keep them: what is forgotten is replaced there.
+ */
+static uint64_t spread_of(uint64_t number, uint64_t mask)
+{
+	return (number * IOTLB_GOLDEN >> 32) * (mask + (1 << IOTLB_SET_LG2)) >> 32 & mask;
+}
+
 void iotlb_join(struct iotlb *iotlb, struct iotlb_owner *owner)
 {
 	pthread_mutex_lock(&iotlb->lock);
 	owner->sets = iotlb->sets;
 	owner->mask = iotlb->mask;
+	owner->spread = spread_of(++iotlb->joined, iotlb->mask);
 	cds_list_add(&owner->link, &iotlb->owners);
 	renew(iotlb, owner);
 	pthread_mutex_unlock(&iotlb->lock);
@@ -184,7 +189,7 @@ void iotlb_part(struct iotlb *iotlb, struct iotlb_owner *owner)
 
 static void clear_page(const struct iotlb_owner *owner, uint64_t tag, uint64_t address, bool user, unsigned int page_lg2)
 {
-	struct iotlb_set *set = iotlb_set(owner, iotlb_spread(tag), address, user, page_lg2);
+	struct iotlb_set *set = iotlb_set(owner, address, user, page_lg2);
 	uint64_t key = iotlb_key(user, address, page_lg2);
 	uint32_t sequence = set_lock(set);
 
@@ -226,9 +231,9 @@ void iotlb_clear(struct iotlb *iotlb, struct iotlb_owner *owner, uint64_t start,
 }
 
 /* The way that has the page already, of whatever tag; or its own, another that is empty, or the next one. */
-static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key, unsigned int home)
+static struct iotlb_entry *victim(struct iotlb_set *set, uint64_t key, struct iotlb_entry *home)
 {
-	struct iotlb_entry *empty = set->way[home].key ? NULL : &set->way[home];
+	struct iotlb_entry *empty = home->key ? NULL : home;
 
 	for (unsigned int way = 0; way < IOTLB_WAYS; way++) {
 		if ((set->way[way].key & ~(uint64_t)IOTLB_ACCESS) == key)
@@ -255,11 +260,12 @@ static void put(struct iotlb *iotlb, struct iotlb_owner *owner, const struct iot
 	/* Before the look at @cleared: an invalidation that is not seen there sees the size. */
 	if (!(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) & BIT64(page_lg2)))
 		__atomic_or_fetch(&owner->sizes, BIT64(page_lg2), __ATOMIC_SEQ_CST);
-	set = iotlb_set(owner, iotlb_spread(fill->tag), address, key & IOTLB_USER, page_lg2);
+	set = iotlb_set(owner, address, key & IOTLB_USER, page_lg2);
 	if (!set_trylock(set, &sequence))
 		return;
 	if (__atomic_load_n(&iotlb->cleared, __ATOMIC_SEQ_CST) == fill->cleared)
-		entry_store(victim(set, key, iotlb_home(address, page_lg2)), key | low, oa >> 12 << IOTLB_TAG_BITS | fill->tag);
+		entry_store(victim(set, key, iotlb_home(set, address, page_lg2)), key | low,
+			    oa >> 12 << IOTLB_TAG_BITS | fill->tag);
 	set_unlock(set, sequence);
 }
 

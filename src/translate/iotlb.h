@@ -47,9 +47,10 @@ struct iotlb_set {
 
 struct iotlb {
 	struct iotlb_set *sets; /* NULL: caches nothing */
-	uint64_t mask; /* number of sets - 1 */
+	uint64_t mask; /* of the offsets of sets */
 	uint64_t cleared; /* counts the beginnings and ends of looking for pages: odd meanwhile */
 	uint32_t tag; /* the last one given */
+	uint32_t joined; /* how many owners have, so far */
 	struct cds_list_head owners;
 	pthread_mutex_t lock; /* of tags, owners and @cleared; a leaf */
 };
@@ -57,7 +58,7 @@ struct iotlb {
 /* Something that has translations cached. What a hit needs is together. */
 struct iotlb_owner {
 	uint64_t tag; /* 0: caches nothing */
-	uint64_t spread; /* what the tag adds to the number of a set; if it is not the tag's, for a moment, nothing is found */
+	uint64_t spread; /* what it adds to the offset of a set; it never changes */
 	uint64_t sizes; /* bit n: pages of 1 << n bytes have been cached since the tag began */
 	struct iotlb_set *sets; /* the IOTLB's */
 	uint64_t mask;
@@ -110,52 +111,52 @@ enum { IOTLB_TAG_BITS = 24, IOTLB_TAG = (1 << IOTLB_TAG_BITS) - 1, IOTLB_USER = 
 
 _Static_assert(PGTABLE_ABOVE_LG2 == 5, "steps have no more than IOTLB_ACCESS");
 
+/* By the golden ratio, what is counted is as far apart as can be, in the top bits. */
+#define IOTLB_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+enum { IOTLB_SET_LG2 = 6 };
+
+_Static_assert(sizeof(struct iotlb_set) == 1 << IOTLB_SET_LG2 && sizeof(struct iotlb_entry) == 16, "offsets are computed");
+
 static inline uint64_t iotlb_key(bool user, uint64_t address, unsigned int page_lg2)
 {
 	return (address & ~low_mask(page_lg2)) | (uint64_t)page_lg2 << 6 | (user ? IOTLB_USER : 0);
-}
-
-/* The golden ratio: the sets of tags that follow one another are as far apart as can be. */
-static inline uint64_t iotlb_spread(uint64_t tag)
-{
-	return tag * UINT64_C(0x9e3779b1);
 }
 
 /*
  * A page and its neighbour have one set, so that what lies close together takes few cache lines. Each has a way that it is put into
  * if it can be: then the first look finds it, which the processor expects.
  */
-static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t spread, uint64_t address, bool user,
-					  unsigned int page_lg2)
+static inline struct iotlb_set *iotlb_set(const struct iotlb_owner *owner, uint64_t address, bool user, unsigned int page_lg2)
 {
-	uint64_t number = address >> page_lg2 >> 1;
+	uint64_t offset = address >> (13 - IOTLB_SET_LG2);
 
-	/* Small pages are neighbours; others come at any distance from each other. */
-	if (page_lg2 > 12)
-		number = number * UINT64_C(0x9e3779b97f4a7c15) >> 32;
-	/* Those of different sizes at one address are not to meet. */
-	return &owner->sets[(number + iotlb_spread(page_lg2 << 1 | user) + spread) & owner->mask];
+	/* Small pages are neighbours; others come at any distance, and those of different sizes at one address are not to meet. */
+	if (page_lg2 > 12 || !user)
+		offset = ((address >> page_lg2 >> 1 << 7 | page_lg2 << 1 | user) * IOTLB_GOLDEN) >> 32;
+	return (struct iotlb_set *)(void *)((uint8_t *)owner->sets + ((offset + owner->spread) & owner->mask));
 }
 
-static inline unsigned int iotlb_home(uint64_t address, unsigned int page_lg2)
+static inline struct iotlb_entry *iotlb_home(struct iotlb_set *set, uint64_t address, unsigned int page_lg2)
 {
-	return address >> page_lg2 & 1;
+	return (struct iotlb_entry *)(void *)((uint8_t *)set->way + (address >> (page_lg2 - 4) & sizeof(struct iotlb_entry)));
 }
 
-/* @low: what is not compared. @oa: of the page. */
+/* In its own way first, and then in @ways, a constant. @low: what is not compared. @oa: of the page. */
 static inline __attribute__((always_inline)) bool iotlb_look(const struct iotlb_owner *owner, uint64_t address, bool user,
-							     unsigned int page_lg2, unsigned int *low, uint64_t *oa)
+							     unsigned int page_lg2, unsigned int ways, unsigned int *low,
+							     uint64_t *oa)
 {
 	uint64_t wanted = iotlb_key(user, address, page_lg2), key, value, tag;
-	const struct iotlb_set *set = iotlb_set(owner, __atomic_load_n(&owner->spread, __ATOMIC_RELAXED), address, user, page_lg2);
-	const struct iotlb_entry *entry = &set->way[iotlb_home(address, page_lg2)];
+	struct iotlb_set *set = iotlb_set(owner, address, user, page_lg2);
+	const struct iotlb_entry *entry = iotlb_home(set, address, page_lg2);
 	/* An odd number becomes one that is past. */
 	uint32_t sequence = __atomic_load_n(&set->sequence, __ATOMIC_ACQUIRE) & ~1U;
 
 	/* Only now: if tags begin again in between, which empties every set, the number changes before one is another owner's. */
 	tag = __atomic_load_n(&owner->tag, __ATOMIC_ACQUIRE);
 #pragma GCC unroll 4
-	for (unsigned int way = 0; way <= IOTLB_WAYS; way++) {
+	for (unsigned int way = 0; way <= ways; way++) {
 		/* What is left is what is not compared, and the output address. */
 		key = __atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) ^ wanted;
 		value = __atomic_load_n(&entry->value, __ATOMIC_ACQUIRE) ^ tag;
@@ -164,7 +165,7 @@ static inline __attribute__((always_inline)) bool iotlb_look(const struct iotlb_
 			continue;
 		if (unlikely(__atomic_load_n(&set->sequence, __ATOMIC_RELAXED) != sequence))
 			return false;
-		*oa = value >> (IOTLB_TAG_BITS - 12) & ~UINT64_C(0xfff);
+		*oa = value >> (IOTLB_TAG_BITS - 12); /* the tags have left nothing */
 		*low = (unsigned int)key;
 		return true;
 	}
@@ -172,25 +173,26 @@ static inline __attribute__((always_inline)) bool iotlb_look(const struct iotlb_
 }
 
 static inline __attribute__((always_inline)) bool iotlb_probe(const struct iotlb_owner *owner, uint64_t address, bool user,
-							      unsigned int page_lg2, struct iotlb_hit *hit)
+							      unsigned int page_lg2, unsigned int ways, struct iotlb_hit *hit)
 {
 	uint64_t oa;
 
-	if (!iotlb_look(owner, address, user, page_lg2, &hit->access, &oa))
+	if (!iotlb_look(owner, address, user, page_lg2, ways, &hit->access, &oa))
 		return false;
 	hit->oa = oa | (address & low_mask(page_lg2));
 	hit->length = (UINT64_C(1) << page_lg2) - (address & low_mask(page_lg2));
 	return true;
 }
 
-/* Where all pages that are cached are of 4 KiB, which is usual. */
+/* Where all pages that are cached are of 4 KiB and this one is in its own way, which is usual. */
 static inline __attribute__((always_inline)) bool iotlb_find_small(const struct iotlb_owner *owner, uint64_t address, bool user,
 								   struct iotlb_hit *hit)
 {
-	return likely(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) == BIT64(12)) && iotlb_probe(owner, address, user, 12, hit);
+	return likely(__atomic_load_n(&owner->sizes, __ATOMIC_RELAXED) == BIT64(12)) &&
+	       iotlb_probe(owner, address, user, 12, 0, hit);
 }
 
-/* Whatever sizes there are. */
+/* Whatever sizes there are, and whatever way it is in. */
 bool iotlb_find_sized(const struct iotlb_owner *owner, uint64_t address, bool user, struct iotlb_hit *hit);
 
 /* The step that is nearest to the leaf; or none. In a read section. */

@@ -52,8 +52,6 @@ struct attach_counters {
 	uint64_t steps;
 } __attribute__((aligned(64)));
 
-enum { ATTACHMENT_OPEN = 0x80 };
-
 struct attachment {
 	struct space *space;
 	struct stages *stages; /* in front of the space; NULL: none */
@@ -63,7 +61,7 @@ struct attachment {
 	uint32_t pasid; /* UIOMMU_NO_PASID for the RID's */
 	uint32_t reported; /* the same in the records of its faults: the guest's number, where that is another one */
 	uint8_t access; /* what the attachment permits */
-	uint8_t open; /* atomic: ATTACHMENT_OPEN and @access, until it is draining or another has taken its place */
+	uint8_t open; /* atomic: @access, until it is draining or another has taken its place */
 	bool draining; /* atomic: accesses fail without a record */
 	bool asks; /* the device may ask for pages */
 	bool stalls; /* accesses that could wait for a page stall: they are told as such */

@@ -116,15 +116,12 @@ int uiommu_translate(struct uiommu_attachment *handle, uint64_t address, unsigne
 {
 	struct attachment *attachment = of(handle);
 	const struct stages *stages = attachment->stages;
-	unsigned int permits;
 	struct iotlb_hit hit;
 
 	if (likely(stages && iotlb_find_small(&stages->cached, address, true, &hit))) {
-		permits = __atomic_load_n(&attachment->open, __ATOMIC_RELAXED) & (hit.access | ATTACHMENT_OPEN);
-		if (likely(!((access | ATTACHMENT_OPEN) & ~permits))) {
-			out->address = hit.oa;
-			out->length = hit.length;
-			out->access = permits & ~(unsigned int)ATTACHMENT_OPEN;
+		hit.access &= __atomic_load_n(&attachment->open, __ATOMIC_RELAXED);
+		if (likely(access && (hit.access & access) == access)) {
+			*out = (struct uiommu_translation){hit.oa, hit.length, hit.access};
 			return 0;
 		}
 	}
