@@ -25,6 +25,12 @@ static void memory_free(struct attachment *data)
 	free(of(data));
 }
 
+void attach_set_open(struct attach *attach, bool open)
+{
+	__atomic_store_n(&attach->data.open, open ? attach->data.access : 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&attach->data.draining, !open, __ATOMIC_RELAXED);
+}
+
 static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	struct attach *attach = aligned_alloc(_Alignof(struct attach), sizeof(*attach));
@@ -46,7 +52,7 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->data.pasid = request->pasid;
 	attach->data.reported = request->reported;
 	attach->data.access = (uint8_t)request->access;
-	attach->data.open = (uint8_t)request->access;
+	attach_set_open(attach, !__atomic_load_n(&device->suspended, __ATOMIC_RELAXED));
 	attach->bound = request->bound;
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
 	attach->data.references = 1;
@@ -215,6 +221,7 @@ static int publish(struct device *device, struct hwpt *hwpt, const struct attach
 			pasid_ending(device->object.context->pasids, pasid);
 		return error;
 	}
+	attach_set_open(attach, !device->suspended);
 	if (hwpt->tables)
 		rcu_publish(table->tables, &attach->data);
 	else
@@ -264,11 +271,7 @@ static bool waits_for_pins(struct attachment *data)
 	return waits;
 }
 
-/*
- * The attachment of @pasid, now marked as ending by us; waits for another one who is ending it. -ENOENT; -EBUSY: it is a bind's and
- * not the caller's to end; -EDEADLOCK: somebody else's pins are in the way.
- */
-static int claim(struct device *device, uint32_t pasid, bool bind, struct attach **out)
+int attach_claim(struct device *device, uint32_t pasid, bool bind, struct attach **out)
 {
 	struct attachment *found;
 	int error = -ENOENT;
@@ -291,7 +294,7 @@ static int claim(struct device *device, uint32_t pasid, bool bind, struct attach
 
 static void end_freed(struct device *device, uint32_t pasid);
 
-static void unclaim(struct attach *attach)
+void attach_unclaim(struct attach *attach)
 {
 	struct device *device = attach->device;
 
@@ -339,14 +342,14 @@ static void end_if_freed(struct device *device, uint32_t pasid)
 
 static int end_prepare(struct device *device, uint32_t pasid, bool bind, bool force, struct attach **out)
 {
-	int error = claim(device, pasid, bind, out);
+	int error = attach_claim(device, pasid, bind, out);
 
 	if (error)
 		return error;
 	attach_watch(*out);
 	error = close_pins(*out, force, NULL);
 	if (error)
-		unclaim(*out);
+		attach_unclaim(*out);
 	if (error && !bind)
 		end_if_freed(device, pasid);
 	return error;
@@ -420,7 +423,7 @@ static void unpinned(struct attachment *data)
 	drain(of(data));
 }
 
-/* As claim(), but what is ending already is left to whoever ends it. */
+/* As attach_claim(), but what is ending already is left to whoever ends it. */
 static struct attach *claim_now(struct device *device, uint32_t pasid, bool bind)
 {
 	struct attachment *found;
@@ -601,6 +604,12 @@ static void end_all_of(struct device *device, uint32_t from)
 		attach_end(device, pasid, true);
 }
 
+void attach_end_device(struct device *device)
+{
+	abandon_all_pins(device, 1);
+	end_all_of(device, 1);
+}
+
 void attach_end_all(struct uiommu_context *context)
 {
 	for_each_device(context, end_all_of, 1);
@@ -620,24 +629,24 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 		return error;
 	if (hwpt->tables)
 		return -EOPNOTSUPP;
-	error = claim(device, request->pasid, false, &old);
+	error = attach_claim(device, request->pasid, false, &old);
 	if (error)
 		return error == -ENOENT ? -EINVAL : error;
 	if (old->hwpt->tables) {
-		unclaim(old);
+		attach_unclaim(old);
 		return -EOPNOTSUPP;
 	}
 	error = ats_is_cut_off(device) ? -ENODEV : 0;
 	if (!error)
 		error = attach_make(device, hwpt, request, &new);
 	if (error) {
-		unclaim(old);
+		attach_unclaim(old);
 		return error;
 	}
 	error = close_pins(old, false, new);
 	if (error) {
 		attach_free(new);
-		unclaim(old);
+		attach_unclaim(old);
 		return error;
 	}
 	pthread_mutex_lock(&device->lock);

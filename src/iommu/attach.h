@@ -99,6 +99,19 @@ void attach_free(struct attach *attach);
 unsigned int attach_leave(struct attach *attach);
 void attach_watch(struct attach *attach);
 
+/*
+ * The attachment of @pasid, now marked as ending by us, so that nobody else ends it until attach_unclaim(); waits for another one
+ * who is ending it. -ENOENT; -EBUSY: it is a bind's, or with @bind, it is none; -EDEADLOCK: somebody else's pins are in the way.
+ */
+int attach_claim(struct device *device, uint32_t pasid, bool bind, struct attach **out);
+void attach_unclaim(struct attach *attach);
+
+/* Claimed, or under the device's lock and not ending. Open: accesses find it; otherwise they fail without a record. */
+void attach_set_open(struct attach *attach, bool open);
+
+/* Every attachment of a device, whose binds have ended. Those of PASIDs that were freed may not have left for good. */
+void attach_end_device(struct device *device);
+
 /* Every attachment of every device of a context that closes. */
 void attach_end_all(struct uiommu_context *context);
 

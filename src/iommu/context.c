@@ -109,7 +109,7 @@ int uiommu_close(struct uiommu_context *context)
 	if (thread_inside())
 		return -EDEADLK;
 	attach_abandon_pins(context);
-	bind_end_all(context);
+	bind_end_all(context, NULL);
 	attach_end_all(context);
 	object_end_all(context);
 	context_free(context);

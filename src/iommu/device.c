@@ -15,10 +15,10 @@ static void report(struct uiommu_device *data, const struct uiommu_fault *fault)
 	const struct device *device = container_of(data, struct device, data);
 
 	if (fault->pasid == UIOMMU_NO_PASID)
-		context_log(device->object.context, UIOMMU_LOG_DEBUG, "%s: %#llx: %s", device->name,
-			    (unsigned long long)fault->address, uiommu_fault_reason_name(fault->reason));
+		context_log(device->home, UIOMMU_LOG_DEBUG, "%s: %#llx: %s", device->name, (unsigned long long)fault->address,
+			    uiommu_fault_reason_name(fault->reason));
 	else
-		context_log(device->object.context, UIOMMU_LOG_DEBUG, "%s: PASID %u: %#llx: %s", device->name, fault->pasid,
+		context_log(device->home, UIOMMU_LOG_DEBUG, "%s: PASID %u: %#llx: %s", device->name, fault->pasid,
 			    (unsigned long long)fault->address, uiommu_fault_reason_name(fault->reason));
 }
 
@@ -45,7 +45,8 @@ static int check_config(const struct uiommu_device_config *config)
 	return 0;
 }
 
-static bool in_use(struct uiommu_context *context, const struct device *device)
+/* Another one of the same name or requester id. */
+bool device_in_use(struct uiommu_context *context, const struct device *device)
 {
 	bool found = false;
 
@@ -120,7 +121,7 @@ int uiommu_device_alloc(struct uiommu_context *context, const struct uiommu_devi
 	if (!device)
 		return -ENOMEM;
 	error = object_alloc(context, &device->object, UIOMMU_OBJECT_DEVICE);
-	if (!error && in_use(context, device)) {
+	if (!error && device_in_use(context, device)) {
 		object_abort(&device->object);
 		error = -EEXIST;
 	}
@@ -128,6 +129,7 @@ int uiommu_device_alloc(struct uiommu_context *context, const struct uiommu_devi
 		device_free(device);
 		return error;
 	}
+	device->home = context;
 	device->data.id = device->object.id;
 	*out_id = device->object.id;
 	object_finalise(&device->object);

@@ -23,6 +23,30 @@ struct device {
 	char name[DEVICE_NAME_MAX];
 	struct uiommu_range *reserved;
 	uint32_t reserved_count;
+	struct uiommu_context *home; /* which has made it, and whose log it has */
+	struct object place; /* what has its id there as long as it is lent */
+	unsigned int users_at_home; /* when it was lent */
+	bool suspended; /* no access gets through; atomic, written under the lock */
 };
+
+/*
+ * A device whose model outlives the contexts that use it (lend.c): give it to @to, where it gets an id of its own, and is one like
+ * any other but that nobody can destroy it. Nothing is attached to it, nothing else refers to it by its id, and there is no access.
+ * -EBUSY: there is something; -EEXIST: @to has one of that name or requester id; -ENOMEM. Neither context may end meanwhile.
+ */
+int device_lend(struct uiommu_device *data, struct uiommu_context *to);
+
+/* Back again, with its old id. Whatever is still attached is detached. It waits for that. */
+void device_return(struct uiommu_device *data);
+
+/*
+ * Keep a device from all accesses: none is running any more when it returns. What is attached stays so, and can be changed; but no
+ * uiommu_replace() of the device may run meanwhile. Translations that the device keeps are taken away. Pins stay, if nobody puts
+ * them.
+ */
+void device_suspend(struct uiommu_device *data);
+void device_resume(struct uiommu_device *data);
+
+bool device_in_use(struct uiommu_context *context, const struct device *device);
 
 #endif

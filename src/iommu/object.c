@@ -32,19 +32,27 @@ static int grow(struct uiommu_context *context)
 	return 0;
 }
 
+/* Under the lock. The lowest free id is @object's from now on. -ENOMEM. */
+static int reserve_id(struct uiommu_context *context, struct object *object, uint32_t *id)
+{
+	int error = grow(context);
+
+	if (error)
+		return error;
+	*id = context->lowest_free;
+	context->objects[*id] = object;
+	while (context->lowest_free < context->capacity && context->objects[context->lowest_free])
+		context->lowest_free++;
+	return 0;
+}
+
 int object_alloc(struct uiommu_context *context, struct object *object, enum uiommu_object_type type)
 {
 	int error;
 
 	*object = (struct object){.context = context, .type = type};
 	pthread_mutex_lock(&context->lock);
-	error = grow(context);
-	if (!error) {
-		object->id = context->lowest_free;
-		context->objects[object->id] = object;
-		while (context->lowest_free < context->capacity && context->objects[context->lowest_free])
-			context->lowest_free++;
-	}
+	error = reserve_id(context, object, &object->id);
 	pthread_mutex_unlock(&context->lock);
 	return error;
 }
@@ -143,9 +151,22 @@ void object_use(struct object *object)
 
 void object_unuse(struct object *object)
 {
-	pthread_mutex_lock(&object->context->lock);
+	struct uiommu_context *context = object->context;
+
+	pthread_mutex_lock(&context->lock);
 	object->users--;
-	pthread_mutex_unlock(&object->context->lock);
+	pthread_cond_broadcast(&context->calls_done);
+	pthread_mutex_unlock(&context->lock);
+}
+
+void object_wait_users(struct object *object, unsigned int users)
+{
+	struct uiommu_context *context = object->context;
+
+	pthread_mutex_lock(&context->lock);
+	while (object->users > users)
+		pthread_cond_wait(&context->calls_done, &context->lock);
+	pthread_mutex_unlock(&context->lock);
 }
 
 /* Under the lock. */
@@ -232,6 +253,48 @@ int uiommu_destroy(struct uiommu_context *context, uint32_t id)
 	if (!error)
 		ends[object->type](object);
 	return error;
+}
+
+/* Nobody finds it any more, and no call is inside of it; or it is found again. */
+static void hide(struct object *object, bool hidden)
+{
+	struct uiommu_context *context = object->context;
+
+	pthread_mutex_lock(&context->lock);
+	object->live = !hidden;
+	context->live_count += hidden ? -(size_t)1 : 1;
+	while (hidden && object->calls)
+		pthread_cond_wait(&context->calls_done, &context->lock);
+	pthread_mutex_unlock(&context->lock);
+}
+
+int object_move(struct object *object, struct object *place, struct uiommu_context *to, uint32_t to_id)
+{
+	struct uiommu_context *from = object->context;
+	int error = 0;
+
+	hide(object, true);
+	pthread_mutex_lock(&to->lock);
+	if (to_id)
+		to->objects[to_id] = object;
+	else
+		error = reserve_id(to, object, &to_id);
+	pthread_mutex_unlock(&to->lock);
+	if (error) {
+		hide(object, false);
+		return error;
+	}
+	pthread_mutex_lock(&from->lock);
+	if (place) {
+		*place = (struct object){.context = from, .id = object->id};
+		from->objects[object->id] = place;
+	} else {
+		release_id(object);
+	}
+	pthread_mutex_unlock(&from->lock);
+	object->context = to;
+	object->id = to_id;
+	return 0;
 }
 
 /* Those that refer to others before those that others refer to. */

@@ -93,6 +93,16 @@ int object_remove(struct uiommu_context *context, uint32_t id, struct object **o
  */
 bool object_unuse_remove(struct object *object);
 
+/* Wait until no more than @users use it. */
+void object_wait_users(struct object *object, unsigned int users);
+
+/*
+ * Move @object, which nobody calls or uses by its id any more, to another context, where it is not found until it is finalised. Its
+ * old id stays reserved for @place, or, if that is NULL, is given back, and the object gets @to_id, which is reserved for it there
+ * (0: the lowest free one). -ENOMEM: nothing has changed.
+ */
+int object_move(struct object *object, struct object *place, struct uiommu_context *to, uint32_t to_id);
+
 /* The context closes and has no attachments left: end every object, whoever refers to it. */
 void object_end_all(struct uiommu_context *context);
 

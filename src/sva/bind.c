@@ -558,12 +558,12 @@ int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t p
 }
 
 /* Under the bind lock: one that is not ending yet, of @pasid or of any, now marked so. */
-static struct bind *claim_any(struct uiommu_context *context, uint32_t pasid)
+static struct bind *claim_any(struct uiommu_context *context, uint32_t pasid, const struct device *device)
 {
 	struct bind *bind;
 
 	cds_list_for_each_entry (bind, &context->binds, link) {
-		if (!bind->ending && (pasid == UIOMMU_NO_PASID || bind->pasid == pasid)) {
+		if (!bind->ending && (pasid == UIOMMU_NO_PASID || bind->pasid == pasid) && (!device || bind->device == device)) {
 			bind->ending = true;
 			return bind;
 		}
@@ -577,7 +577,7 @@ void bind_end_pasid(struct uiommu_context *context, uint32_t pasid)
 
 	do {
 		pthread_mutex_lock(&context->bind_lock);
-		bind = claim_any(context, pasid);
+		bind = claim_any(context, pasid, NULL);
 		pthread_mutex_unlock(&context->bind_lock);
 		if (bind)
 			attach_end_freed(bind->device, pasid, true, ended, bind);
@@ -587,11 +587,22 @@ void bind_end_pasid(struct uiommu_context *context, uint32_t pasid)
 	pthread_mutex_unlock(&context->bind_lock);
 }
 
-void bind_end_all(struct uiommu_context *context)
+/* Under the lock: is there one, ending or not? */
+static bool has_binds(struct uiommu_context *context, const struct device *device)
+{
+	const struct bind *bind;
+
+	cds_list_for_each_entry (bind, &context->binds, link)
+		if (!device || bind->device == device)
+			return true;
+	return false;
+}
+
+void bind_end_all(struct uiommu_context *context, const struct device *device)
 {
 	pthread_mutex_lock(&context->bind_lock);
-	while (!cds_list_empty(&context->binds)) {
-		struct bind *bind = claim_any(context, UIOMMU_NO_PASID);
+	while (has_binds(context, device)) {
+		struct bind *bind = claim_any(context, UIOMMU_NO_PASID, device);
 
 		if (!bind) {
 			pthread_cond_wait(&context->bind_ended, &context->bind_lock);

@@ -4,6 +4,7 @@
 
 #include <uiommu/bind.h>
 
+struct device;
 struct hwpt;
 
 /* As uiommu_bind(), but only for a process that is bound in the same way already; -ENOENT if it is not. */
@@ -15,7 +16,7 @@ void bind_end_pasid(struct uiommu_context *context, uint32_t pasid);
 /* The HWPT of a bind, inside a call of it, or NULL. */
 struct hwpt *bind_hwpt_get(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 
-/* Every bind of a context that closes; waits for those that are draining too. */
-void bind_end_all(struct uiommu_context *context);
+/* Every bind of @device, or, if that is NULL, of a context that closes; waits for those that are draining too. */
+void bind_end_all(struct uiommu_context *context, const struct device *device);
 
 #endif

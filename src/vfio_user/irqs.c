@@ -111,7 +111,7 @@ int irqs_request(struct port *port, struct message *message, struct reply *reply
 	}
 	request.fds = fds;
 	error = pci_irqs_set(&port->irqs, &request);
-	for (uint32_t i = 0; i < message->fd_count; i++)
+	for (uint32_t i = 0; fds && i < message->fd_count; i++)
 		message->fds[i] = fds[i];
 	free(fds);
 	return -error;

@@ -2,10 +2,13 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <uiommu/dma.h>
 #include <unistd.h>
+
+#include "iommu/device.h"
 
 enum { IOVA = 0x100000, LENGTH = 0x10000, ROUNDS = 300 };
 
@@ -325,6 +328,105 @@ static void a_fork_child_is_told(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Held up, it is as if nothing were attached, and all of it is there again afterwards. */
+static void a_device_that_is_suspended(void **state)
+{
+	struct world *world = *state;
+	struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+
+	assert_int_equal(uiommu_attach(world->context, world->device_id, UIOMMU_NO_PASID, world->ioas_id), 0);
+	assert_int_equal(uiommu_attach(world->context, world->device_id, 7, world->other_id), 0);
+	device_suspend(world->device);
+	assert_int_equal(read_byte(world, UIOMMU_NO_PASID), 0x1000 + UIOMMU_FAULT_DRAINING);
+	assert_int_equal(read_byte(world, 7), 0x1000 + UIOMMU_FAULT_DRAINING);
+	assert_int_equal(uiommu_attach_stats(world->context, world->device_id, 7, &stats), 0);
+	assert_int_equal(stats.faults, 0);
+	assert_int_equal(uiommu_attach(world->context, world->device_id, 9, world->other_id), 0);
+	assert_int_equal(uiommu_replace(world->context, world->device_id, UIOMMU_NO_PASID, world->other_id), 0);
+	assert_int_equal(uiommu_detach(world->context, world->device_id, 7), 0);
+	assert_int_equal(read_byte(world, 9), 0x1000 + UIOMMU_FAULT_DRAINING);
+	assert_int_equal(read_byte(world, UIOMMU_NO_PASID), 0x1000 + UIOMMU_FAULT_DRAINING);
+	device_resume(world->device);
+	assert_int_equal(read_byte(world, UIOMMU_NO_PASID), 0x22);
+	assert_int_equal(read_byte(world, 9), 0x22);
+	assert_int_equal(read_byte(world, 7), 0x1000 + UIOMMU_FAULT_NOT_ATTACHED);
+	assert_int_equal(uiommu_detach(world->context, world->device_id, 9), 0);
+}
+
+/* A thread that reads until it is told to stop: what it reads after the device is held up has no effect. */
+struct hammer {
+	const struct world *world;
+	unsigned int stop; /* atomic */
+	unsigned int held; /* atomic: nothing may get through */
+	unsigned int through; /* that did */
+};
+
+static void *hammer(void *opaque)
+{
+	struct hammer *h = opaque;
+
+	while (!__atomic_load_n(&h->stop, __ATOMIC_RELAXED)) {
+		bool held = __atomic_load_n(&h->held, __ATOMIC_ACQUIRE);
+
+		if (read_byte(h->world, UIOMMU_NO_PASID) == 0x11 && held && __atomic_load_n(&h->held, __ATOMIC_ACQUIRE))
+			h->through++;
+	}
+	return NULL;
+}
+
+static void suspended_again_and_again(void **state)
+{
+	struct world *world = *state;
+	struct hammer h = {.world = world};
+	pthread_t thread;
+
+	assert_int_equal(uiommu_attach(world->context, world->device_id, UIOMMU_NO_PASID, world->ioas_id), 0);
+	assert_int_equal(pthread_create(&thread, NULL, hammer, &h), 0);
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		device_suspend(world->device);
+		__atomic_store_n(&h.held, 1, __ATOMIC_RELEASE);
+		sched_yield();
+		__atomic_store_n(&h.held, 0, __ATOMIC_RELEASE);
+		device_resume(world->device);
+	}
+	__atomic_store_n(&h.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_int_equal(h.through, 0);
+}
+
+/* A device goes to another context and back; who has it in hand notices nothing. */
+static void a_device_that_is_lent(void **state)
+{
+	struct world *world = *state;
+	struct uiommu_device_config config = {.size = sizeof(config), .name = "dev0", .rid = 5};
+	struct uiommu_context *other;
+	uint32_t ioas, first;
+
+	assert_int_equal(uiommu_open(NULL, &other), 0);
+	assert_int_equal(uiommu_ioas_alloc(other, &ioas), 0);
+	assert_int_equal(uiommu_attach(world->context, world->device_id, UIOMMU_NO_PASID, world->ioas_id), 0);
+	assert_int_equal(device_lend(world->device, other), -EBUSY);
+	assert_int_equal(uiommu_detach(world->context, world->device_id, UIOMMU_NO_PASID), 0);
+	assert_int_equal(uiommu_device_alloc(other, &config, &first), 0);
+	assert_int_equal(device_lend(world->device, other), -EEXIST);
+	assert_int_equal(uiommu_destroy(other, first), 0);
+	assert_int_equal(device_lend(world->device, other), 0);
+	assert_int_equal(device_lend(world->device, other), -EBUSY);
+	assert_int_equal(world->device->id, 2);
+	assert_int_equal(uiommu_object_type(world->context, world->device_id), UIOMMU_OBJECT_NONE);
+	assert_int_equal(uiommu_object_type(other, 2), UIOMMU_OBJECT_DEVICE);
+	assert_int_equal(uiommu_destroy(other, 2), -EBUSY);
+	assert_int_equal(uiommu_attach(other, 2, UIOMMU_NO_PASID, ioas), 0);
+	assert_int_equal(uiommu_attach(other, 2, 7, ioas), 0);
+	assert_int_equal(read_byte(world, UIOMMU_NO_PASID), 0x1000 + UIOMMU_FAULT_UNMAPPED);
+	device_return(world->device);
+	assert_int_equal(uiommu_destroy(other, ioas), 0);
+	assert_int_equal(uiommu_close(other), 0);
+	assert_int_equal(world->device->id, world->device_id);
+	assert_int_equal(uiommu_attach(world->context, world->device_id, UIOMMU_NO_PASID, world->ioas_id), 0);
+	assert_int_equal(read_byte(world, UIOMMU_NO_PASID), 0x11);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +437,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(statistics, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(replaced_in_one_step, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pins_hold_the_attachment, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_device_that_is_suspended, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(suspended_again_and_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_device_that_is_lent, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(closing_releases_everything, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_fork_child_is_told, set_up, tear_down),
 	};
