@@ -124,9 +124,10 @@ enum uiommu_pci_reset_type {
  * lock held: they may do DMA, raise interrupts and wait for what does not itself wait for the guest. Any may be NULL.
  * @read: the value of @size bytes (1, 2, 4 or 8, aligned to their size) at @offset of @bar; NULL: 0
  * @write: the same, written
- * @reset: config space has its first values again and no DMA is let through; forget everything
+ * @reset: config space has its first values again, DMA of the device is not let through, and none is running; forget everything
  * @changed: the guest has changed what is enabled, from @before to @now (&enum uiommu_pci_state). What was taken away is off
- *           already, and no access of the function that needed it is running
+ *           already: of a function that is no bus master any more no DMA is let through, and none is running. ATS and PRI are the
+ *           model's to end (uiommu_ats_disable(), uiommu_pri_disable())
  * @touched: the memory of a WATCHED BAR is about to be written, for the first time since uiommu_pci_watch(), by somebody who has it
  *           mapped. Called from any thread, at any moment: wake up whoever looks at it, and wait for nothing
  */
@@ -184,8 +185,8 @@ struct uiommu_pci;
 /**
  * uiommu_pci_create() - make a PCI function.
  * @context: owner of the device
- * @device_id: the device that does its DMA; it is referenced until uiommu_pci_destroy(), and should have as many PASID bits as the
- *             PASID capability
+ * @device_id: the device that does its DMA, from now on only as a bus master; it is referenced until uiommu_pci_destroy(), and
+ *             should have as many PASID bits as the PASID capability
  * @description: what it is; copied, but @ops, and what it points to, must stay
  * @opaque: first argument of the ops
  * @out: the function, in the state after a reset

@@ -80,7 +80,7 @@ static void block(struct attachment *attachment)
 /* Under the device's lock. */
 static void for_each_attachment(struct device *device, void (*act)(struct attachment *attachment))
 {
-	struct attach_table *table = &device->data.table;
+	struct attach_table *table = &device->table;
 
 	if (table->tables)
 		act(table->tables);

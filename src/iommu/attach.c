@@ -25,12 +25,6 @@ static void memory_free(struct attachment *data)
 	free(of(data));
 }
 
-void attach_set_open(struct attach *attach, bool open)
-{
-	__atomic_store_n(&attach->data.open, open ? attach->data.access : 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&attach->data.draining, !open, __ATOMIC_RELAXED);
-}
-
 static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	struct attach *attach = aligned_alloc(_Alignof(struct attach), sizeof(*attach));
@@ -52,7 +46,7 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->data.pasid = request->pasid;
 	attach->data.reported = request->reported;
 	attach->data.access = (uint8_t)request->access;
-	attach_set_open(attach, !__atomic_load_n(&device->suspended, __ATOMIC_RELAXED));
+	attach->data.open = (uint8_t)request->access;
 	attach->bound = request->bound;
 	attach->data.generation = __atomic_add_fetch(&device->object.context->generation, 1, __ATOMIC_RELAXED);
 	attach->data.references = 1;
@@ -200,7 +194,7 @@ static int check_pasid(const struct device *device, uint32_t pasid, const struct
 /* Under the device's lock. */
 static int publish(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
-	struct attach_table *table = &device->data.table;
+	struct attach_table *table = &device->table;
 	uint32_t pasid = request->pasid;
 	struct attach *attach;
 	int error;
@@ -221,11 +215,10 @@ static int publish(struct device *device, struct hwpt *hwpt, const struct attach
 			pasid_ending(device->object.context->pasids, pasid);
 		return error;
 	}
-	attach_set_open(attach, !device->suspended);
 	if (hwpt->tables)
-		rcu_publish(table->tables, &attach->data);
+		device_set_tables(device, &attach->data);
 	else
-		attach_table_set(table, pasid, &attach->data);
+		device_set(device, pasid, &attach->data);
 	ats_attached(attach);
 	return 0;
 }
@@ -253,7 +246,7 @@ void attach_tell(const struct device *device, uint32_t pasid)
 /* What a call has attached; entries of a guest's tables are nobody's to end. */
 static struct attachment *attached(const struct device *device, uint32_t pasid)
 {
-	const struct attach_table *table = &device->data.table;
+	const struct attach_table *table = &device->table;
 
 	if (table->tables)
 		return pasid == UIOMMU_NO_PASID ? table->tables : NULL;
@@ -325,7 +318,7 @@ static int close_pins(struct attach *attach, bool force, struct attach *instead)
 		/* Who has found the old one just now goes on with it: replacing is not draining. */
 		shut(attach);
 		if (instead)
-			attach_table_set(&attach->device->data.table, attach->data.pasid, &instead->data);
+			device_set(attach->device, attach->data.pasid, &instead->data);
 		else
 			__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
 	}
@@ -373,9 +366,9 @@ static void drained(struct drainable *drain)
 
 	pthread_mutex_lock(&device->lock);
 	if (attach->hwpt->tables)
-		rcu_publish(device->data.table.tables, NULL);
+		device_set_tables(device, NULL);
 	else
-		attach_table_set(&device->data.table, attach->data.pasid, NULL);
+		device_set(device, attach->data.pasid, NULL);
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
 	rcu_wait();
@@ -429,7 +422,7 @@ static struct attach *claim_now(struct device *device, uint32_t pasid, bool bind
 	struct attachment *found;
 
 	pthread_mutex_lock(&device->lock);
-	found = device->data.table.tables ? NULL : attach_table_find(&device->data.table, pasid);
+	found = device->table.tables ? NULL : attach_table_find(&device->table, pasid);
 	if (found && (of(found)->bound != bind || of(found)->ending))
 		found = NULL;
 	if (found)
@@ -541,7 +534,7 @@ static void abandon_pins(struct attach *attach)
 /* The context closes: there are no other calls, and what ends now is waited for. */
 static void abandon_all_pins(struct device *device, uint32_t from)
 {
-	const struct attach_table *table = &device->data.table;
+	const struct attach_table *table = &device->table;
 
 	for (uint32_t pasid = attach_table_next(table, from); pasid; pasid = attach_table_next(table, pasid + 1)) {
 		struct attachment *data;
@@ -600,7 +593,7 @@ static void end_all_of(struct device *device, uint32_t from)
 	ats_end(device);
 	uiommu_pri_disable(&device->data);
 	attach_end(device, UIOMMU_NO_PASID, true);
-	for (pasid = attach_table_next(&device->data.table, from); pasid; pasid = attach_table_next(&device->data.table, pasid + 1))
+	for (pasid = attach_table_next(&device->table, from); pasid; pasid = attach_table_next(&device->table, pasid + 1))
 		attach_end(device, pasid, true);
 }
 
@@ -783,7 +776,7 @@ int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint
 		return error;
 	*out = (struct uiommu_attach_stats){.size = sizeof(*out)};
 	pthread_mutex_lock(&requester.device->lock);
-	table = &requester.device->data.table;
+	table = &requester.device->table;
 	found = sum_of(attach_table_find(table, requester.pasid), out);
 	if (requester.pasid == UIOMMU_NO_PASID)
 		found |= sum_of(table->tables, out);

@@ -106,9 +106,6 @@ void attach_watch(struct attach *attach);
 int attach_claim(struct device *device, uint32_t pasid, bool bind, struct attach **out);
 void attach_unclaim(struct attach *attach);
 
-/* Claimed, or under the device's lock and not ending. Open: accesses find it; otherwise they fail without a record. */
-void attach_set_open(struct attach *attach, bool open);
-
 /* Every attachment of a device, whose binds have ended. Those of PASIDs that were freed may not have left for good. */
 void attach_end_device(struct device *device);
 

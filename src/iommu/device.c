@@ -66,8 +66,10 @@ bool device_in_use(struct uiommu_context *context, const struct device *device)
 
 static void device_free(struct device *device)
 {
-	attach_table_fini(&device->data.table);
+	attach_table_fini(&device->table);
 	flights_fini(&device->data.translated.flights);
+	flights_fini(&device->data.held);
+	pthread_mutex_destroy(&device->shown);
 	ats_fini(&device->ats);
 	requests_fini(&device->requests);
 	pthread_cond_destroy(&device->ended);
@@ -84,8 +86,10 @@ static struct device *device_make(const struct uiommu_device_config *config)
 		return NULL;
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_cond_init(&device->ended, NULL);
-	attach_table_init(&device->data.table);
+	attach_table_init(&device->table);
 	flights_init(&device->data.translated.flights);
+	flights_init(&device->data.held);
+	pthread_mutex_init(&device->shown, NULL);
 	ats_init(&device->ats);
 	requests_init(&device->requests);
 	device->data.pasid_bits = config->pasid_bits;

@@ -18,6 +18,8 @@ struct device {
 	uint32_t rid;
 	uint32_t source_id; /* what a guest's tables know it by, under the lock: the rid, unless a vIOMMU says otherwise */
 	uint32_t rid_pasid; /* never attached to; 0: none but 0 */
+	struct attach_table table; /* what is attached */
+	pthread_mutex_t shown; /* a leaf: of what accesses see of it */
 	struct ats ats;
 	struct requests requests;
 	char name[DEVICE_NAME_MAX];
@@ -26,7 +28,6 @@ struct device {
 	struct uiommu_context *home; /* which has made it, and whose log it has */
 	struct object place; /* what has its id there as long as it is lent */
 	unsigned int users_at_home; /* when it was lent */
-	bool suspended; /* no access gets through; atomic, written under the lock */
 };
 
 /*
@@ -40,13 +41,20 @@ int device_lend(struct uiommu_device *data, struct uiommu_context *to);
 void device_return(struct uiommu_device *data);
 
 /*
- * Keep a device from all accesses: none is running any more when it returns. What is attached stays so, and can be changed; but no
- * uiommu_replace() of the device may run meanwhile. Translations that the device keeps are taken away. Pins stay, if nobody puts
- * them.
+ * May it do DMA? A device that is suspended finds nothing attached, and its accesses fail without a record; when device_suspend()
+ * returns none is running. Not inside one. What is attached stays so, and can be changed. Holders of pins are asked to put them,
+ * and so no uiommu_replace() of the device may run meanwhile. A PCI function's device is suspended as long as it is no bus master.
  */
 void device_suspend(struct uiommu_device *data);
 void device_resume(struct uiommu_device *data);
 
 bool device_in_use(struct uiommu_context *context, const struct device *device);
+
+/*
+ * What is attached there; there is room for it. Under the device's lock, or by whoever has claimed what is there. Accesses see it,
+ * if the device is not suspended.
+ */
+void device_set(struct device *device, uint32_t pasid, struct attachment *attachment);
+void device_set_tables(struct device *device, struct attachment *attachment);
 
 #endif

@@ -8,7 +8,6 @@
 #include <errno.h>
 
 #include "iommu/attach.h"
-#include "iommu/tables.h"
 #include "sva/bind.h"
 #include "util/rcu.h"
 #include "util/util.h"
@@ -20,7 +19,7 @@ static struct device *device_of(struct uiommu_device *data)
 
 static bool has_attachments(struct device *device)
 {
-	const struct attach_table *table = &device->data.table;
+	const struct attach_table *table = &device->table;
 	bool has;
 
 	pthread_mutex_lock(&device->lock);
@@ -75,68 +74,107 @@ static bool claim(struct device *device, uint32_t pasid, struct attach **out)
 	return !error;
 }
 
-static void suspend(struct device *device, uint32_t pasid)
+/* Under the device's lock. */
+static bool has_pins(struct attachment *data)
 {
-	const struct uiommu_invalidation all = {.last = UINT64_MAX};
+	bool has;
+
+	if (!data)
+		return false;
+	pthread_mutex_lock(&data->space->lock);
+	has = !cds_list_empty(&data->pins);
+	pthread_mutex_unlock(&data->space->lock);
+	return has;
+}
+
+/* The next PASID of whose attachment there are pins, or 0. There are none of a guest's tables. */
+static uint32_t next_pinned(struct device *device, uint32_t from)
+{
+	const struct attach_table *table = &device->table;
+	uint32_t pasid;
+
+	pthread_mutex_lock(&device->lock);
+	pasid = attach_table_next(table, from);
+	while (pasid && !has_pins(attach_table_find(table, pasid)))
+		pasid = attach_table_next(table, pasid + 1);
+	pthread_mutex_unlock(&device->lock);
+	return pasid;
+}
+
+static void ask_for_pins(struct device *device, uint32_t pasid)
+{
 	struct attach *attach;
 
 	if (!claim(device, pasid, &attach))
 		return;
-	attach_set_open(attach, false);
 	pins_revoke(attach->data.space, NULL, &attach->data);
-	rcu_wait();
-	if (attach->hwpt->tables)
-		tables_invalidate(attach->hwpt, &all, 1);
-	if (__atomic_load_n(&attach->data.kept, __ATOMIC_RELAXED))
-		ats_ask_attachment(attach);
-	drain_wait(&attach->data.drain);
 	attach_unclaim(attach);
 }
 
-/* The next PASID that a call has attached something to, or 0. Entries of a guest's tables go with these. */
-static uint32_t next_attached(struct device *device, uint32_t from)
+static void ask_for_all_pins(struct device *device)
 {
-	uint32_t pasid;
+	bool pinned;
 
 	pthread_mutex_lock(&device->lock);
-	pasid = device->data.table.tables ? 0 : attach_table_next(&device->data.table, from);
+	pinned = has_pins(device->table.rid);
 	pthread_mutex_unlock(&device->lock);
-	return pasid;
+	if (pinned)
+		ask_for_pins(device, UIOMMU_NO_PASID);
+	for (uint32_t pasid = next_pinned(device, 1); pasid; pasid = next_pinned(device, pasid + 1))
+		ask_for_pins(device, pasid);
+}
+
+/* With what is shown locked. */
+static void show(struct device *device)
+{
+	const struct attach_table none = {0}, *shown = device->data.suspended ? &none : &device->table;
+
+	rcu_publish(device->data.table.tables, shown->tables);
+	rcu_publish(device->data.table.rid, shown->rid);
+	rcu_publish(device->data.table.by_pasid, shown->by_pasid);
+}
+
+void device_set(struct device *device, uint32_t pasid, struct attachment *attachment)
+{
+	pthread_mutex_lock(&device->shown);
+	attach_table_set(&device->table, pasid, attachment);
+	show(device);
+	pthread_mutex_unlock(&device->shown);
+}
+
+void device_set_tables(struct device *device, struct attachment *attachment)
+{
+	pthread_mutex_lock(&device->shown);
+	device->table.tables = attachment;
+	show(device);
+	pthread_mutex_unlock(&device->shown);
+}
+
+/* True: it has changed. */
+static bool set_suspended(struct device *device, bool suspended)
+{
+	bool changed;
+
+	pthread_mutex_lock(&device->shown);
+	changed = suspended != device->data.suspended;
+	__atomic_store_n(&device->data.suspended, suspended, __ATOMIC_RELEASE);
+	show(device);
+	pthread_mutex_unlock(&device->shown);
+	return changed;
 }
 
 void device_suspend(struct uiommu_device *data)
 {
 	struct device *device = device_of(data);
 
-	pthread_mutex_lock(&device->lock);
-	__atomic_store_n(&device->suspended, true, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&device->lock);
-	suspend(device, UIOMMU_NO_PASID);
-	for (uint32_t pasid = next_attached(device, 1); pasid; pasid = next_attached(device, pasid + 1))
-		suspend(device, pasid);
-}
-
-/* Under the device's lock. What is ending stays as it is. */
-static void resume(struct attachment *data)
-{
-	struct attach *attach = data ? container_of(data, struct attach, data) : NULL;
-
-	if (attach && !attach->ending)
-		attach_set_open(attach, true);
+	if (!set_suspended(device, true))
+		return;
+	ask_for_all_pins(device);
+	rcu_wait();
+	flights_wait(&data->held);
 }
 
 void device_resume(struct uiommu_device *data)
 {
-	struct device *device = device_of(data);
-	const struct attach_table *table = &device->data.table;
-
-	pthread_mutex_lock(&device->lock);
-	__atomic_store_n(&device->suspended, false, __ATOMIC_RELAXED);
-	resume(table->tables);
-	if (!table->tables) {
-		resume(table->rid);
-		for (uint32_t pasid = attach_table_next(table, 1); pasid; pasid = attach_table_next(table, pasid + 1))
-			resume(attach_table_find(table, pasid));
-	}
-	pthread_mutex_unlock(&device->lock);
+	set_suspended(device_of(data), false);
 }

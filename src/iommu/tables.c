@@ -118,7 +118,7 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 
 	if (!stages)
 		return false;
-	attach = attach_table_prepare(&device->data.table, pasid) ? NULL : attach_entry(device, pasid, hwpt, access, stages);
+	attach = attach_table_prepare(&device->table, pasid) ? NULL : attach_entry(device, pasid, hwpt, access, stages);
 	if (!attach) {
 		entry_fault(fault, UIOMMU_FAULT_MEMORY);
 		stages_fini(stages);
@@ -138,7 +138,7 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 	/* In this order: what is cached through it is forgotten with that of the others. Whoever takes it out
 	 * waits for our lock. */
 	if (list_entry(hwpt->tables, attach, before)) {
-		attach_table_set(&device->data.table, pasid, &attach->data);
+		device_set(device, pasid, &attach->data);
 		ats_attached(attach);
 	} else {
 		attach->data.draining = true; /* nobody has seen it: there is nothing to wait for */
@@ -212,9 +212,9 @@ bool tables_bind(struct device *device, uint32_t pasid)
 	bool found, quiet;
 
 	pthread_mutex_lock(&device->lock);
-	tables = device->data.table.tables;
+	tables = device->table.tables;
 	found = tables && !tables->draining;
-	if (found && !attach_table_find(&device->data.table, pasid))
+	if (found && !attach_table_find(&device->table, pasid))
 		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, &fault, &quiet, NULL);
 	pthread_mutex_unlock(&device->lock);
 	return found;
@@ -238,13 +238,13 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 	bool found = true, quiet = true;
 
 	pthread_mutex_lock(&device->lock);
-	tables = data->table.tables;
+	tables = rcu_read(data->table.tables);
 	if (!tables || tables->draining) {
 		fault->reason = tables ? UIOMMU_FAULT_DRAINING : UIOMMU_FAULT_NOT_ATTACHED;
 		found = false;
 		if (tables) /* the last counters are everybody's */
 			__atomic_fetch_add(&tables->counters[COUNTER_SHARDS - 1].discarded, 1, __ATOMIC_RELAXED);
-	} else if (!attach_table_find(&data->table, pasid)) {
+	} else if (!attach_table_find(&device->table, pasid)) {
 		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, fault, &quiet, wait);
 		slot = inflight_enter(thread_self(), &tables->drain);
 	}
@@ -298,7 +298,7 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 		attach_watch(attach);
 		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 		pthread_mutex_lock(&attach->device->lock);
-		attach_table_set(&attach->device->data.table, attach->data.pasid, NULL);
+		device_set(attach->device, attach->data.pasid, NULL);
 		pthread_mutex_unlock(&attach->device->lock);
 	}
 	cds_list_splice(&taken, gone);

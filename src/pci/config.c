@@ -124,8 +124,8 @@ static void tell(struct uiommu_pci *pci, struct pci_transport *transport, unsign
 
 	if (before == now)
 		return;
-	if (transport && was != is)
-		transport->master(transport, is);
+	if (was != is)
+		pci_master(pci, transport, is);
 	if (pci->ops->changed)
 		pci->ops->changed(pci->opaque, before, now);
 }

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "iommu/device.h"
 #include "pci/capability.h"
 #include "pci/pci.h"
 #include "pci/spec.h"
@@ -82,6 +83,8 @@ static int fill(struct uiommu_pci *pci, const struct uiommu_pci_description *giv
 		return error;
 	pci_interrupts_reset(pci);
 	pci->state = pci_state_of(pci);
+	if (!pci_state_masters(pci->state))
+		device_suspend(pci->device);
 	return 0;
 }
 
@@ -127,6 +130,8 @@ void uiommu_pci_destroy(struct uiommu_pci *pci)
 	}
 	free(pci->msix.entries);
 	free(pci->msix.bits);
+	if (pci->device)
+		device_resume(pci->device); /* it is a device again, no more */
 	uiommu_device_put(pci->device);
 	pthread_mutex_destroy(&pci->lock);
 	free(pci);
@@ -190,6 +195,16 @@ bool pci_decodes(struct uiommu_pci *pci, uint64_t address, uint64_t last)
 	return false;
 }
 
+void pci_master(struct uiommu_pci *pci, struct pci_transport *transport, bool on)
+{
+	if (!on)
+		device_suspend(pci->device);
+	if (transport)
+		transport->master(transport, on);
+	if (on)
+		device_resume(pci->device);
+}
+
 int pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
 {
 	struct pci_transport *old;
@@ -210,10 +225,10 @@ int pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
 	pci->transport = transport;
 	is = pci_state_masters(pci->state);
 	pthread_mutex_unlock(&pci->lock);
-	if (old && was)
-		old->master(old, false);
-	if (transport && is)
-		transport->master(transport, true);
+	if (was)
+		pci_master(pci, old, false);
+	if (is)
+		pci_master(pci, transport, true);
 	return 0;
 }
 
@@ -228,8 +243,8 @@ void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
 	/* First of all nothing more begins. */
 	__atomic_store_n(&pci->state, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&pci->lock);
-	if (transport && was)
-		transport->master(transport, false);
+	if (was)
+		pci_master(pci, transport, false);
 	pthread_mutex_lock(&pci->lock);
 	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
 	pci_interrupts_reset(pci);
@@ -240,6 +255,6 @@ void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
 	is = pci_state_masters(pci_state_of(pci));
 	__atomic_store_n(&pci->state, pci_state_of(pci), __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&pci->lock);
-	if (transport && is)
-		transport->master(transport, true);
+	if (is)
+		pci_master(pci, transport, true);
 }

@@ -28,7 +28,7 @@ struct pci_transport {
 	bool (*interrupt)(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector);
 	/* Write 4 bytes as the function would, and wait for nothing. */
 	void (*message)(struct pci_transport *transport, uint64_t address, uint32_t data);
-	/* Let DMA through, or no longer: then none is running when it returns. Without the lock. */
+	/* DMA is let through, or is no longer. Without the lock. */
 	void (*master)(struct pci_transport *transport, bool on);
 	/*
 	 * For a transport that lets programs map the memory of WATCHED BARs (UIOMMU_PCI_BAR_WATCHED); NULL: it does not, and each
@@ -102,6 +102,9 @@ int pci_bar_write(struct uiommu_pci *pci, unsigned int bar, uint64_t offset, con
 
 /* See pci_transport.watch(). Any thread. */
 void pci_touched(struct uiommu_pci *pci);
+
+/* Let its DMA through, or no longer: then none is running when it returns. Without the lock; @transport may be NULL. */
+void pci_master(struct uiommu_pci *pci, struct pci_transport *transport, bool on);
 
 void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type);
 

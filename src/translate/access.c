@@ -226,7 +226,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		rcu_leave();
 		return 0;
 	}
-	piece_hold(call->self, &piece);
+	piece_hold(call->self, call->device, &piece);
 	done = use_held(&piece, address, buffer, access, &reason);
 	if (unlikely(reason == REGION_AGAIN)) {
 		use_later(&piece);
@@ -444,7 +444,7 @@ static size_t group(struct call *call, const struct uiommu_dma_op *ops, size_t c
 		pieces[n] = (struct process_piece){.address = ops[n].address, .buffer = ops[n].buffer, .length = ops[n].length};
 	}
 	if (n)
-		piece_hold(call->self, piece);
+		piece_hold(call->self, call->device, piece);
 	else
 		rcu_leave();
 	return n;
@@ -622,8 +622,8 @@ static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *ds
 	}
 	held = !from.resident || !to.resident;
 	if (held) {
-		piece_enter(call->self, &to);
-		piece_hold(call->self, &from);
+		piece_enter(call->self, call->device, &to);
+		piece_hold(call->self, call->device, &from);
 	}
 	copied = copy_bytes(to.host, from.host, min_u64(min_u64(from.length, to.length), RESIDENT_BYTES));
 	count(call, &from, UIOMMU_READ, copied.done);
@@ -771,7 +771,7 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	if (!atomic_find(&call, atomic, &piece))
 		return call_end(&call, 0, result);
 	if (!piece.resident)
-		piece_hold(call.self, &piece);
+		piece_hold(call.self, device, &piece);
 	if (atomic_on_host(atomic, piece.host, &fault)) {
 		done = atomic->length;
 		count(&call, &piece, UIOMMU_READ, done);

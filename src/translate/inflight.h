@@ -29,7 +29,7 @@ struct drainable {
 	void (*done)(struct drainable *); /* set while a drain runs */
 };
 
-enum { INFLIGHT_SLOTS = 10, THREAD_BUFFER_SIZE = 256 << 10, THREAD_OWN_COUNTERS = 7 };
+enum { INFLIGHT_SLOTS = 12, THREAD_BUFFER_SIZE = 256 << 10, THREAD_OWN_COUNTERS = 7 };
 
 struct inflight_slot {
 	uintptr_t word; /* struct drainable *, bit 0: marked. Written by its thread, marked by writers. */

@@ -94,7 +94,7 @@ static inline unsigned int refused(const struct attachment *attachment, unsigned
 {
 	piece->stage = piece->level = 0;
 	piece->table = false;
-	piece->translated = NULL;
+	piece->translated = false;
 	piece->flags = 0;
 	if (unlikely(__atomic_load_n(&attachment->draining, __ATOMIC_RELAXED)))
 		return UIOMMU_FAULT_DRAINING;
@@ -123,12 +123,19 @@ unsigned int piece_straight(struct attachment *attachment, uint64_t address, uin
 	return reason ? reason : find_in_space(attachment->space, address, length, access, piece);
 }
 
+static unsigned int nothing_found(const struct uiommu_device *device)
+{
+	if (rcu_read(device->table.tables))
+		return PIECE_RESOLVE;
+	return __atomic_load_n(&device->suspended, __ATOMIC_ACQUIRE) ? UIOMMU_FAULT_DRAINING : UIOMMU_FAULT_NOT_ATTACHED;
+}
+
 unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
 			struct piece *piece)
 {
 	piece->attachment = attach_table_find(&device->table, pasid);
 	if (unlikely(!piece->attachment))
-		return rcu_read(device->table.tables) ? PIECE_RESOLVE : UIOMMU_FAULT_NOT_ATTACHED;
+		return nothing_found(device);
 	return piece_of(piece->attachment, address, length, access, piece);
 }
 
@@ -146,7 +153,7 @@ static unsigned int pass_behind(const struct pgtable *behind, uint64_t address, 
 	return UIOMMU_FAULT_NONE;
 }
 
-unsigned int piece_find_translated(struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
+unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
 				   unsigned int access, struct piece *piece)
 {
 	struct attachment *attachment = attach_table_find(&device->table, pasid);
@@ -154,7 +161,7 @@ unsigned int piece_find_translated(struct uiommu_device *device, uint32_t pasid,
 
 	piece->attachment = attachment;
 	if (unlikely(!attachment))
-		return rcu_read(device->table.tables) ? PIECE_RESOLVE : UIOMMU_FAULT_NOT_ATTACHED;
+		return nothing_found(device);
 	reason = refused(attachment, access, piece);
 	if (!reason && unlikely(!__atomic_load_n(&attachment->ats, __ATOMIC_RELAXED)))
 		reason = UIOMMU_FAULT_BLOCKED;
@@ -162,7 +169,7 @@ unsigned int piece_find_translated(struct uiommu_device *device, uint32_t pasid,
 		reason = find_in_space(attachment->space, address, length, access, piece);
 	if (!reason && attachment->behind)
 		reason = pass_behind(attachment->behind, address, access, piece);
-	piece->translated = &device->translated;
+	piece->translated = true;
 	return reason;
 }
 
@@ -242,7 +249,8 @@ void failure_report(struct thread_state *self, struct uiommu_device *device, con
 	if (failure->told || failure->fault.reason == UIOMMU_FAULT_ABSENT)
 		return;
 	if (!failure->attachment) {
-		device->report(device, &failure->fault);
+		if (failure->fault.reason != UIOMMU_FAULT_DRAINING)
+			device->report(device, &failure->fault);
 		return;
 	}
 	rcu_enter();

@@ -16,7 +16,7 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
-enum { PIECE_SLOTS = 5 }; /* the attachment, the area, the stages, and twice what it is as a translated access */
+enum { PIECE_SLOTS = 6 }; /* the attachment, the device, the area, the stages, and twice what it is as a translated access */
 
 _Static_assert(2 * PIECE_SLOTS <= INFLIGHT_SLOTS, "a copy holds two pieces");
 
@@ -27,7 +27,7 @@ struct piece {
 	uint64_t offset; /* of what is remote, in the area's region */
 	uint64_t absent; /* with ABSENT: where in the space */
 	uint64_t length;
-	struct translated *translated; /* the device's, if it is a translated access; or NULL */
+	bool translated; /* it is a translated access */
 	bool resident;
 	uint8_t stage; /* after a fault: where it was met, as in struct uiommu_fault; 0: where the attachment's memory is */
 	uint8_t level;
@@ -55,7 +55,7 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 			struct piece *piece);
 
 /* The same for an address that has been translated (uiommu/ats.h): what it leads to in the space behind the stages. */
-unsigned int piece_find_translated(struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
+unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t pasid, uint64_t address, uint64_t length,
 				   unsigned int access, struct piece *piece);
 
 /*
@@ -74,24 +74,25 @@ static inline __attribute__((always_inline)) struct stages *stages_of(const stru
 }
 
 /* Before anything that may sleep, in the read section: what is entered stays as it is after the section. */
-static inline void piece_enter(struct thread_state *self, struct piece *piece)
+static inline void piece_enter(struct thread_state *self, struct uiommu_device *device, struct piece *piece)
 {
 	struct stages *stages = piece->attachment->stages;
 
 	piece->slots[0] = inflight_enter(self, &piece->attachment->drain);
-	piece->slots[1] = piece->area ? inflight_enter(self, &piece->area->drain) : NULL;
-	piece->slots[2] = stages ? inflight_enter(self, flights_current(&stages->flights)) : NULL;
-	piece->slots[3] = piece->slots[4] = NULL;
+	piece->slots[1] = inflight_enter(self, flights_current(&device->held));
+	piece->slots[2] = piece->area ? inflight_enter(self, &piece->area->drain) : NULL;
+	piece->slots[3] = stages ? inflight_enter(self, flights_current(&stages->flights)) : NULL;
+	piece->slots[4] = piece->slots[5] = NULL;
 	if (unlikely(piece->translated)) {
-		piece->slots[3] = inflight_enter(self, flights_current(&piece->translated->flights));
-		piece->slots[4] = inflight_enter(self, &piece->translated->all);
+		piece->slots[4] = inflight_enter(self, flights_current(&device->translated.flights));
+		piece->slots[5] = inflight_enter(self, &device->translated.all);
 	}
 }
 
 /* Enter it and leave the section. */
-static inline void piece_hold(struct thread_state *self, struct piece *piece)
+static inline void piece_hold(struct thread_state *self, struct uiommu_device *device, struct piece *piece)
 {
-	piece_enter(self, piece);
+	piece_enter(self, device, piece);
 	rcu_leave();
 }
 

@@ -97,8 +97,10 @@ struct translated {
 struct uiommu_device {
 	uint32_t id;
 	uint32_t pasid_bits;
-	struct attach_table table;
-	struct translated translated;
+	struct attach_table table; /* what accesses find */
+	bool suspended; /* atomic: that is nothing, whatever is attached */
+	struct flights held; /* accesses that sleep, */
+	struct translated translated; /* and those of them that are translated ones */
 	/* Where a fault goes that no attachment owns (not attached): control's log. */
 	void (*report)(struct uiommu_device *device, const struct uiommu_fault *fault);
 	/*

@@ -2,11 +2,8 @@
 /* Translated accesses that sleep, on a page whose fault is answered when the test wants it, and whoever takes them away. */
 #include "keeper.h"
 
-#include <semaphore.h>
-
 #include "clock.h"
-#include "slow.h"
-#include "translate/inflight.h"
+#include "sleeper.h"
 
 #define IOVA_SLOW UINT64_C(0x40000000)
 
@@ -35,78 +32,18 @@ static int teardown_slow(void **state)
 	return 0;
 }
 
-/* A translated read of the slow page in a thread. */
-struct sleeper {
-	pthread_t thread;
-	struct uiommu_atc *atc; /* by that, or NULL */
-	uint64_t value;
-	int rc;
-};
+static struct uiommu_atc *atc;
 
-static void *sleep_main(void *opaque)
+static int read_translated(struct sleeper *sleeper)
 {
-	struct sleeper *sleeper = opaque;
+	return translated_read(PASID, IOVA_SLOW, &sleeper->value, NULL);
+}
+
+static int read_by_atc(struct sleeper *sleeper)
+{
 	struct uiommu_dma_op op = {.address = IOVA_SLOW, .buffer = &sleeper->value, .length = 8, .pasid = PASID};
 
-	sleeper->rc = sleeper->atc ? uiommu_atc_read(sleeper->atc, &op) : translated_read(PASID, IOVA_SLOW, &sleeper->value, NULL);
-	return NULL;
-}
-
-static void sleeper_start(struct sleeper *sleeper)
-{
-	assert_int_equal(pthread_create(&sleeper->thread, NULL, sleep_main, sleeper), 0);
-	slow_wait();
-}
-
-static void sleeper_end(struct sleeper *sleeper)
-{
-	pthread_join(sleeper->thread, NULL);
-	assert_int_equal(sleeper->rc, 0);
-	assert_int_equal(sleeper->value, UINT64_C(0x5a5a5a5a5a5a5a5a));
-}
-
-/* Somebody who has to wait for it: @event comes when he begins to, or has not. */
-struct remover {
-	pthread_t thread;
-	int (*remove)(void *opaque);
-	void *opaque;
-	int rc;
-	sem_t event;
-	bool removed;
-};
-
-static void waits(void *opaque)
-{
-	sem_post(opaque);
-}
-
-static void *remove_main(void *opaque)
-{
-	struct remover *remover = opaque;
-
-	inflight_tell(waits, &remover->event);
-	remover->rc = remover->remove(remover->opaque);
-	__atomic_store_n(&remover->removed, true, __ATOMIC_RELEASE);
-	sem_post(&remover->event);
-	return NULL;
-}
-
-/* Nothing is asserted as long as somebody sleeps, who could not be woken otherwise. */
-static void removal_waits(struct sleeper *sleeper, struct remover *remover)
-{
-	bool early;
-
-	sem_init(&remover->event, 0, 0);
-	sleeper_start(sleeper);
-	assert_int_equal(pthread_create(&remover->thread, NULL, remove_main, remover), 0);
-	sem_wait(&remover->event);
-	early = __atomic_load_n(&remover->removed, __ATOMIC_ACQUIRE);
-	slow_answer(0x5a);
-	sleeper_end(sleeper);
-	pthread_join(remover->thread, NULL);
-	assert_false(early);
-	assert_int_equal(remover->rc, 0);
-	sem_destroy(&remover->event);
+	return uiommu_atc_read(atc, &op);
 }
 
 static int call_disable(void *opaque)
@@ -123,7 +60,7 @@ static int call_destroy(void *opaque)
 static void the_end_of_ats_waits(void **state)
 {
 	struct remover remover = {.remove = call_disable};
-	struct sleeper sleeper = {0};
+	struct sleeper sleeper = {.read = read_translated};
 
 	(void)state;
 	need_slow();
@@ -134,13 +71,13 @@ static void the_end_of_ats_waits(void **state)
 
 static void the_end_of_an_atc_waits(void **state)
 {
-	struct sleeper sleeper = {0};
+	struct sleeper sleeper = {.read = read_by_atc};
 	struct remover remover = {.remove = call_destroy};
 
 	(void)state;
 	need_slow();
-	assert_int_equal(uiommu_atc_create(g.device, 64, 0, &sleeper.atc), 0);
-	remover.opaque = sleeper.atc;
+	assert_int_equal(uiommu_atc_create(g.device, 64, 0, &atc), 0);
+	remover.opaque = atc;
 	removal_waits(&sleeper, &remover);
 }
 
@@ -160,7 +97,7 @@ static int call_invalidate(void *opaque)
 static void a_cut_off_completes_later(void **state)
 {
 	struct done before = {0}, after = {0};
-	struct sleeper sleeper = {0};
+	struct sleeper sleeper = {.read = read_translated};
 	unsigned int early;
 
 	(void)state;
@@ -174,7 +111,6 @@ static void a_cut_off_completes_later(void **state)
 	assert_int_equal(call_invalidate(&after), 0);
 	early += calls(&after);
 	assert_int_equal(uiommu_ats_invalidated(g.device, k.tags[0]), -EINVAL);
-	slow_answer(0x5a);
 	sleeper_end(&sleeper);
 	assert_int_equal(early, 0);
 	assert_int_equal(calls(&before), 1);
@@ -188,7 +124,7 @@ static void a_cut_off_completes_later(void **state)
 static void the_end_of_ats_waits_for_a_cut_off(void **state)
 {
 	struct remover remover = {.remove = call_disable};
-	struct sleeper sleeper = {0};
+	struct sleeper sleeper = {.read = read_translated};
 	struct done done = {0};
 	uint64_t value;
 
@@ -200,7 +136,6 @@ static void the_end_of_ats_waits_for_a_cut_off(void **state)
 	assert_int_equal(call_invalidate(&done), 0);
 	clock_pass(20000000);
 	assert_int_equal(pthread_create(&remover.thread, NULL, remove_main, &remover), 0);
-	slow_answer(0x5a);
 	sleeper_end(&sleeper);
 	pthread_join(remover.thread, NULL);
 	assert_int_equal(remover.rc, 0);
