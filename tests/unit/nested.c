@@ -266,7 +266,7 @@ static void invalidations_against_accesses(void **state)
 	}
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		uint8_t *old = at(pages[i % 2]), *new = at(pages[(i + 1) % 2]);
-		unsigned long before = __atomic_load_n(&race[0].good, __ATOMIC_ACQUIRE);
+		unsigned long *awaited = &race[i / 64 % THREADS].good, before = __atomic_load_n(awaited, __ATOMIC_ACQUIRE);
 
 		memset(new, GOOD, PAGE);
 		__atomic_store_n(leaf, i % 8 == 7 ? 0 : pages[(i + 1) % 2] | FIRST_PAGE, __ATOMIC_RELEASE);
@@ -274,7 +274,7 @@ static void invalidations_against_accesses(void **state)
 		memset(old, POISON, PAGE);
 		if (i % 8 == 7)
 			__atomic_store_n(leaf, pages[(i + 1) % 2] | FIRST_PAGE, __ATOMIC_RELEASE);
-		while (i % 64 == 0 && __atomic_load_n(&race[0].good, __ATOMIC_ACQUIRE) == before)
+		while (i % 64 == 0 && __atomic_load_n(awaited, __ATOMIC_ACQUIRE) == before)
 			sched_yield();
 		for (unsigned int k = 0; k < PAGE; k++)
 			assert_int_equal(old[k], POISON);

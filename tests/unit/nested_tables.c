@@ -287,13 +287,13 @@ static void entries_against_accesses(void **state)
 	for (unsigned int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&reader[i].thread, NULL, reads, &reader[i]), 0);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		unsigned long before = __atomic_load_n(&reader[0].good, __ATOMIC_ACQUIRE);
+		unsigned long *awaited = &reader[i / 64 % 2].good, before = __atomic_load_n(awaited, __ATOMIC_ACQUIRE);
 
 		memset(at(pages[(i + 1) % 2]), GOOD, PAGE);
 		__atomic_store_n(&entry[2], roots[(i + 1) % 2], __ATOMIC_RELEASE);
 		assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &of_pasid, 1), 0);
 		memset(at(pages[i % 2]), POISON, PAGE);
-		while (i % 64 == 0 && __atomic_load_n(&reader[0].good, __ATOMIC_ACQUIRE) == before)
+		while (i % 64 == 0 && __atomic_load_n(awaited, __ATOMIC_ACQUIRE) == before)
 			sched_yield();
 	}
 	for (unsigned int i = 0; i < 2; i++) {
