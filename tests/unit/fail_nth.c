@@ -831,7 +831,7 @@ static int call_vfio_user(struct world *w)
 static int call_model(struct world *w)
 {
 	struct uiommu_model *model;
-	int error = uiommu_model_create(w->context, 0x4242, "nvme,size=1M", NULL, 0, &model);
+	int error = uiommu_model_create(w->context, 0x4242, "nvme,file=/proc/self/exe,ro", NULL, 0, &model);
 
 	return error ? error : uiommu_model_destroy(model);
 }

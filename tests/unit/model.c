@@ -113,6 +113,12 @@ static void what_is_wrong_is_named(void **state)
 	expect_complaint("nvme,size=99999999999999999999", -EINVAL, "nvme: size=99999999999999999999 is no size");
 	expect_complaint("nvme,size=511", -EINVAL, "nvme: size=511 is not between 512 and 9223372036854775807");
 	expect_complaint("nvme", -EINVAL, "nvme: file or size is needed");
+	expect_complaint("nvme,size=1M,block=1536", -EINVAL, "nvme: block=1536 is no power of two");
+	expect_complaint("nvme,size=1M,block=8K", -EINVAL, "nvme: block=8K is not between 512 and 4096");
+	expect_complaint("nvme,size=1K,block=2K", -EINVAL, "nvme: size is less than a block");
+	expect_complaint("nvme,size=4194304T", -ENOMEM, "nvme: Cannot allocate memory");
+	expect_complaint("nvme,file=.,ro", -EINVAL, "nvme: . is no file");
+	expect_complaint("nvme,file=/dev/null", -EINVAL, "nvme: /dev/null is no file");
 	expect_complaint("nvme,file=none.img", -ENOENT, "nvme: none.img: No such file or directory");
 	expect_complaint("nvme,file=none.img,ro,size=1M", -ENOENT, "nvme: none.img: No such file or directory");
 	assert_int_equal(uiommu_model_create(context, 1, "nvme,size=1Q", small, sizeof(small), &model), -EINVAL);
