@@ -45,6 +45,20 @@ def test_without_a_network_nothing_is_made(tmp_path):
 def test_a_mistake(tmp_path):
     done = subprocess.run([program("uiommu"), "vm"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "--setup" in done.stderr
-    done = subprocess.run([guest.TOP / "src/cli/vm-setup", "--nonsense"], capture_output=True, text=True, check=False,
-                          env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
-    assert done.returncode == 1 and "usage" in done.stderr
+    for options, complaint in ((["--nonsense"], "usage"), (["--kernel"], "cannot read"), (["--kernel", "/nowhere"], "/nowhere")):
+        done = subprocess.run([guest.TOP / "src/cli/vm-setup", *options], capture_output=True, text=True, check=False,
+                              env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
+        assert done.returncode == 1 and complaint in done.stderr
+        assert not os.listdir(tmp_path)
+
+
+def test_a_kernel_that_cannot_be_built(tmp_path):
+    """Nothing is left of it but room for another try."""
+    config = tmp_path / "config"
+    config.write_text("CONFIG_64BIT=y\n")
+    fake(tmp_path, "apt-get", 'case $1 in indextargets) echo "http://mirror.invalid/ Debian Debian" ;; *) exit 100 ;; esac\n')
+    done = subprocess.run([guest.TOP / "src/cli/vm-setup", "--kernel", config], capture_output=True, text=True, check=False,
+                          env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 1 and done.stdout == ""
+    assert "cannot be had" in done.stderr or "needs " in done.stderr
+    assert not [name for name in os.listdir(tmp_path / "cache" / "uiommu") if "." not in name]
