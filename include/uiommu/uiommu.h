@@ -26,5 +26,6 @@
 #include <uiommu/vfio_user.h>
 #include <uiommu/vtd.h>
 #include <uiommu/vtd_pci.h>
+#include <uiommu/walk.h>
 
 #endif

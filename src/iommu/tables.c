@@ -67,16 +67,21 @@ static void entry_fault(struct uiommu_fault *fault, unsigned int reason)
 	fault->structure = UIOMMU_STRUCTURE_PASID;
 }
 
-/* Stages for what @entry says, or NULL with @fault's reason. */
-static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *entry, struct uiommu_fault *fault)
+struct stages_config tables_stages(const struct hwpt *hwpt, const struct tables_entry *entry)
 {
-	const struct stages_config config = {
+	return (struct stages_config){
 		.first_format = entry->stage1_format,
 		.first = entry->mode == TABLES_TRANSLATE && entry->has_stage1 ? &entry->stage1 : NULL,
 		.second_format = entry->stage2_format,
 		.second = entry->mode == TABLES_TRANSLATE && entry->has_stage2 ? &entry->stage2 : NULL,
 		.behind = hwpt_behind(hwpt->parent),
 	};
+}
+
+/* Stages for what @entry says, or NULL with @fault's reason. */
+static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *entry, struct uiommu_fault *fault)
+{
+	const struct stages_config config = tables_stages(hwpt, entry);
 	struct stages *stages = calloc(1, sizeof(*stages));
 
 	if (!stages) {
@@ -203,6 +208,30 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		return false;
 	}
 	return publish(device, pasid, hwpt, &entry, view.changes, fault);
+}
+
+/* The table of a PASID table's own stage 2 is looked through as the rest is. */
+static int trace_device(struct tables_device *device, struct pgtable_trace *trace)
+{
+	const struct pgtable before = device->stage2;
+
+	device->memory.trace = trace;
+	return device->has_stage2 ? pgtable_init(&device->stage2, before.format, &before.config, &device->memory) : 0;
+}
+
+bool tables_look(struct hwpt *hwpt, const struct device *device, uint32_t pasid, struct pgtable_trace *trace,
+		 struct tables_look *look)
+{
+	struct view view = view_of(hwpt->tables);
+	struct guest_tables tables = {.by_device = hwpt->tables->by_device, .device = hwpt->tables->device};
+	int error = tables.by_device ? 0 : trace_device(&tables.device, trace);
+
+	view.tables.memory.trace = trace;
+	look->pasid = guest_pasid(hwpt->tables, device, pasid);
+	look->fault = (struct tables_fault){.reason = UIOMMU_FAULT_UNMAPPED, .structure = UIOMMU_STRUCTURE_PASID};
+	if (error || (look->pasid == UIOMMU_NO_PASID && pasid != UIOMMU_NO_PASID))
+		return false;
+	return decode(&tables, &view, device, look->pasid, &look->entry, &look->fault);
 }
 
 bool tables_bind(struct device *device, uint32_t pasid)

@@ -44,6 +44,20 @@ bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_
  */
 bool tables_bind(struct device *device, uint32_t pasid);
 
+/* What the guest's tables say now. */
+struct tables_look {
+	uint32_t pasid; /* the guest's number, or UIOMMU_NO_PASID: it has none */
+	struct tables_entry entry;
+	struct tables_fault fault;
+};
+
+/* Under the device's lock, in a read section: look, and keep nothing. False: there is no entry, for @look->fault. */
+bool tables_look(struct hwpt *hwpt, const struct device *device, uint32_t pasid, struct pgtable_trace *trace,
+		 struct tables_look *look);
+
+/* The stages of @entry, which has to stay, on @hwpt's parent. */
+struct stages_config tables_stages(const struct hwpt *hwpt, const struct tables_entry *entry);
+
 /* Forget and wait. @hwpt has tables. */
 void tables_invalidate(struct hwpt *hwpt, const struct uiommu_invalidation *requests, size_t count);
 

@@ -119,6 +119,10 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 		return error;
 	if (where == PGTABLE_FLAT)
 		keep_near(pgtable);
+	if (memory->trace) {
+		pgtable->walk = pgtable->walkers->any[PGTABLE_TRACED];
+		return 0;
+	}
 	pgtable->from = pgtable->walkers->from[where];
 	pgtable->walk = pgtable->walkers->any[where];
 	if (!is_usual(pgtable, where))
@@ -187,7 +191,7 @@ uint64_t pgtable_walk_through(const struct pgtable *pgtable, uint64_t address, u
 {
 	struct pgtable_result own;
 
-	pgtable->walkers->any[PGTABLE_NESTED](pgtable, address, flags, &own);
+	pgtable->walkers->any[pgtable->memory.trace ? PGTABLE_TRACED : PGTABLE_NESTED](pgtable, address, flags, &own);
 	if (unlikely(own.reason))
 		*out = own;
 	else

@@ -60,11 +60,27 @@ struct pgtable_window {
 	bool writable;
 };
 
+/* An entry that a traced walk has read: of a page table, or of a device or PASID table (translate/tables). */
+struct pgtable_seen {
+	uint64_t address; /* before stage 2, if that translates it */
+	const uint64_t *words; /* one, of a page table */
+	unsigned int count;
+	uint8_t stage; /* 0: of no page table */
+	uint8_t level;
+	uint8_t structure; /* enum uiommu_structure */
+};
+
+/* Who is told, in the order of the reads: those of stage 2 for a table come before the one that it was for. */
+struct pgtable_trace {
+	void (*seen)(struct pgtable_trace *trace, const struct pgtable_seen *seen);
+};
+
 /* Where tables are, and what output addresses mean. */
 struct pgtable_memory {
 	struct pgtable_window window; /* without areas: all there is */
 	const struct areas *areas; /* the areas of guest RAM, or NULL; tables are read only from resident ones */
 	const struct pgtable *stage2; /* translates the addresses before all that, or NULL */
+	struct pgtable_trace *trace; /* of one walk at a time, by walkers that take their time; or NULL */
 };
 
 /* Where @size bytes are mapped, to be read, or NULL. Stage 2 has translated @address, if there is one. */
@@ -122,6 +138,7 @@ enum pgtable_where {
 	PGTABLE_GUEST, /* in areas */
 	PGTABLE_NESTED, /* behind stage 2, in either */
 	PGTABLE_PAIRED, /* behind stage 2, and the tables of both in one window: only usual walkers */
+	PGTABLE_TRACED, /* anywhere: only walkers that take care */
 	PGTABLE_WHERES,
 };
 

@@ -164,7 +164,7 @@ PGTABLE_INLINE bool pgtable_reach(const struct pgtable *pgtable, enum pgtable_wh
 		pgtable_fault(pgtable, out, UIOMMU_FAULT_UPDATE, true, place->level, place->fetches);
 		return false;
 	}
-	if (where == PGTABLE_NESTED && !place->near) {
+	if ((where == PGTABLE_NESTED || (where == PGTABLE_TRACED && stage2)) && !place->near) {
 		uint64_t ipa = address;
 
 		address = stage2->walk(stage2, ipa, access | (flags & PGTABLE_QUIET), out);
@@ -347,6 +347,22 @@ PGTABLE_INLINE uint64_t pgtable_offset(const struct pgtable_shape *shape, uint64
 	return (input >> (shape->granule_lg2 + level * shape->index_lg2) & low_mask(shape->index_lg2)) << shape->entry_lg2;
 }
 
+/* The entry at @place has been read. */
+static __attribute__((noinline, cold, unused)) void pgtable_tell(const struct pgtable *pgtable, const struct pgtable_place *place,
+								 uint64_t entry)
+{
+	const struct pgtable_seen seen = {
+		.address = place->table + place->offset,
+		.words = &entry,
+		.count = 1,
+		.stage = pgtable->format->stage,
+		.level = (uint8_t)place->level,
+		.structure = UIOMMU_STRUCTURE_PAGE,
+	};
+
+	pgtable->memory.trace->seen(pgtable->memory.trace, &seen);
+}
+
 /* Read the entry at @place. False: the fault has been told. */
 PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, enum pgtable_where where, const struct pgtable *pgtable,
 				  unsigned int flags, struct pgtable_place *place, uint64_t *entry, struct pgtable_result *out)
@@ -354,8 +370,11 @@ PGTABLE_INLINE bool pgtable_fetch(const struct pgtable_shape *shape, enum pgtabl
 	if (unlikely(!pgtable_reach(pgtable, where, 1U << shape->entry_lg2, UIOMMU_READ, flags, place, out)))
 		return false;
 	place->fetches++;
-	if (likely(pgtable_load(place->host, shape->entry_lg2, entry)))
+	if (likely(pgtable_load(place->host, shape->entry_lg2, entry))) {
+		if (where == PGTABLE_TRACED)
+			pgtable_tell(pgtable, place, *entry);
 		return true;
+	}
 	pgtable_fault(pgtable, out, UIOMMU_FAULT_MEMORY, true, place->level, place->fetches);
 	return false;
 }
@@ -752,13 +771,16 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 		return others##_carefully(pgtable, address, flags, out);                                                           \
 	}
 
-#define PGTABLE_WALKER(name, shape, where)                                                                                         \
+#define PGTABLE_WALKER_CAREFUL(name, shape, where)                                                                                 \
 	static __attribute__((noinline))                                                                                           \
 	uint64_t name##_carefully(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out) \
 	{                                                                                                                          \
 		pgtable_walk_carefully(&(shape), where, pgtable, address, flags, NULL, out);                                       \
 		return out->reason ? 0 : out->oa;                                                                                  \
-	}                                                                                                                          \
+	}
+
+#define PGTABLE_WALKER(name, shape, where)                                                                                         \
+	PGTABLE_WALKER_CAREFUL(name, shape, where)                                                                                 \
 	static __attribute__((noinline))                                                                                           \
 	uint64_t name##_any(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)       \
 	{                                                                                                                          \
@@ -789,6 +811,7 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 	PGTABLE_WALKER(name##_flat, of, PGTABLE_FLAT)                                                                              \
 	PGTABLE_WALKER(name##_guest, of, PGTABLE_GUEST)                                                                            \
 	PGTABLE_WALKER(name##_nested, of, PGTABLE_NESTED)                                                                          \
+	PGTABLE_WALKER_CAREFUL(name##_traced, of, PGTABLE_TRACED)                                                                  \
 	PGTABLE_WALKER_USUAL(name##_paired, name##_nested, of, PGTABLE_PAIRED)                                                     \
 	static uintptr_t name##_flat_reach(const struct pgtable *pgtable, uint64_t address)                                        \
 	{                                                                                                                          \
@@ -799,7 +822,7 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 	static const struct pgtable_walkers name = {                                                                               \
 		.shape = &(of),                                                                                                    \
 		.usual = {name##_flat_usual, name##_guest_usual, name##_nested_usual, name##_paired_usual},                        \
-		.any = {name##_flat_any, name##_guest_any, name##_nested_any},                                                     \
+		.any = {name##_flat_any, name##_guest_any, name##_nested_any, NULL, name##_traced_carefully},                      \
 		.from = {NULL, name##_guest_from, name##_nested_from},                                                             \
 		.reach = name##_flat_reach,                                                                                        \
 	};

@@ -70,7 +70,7 @@ static uint64_t walk_second(const struct pgtable *pgtable, uint64_t address, uns
 
 int stages_init(struct stages *stages, const struct stages_config *config, const struct areas *areas, struct stages_cache *cache)
 {
-	struct pgtable_memory memory = {.areas = areas, .stage2 = config->behind};
+	struct pgtable_memory memory = {.areas = areas, .stage2 = config->behind, .trace = config->trace};
 	int error = 0;
 
 	*stages = (struct stages){.cache = cache, .walked = config->behind};
@@ -162,7 +162,7 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 		.fetches = walked.fetches,
 		.page_lg2 = walked.page_lg2,
 		.stepped = stepped,
-		.access = (uint8_t)(walked.access & ~(unsigned int)(walked.clean ? UIOMMU_WRITE : 0)),
+		.access = (uint8_t)(walked.access & ~(unsigned int)(walked.clean && !(flags & PGTABLE_QUIET) ? UIOMMU_WRITE : 0)),
 	};
 }
 

@@ -49,7 +49,8 @@ struct stages_result {
 	uint64_t address; /* in the space; with ABSENT: of what is absent */
 	uint64_t length; /* to the end of the page; never 0 */
 	uint8_t fetches; /* entries that were read for it; 0 if it was cached. At most 255 are counted */
-	uint8_t access; /* what the stages permit; without WRITE as long as a dirty bit is to be set by a walk for it */
+	uint8_t access; /* what the stages permit; unless QUIET, without WRITE as long as a dirty bit is to be set by a walk for it
+			 */
 	uint8_t reason; /* enum uiommu_fault_reason */
 	uint8_t stage;
 	uint8_t level;
@@ -66,6 +67,7 @@ struct stages_config {
 	const struct pgtable_format *second_format;
 	const struct pgtable_config *second;
 	const struct pgtable *behind; /* a tracker (tracker.h), walked last for accesses and tables, which has to stay; or NULL */
+	struct pgtable_trace *trace; /* of stages that are looked through once; or NULL */
 };
 
 /* -EINVAL, -EOPNOTSUPP: the formats'. @areas: guest RAM, which has to stay. */

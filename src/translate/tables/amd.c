@@ -177,6 +177,7 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 	};
 	if (rid >= config->entries)
 		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_ILLEGAL_DEV_TABLE_ENTRY);
+	fault->structure = UIOMMU_STRUCTURE_DEVICE;
 	if (!tables_read(&tables->memory, NULL, config->base + (uint64_t)rid * DTE_SIZE, words, 4, fault))
 		return refuse(fault, fault->reason, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_DEV_TAB_HARDWARE_ERROR);
 	if (words[0] & V)
@@ -197,6 +198,7 @@ static bool gcr3_entry(const struct tables_device *device, uint64_t table, uint3
 	uint64_t address = table + (pasid >> (9 * level) & 0x1ff) * sizeof(*entry);
 
 	fault->level = (uint8_t)level;
+	fault->structure = structure;
 	if (!tables_read(&device->memory, host, address, entry, 1, fault)) {
 		if (fault->reason == UIOMMU_FAULT_MEMORY)
 			return refuse(fault, fault->reason, structure, AMD_EVENT_PAGE_TAB_HARDWARE_ERROR);

@@ -20,7 +20,7 @@ static bool pass(const struct pgtable *stage2, uint64_t *address, struct tables_
 {
 	struct pgtable_result result;
 
-	stage2->walk(stage2, *address, UIOMMU_READ, &result);
+	stage2->walk(stage2, *address, UIOMMU_READ | (stage2->memory.trace ? PGTABLE_QUIET : 0), &result);
 	if (!result.reason) {
 		*address = result.oa;
 		return true;
@@ -34,9 +34,18 @@ static bool pass(const struct pgtable *stage2, uint64_t *address, struct tables_
 	return false;
 }
 
+/* A look, not an access: it changes nothing, and somebody is told what was read. */
+static void tell(struct pgtable_trace *trace, uint64_t address, const uint64_t *words, unsigned int count, uint8_t structure)
+{
+	const struct pgtable_seen seen = {.address = address, .words = words, .count = count, .structure = structure};
+
+	trace->seen(trace, &seen);
+}
+
 bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stage2, uint64_t address, uint64_t *words,
 		 unsigned int count, struct tables_fault *fault)
 {
+	const uint64_t before = address;
 	const uint8_t *host;
 
 	if (stage2 && !pass(stage2, &address, fault))
@@ -47,8 +56,11 @@ bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stag
 	for (unsigned int i = 0; host && i < count; i++)
 		if (!load_u64(host + i * sizeof(*words), &words[i]))
 			host = NULL;
-	if (host)
+	if (host) {
+		if (memory->trace)
+			tell(memory->trace, before, words, count, fault->structure);
 		return true;
+	}
 	fault->reason = UIOMMU_FAULT_MEMORY;
 	fault->table = true;
 	return false;

@@ -83,6 +83,7 @@ static bool read_ddt(const struct tables *tables, uint64_t address, uint64_t *wo
 {
 	uint8_t structure = level ? UIOMMU_STRUCTURE_DEVICE_DIR : UIOMMU_STRUCTURE_DEVICE;
 
+	fault->structure = structure;
 	if (!(address >> tables->config.output_lg2) && tables_read(&tables->memory, NULL, address, words, count, fault))
 		return true;
 	fault->table = true;
@@ -334,13 +335,14 @@ static bool read_pdt(const struct tables_device *device, uint64_t address, uint6
 {
 	const struct pgtable *stage2 = device->has_stage2 ? &device->stage2 : NULL;
 
+	fault->structure = level ? UIOMMU_STRUCTURE_PASID_DIR : UIOMMU_STRUCTURE_PASID;
 	if (!stage2 && address >> device->output_lg2) {
 		fault->reason = UIOMMU_FAULT_MEMORY;
 		fault->table = true;
 	} else if (tables_read(&device->memory, stage2, address, words, count, fault)) {
 		return true;
 	}
-	return refuse(fault, fault->reason, level ? UIOMMU_STRUCTURE_PASID_DIR : UIOMMU_STRUCTURE_PASID, level, pdt_cause(fault));
+	return refuse(fault, fault->reason, fault->structure, level, pdt_cause(fault));
 }
 
 static bool locate_pc(const struct tables_device *device, uint32_t id, uint64_t *pc, struct tables_fault *fault)

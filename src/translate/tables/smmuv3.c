@@ -39,6 +39,7 @@ static int check(const struct tables *tables)
 static bool read(const struct tables *tables, uint64_t address, uint64_t *words, unsigned int count, uint8_t structure,
 		 struct tables_fault *fault)
 {
+	fault->structure = structure;
 	if (!(address >> tables->config.output_lg2) && tables_read(&tables->memory, NULL, address, words, count, fault))
 		return true;
 	fault->table = true;

@@ -32,6 +32,7 @@ static bool read(const struct tables_device *device, uint64_t address, uint64_t 
 {
 	const struct pgtable *stage2 = device->has_stage2 ? &device->stage2 : NULL;
 
+	fault->structure = structure;
 	if (!stage2 && address >> device->output_lg2) {
 		fault->reason = UIOMMU_FAULT_MEMORY;
 		fault->table = true;

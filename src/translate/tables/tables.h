@@ -133,7 +133,7 @@ extern const struct tables_format tables_vtd; /* vtd.c */
 
 /*
  * Copy @count words of 8 bytes from @address, aligned to 8, each with one load; @stage2 translates the address first, or is NULL.
- * False: @fault's reason, stage, table and ipa are set.
+ * @fault->structure is of what kind they are. False: @fault's reason, stage, table and ipa are set.
  */
 bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stage2, uint64_t address, uint64_t *words,
 		 unsigned int count, struct tables_fault *fault);

@@ -124,6 +124,7 @@ static bool fetch(const struct pgtable_memory *memory, uint64_t address, const s
 		  uint64_t *words, bool *quiet, struct tables_fault *fault)
 {
 	fault->quiet = false;
+	fault->structure = kind->structure;
 	if (!tables_read(memory, NULL, address, words, kind->words, fault))
 		return refuse(fault, fault->reason, kind->structure, kind->access);
 	*quiet |= kind->fpd && words[0] & FPD;
