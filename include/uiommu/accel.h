@@ -133,6 +133,8 @@ struct uiommu_accel_record {
  * @UIOMMU_ACCEL_ERROR_RECORD: the record could not be written
  * @UIOMMU_ACCEL_ERROR_HANDLE: a handle was not granted to the submitter; nothing was touched but the record
  * @UIOMMU_ACCEL_ERROR_DESCRIPTOR: a descriptor without RECORD_VALID failed; @status of the error says how
+ * @UIOMMU_ACCEL_ERROR_DOORBELL: of a PCI function (accel_pci.h): what was written to a doorbell makes no sense, and was ignored
+ * @UIOMMU_ACCEL_ERROR_RING: of a PCI function: a ring could not be read, and its queue has halted
  */
 enum uiommu_accel_error_code {
 	UIOMMU_ACCEL_ERROR_NONE,
@@ -140,6 +142,8 @@ enum uiommu_accel_error_code {
 	UIOMMU_ACCEL_ERROR_RECORD,
 	UIOMMU_ACCEL_ERROR_HANDLE,
 	UIOMMU_ACCEL_ERROR_DESCRIPTOR,
+	UIOMMU_ACCEL_ERROR_DOORBELL,
+	UIOMMU_ACCEL_ERROR_RING,
 };
 
 /**

@@ -5,6 +5,7 @@
 
 #include <uiommu/abi.h>
 #include <uiommu/accel.h>
+#include <uiommu/accel_pci.h>
 #include <uiommu/ats.h>
 #include <uiommu/bind.h>
 #include <uiommu/client.h>

@@ -11,6 +11,7 @@
 #include "util/util.h"
 
 static const struct model_type *const types[] = {
+	&accel_model,
 	&copier_model,
 	&nvme_model,
 };

@@ -21,6 +21,12 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* The least power of two that is not less; @value is 1 to 2^63. */
+static inline uint64_t round_up_pow2(uint64_t value)
+{
+	return value > 1 ? UINT64_C(1) << (64 - __builtin_clzll(value - 1)) : 1;
+}
+
 /* From sysconf, once. */
 uint64_t page_size(void);
 

@@ -23,6 +23,8 @@
 #include <unistd.h>
 
 #include "iommu/ioas.h"
+#include "pci/pci.h"
+#include "pci/spec.h"
 #include "pgtable/vtd_build.h"
 #include "util/util.h"
 
@@ -836,6 +838,45 @@ static int call_model(struct world *w)
 	return error ? error : uiommu_model_destroy(model);
 }
 
+/* A function, ATS as its driver enables it, and a page that is enabled without PASID. Without memory for ATS it does without. */
+static int enable_page(struct uiommu_accel_pci *function)
+{
+	struct uiommu_pci *pci = uiommu_accel_pci_function(function);
+	const uint16_t command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, ats = PCI_ATS_ENABLE;
+	const uint32_t size = 5, enable = 1;
+	uint32_t state = 0;
+
+	assert_int_equal(pci_config_write(pci, PCI_COMMAND, &command, sizeof(command)), 0);
+	assert_int_equal(pci_config_write(pci, pci->place[UIOMMU_PCI_ATS] + PCI_ATS_CONTROL, &ats, sizeof(ats)), 0);
+	assert_int_equal(pci_bar_write(pci, 0, 0x1010, &size, sizeof(size)), 0);
+	assert_int_equal(pci_bar_write(pci, 0, 0x1000, &enable, sizeof(enable)), 0);
+	uiommu_accel_poll(uiommu_accel_pci_engine(function), 1);
+	assert_int_equal(pci_bar_read(pci, 0, 0x1004, &state, sizeof(state)), 0);
+	assert_true(state == 2 || state == 5 << 8);
+	return state == 2 ? 0 : -ENOMEM;
+}
+
+static int call_accel_pci(struct world *w)
+{
+	const struct uiommu_accel_pci_config config = {.size = sizeof(config), .flags = UIOMMU_ACCEL_PCI_POLLED, .pages = 2};
+	struct uiommu_accel_pci *function;
+	int error = uiommu_accel_pci_create(w->context, w->device_id, &config, &function);
+
+	if (error)
+		return error;
+	error = enable_page(function);
+	assert_int_equal(uiommu_accel_pci_destroy(function), 0);
+	return error;
+}
+
+static int call_model_accel(struct world *w)
+{
+	struct uiommu_model *model;
+	int error = uiommu_model_create(w->context, 0x4242, "accel,pages=3,vectors=2,spin=1", NULL, 0, &model);
+
+	return error ? error : uiommu_model_destroy(model);
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -1058,6 +1099,8 @@ static const struct scenario scenarios[] = {
 	{"vtd", call_vtd, NULL, make_nest_parent},
 	{"vtd_pci", call_vtd_pci, NULL, make_nest_parent},
 	{"model", call_model, NULL, NULL},
+	{"model accel", call_model_accel, NULL, NULL},
+	{"accel_pci", call_accel_pci, NULL, NULL},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},
 	{"pci_create", call_pci_create, NULL, NULL},

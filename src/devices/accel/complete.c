@@ -5,18 +5,26 @@
 #include "devices/accel/task.h"
 #include "memory/demand.h"
 
-static void error_post(struct engine_queue *queue, unsigned int code, unsigned int opcode, unsigned int status, uint32_t pasid,
-		       uint64_t address)
+void queue_error(struct engine_queue *queue, unsigned int code, unsigned int opcode, unsigned int status, uint32_t pasid,
+		 uint64_t address)
 {
 	struct uiommu_accel_error error = {
 		.code = (uint8_t)code, .opcode = (uint8_t)opcode, .status = (uint8_t)status, .pasid = pasid, .address = address};
 
-	ring_error_post(queue->ring.header, &error);
+	if (unlikely(queue_fetches(queue)))
+		queue->fetch.from.error(queue->fetch.from.opaque, &error);
+	else
+		ring_error_post(queue->ring.header, &error);
 }
 
 static void task_error(struct task *task, unsigned int code, unsigned int status, uint64_t address)
 {
-	error_post(task->queue, code, task_opcode(task), status, task_named(task), address);
+	queue_error(task->queue, code, task_opcode(task), status, task_named(task), address);
+}
+
+static bool fault_is_lost(const struct uiommu_fault *fault)
+{
+	return fault->reason == UIOMMU_FAULT_NOT_ATTACHED || fault->reason == UIOMMU_FAULT_DRAINING;
 }
 
 static bool task_is_member(const struct task *task)
@@ -43,12 +51,34 @@ static void task_finish(struct task *task, bool success)
 	queue->free = task;
 }
 
+static struct uiommu_accel_record record_of(const struct task *task, unsigned int status)
+{
+	return (struct uiommu_accel_record){
+		.status = (uint8_t)status,
+		.result = task->result,
+		.bytes_completed = (uint32_t)task->done,
+		.fault_address = task->fault.address,
+		.value = task->value,
+	};
+}
+
+/* Everything but the status, then the status: writes are done in the order of the ops. */
+static void record_ops(const struct task *task, struct uiommu_accel_record *data, struct uiommu_dma_op ops[2])
+{
+	ops[0].address = task->desc.completion_address + 1;
+	ops[0].buffer = (uint8_t *)data + 1;
+	ops[0].length = RECORD_SIZE - 1;
+	ops[0].pasid = task->places[PLACE_OWN].pasid;
+	ops[1].address = task->desc.completion_address;
+	ops[1].buffer = &data->status;
+	ops[1].length = 1;
+	ops[1].pasid = ops[0].pasid;
+}
+
 /* The record has to wait for its data, which record_flush() comes after. */
 static void record_add(struct uiommu_accel *accel, struct task *task, unsigned int status)
 {
 	struct records *records = &accel->records;
-	struct uiommu_accel_record *data;
-	struct uiommu_dma_op *ops;
 	unsigned int i;
 
 	if (records->count == RECORDS)
@@ -60,23 +90,20 @@ static void record_add(struct uiommu_accel *accel, struct task *task, unsigned i
 	records->owner[i].named = task_named(task);
 	records->older |= task->turn != accel->turn;
 	records->owner[i].opcode = (uint8_t)task_opcode(task);
-	data = &records->data[i];
-	*data = (struct uiommu_accel_record){
-		.status = (uint8_t)status,
-		.result = task->result,
-		.bytes_completed = (uint32_t)task->done,
-		.fault_address = task->fault.address,
-		.value = task->value,
-	};
-	ops = records->ops[i];
-	ops[0].address = task->desc.completion_address + 1;
-	ops[0].buffer = (uint8_t *)data + 1;
-	ops[0].length = RECORD_SIZE - 1;
-	ops[0].pasid = task->places[PLACE_OWN].pasid;
-	ops[1].address = task->desc.completion_address;
-	ops[1].buffer = &data->status;
-	ops[1].length = 1;
-	ops[1].pasid = ops[0].pasid;
+	records->data[i] = record_of(task, status);
+	record_ops(task, &records->data[i], records->ops[i]);
+}
+
+/* True: the task waits, to be completed with @status then. */
+static bool record_park(struct uiommu_accel *accel, struct task *task, unsigned int status, const struct uiommu_fault *fault)
+{
+	if (task->batch && !task_is_member(task))
+		task->batch = NULL; /* it gives back its slot now */
+	task->completes = (uint8_t)status;
+	if (task_park(accel, task, fault))
+		return true;
+	task->completes = 0;
+	return false;
 }
 
 /* A record that would have to wait for its memory: the task does, and nobody else. Memory that has been there stays. */
@@ -95,24 +122,56 @@ static bool record_waits(struct uiommu_accel *accel, struct task *task, unsigned
 		return false;
 	if (!uiommu_dma_readv(accel->device, &op, 1) || op.result.fault.reason != UIOMMU_FAULT_ABSENT)
 		return false;
-	if (task->batch && !task_is_member(task))
-		task->batch = NULL; /* it gives back its slot now */
-	task->completes = (uint8_t)status;
-	if (task_park(accel, task, &op.result.fault))
+	return record_park(accel, task, status, &op.result.fault);
+}
+
+/* A function's record: at once, because it waits for a page if it has to. False: the task does. */
+static bool record_write(struct uiommu_accel *accel, struct task *task, unsigned int status)
+{
+	struct uiommu_accel_record data = record_of(task, status);
+	struct uiommu_dma_op ops[2] = {{.flags = function_flags(accel)}, {.flags = function_flags(accel)}};
+	struct uiommu_fault *fault = &ops[0].result.fault;
+
+	if (unlikely(!place_valid(accel, &task->places[PLACE_OWN], 0))) {
+		task_error(task, UIOMMU_ACCEL_ERROR_PASID, 0, task->desc.completion_address);
 		return true;
-	task->completes = 0;
-	return false;
+	}
+	record_ops(task, &data, ops);
+	/* The data before the record. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* It lies in one page: where the first part goes the status does, unless it is taken away in between. */
+	if (!uiommu_dma_writev(accel->device, &ops[0], 1) && !uiommu_dma_writev(accel->device, &ops[1], 1))
+		return true;
+	if (!fault->reason)
+		fault = &ops[1].result.fault;
+	if (record_park(accel, task, status, fault))
+		return false;
+	task_error(task, fault_is_lost(fault) ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD,
+		   fault_is_lost(fault) ? 0 : UIOMMU_ACCEL_RECORD_FAULT, task->desc.completion_address);
+	return true;
+}
+
+/* False: the task waits for its record's memory. */
+static bool record_make(struct uiommu_accel *accel, struct task *task, unsigned int status)
+{
+	bool wanted = desc_flags(&task->desc) & UIOMMU_ACCEL_REQUEST_RECORD || status != UIOMMU_ACCEL_SUCCESS;
+
+	if (unlikely(accel->credits))
+		return !wanted || record_write(accel, task, status);
+	if (record_waits(accel, task, status))
+		return false;
+	if (wanted)
+		record_add(accel, task, status);
+	return true;
 }
 
 void task_complete(struct uiommu_accel *accel, struct task *task, unsigned int status)
 {
 	uint32_t flags = desc_flags(&task->desc);
 
-	if (flags & UIOMMU_ACCEL_RECORD_VALID && record_waits(accel, task, status))
-		return;
 	if (flags & UIOMMU_ACCEL_RECORD_VALID) {
-		if (flags & UIOMMU_ACCEL_REQUEST_RECORD || status != UIOMMU_ACCEL_SUCCESS)
-			record_add(accel, task, status);
+		if (!record_make(accel, task, status))
+			return;
 	} else if (status != UIOMMU_ACCEL_SUCCESS) {
 		task_error(task, UIOMMU_ACCEL_ERROR_DESCRIPTOR, status, task->fault.address);
 	}
@@ -153,11 +212,6 @@ static void fault_tell(const struct uiommu_accel *accel, const struct uiommu_fau
 		accel->fault(accel->fault_opaque, fault);
 }
 
-static bool fault_is_lost(const struct uiommu_fault *fault)
-{
-	return fault->reason == UIOMMU_FAULT_NOT_ATTACHED || fault->reason == UIOMMU_FAULT_DRAINING;
-}
-
 static void fault_complete(struct uiommu_accel *accel, struct task *task, unsigned int status)
 {
 	fault_tell(accel, &task->fault);
@@ -194,8 +248,8 @@ static void record_lost(struct uiommu_accel *accel, unsigned int i, const struct
 	struct records *records = &accel->records;
 	bool lost = !fault || fault_is_lost(fault);
 
-	error_post(records->owner[i].queue, lost ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD, records->owner[i].opcode,
-		   lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].named, records->ops[i][1].address);
+	queue_error(records->owner[i].queue, lost ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD, records->owner[i].opcode,
+		    lost ? 0 : UIOMMU_ACCEL_RECORD_FAULT, records->owner[i].named, records->ops[i][1].address);
 	if (records->owner[i].batch)
 		records->owner[i].batch->failed = true;
 	if (!lost)

@@ -13,7 +13,7 @@
 
 enum { ACCEL_SCRATCH = 2 * SCRATCH_BYTES };
 
-static struct task *task_alloc(struct engine_queue *queue)
+struct task *task_alloc(struct engine_queue *queue)
 {
 	struct task *task = queue->free;
 
@@ -44,6 +44,8 @@ static unsigned int fresh_turn(struct uiommu_accel *accel, struct engine_queue *
 	struct task *tasks[WINDOW_TASKS];
 	uint32_t count = 0;
 
+	if (unlikely(queue_fetches(queue)))
+		return fetch_turn(accel, queue, limit);
 	limit = (unsigned int)min_u64(min_u64(limit, WINDOW_TASKS), queue->ring.entries - queue->used);
 	for (; count < limit && ring_ready(&queue->ring, count); count++) {
 		tasks[count] = task_alloc(queue);
@@ -63,7 +65,10 @@ static void interrupt_flush(struct engine_queue *queue)
 	if (likely(!queue->interrupt))
 		return;
 	queue->interrupt = false;
-	event_signal(queue->interrupt_fd);
+	if (unlikely(queue_fetches(queue)))
+		queue->fetch.from.interrupt(queue->fetch.from.opaque);
+	else
+		event_signal(queue->interrupt_fd);
 }
 
 static unsigned int active_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
@@ -92,9 +97,14 @@ static void drain_turn(struct uiommu_accel *accel, struct engine_queue *queue)
 	}
 }
 
+static bool queue_ready(const struct engine_queue *queue)
+{
+	return unlikely(queue_fetches(queue)) ? fetch_ready(queue) : ring_ready(&queue->ring, 0);
+}
+
 static bool queue_quiet(const struct engine_queue *queue)
 {
-	return !ring_ready(&queue->ring, 0) && !queue->active.first && !park_answered(queue);
+	return !queue_ready(queue) && !queue->active.first && !park_answered(queue);
 }
 
 static unsigned int queue_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
@@ -119,12 +129,21 @@ static unsigned int queue_turn(struct uiommu_accel *accel, struct engine_queue *
 	return count;
 }
 
+/* What its function wants; as long as that is not done, it is asked after each turn of the queues. */
+static void control_turn(struct uiommu_accel *accel)
+{
+	if (__atomic_exchange_n(&accel->kicked, false, __ATOMIC_ACQ_REL) || accel->control_waits)
+		accel->control_waits = accel->control(accel->control_opaque);
+}
+
 unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget)
 {
 	unsigned int done = 0, quiet = 0;
 
 	if (unlikely(accel->armed))
 		accel_disarm(accel);
+	if (unlikely(accel->credits))
+		control_turn(accel);
 	while (quiet < accel->queue_count && done < budget) {
 		struct engine_queue *queue = cds_list_first_entry(&accel->queues, struct engine_queue, link);
 		unsigned int count;
@@ -137,6 +156,8 @@ unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget)
 		done += count;
 		quiet = count ? 0 : quiet + 1;
 	}
+	if (unlikely(accel->control_waits))
+		control_turn(accel);
 	return done;
 }
 
@@ -153,6 +174,9 @@ unsigned int uiommu_accel_poll(struct uiommu_accel *accel, unsigned int budget)
 static bool accel_quiet(struct uiommu_accel *accel)
 {
 	struct cds_list_head *link;
+
+	if (__atomic_load_n(&accel->kicked, __ATOMIC_RELAXED))
+		return false;
 
 	/* Not the loop of entries: it makes one of the head, too, which is not aligned as they are. */
 	for (link = accel->queues.next; link != &accel->queues; link = link->next) {
@@ -187,10 +211,13 @@ bool accel_arm(struct uiommu_accel *accel)
 
 	accel->armed = true;
 	__atomic_store_n(&accel->asleep, true, __ATOMIC_RELAXED);
-	for (link = accel->queues.next; link != &accel->queues; link = link->next)
-		if (!ring_arm(&cds_list_entry(link, struct engine_queue, link)->ring))
+	for (link = accel->queues.next; link != &accel->queues; link = link->next) {
+		struct engine_queue *queue = cds_list_entry(link, struct engine_queue, link);
+
+		if (!queue_fetches(queue) && !ring_arm(&queue->ring))
 			return false;
-	/* Dekker with page_answered(): asleep before the look at the ready lists. */
+	}
+	/* Dekker with page_answered() and engine_ring(): asleep before the look at the ready lists and the doorbells. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return accel_quiet(accel);
 }
@@ -238,26 +265,29 @@ static int config_check(const struct engine_queue_config *config)
 		return -EOPNOTSUPP;
 	if (!ring_entries_valid(config->entries))
 		return -EINVAL;
+	if (config->fetch && config->pasid == UIOMMU_NO_PASID)
+		return 0;
 	if (!config->words && !(config->flags & UIOMMU_QUEUE_SHARED) && (!config->pasid || config->pasid > UIOMMU_PASID_LAST))
 		return -EINVAL;
 	return 0;
 }
 
 /*
- * One block: the queue, a task for each entry, and for each batch slot a list and members. Most of it is never touched, and then
- * it is no memory.
+ * One block: the queue, a task for each entry and one for the ring, and for each batch slot a list and members. Most of it is never
+ * touched, and then it is no memory.
  */
 static struct engine_queue *queue_alloc(uint32_t entries)
 {
 	size_t list = UIOMMU_ACCEL_BATCH_MAX * sizeof(struct uiommu_accel_desc), members = BATCH_TASKS * sizeof(struct task);
-	size_t size = sizeof(struct engine_queue) + entries * sizeof(struct task) + BATCH_SLOTS * (list + members);
+	size_t size = sizeof(struct engine_queue) + (entries + 1) * sizeof(struct task) + BATCH_SLOTS * (list + members);
 	struct engine_queue *queue = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *at;
 
 	if (queue == MAP_FAILED)
 		return NULL;
 	queue->bytes = size;
-	at = (char *)&queue->tasks[entries];
+	queue->fetch.task = &queue->tasks[entries];
+	at = (char *)&queue->tasks[entries + 1];
 	for (unsigned int i = 0; i < BATCH_SLOTS; i++) {
 		queue->batches[i].members = (struct task *)at;
 		queue->batches[i].list = (struct uiommu_accel_desc *)(at + members);
@@ -266,7 +296,7 @@ static struct engine_queue *queue_alloc(uint32_t entries)
 	return queue;
 }
 
-int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
+static int queue_make(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
 {
 	struct engine_queue *queue;
 	int rc = config_check(config);
@@ -278,22 +308,78 @@ int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_co
 		return -ENOMEM;
 	queue->accel = accel;
 	ring_engine_init(&queue->ring, config->ring, config->entries);
+	if (config->fetch) {
+		queue->ring.armed = false;
+		queue->fetch.from = *config->fetch;
+		queue->fetch.task->queue = queue;
+	}
+	if (accel->credits)
+		queue->credits = credits_get(accel->credits);
 	queue->flags = config->flags;
 	queue->pasid = config->pasid;
 	queue->words = config->words;
 	queue->interrupt_fd = config->interrupt_fd;
 	task_list_init(&queue->active);
 	task_list_init(&queue->waiting);
+	task_list_init(&queue->starved);
 	CDS_INIT_LIST_HEAD(&queue->inflight);
 	pthread_mutex_init(&queue->park_lock, NULL);
 	queue->alive = true;
 	queue->references = 1;
-	accel_lock(accel);
-	cds_list_add_tail(&queue->link, &accel->queues);
-	accel->queue_count++;
-	accel_unlock(accel);
 	*out = queue;
 	return 0;
+}
+
+static void queue_link(struct engine_queue *queue)
+{
+	cds_list_add_tail(&queue->link, &queue->accel->queues);
+	queue->accel->queue_count++;
+}
+
+static void queue_unlink(struct engine_queue *queue)
+{
+	cds_list_del(&queue->link);
+	queue->accel->queue_count--;
+}
+
+int engine_queue_attach_locked(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
+{
+	int rc = queue_make(accel, config, out);
+
+	if (!rc)
+		queue_link(*out);
+	return rc;
+}
+
+int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
+{
+	int rc = queue_make(accel, config, out);
+
+	if (rc)
+		return rc;
+	accel_lock(accel);
+	queue_link(*out);
+	accel_unlock(accel);
+	return 0;
+}
+
+/* It is in no list. */
+static void queue_end(struct engine_queue *queue)
+{
+	pthread_mutex_lock(&queue->park_lock);
+	queue->alive = false;
+	pthread_mutex_unlock(&queue->park_lock);
+	if (!queue_fetches(queue)) {
+		ring_end(queue->ring.header);
+		event_signal(queue->interrupt_fd);
+	}
+	engine_queue_put(queue);
+}
+
+void engine_queue_detach_locked(struct engine_queue *queue)
+{
+	queue_unlink(queue);
+	queue_end(queue);
 }
 
 void engine_queue_detach(struct engine_queue *queue)
@@ -301,15 +387,50 @@ void engine_queue_detach(struct engine_queue *queue)
 	struct uiommu_accel *accel = queue->accel;
 
 	accel_lock(accel);
-	cds_list_del(&queue->link);
-	accel->queue_count--;
+	queue_unlink(queue);
 	accel_unlock(accel);
-	pthread_mutex_lock(&queue->park_lock);
-	queue->alive = false;
-	pthread_mutex_unlock(&queue->park_lock);
-	ring_end(queue->ring.header);
-	event_signal(queue->interrupt_fd);
-	engine_queue_put(queue);
+	queue_end(queue);
+}
+
+int engine_function(struct uiommu_accel *accel, uint32_t share, bool (*control)(void *opaque), void *opaque)
+{
+	accel->share = share;
+	accel->credits = credits_make(accel->wake_fd);
+	accel->control = control;
+	accel->control_opaque = opaque;
+	return accel->credits ? 0 : -ENOMEM;
+}
+
+void engine_ring(struct uiommu_accel *accel)
+{
+	/* Dekker with accel_arm(): what is new before the look at asleep. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&accel->asleep, __ATOMIC_RELAXED))
+		event_signal(accel->wake_fd);
+}
+
+void engine_kick(struct uiommu_accel *accel)
+{
+	__atomic_store_n(&accel->kicked, true, __ATOMIC_RELEASE);
+	engine_ring(accel);
+}
+
+void engine_bar(struct uiommu_accel *accel)
+{
+	__atomic_store_n(&accel->barred, true, __ATOMIC_RELEASE);
+}
+
+void engine_unbar(struct uiommu_accel *accel)
+{
+	__atomic_store_n(&accel->barred, false, __ATOMIC_RELEASE);
+}
+
+void engine_asks(struct uiommu_accel *accel, bool recovers, uint32_t allocation)
+{
+	__atomic_store_n(&accel->recovers, recovers, __ATOMIC_RELAXED);
+	__atomic_store_n(&accel->allocation, allocation, __ATOMIC_RELAXED);
+	/* Those that wait may ask, or not at all any more. */
+	engine_ring(accel);
 }
 
 void engine_queue_put(struct engine_queue *queue)
@@ -322,6 +443,7 @@ void engine_queue_put(struct engine_queue *queue)
 	if (left)
 		return;
 	pthread_mutex_destroy(&queue->park_lock);
+	credits_put(queue->credits);
 	munmap(queue, queue->bytes);
 }
 
@@ -412,6 +534,7 @@ void uiommu_accel_destroy(struct uiommu_accel *accel)
 	uiommu_device_put(accel->device);
 	pthread_mutex_destroy(&accel->gate);
 	pthread_mutex_destroy(&accel->lock);
+	credits_put(accel->credits);
 	close(accel->wake_fd);
 	buffers_unmap(accel);
 	free(accel->handles);

@@ -26,6 +26,21 @@ struct engine_queue_config {
 	int interrupt_fd; /* eventfd */
 	const uint64_t
 		*words; /* of a queue whose submitter is in this process: by slot, what the PASID stood for (vpasid.h); or NULL */
+	const struct engine_fetch *fetch; /* or NULL */
+};
+
+/*
+ * Of a queue whose descriptors are in the memory of its submitter, at an address of the queue's PASID (or %UIOMMU_NO_PASID): there
+ * is no @ring and no @interrupt_fd. The device reads them, and waits for pages of the ring and of records as of all else, if it may
+ * ask for them (engine_asks()). Ops are called by the runner, with the engine's lock held.
+ */
+struct engine_fetch {
+	uint64_t address; /* of the ring, a multiple of 64 */
+	const uint32_t *tail; /* atomic: the position behind the last descriptor; engine_ring() after a change */
+	uint32_t *head; /* atomic: descriptors taken, modulo 2^32; both stay as long as the queue */
+	void (*interrupt)(void *opaque);
+	void (*error)(void *opaque, const struct uiommu_accel_error *error);
+	void *opaque;
 };
 
 /* -EINVAL, -EOPNOTSUPP as uiommu_accel_queue(); -ENOMEM. */
@@ -36,6 +51,42 @@ int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_co
  * let go later by themselves. Nothing touches the ring or the interrupt when this returns.
  */
 void engine_queue_detach(struct engine_queue *queue);
+
+/*
+ * Both, by the runner itself: from engine_function()'s @control. engine_queue_detach_locked() ends in any state; what was taken is
+ * dropped.
+ */
+int engine_queue_attach_locked(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out);
+void engine_queue_detach_locked(struct engine_queue *queue);
+
+/* Of a queue with @fetch: what has been rung so far is still taken, and no more. */
+void engine_queue_close(struct engine_queue *queue);
+
+/* It is closed, and all of it is complete. By the runner. */
+bool engine_queue_drained(const struct engine_queue *queue);
+
+/*
+ * The engine belongs to a PCI function, and each of its queues may have @share page requests without a response. @control is called
+ * by the runner, with the lock held, after engine_kick() and as long as it returns true. Before the engine runs. -ENOMEM.
+ */
+int engine_function(struct uiommu_accel *accel, uint32_t share, bool (*control)(void *opaque), void *opaque);
+
+/* Something for @control, or for a queue that fetches. From any thread; waits for nobody. */
+void engine_kick(struct uiommu_accel *accel);
+void engine_ring(struct uiommu_accel *accel);
+
+/*
+ * A reset: until engine_unbar() by the runner, which has ended the queues by then, no access of theirs begins. What is running has
+ * to be waited for elsewhere. engine_bar() is for any thread and waits for nobody.
+ */
+void engine_bar(struct uiommu_accel *accel);
+void engine_unbar(struct uiommu_accel *accel);
+
+/*
+ * What a function may do at a fault: @recovers: faults are no events, because it has asked for a translation first (ATS); and it
+ * may have @allocation page requests without a response, 0: none. From any thread.
+ */
+void engine_asks(struct uiommu_accel *accel, bool recovers, uint32_t allocation);
 
 /* Descriptors completed, members of batches included. */
 uint64_t engine_queue_completed(const struct engine_queue *queue);

@@ -25,6 +25,12 @@ static bool entry_ended(struct uiommu_accel *accel, uint64_t entry)
 	return attach_generation(accel->device, (uint32_t)entry) != entry >> 32;
 }
 
+/* 0 also between a reset and the end of what was before. */
+static uint32_t generation_now(struct uiommu_accel *accel, uint32_t pasid)
+{
+	return unlikely(__atomic_load_n(&accel->barred, __ATOMIC_ACQUIRE)) ? 0 : attach_generation(accel->device, pasid);
+}
+
 uint32_t accel_generation(struct uiommu_accel *accel, uint32_t pasid)
 {
 	struct place *seen = &accel->seen[pasid % SEEN];
@@ -32,7 +38,7 @@ uint32_t accel_generation(struct uiommu_accel *accel, uint32_t pasid)
 	if (seen->pasid != pasid || !seen->generation) {
 		accel->seen_overflow |= seen->generation != 0;
 		seen->pasid = pasid;
-		seen->generation = attach_generation(accel->device, pasid);
+		seen->generation = generation_now(accel, pasid);
 	}
 	return seen->generation;
 }
@@ -52,7 +58,7 @@ bool accel_unchanged(struct uiommu_accel *accel)
 	for (unsigned int i = 0; i < SEEN; i++) {
 		const struct place *seen = &accel->seen[i];
 
-		if (seen->generation && attach_generation(accel->device, seen->pasid) != seen->generation)
+		if (seen->generation && generation_now(accel, seen->pasid) != seen->generation)
 			return false;
 	}
 	return true;
@@ -67,7 +73,7 @@ bool place_valid(struct uiommu_accel *accel, const struct place *place, uint16_t
 {
 	if (handle && handle_entry(accel, handle) != entry_make(place->pasid, place->generation))
 		return false;
-	return attach_generation(accel->device, place->pasid) == place->generation;
+	return generation_now(accel, place->pasid) == place->generation;
 }
 
 enum uiommu_accel_error_code task_resolve(struct uiommu_accel *accel, struct task *task)

@@ -68,6 +68,7 @@ struct task {
 	uint8_t result;
 	bool started; /* CRC: the seed is known */
 	bool refused; /* the page request was not answered with success */
+	bool asks; /* it has one of its function's page requests */
 	uint8_t completes; /* with this status, when its record's memory is there; or 0 */
 };
 
@@ -89,10 +90,34 @@ struct batch {
 	uint8_t status; /* of the list: 0, or a page fault */
 };
 
+/* Page requests of a function, whoever's they are: they outlive queues, and perhaps the engine. */
+struct credits {
+	unsigned int references; /* atomic: the engine's, and one for each queue */
+	uint32_t used; /* atomic */
+	int wake_fd;
+};
+
+/* Descriptors that lie in their submitter's memory (fetch.c). */
+struct fetch {
+	struct engine_fetch from; /* @tail is NULL: it is another queue */
+	uint32_t head; /* descriptors taken */
+	uint32_t last; /* where a closed one ends */
+	uint32_t refused; /* a tail that makes no sense */
+	bool is_refused;
+	bool closed;
+	bool halted;
+	bool waits; /* for a page of the ring */
+	struct task *task; /* what waits, in the queue's block */
+};
+
 struct engine_queue {
 	struct uiommu_accel *accel;
 	struct cds_list_head link;
 	struct ring_engine ring;
+	struct fetch fetch;
+	struct credits *credits; /* of a function */
+	uint32_t asked; /* page requests without a response; atomic */
+	struct task_list starved; /* wait until page requests may be sent */
 	uint32_t flags;
 	uint32_t pasid;
 	const uint64_t *words; /* engine_queue_config.words */
@@ -164,6 +189,17 @@ struct uiommu_accel {
 	void (*fault)(void *opaque, const struct uiommu_fault *fault);
 	void *fault_opaque;
 
+	/* Of a PCI function (engine_function()). */
+	struct credits *credits; /* NULL: it is none */
+	bool (*control)(void *opaque);
+	void *control_opaque;
+	bool kicked; /* atomic */
+	bool barred; /* atomic: nothing of what was taken may make an access any more */
+	bool control_waits; /* it wants to be called again */
+	bool recovers; /* atomic */
+	uint32_t allocation; /* of page requests; atomic */
+	uint32_t share; /* of them, of each queue */
+
 	uint64_t *handles; /* generation << 32 | PASID, by handle; NULL: none granted yet */
 	uint32_t handles_end; /* greatest handle in use, and one */
 	uint32_t handles_free; /* no lower one is free */
@@ -224,9 +260,17 @@ static inline bool task_blocks(const struct task *task)
 	return task->desc.flags_opcode & UIOMMU_ACCEL_BLOCK_ON_FAULT;
 }
 
+/* Of a function's accesses: the IOMMU hears of no fault that the device has been told of. */
+static inline uint32_t function_flags(const struct uiommu_accel *accel)
+{
+	return __atomic_load_n(&accel->recovers, __ATOMIC_RELAXED) ? UIOMMU_DMA_RECOVERABLE : UIOMMU_DMA_PARKS;
+}
+
 /* Of its accesses. */
 static inline uint32_t task_flags(const struct task *task)
 {
+	if (unlikely(task->queue->credits))
+		return function_flags(task->queue->accel);
 	return task_blocks(task) ? UIOMMU_DMA_RECOVERABLE : UIOMMU_DMA_PARKS;
 }
 
@@ -304,6 +348,10 @@ void task_lost(struct uiommu_accel *accel, struct task *task, enum uiommu_accel_
 /* There is no place for its record: a software error, and nothing is done. */
 void task_misaligned_record(struct task *task);
 
+/* A software error of the queue. */
+void queue_error(struct engine_queue *queue, unsigned int code, unsigned int opcode, unsigned int status, uint32_t pasid,
+		 uint64_t address);
+
 /* Its record's memory does not come. */
 void task_record_refused(struct task *task);
 
@@ -315,13 +363,36 @@ void record_flush(struct uiommu_accel *accel);
 /* Ask for a page: true if the task now waits for the response. */
 bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault);
 
-/* Move answered tasks to the active list. Those that were refused are completed by their next step. */
+/* Move answered tasks, and those that may ask now, to the active list. Those that were refused are completed by their next step. */
 void park_collect(struct engine_queue *queue);
+
+/* So many page requests may be sent now for a queue of a function. */
+uint32_t credits_left(const struct engine_queue *queue);
+
+struct credits *credits_make(int wake_fd);
+struct credits *credits_get(struct credits *credits);
+void credits_put(struct credits *credits);
 
 static inline bool park_answered(const struct engine_queue *queue)
 {
-	return __atomic_load_n(&queue->ready, __ATOMIC_RELAXED);
+	return __atomic_load_n(&queue->ready, __ATOMIC_RELAXED) || (unlikely(queue->starved.first != NULL) && credits_left(queue));
 }
+
+/* --- fetch.c --- */
+
+static inline bool queue_fetches(const struct engine_queue *queue)
+{
+	return queue->fetch.from.tail;
+}
+
+/* There are descriptors to take. */
+bool fetch_ready(const struct engine_queue *queue);
+
+/* Take at most @limit descriptors, start them: how many. */
+unsigned int fetch_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit);
+
+/* The page of the ring has come, or not. */
+void fetch_answered(struct engine_queue *queue);
 
 /* --- batch.c --- */
 
@@ -353,6 +424,9 @@ void event_signal(int fd);
 unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget);
 bool accel_arm(struct uiommu_accel *accel);
 void accel_disarm(struct uiommu_accel *accel);
+
+/* A task that is in no list, for a descriptor. */
+struct task *task_alloc(struct engine_queue *queue);
 
 void engine_queue_put(struct engine_queue *queue);
 
