@@ -33,8 +33,9 @@ struct abi_memory {
 	unsigned int references; /* atomic */
 	struct process *process;
 	bool own; /* this process's: addresses are pointers */
-	uint64_t locked; /* bytes that count as pinned, atomic */
-	uint64_t lock_limit; /* of them, atomic: RLIMIT_MEMLOCK, or UINT64_MAX for who has CAP_IPC_LOCK */
+	uint64_t pinned; /* bytes that count as pinned, atomic: VmPin of a real kernel */
+	uint64_t locked; /* of them those that are accounted to the memory and not to its user, atomic: VmLck */
+	uint64_t lock_limit; /* RLIMIT_MEMLOCK, atomic */
 };
 
 /* @bundle: borrowed; NULL: this process. Errors as uiommu_bind(). The limit is that of this process until it is set. */
@@ -43,9 +44,16 @@ struct abi_memory *abi_memory_get(struct abi_memory *memory);
 void abi_memory_put(struct abi_memory *memory);
 void abi_memory_set_limit(struct abi_memory *memory, uint64_t bytes);
 
+/* Which limit is looked at. */
+enum abi_accounting {
+	ABI_ACCOUNT_USER, /* of all that this process serves: they are one user's */
+	ABI_ACCOUNT_MEMORY, /* of the memory */
+	ABI_ACCOUNT_NONE, /* none: CAP_IPC_LOCK */
+};
+
 /* @bytes more, or less, count as pinned. -ENOMEM: beyond the limit. */
-int abi_memory_charge(struct abi_memory *memory, uint64_t bytes);
-void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes);
+int abi_memory_charge(struct abi_memory *memory, uint64_t bytes, enum abi_accounting accounting);
+void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes, enum abi_accounting accounting);
 
 /* All @length bytes, or -EFAULT. */
 int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size_t length);

@@ -2,50 +2,39 @@
 #include "abi/command.h"
 
 #include <errno.h>
-#include <string.h>
+#include <uiommu/context.h>
 
 #include "util/util.h"
 
 enum { TAIL_CHUNK = 4096 };
 
-/* Is what the caller has beyond the struct all 0? */
-static int check_tail(struct abi_call *call)
+/* Is what the caller has from @known on all 0? */
+static int check_tail(const struct abi_call *call, uint64_t address, uint64_t known, uint64_t length)
 {
-	uint64_t at = call->known_size;
 	uint8_t bytes[TAIL_CHUNK];
 
-	while (at < call->user_size) {
-		size_t length = (size_t)min_u64(call->user_size - at, TAIL_CHUNK);
-		int error = abi_memory_read(call->caller->memory, call->argument + at, bytes, length);
+	while (known < length) {
+		size_t part = (size_t)min_u64(length - known, TAIL_CHUNK);
+		int error = abi_call_read(call, address + known, bytes, part);
 
 		if (error)
 			return error;
-		for (size_t i = 0; i < length; i++)
+		for (size_t i = 0; i < part; i++)
 			if (bytes[i])
 				return -E2BIG;
-		at += length;
+		known += part;
 	}
 	return 0;
 }
 
-static int read_struct(struct abi_call *call)
+int abi_call_read_struct(const struct abi_call *call, uint64_t address, uint32_t length, void *out, size_t known, size_t least)
 {
-	size_t length = (size_t)min_u64(call->user_size, call->known_size);
-	int error = check_tail(call);
+	int error = length < least ? -EINVAL : check_tail(call, address, known, length);
 
 	if (error)
 		return error;
-	error = abi_memory_read(call->caller->memory, call->argument, call->data, length);
-	/* Whatever another thread of the caller has made of it. */
-	memcpy(call->data, &call->user_size, sizeof(call->user_size));
-	return error;
-}
-
-static int write_struct(struct abi_call *call)
-{
-	size_t length = (size_t)min_u64(call->user_size, call->known_size);
-
-	return abi_memory_write(call->caller->memory, call->argument, call->data, length);
+	memset(out, 0, known);
+	return abi_call_read(call, address, out, (size_t)min_u64(length, known));
 }
 
 static int install(struct abi_call *call)
@@ -58,6 +47,18 @@ static int install(struct abi_call *call)
 	return result;
 }
 
+/* The caller gets to know what has been made. */
+static int tell(struct abi_call *call)
+{
+	int result = 0;
+
+	if (!call->quiet)
+		result = abi_call_write(call, call->argument, call->data, (size_t)min_u64(call->user_size, call->known_size));
+	if (!result && call->file)
+		result = install(call);
+	return result;
+}
+
 static void undo(struct abi_call *call)
 {
 	abi_file_put(call->file);
@@ -67,29 +68,23 @@ static void undo(struct abi_call *call)
 
 int abi_command_run(const struct abi_command *command, struct abi_call *call, unsigned int given)
 {
-	int error = abi_memory_read(call->caller->memory, call->argument, &call->user_size, sizeof(call->user_size)), late;
+	int error = abi_call_read(call, call->argument, &call->user_size, sizeof(call->user_size)), result;
 
 	if (error)
 		return error;
 	if (command->number != given)
 		return -ENOTTY;
-	if (call->user_size < command->least)
-		return -EINVAL;
 	call->known_size = command->size;
-	error = read_struct(call);
+	error = abi_call_read_struct(call, call->argument, call->user_size, call->data, command->size, command->least);
 	if (error)
 		return error;
+	/* Whatever another thread of the caller has made of it. */
+	memcpy(call->data, &call->user_size, sizeof(call->user_size));
 	error = command->handle(call);
 	if (error && !call->replies)
 		return error;
-	late = call->quiet ? 0 : write_struct(call);
-	if (error)
-		return late ? late : error;
-	if (!late && call->file)
-		late = install(call);
-	if (late < 0) {
+	result = tell(call);
+	if (result < 0)
 		undo(call);
-		return late;
-	}
-	return call->file_at || !late ? call->result : late;
+	return result < 0 || !error ? result : error;
 }

@@ -7,9 +7,14 @@
 #ifndef ABI_COMMAND_H
 #define ABI_COMMAND_H
 
-#include "abi/iommufd.h"
+#include <string.h>
+
+#include "abi/abi.h"
 
 enum { ABI_STRUCT_MAX = 128 };
+
+struct iommufd;
+struct uiommu_context;
 
 struct abi_call {
 	struct iommufd *iommufd;
@@ -24,7 +29,6 @@ struct abi_call {
 	};
 	bool replies; /* set by a handler: the struct is written back though it fails */
 	bool quiet; /* set by a handler: it is not written back */
-	int result; /* of an ioctl that succeeds */
 	/* Set by a handler that has made something: */
 	uint32_t made; /* an object that ends if the caller does not get to know of it; 0: none */
 	struct abi_file *file; /* a reference, for a new descriptor, whose number goes to: */
@@ -39,5 +43,22 @@ struct abi_command {
 };
 
 int abi_command_run(const struct abi_command *command, struct abi_call *call, unsigned int given);
+
+/* Of the caller's memory: -EFAULT. */
+static inline int abi_call_read(const struct abi_call *call, uint64_t address, void *out, size_t length)
+{
+	return abi_memory_read(call->caller->memory, address, out, length);
+}
+
+static inline int abi_call_write(const struct abi_call *call, uint64_t address, const void *data, size_t length)
+{
+	return abi_memory_write(call->caller->memory, address, data, length);
+}
+
+/*
+ * A struct of data that a driver knows @known bytes of, and whose first version has @least: the caller's @length bytes at @address.
+ * -EINVAL (@length < @least), -E2BIG (more than @known that is not 0), -EFAULT.
+ */
+int abi_call_read_struct(const struct abi_call *call, uint64_t address, uint32_t length, void *out, size_t known, size_t least);
 
 #endif

@@ -4,48 +4,77 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <uiommu/ioas.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include "abi/command.h"
-#include "abi/spec.h"
+#include "abi/driver.h"
+#include "abi/mock.h"
 #include "util/util.h"
-
-struct iommufd {
-	struct abi_file file;
-	struct uiommu_context *context;
-	unsigned int flags;
-};
 
 static int destroy(struct abi_call *call)
 {
 	const struct abi_destroy *arguments = (const void *)call->data;
-
-	call->quiet = true;
-	return uiommu_destroy(call->context, arguments->id);
-}
-
-static int ioas_alloc(struct abi_call *call)
-{
-	struct abi_ioas_alloc *arguments = (void *)call->data;
+	const struct abi_driver *driver = abi_driver_of(call, arguments->id);
+	struct iommufd *iommufd = call->iommufd;
 	int error;
 
-	if (arguments->flags)
-		return -EOPNOTSUPP;
-	error = uiommu_ioas_alloc(call->context, &arguments->out_ioas_id);
-	if (!error)
-		call->made = arguments->out_ioas_id;
-	return error;
+	call->quiet = true;
+	error = uiommu_destroy(call->context, arguments->id);
+	if (error)
+		return error;
+	if (driver->destroyed)
+		driver->destroyed(call, arguments->id);
+	pthread_mutex_lock(&iommufd->lock);
+	if (iommufd->type1.ioas_id == arguments->id)
+		iommufd->type1.ioas_id = 0;
+	pthread_mutex_unlock(&iommufd->lock);
+	return 0;
 }
 
-/* The struct has grown beyond @last, which the first version ended with. */
+/* @last: the member that the struct's first version ends with. */
 #define COMMAND(which, type, last, handler)                                                                                        \
 	[which - ABI_FIRST] = {ABI_COMMAND(which), sizeof(type), offsetof(type, last) + sizeof(((type *)NULL)->last), handler}
 
 static const struct abi_command commands[] = {
 	COMMAND(ABI_DESTROY, struct abi_destroy, id, destroy),
-	COMMAND(ABI_IOAS_ALLOC, struct abi_ioas_alloc, out_ioas_id, ioas_alloc),
+	COMMAND(ABI_IOAS_ALLOC, struct abi_ioas_alloc, out_ioas_id, abi_ioas_alloc),
+	COMMAND(ABI_IOAS_ALLOW_IOVAS, struct abi_ioas_allow_iovas, allowed_iovas, abi_ioas_allow_iovas),
+	COMMAND(ABI_IOAS_COPY, struct abi_ioas_copy, src_iova, abi_ioas_copy),
+	COMMAND(ABI_IOAS_IOVA_RANGES, struct abi_ioas_iova_ranges, out_iova_alignment, abi_ioas_iova_ranges),
+	COMMAND(ABI_IOAS_MAP, struct abi_ioas_map, iova, abi_ioas_map),
+	COMMAND(ABI_IOAS_UNMAP, struct abi_ioas_unmap, length, abi_ioas_unmap),
+	COMMAND(ABI_OPTION, struct abi_option, val64, abi_option),
+	COMMAND(ABI_VFIO_IOAS, struct abi_vfio_ioas, reserved, abi_vfio_ioas),
+	COMMAND(ABI_HWPT_ALLOC, struct abi_hwpt_alloc, reserved, abi_hwpt_alloc),
+	COMMAND(ABI_GET_HW_INFO, struct abi_hw_info, reserved, abi_get_hw_info),
+	COMMAND(ABI_HWPT_SET_DIRTY_TRACKING, struct abi_hwpt_set_dirty_tracking, reserved, abi_hwpt_set_dirty_tracking),
+	COMMAND(ABI_HWPT_GET_DIRTY_BITMAP, struct abi_hwpt_get_dirty_bitmap, data, abi_hwpt_get_dirty_bitmap),
+	COMMAND(ABI_HWPT_INVALIDATE, struct abi_hwpt_invalidate, reserved, abi_hwpt_invalidate),
+	COMMAND(ABI_FAULT_QUEUE_ALLOC, struct abi_fault_alloc, out_fault_fd, abi_fault_queue_alloc),
+	COMMAND(ABI_VIOMMU_ALLOC, struct abi_viommu_alloc, out_viommu_id, abi_viommu_alloc),
+	COMMAND(ABI_VDEVICE_ALLOC, struct abi_vdevice_alloc, virt_id, abi_vdevice_alloc),
+	COMMAND(ABI_VEVENTQ_ALLOC, struct abi_veventq_alloc, out_veventq_fd, abi_veventq_alloc),
+	COMMAND(ABI_HW_QUEUE_ALLOC, struct abi_hw_queue_alloc, length, abi_hw_queue_alloc),
+	COMMAND(ABI_IOAS_MAP_FILE, struct abi_ioas_map_file, iova, abi_ioas_map_file),
+	COMMAND(ABI_IOAS_CHANGE_PROCESS, struct abi_ioas_change_process, reserved, abi_ioas_change_process),
 };
+
+/* What is no command of iommufd's may be one of VFIO's. */
+static int compatible(struct abi_call *call, unsigned int command)
+{
+	struct iommufd *iommufd = call->iommufd;
+	struct abi_type1_call type1 = {.context = call->context, .source = abi_source_of(call)};
+	int result;
+
+	pthread_mutex_lock(&iommufd->lock);
+	type1.type1 = iommufd->type1;
+	pthread_mutex_unlock(&iommufd->lock);
+	result = abi_type1_ioctl(&type1, command, call->argument);
+	pthread_mutex_lock(&iommufd->lock);
+	iommufd->type1.cuts = type1.type1.cuts;
+	pthread_mutex_unlock(&iommufd->lock);
+	return result;
+}
 
 static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument)
 {
@@ -53,9 +82,80 @@ static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsig
 	struct abi_call call = {.iommufd = iommufd, .context = iommufd->context, .caller = caller, .argument = argument};
 	unsigned int number = (command & 0xff) - ABI_FIRST;
 
-	if (number >= ARRAY_SIZE(commands) || !commands[number].handle)
-		return -ENOTTY;
+	if (iommufd->mock && number >= ARRAY_SIZE(commands) && number <= ABI_TEST - ABI_FIRST)
+		return mock_ioctl(&call, command);
+	if (number >= ARRAY_SIZE(commands))
+		return compatible(&call, command);
 	return abi_command_run(&commands[number], &call, command);
+}
+
+/* --- mmap --- */
+
+void abi_mmap_add(struct iommufd *iommufd, struct abi_mmap *region)
+{
+	const struct abi_mmap *other;
+
+	pthread_mutex_lock(&iommufd->lock);
+	region->offset = 0;
+	region->count = 0;
+	cds_list_for_each_entry (other, &iommufd->mmaps, link)
+		region->offset = max_u64(region->offset, other->offset + other->length);
+	cds_list_add_tail(&region->link, &iommufd->mmaps);
+	pthread_mutex_unlock(&iommufd->lock);
+}
+
+void abi_mmap_remove(struct iommufd *iommufd, struct abi_mmap *region)
+{
+	pthread_mutex_lock(&iommufd->lock);
+	cds_list_del(&region->link);
+	pthread_mutex_unlock(&iommufd->lock);
+}
+
+/* Under the lock. */
+static struct abi_mmap *find_mmap(struct iommufd *iommufd, uint64_t offset, uint64_t length)
+{
+	struct abi_mmap *region;
+
+	cds_list_for_each_entry (region, &iommufd->mmaps, link)
+		if (region->offset == offset && region->length == length)
+			return region;
+	return NULL;
+}
+
+static int iommufd_mmap(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection,
+			int flags, struct abi_mapping *out)
+{
+	struct iommufd *iommufd = container_of(file, struct iommufd, file);
+	struct abi_mmap *region;
+
+	(void)caller;
+	if (length % page_size() || (flags & MAP_TYPE) != MAP_SHARED)
+		return -EINVAL;
+	if (protection & PROT_EXEC)
+		return -EPERM;
+	pthread_mutex_lock(&iommufd->lock);
+	region = find_mmap(iommufd, offset, length);
+	if (region) {
+		region->count++;
+		object_use(region->owner);
+		*out = (struct abi_mapping){.fd = region->fd, .protection = PROT_READ | PROT_WRITE};
+	}
+	pthread_mutex_unlock(&iommufd->lock);
+	return region ? 0 : -ENXIO;
+}
+
+static void iommufd_munmap(struct abi_file *file, uint64_t offset, uint64_t length)
+{
+	struct iommufd *iommufd = container_of(file, struct iommufd, file);
+	struct abi_mmap *region;
+
+	pthread_mutex_lock(&iommufd->lock);
+	region = find_mmap(iommufd, offset, length);
+	if (region && region->count) {
+		region->count--;
+		object_unuse(region->owner);
+	}
+	pthread_mutex_unlock(&iommufd->lock);
 }
 
 static void iommufd_release(struct abi_file *file)
@@ -63,15 +163,24 @@ static void iommufd_release(struct abi_file *file)
 	struct iommufd *iommufd = container_of(file, struct iommufd, file);
 
 	uiommu_close(iommufd->context);
+	if (iommufd->mock)
+		mock_free(iommufd->mock);
 	abi_file_fini(file);
+	abi_pages_list_fini(&iommufd->pages);
+	pthread_mutex_destroy(&iommufd->lock);
 	free(iommufd);
 }
 
 static const struct abi_file_ops iommufd_ops = {
 	.name = "/dev/iommu",
 	.ioctl = iommufd_ioctl,
+	.mmap = iommufd_mmap,
+	.munmap = iommufd_munmap,
 	.release = iommufd_release,
 };
+
+/* Page tables have pages of 4 KiB; that is what any IOMMU has. */
+static const struct geometry geometry = {.aperture = {0, UINT64_MAX}, .page_lg2 = 12};
 
 int iommufd_open(unsigned int flags, struct abi_file **out)
 {
@@ -80,7 +189,6 @@ int iommufd_open(unsigned int flags, struct abi_file **out)
 
 	if (!iommufd)
 		return -ENOMEM;
-	iommufd->flags = flags;
 	descriptor = abi_descriptor("iommufd");
 	error = descriptor < 0 ? descriptor : uiommu_open(NULL, &iommufd->context);
 	if (error) {
@@ -89,6 +197,19 @@ int iommufd_open(unsigned int flags, struct abi_file **out)
 		free(iommufd);
 		return error;
 	}
+	if (flags & IOMMUFD_MOCK) {
+		iommufd->mock = mock_create();
+		if (!iommufd->mock) {
+			uiommu_close(iommufd->context);
+			close(descriptor);
+			free(iommufd);
+			return -ENOMEM;
+		}
+	}
+	iommufd->context->geometry = &geometry;
+	CDS_INIT_LIST_HEAD(&iommufd->mmaps);
+	abi_pages_list_init(&iommufd->pages);
+	pthread_mutex_init(&iommufd->lock, NULL);
 	abi_file_init(&iommufd->file, &iommufd_ops, descriptor);
 	*out = &iommufd->file;
 	return 0;

@@ -124,8 +124,6 @@ int abi_local(struct abi_caller **out)
 	pthread_mutex_lock(&lock);
 	if (!memory) {
 		error = abi_memory_create(NULL, &memory);
-		if (!error && capable(NULL, CAP_IPC_LOCK))
-			abi_memory_set_limit(memory, UINT64_MAX);
 		caller.memory = memory;
 	}
 	pthread_mutex_unlock(&lock);

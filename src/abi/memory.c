@@ -53,20 +53,36 @@ void abi_memory_set_limit(struct abi_memory *memory, uint64_t bytes)
 	__atomic_store_n(&memory->lock_limit, bytes, __ATOMIC_RELAXED);
 }
 
-int abi_memory_charge(struct abi_memory *memory, uint64_t bytes)
+/* What is accounted to the user, of all memories. */
+static uint64_t user_locked;
+
+static uint64_t *counter_of(struct abi_memory *memory, enum abi_accounting accounting)
 {
-	uint64_t locked = __atomic_load_n(&memory->locked, __ATOMIC_RELAXED), sum;
+	return accounting == ABI_ACCOUNT_NONE ? NULL : accounting == ABI_ACCOUNT_USER ? &user_locked : &memory->locked;
+}
+
+int abi_memory_charge(struct abi_memory *memory, uint64_t bytes, enum abi_accounting accounting)
+{
+	uint64_t *counter = counter_of(memory, accounting), sum;
+	uint64_t locked = counter ? __atomic_load_n(counter, __ATOMIC_RELAXED) : 0;
 
 	do {
+		if (!counter)
+			break;
 		if (__builtin_add_overflow(locked, bytes, &sum) || sum > __atomic_load_n(&memory->lock_limit, __ATOMIC_RELAXED))
 			return -ENOMEM;
-	} while (!__atomic_compare_exchange_n(&memory->locked, &locked, sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(counter, &locked, sum, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	__atomic_fetch_add(&memory->pinned, bytes, __ATOMIC_RELAXED);
 	return 0;
 }
 
-void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes)
+void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes, enum abi_accounting accounting)
 {
-	__atomic_fetch_sub(&memory->locked, bytes, __ATOMIC_RELAXED);
+	uint64_t *counter = counter_of(memory, accounting);
+
+	if (counter)
+		__atomic_fetch_sub(counter, bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&memory->pinned, bytes, __ATOMIC_RELAXED);
 }
 
 int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size_t length)

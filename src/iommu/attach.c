@@ -191,6 +191,19 @@ static int check_pasid(const struct device *device, uint32_t pasid, const struct
 	return 0;
 }
 
+/* Under the device's lock: Linux wants all that a device has beside PASIDs to be for PASIDs. */
+static int check_beside(const struct device *device, uint32_t pasid, const struct hwpt *hwpt)
+{
+	const struct attach_table *table = &device->table;
+	struct attachment *rid = attach_table_find(table, UIOMMU_NO_PASID);
+
+	if (!device->object.context->geometry)
+		return 0;
+	if (pasid == UIOMMU_NO_PASID)
+		return !(hwpt->flags & UIOMMU_HWPT_PASID) && attach_table_next(table, 1) ? -EINVAL : 0;
+	return rid && !(of(rid)->hwpt->flags & UIOMMU_HWPT_PASID) ? -EINVAL : 0;
+}
+
 /* Under the device's lock. */
 static int publish(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
@@ -205,6 +218,9 @@ static int publish(struct device *device, struct hwpt *hwpt, const struct attach
 		return -ENOMEM;
 	if (table->tables || attach_table_find(table, pasid) || (hwpt->tables && attach_table_next(table, 1)))
 		return -EBUSY;
+	error = check_beside(device, pasid, hwpt);
+	if (error)
+		return error;
 	/* Whoever frees the PASID after this finds the attachment in the table. */
 	error = pasid == UIOMMU_NO_PASID ? 0 : pasid_live(device->object.context->pasids, pasid);
 	if (error)
@@ -629,7 +645,9 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 		attach_unclaim(old);
 		return -EOPNOTSUPP;
 	}
-	error = ats_is_cut_off(device) ? -ENODEV : 0;
+	pthread_mutex_lock(&device->lock);
+	error = ats_is_cut_off(device) ? -ENODEV : check_beside(device, request->pasid, hwpt);
+	pthread_mutex_unlock(&device->lock);
 	if (!error)
 		error = attach_make(device, hwpt, request, &new);
 	if (error) {
@@ -655,32 +673,43 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 }
 
 /* The HWPT that was made for @ioas by an earlier attach, or a new one; inside a call of it. */
-static struct hwpt *automatic_hwpt(struct ioas *ioas)
+static int automatic_hwpt(struct ioas *ioas, const struct device *device, struct hwpt **out)
 {
-	struct object *object = object_get_at(ioas->object.context, &ioas->automatic);
+	struct uiommu_context *context = ioas->object.context;
+	struct object *object = object_get_at(context, &ioas->automatic);
 	struct hwpt *hwpt;
+	int error;
 
-	if (object)
-		return object_hwpt(object);
-	hwpt = hwpt_alloc_paging(ioas, NULL, UIOMMU_HWPT_PASID);
+	if (object) {
+		*out = object_hwpt(object);
+		return 0;
+	}
+	hwpt = hwpt_alloc_paging(ioas, NULL, context->geometry ? 0 : UIOMMU_HWPT_PASID);
 	if (!hwpt)
-		return NULL;
+		return -ENOMEM;
+	error = hwpt_set_geometry(hwpt, device->geometry ? device->geometry : context->geometry);
+	if (error) {
+		hwpt_abort(hwpt);
+		return error;
+	}
 	hwpt->automatic = true;
 	object_finalise_at(&hwpt->object, &ioas->automatic);
-	return hwpt;
+	*out = hwpt;
+	return 0;
 }
 
 /* What is attached to for @pt_id, inside a call of it. */
-static int target_get(struct uiommu_context *context, uint32_t pt_id, struct hwpt **out)
+static int target_get(const struct device *device, uint32_t pt_id, struct hwpt **out)
 {
-	struct object *target = object_get(context, pt_id, UIOMMU_OBJECT_NONE);
+	struct object *target = object_get(device->object.context, pt_id, UIOMMU_OBJECT_NONE);
+	int error;
 
 	if (!target)
 		return -ENOENT;
 	if (target->type == UIOMMU_OBJECT_IOAS) {
-		*out = automatic_hwpt(container_of(target, struct ioas, object));
+		error = automatic_hwpt(container_of(target, struct ioas, object), device, out);
 		object_put(target);
-		return *out ? 0 : -ENOMEM;
+		return error;
 	}
 	*out = object_hwpt(target);
 	if (target->type == UIOMMU_OBJECT_HWPT_PAGING || target->type == UIOMMU_OBJECT_HWPT_NESTED)
@@ -693,7 +722,7 @@ static int target_get(struct uiommu_context *context, uint32_t pt_id, struct hwp
 static int attach_to(struct device *device, const struct attach_request *request, uint32_t pt_id, bool replace)
 {
 	struct hwpt *hwpt;
-	int error = target_get(device->object.context, pt_id, &hwpt);
+	int error = target_get(device, pt_id, &hwpt);
 
 	if (error) {
 		if (!replace && request->pasid != UIOMMU_NO_PASID)

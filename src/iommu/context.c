@@ -42,6 +42,7 @@ unsigned int fallbacks_wanted(void)
 static void context_free(struct uiommu_context *context)
 {
 	timers_fini(&context->timers);
+	pthread_mutex_destroy(&context->viommu_lock);
 	pthread_mutex_destroy(&context->page_lock);
 	pasid_set_destroy(context->pasid_set);
 	pasid_space_destroy(context->pasids);
@@ -65,6 +66,7 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 	pthread_cond_init(&context->bind_ended, NULL);
 	CDS_INIT_LIST_HEAD(&context->binds);
 	pthread_mutex_init(&context->page_lock, NULL);
+	pthread_mutex_init(&context->viommu_lock, NULL);
 	timers_init(&context->timers, options->clock);
 	context->lowest_free = 1;
 	context->without = options->without | fallbacks_wanted();

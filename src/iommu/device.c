@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "iommu/tables.h"
+#include "iommu/viommu.h"
 #include "util/util.h"
 
 /* A fault that no attachment owns. */
@@ -159,5 +160,6 @@ void uiommu_device_put(struct uiommu_device *data)
 
 void device_end(struct object *object)
 {
+	vdevice_forget(container_of(object, struct device, object));
 	device_free(container_of(object, struct device, object));
 }

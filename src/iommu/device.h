@@ -4,6 +4,7 @@
 #define IOMMU_DEVICE_H
 
 #include "iommu/ats.h"
+#include "iommu/ioas.h"
 #include "iommu/object.h"
 #include "iommu/requests.h"
 #include "translate/space.h"
@@ -20,6 +21,8 @@ struct device {
 	uint32_t rid_pasid; /* never attached to; 0: none but 0 */
 	struct attach_table table; /* what is attached */
 	pthread_mutex_t shown; /* a leaf: of what accesses see of it */
+	const struct geometry *geometry; /* of page tables for it; NULL: the context's */
+	struct vdevice *vdevice; /* what it is in a vIOMMU, under the context's viommu lock; or NULL */
 	struct ats ats;
 	struct requests requests;
 	char name[DEVICE_NAME_MAX];

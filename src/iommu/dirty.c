@@ -32,7 +32,7 @@ int dirty_begin(struct hwpt *hwpt)
 
 	if (error)
 		return error;
-	error = ioas_need_pages(hwpt->ioas);
+	error = ioas_align(hwpt->ioas, PAGES_LG2, false);
 	if (error)
 		ioas_unreserve(hwpt->ioas, hwpt);
 	return error;
@@ -188,7 +188,7 @@ void dirty_end(struct hwpt *hwpt)
 		switch_off(hwpt);
 	stages_fini(&hwpt->stages);
 	pthread_mutex_destroy(&hwpt->dirty.lock);
-	ioas_need_no_pages(hwpt->ioas);
+	ioas_unalign(hwpt->ioas, PAGES_LG2, false);
 	ioas_unreserve(hwpt->ioas, hwpt);
 }
 

@@ -199,9 +199,10 @@ static int mark(const struct change *change)
 static int check_pages(const struct change *change, const struct addition *addition)
 {
 	uint64_t reserved;
+	int error = ioas_check_alignment(change->ioas, addition->start, addition->last - addition->start + 1, 0);
 
-	if (change->ioas->page_tables && ((addition->start | (addition->last + 1)) % PAGES_SIZE))
-		return -EINVAL;
+	if (error)
+		return error;
 	return iova_reserved(change->ioas, addition->start, addition->last, &reserved) ? -EINVAL : 0;
 }
 
@@ -238,7 +239,7 @@ static int find_pinned(const struct change *change, struct area **pinned)
 	for (uint32_t i = 0; i < given->remove_count; i++)
 		for (struct area *area = area_in(change, given->remove[i].start, given->remove[i].last); area;
 		     area = area_next(change, area, given->remove[i].last)) {
-			if (area->leaves && area->revoking)
+			if (area->leaves && (area->revoking || area->locked))
 				return -EBUSY;
 			if (area->leaves && area->pins.next && !*pinned)
 				*pinned = area;

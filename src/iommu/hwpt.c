@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "iommu/viommu.h"
 #include "memory/process.h"
 #include "util/util.h"
 
@@ -66,6 +67,15 @@ struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *proc
 	return hwpt;
 }
 
+int hwpt_set_geometry(struct hwpt *hwpt, const struct geometry *geometry)
+{
+	int error = geometry ? ioas_table_begin(hwpt->ioas, &hwpt->geometry, geometry) : 0;
+
+	if (!error)
+		hwpt->geometry = geometry;
+	return error;
+}
+
 void hwpt_memory_put(struct hwpt *hwpt)
 {
 	struct hwpt *parent;
@@ -85,8 +95,12 @@ void hwpt_end(struct object *object)
 
 	if (hwpt->parent) {
 		nested_end(hwpt);
+		if (hwpt->viommu)
+			object_unuse(&hwpt->viommu->object);
 		object_unuse(&hwpt->parent->object);
 	} else if (hwpt->ioas) {
+		if (hwpt->geometry)
+			ioas_table_end(hwpt->ioas, &hwpt->geometry, hwpt->geometry);
 		if (hwpt->flags & UIOMMU_HWPT_DIRTY_TRACKING)
 			dirty_end(hwpt);
 		object_clear_at(object, &hwpt->ioas->automatic);
@@ -181,7 +195,7 @@ static int cache_begins(struct hwpt *hwpt, const struct uiommu_hwpt_alloc *alloc
 }
 
 /* Inside a call of the parent. */
-static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id)
+static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc, const struct geometry *geometry, uint32_t *out_id)
 {
 	struct fault_queue *queue;
 	struct hwpt *hwpt;
@@ -197,7 +211,11 @@ static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc
 		object_put(&queue->object);
 	if (!hwpt)
 		return -ENOMEM;
-	error = alloc->flags & HAS_IOTLB ? cache_begins(hwpt, alloc) : 0;
+	error = hwpt_set_geometry(hwpt, geometry);
+	if (!error && alloc->flags & HAS_IOTLB)
+		error = cache_begins(hwpt, alloc);
+	if (error)
+		hwpt->flags &= ~(uint32_t)HAS_IOTLB;
 	if (error) {
 		hwpt_abort(hwpt);
 		return error;
@@ -208,6 +226,12 @@ static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc
 }
 
 int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, uint32_t *out_id)
+{
+	return hwpt_alloc(context, alloc, context->geometry, out_id);
+}
+
+int hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, const struct geometry *geometry,
+	       uint32_t *out_id)
 {
 	struct uiommu_hwpt_alloc given;
 	struct object *parent;
@@ -220,7 +244,7 @@ int uiommu_hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_a
 	parent = object_get(context, given.parent_id, UIOMMU_OBJECT_NONE);
 	if (!parent)
 		return -ENOENT;
-	error = alloc_on(parent, &given, out_id);
+	error = alloc_on(parent, &given, geometry, out_id);
 	object_put(parent);
 	return error;
 }

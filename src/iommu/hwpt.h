@@ -18,6 +18,7 @@ struct hwpt {
 	struct object object;
 	uint32_t flags; /* enum uiommu_hwpt_flags */
 	unsigned int references; /* to this memory, atomic: while it is an object, of attachments' memory, and of nested ones' */
+	const struct geometry *geometry; /* paging: the IOAS has been told; or NULL */
 	bool automatic; /* made for an attach to an IOAS; ends with its last attachment */
 	struct ioas *ioas; /* paging: used */
 	struct fault_queue *queue; /* used, or NULL */
@@ -25,6 +26,7 @@ struct hwpt {
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
 	struct hwpt *parent; /* nested: used */
+	struct viommu *viommu; /* nested, of a vIOMMU: used; or NULL */
 	struct stages stages; /* nested, one page table; with DIRTY_TRACKING: itself */
 	struct guest_tables *tables; /* nested, a guest's tables (tables.h); otherwise NULL */
 	struct cds_list_head sibling; /* nested: in parent->children */
@@ -51,6 +53,13 @@ struct hwpt *hwpt_alloc_sva(struct uiommu_context *context, struct process *proc
 
 /* For the length of a call, if @flags have FAULT; otherwise *@out is NULL. -ENOENT. */
 int hwpt_queue_get(struct uiommu_context *context, uint32_t flags, uint32_t queue_id, struct fault_queue **out);
+
+/* It is a page table of its IOAS. Errors of ioas_table_begin(). */
+int hwpt_set_geometry(struct hwpt *hwpt, const struct geometry *geometry);
+
+/* uiommu_hwpt_alloc() with this geometry; NULL: none. */
+int hwpt_alloc(struct uiommu_context *context, const struct uiommu_hwpt_alloc *alloc, const struct geometry *geometry,
+	       uint32_t *out_id);
 
 void hwpt_memory_put(struct hwpt *hwpt);
 

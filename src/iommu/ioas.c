@@ -55,34 +55,8 @@ void ioas_end(struct object *object)
 
 	space_clear(&ioas->space);
 	space_fini(&ioas->space);
-	free(ioas->allowed);
+	iova_end(ioas);
 	free(ioas);
-}
-
-static bool is_page(uint64_t start, uint64_t length)
-{
-	return !((start | length) % PAGES_SIZE);
-}
-
-int ioas_need_pages(struct ioas *ioas)
-{
-	const struct area *area;
-	bool whole = true;
-
-	pthread_mutex_lock(&ioas->space.lock);
-	for (area = areas_first(&ioas->space.areas, 0); area && whole;
-	     area = area->last < UINT64_MAX ? areas_first(&ioas->space.areas, area->last + 1) : NULL)
-		whole = is_page(area->start, area->last - area->start + 1);
-	ioas->page_tables += whole;
-	pthread_mutex_unlock(&ioas->space.lock);
-	return whole ? 0 : -EADDRINUSE;
-}
-
-void ioas_need_no_pages(struct ioas *ioas)
-{
-	pthread_mutex_lock(&ioas->space.lock);
-	ioas->page_tables--;
-	pthread_mutex_unlock(&ioas->space.lock);
 }
 
 static uint8_t access_of(uint32_t flags)
@@ -102,6 +76,14 @@ static int place(struct ioas *ioas, struct placement *placement)
 	return iova_reserved(ioas, placement->iova, last, &last) ? -EINVAL : 0;
 }
 
+/* Before anything is asked of its memory. */
+static int overlaps(const struct ioas *ioas, const struct area *area)
+{
+	const struct area *next = areas_first(&ioas->space.areas, area->start);
+
+	return next && next->start <= area->last ? -EEXIST : 0;
+}
+
 static int insert_one(struct ioas *ioas, const struct backing *backing, uint8_t access, uint64_t iova)
 {
 	struct area *area = areas_alloc(&ioas->space.areas);
@@ -116,26 +98,36 @@ static int insert_one(struct ioas *ioas, const struct backing *backing, uint8_t 
 	area->limit = backing->limit;
 	area->resident = backing->resident;
 	area->region = backing->region;
-	error = dirty_map(&ioas->space, area);
+	error = ioas->page_tables ? overlaps(ioas, area) : 0;
+	if (!error)
+		error = ioas_pin(ioas, area);
+	if (!error)
+		error = dirty_map(&ioas->space, area);
 	if (!error) {
 		error = areas_insert(&ioas->space.areas, area);
 		if (error)
 			dirty_unmap(&ioas->space, area);
 	}
-	if (error)
+	if (error) {
+		area_unpin(area);
 		areas_free(&ioas->space.areas, area);
-	else
+	} else {
 		region_get(area->region);
+	}
 	return error;
 }
 
-static bool are_pages(uint64_t iova, const struct backing *backings, size_t count)
+static int check_alignment(const struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count)
 {
-	bool whole = true;
+	/* A chosen address has the place in its page that the memory has. */
+	uint64_t iova = placement->fixed ? placement->iova : placement->hint % page_size();
+	int error = 0;
 
-	for (size_t i = 0; i < count; i++)
-		whole &= is_page(iova, backings[i].length);
-	return whole;
+	for (size_t i = 0; i < count && !error; i++) {
+		error = ioas_check_alignment(ioas, iova, backings[i].length, (uint64_t)(uintptr_t)backings[i].host);
+		iova += backings[i].length;
+	}
+	return error;
 }
 
 /* One area behind the other, all or none: -EEXIST, -ENOMEM. Readers may have seen those that are *@undone, if there are. */
@@ -162,9 +154,9 @@ static int map_backings(struct ioas *ioas, struct placement *placement, const st
 	int error;
 
 	pthread_mutex_lock(&ioas->space.lock);
-	error = place(ioas, placement);
-	if (!error && ioas->page_tables && !are_pages(placement->iova, backings, count))
-		error = -EINVAL;
+	error = check_alignment(ioas, placement, backings, count);
+	if (!error)
+		error = place(ioas, placement);
 	if (!error)
 		error = insert_all(ioas, placement, backings, count, &undone);
 	space_unlock_tidy(&ioas->space);
@@ -180,16 +172,27 @@ static int back_by_region(struct region *region, uint64_t offset, uint8_t access
 		return -EINVAL;
 	if ((access & UIOMMU_WRITE) && !(region_access(region) & UIOMMU_WRITE))
 		return -EACCES;
-	out->host = region_host(region) + offset;
+	out->host = (uint8_t *)((uintptr_t)region_host(region) + offset);
 	out->resident = region_resident(region);
 	return 0;
 }
 
-static int back_by_file(const struct uiommu_ioas_map *map, uint8_t access, struct backing *out)
+static int back_by_file(const struct uiommu_ioas_map *map, uint8_t access, const struct ioas_source *source, struct backing *out)
 {
-	int error = region_file(map->fd, map->offset, map->length, access, false, &out->region);
+	int error = source ? source->make(source->opaque, map, access, &out->region)
+			   : region_file(map->fd, map->offset, map->length, access, false, &out->region);
 
 	return error ? error : back_by_region(out->region, 0, access, out);
+}
+
+static int back_by_own(const struct uiommu_ioas_map *map, uint8_t access, const struct ioas_source *source, struct backing *out)
+{
+	int error = source ? source->make(source->opaque, map, access, &out->region) : 0;
+
+	if (source && !error)
+		return back_by_region(out->region, (uint64_t)(uintptr_t)map->address, access, out);
+	out->host = map->address;
+	return error;
 }
 
 static int back_by_ram(struct uiommu_context *context, const struct uiommu_ioas_map *map, uint8_t access, struct backing *out)
@@ -199,7 +202,8 @@ static int back_by_ram(struct uiommu_context *context, const struct uiommu_ioas_
 }
 
 /* On failure too, @out->region is to be put. */
-static int back(struct uiommu_context *context, const struct uiommu_ioas_map *map, uint8_t access, struct backing *out)
+static int back(struct uiommu_context *context, const struct uiommu_ioas_map *map, uint8_t access, const struct ioas_source *source,
+		struct backing *out)
 {
 	uint64_t first = map->source == UIOMMU_MAP_OWN ? (uint64_t)(uintptr_t)map->address : map->offset, end;
 
@@ -210,12 +214,11 @@ static int back(struct uiommu_context *context, const struct uiommu_ioas_map *ma
 		return -EINVAL;
 	switch (map->source) {
 	case UIOMMU_MAP_FILE:
-		return back_by_file(map, access, out);
+		return back_by_file(map, access, source, out);
 	case UIOMMU_MAP_RAM:
 		return back_by_ram(context, map, access, out);
 	default:
-		out->host = map->address;
-		return 0;
+		return back_by_own(map, access, source, out);
 	}
 }
 
@@ -229,7 +232,7 @@ static int check_request(uint32_t flags, uint64_t iova, uint64_t length)
 	return flags & (UIOMMU_MAP_READ | UIOMMU_MAP_WRITE) ? 0 : -EINVAL;
 }
 
-static int map_into(struct ioas *ioas, struct uiommu_ioas_map *map)
+static int map_into(struct ioas *ioas, struct uiommu_ioas_map *map, const struct ioas_source *source)
 {
 	struct placement placement = {
 		.iova = map->iova,
@@ -239,7 +242,7 @@ static int map_into(struct ioas *ioas, struct uiommu_ioas_map *map)
 		.fixed = map->flags & UIOMMU_MAP_FIXED,
 	};
 	struct backing backing;
-	int error = back(ioas->object.context, map, placement.access, &backing);
+	int error = back(ioas->object.context, map, placement.access, source, &backing);
 
 	if (!error)
 		error = map_backings(ioas, &placement, &backing, 1);
@@ -249,6 +252,11 @@ static int map_into(struct ioas *ioas, struct uiommu_ioas_map *map)
 }
 
 int uiommu_ioas_map(struct uiommu_context *context, struct uiommu_ioas_map *request)
+{
+	return ioas_map(context, request, NULL);
+}
+
+int ioas_map(struct uiommu_context *context, struct uiommu_ioas_map *request, const struct ioas_source *source)
 {
 	struct uiommu_ioas_map map;
 	struct object *object;
@@ -264,7 +272,7 @@ int uiommu_ioas_map(struct uiommu_context *context, struct uiommu_ioas_map *requ
 	object = object_get(context, map.ioas_id, UIOMMU_OBJECT_IOAS);
 	if (!object)
 		return -ENOENT;
-	error = map_into(ioas_of(object), &map);
+	error = map_into(ioas_of(object), &map, source);
 	object_put(object);
 	if (!error)
 		request->iova = map.iova;
@@ -379,9 +387,7 @@ int uiommu_ioas_copy(struct uiommu_context *context, struct uiommu_ioas_copy *re
 	int error = copy_struct(&copy, sizeof(copy), sizeof(copy), request, request->size);
 
 	if (!error)
-		error = check_request(copy.flags, copy.dst_iova, copy.length);
-	if (!error && copy.src_iova == UINT64_MAX)
-		error = -EOVERFLOW;
+		error = check_request(copy.flags, copy.src_iova == UINT64_MAX ? copy.src_iova : copy.dst_iova, copy.length);
 	if (error)
 		return error;
 	src = object_get(context, copy.src_ioas_id, UIOMMU_OBJECT_IOAS);
@@ -411,7 +417,27 @@ static int unmap_range(uint64_t iova, uint64_t length, uint64_t *last)
 	return __builtin_add_overflow(iova, length - 1, last) ? -EOVERFLOW : 0;
 }
 
-int uiommu_ioas_unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length, uint64_t *unmapped)
+bool ioas_has_areas(struct ioas *ioas, uint64_t start, uint64_t last)
+{
+	const struct area *area;
+	bool found;
+
+	pthread_mutex_lock(&ioas->space.lock);
+	area = areas_first(&ioas->space.areas, start);
+	found = area && area->start <= last;
+	pthread_mutex_unlock(&ioas->space.lock);
+	return found;
+}
+
+/* Nothing reaches over either end of the range. */
+static int cut(struct space *space, uint64_t iova, uint64_t last)
+{
+	int error = iova ? space_cut(space, iova - 1) : 0;
+
+	return error ? error : space_cut(space, last);
+}
+
+static int unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length, bool cuts, uint64_t *unmapped)
 {
 	uint64_t last, bytes = 0;
 	struct object *object;
@@ -425,7 +451,9 @@ int uiommu_ioas_unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t
 	object = object_get(context, ioas_id, UIOMMU_OBJECT_IOAS);
 	if (!object)
 		return -ENOENT;
-	error = space_unmap(&ioas_of(object)->space, iova, last, &bytes);
+	error = cuts ? cut(&ioas_of(object)->space, iova, last) : 0;
+	if (!error)
+		error = space_unmap(&ioas_of(object)->space, iova, last, &bytes);
 	if (!error)
 		iova_freed(ioas_of(object), iova);
 	else if (error == -ENOENT && length == UINT64_MAX)
@@ -434,4 +462,14 @@ int uiommu_ioas_unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t
 	if (!error && unmapped)
 		*unmapped = bytes;
 	return error;
+}
+
+int uiommu_ioas_unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length, uint64_t *unmapped)
+{
+	return unmap(context, ioas_id, iova, length, false, unmapped);
+}
+
+int ioas_unmap_cut(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length, uint64_t *unmapped)
+{
+	return unmap(context, ioas_id, iova, length, true, unmapped);
 }

@@ -11,6 +11,14 @@
 
 struct demand;
 
+/* What page tables ask of an IOAS that they are made of. */
+struct geometry {
+	struct uiommu_range aperture; /* of input addresses */
+	unsigned int page_lg2; /* their smallest page */
+};
+
+enum { IOAS_ALIGN_LG2_MAX = 16 }; /* no host has larger pages */
+
 /* Of a search for a free range: no address below @low with @address % @modulus == @offset has @length free bytes behind it. */
 struct ioas_fit {
 	uint64_t length;
@@ -28,7 +36,10 @@ struct ioas {
 	struct cds_list_head reserved; /* ranges by owner, under space.lock */
 	struct uiommu_range *allowed; /* sorted, under space.lock */
 	uint32_t allowed_count;
-	uint32_t page_tables; /* HWPTs that map whole pages only, under space.lock */
+	/* Under space.lock: how many ask that areas be multiples of 1 << n; and that their memory be, too. */
+	uint32_t aligned[IOAS_ALIGN_LG2_MAX + 1], memory_aligned[IOAS_ALIGN_LG2_MAX + 1];
+	uint32_t page_tables; /* made of it (geometry.c): what is mapped is pinned, under space.lock */
+	bool small_pages; /* IOMMU_OPTION_HUGE_PAGES is off, under space.lock */
 	uint32_t fit_count; /* searches remembered so far, under space.lock */
 	struct ioas_fit fits[IOAS_FITS];
 	uint64_t freed_low; /* atomic: the lowest address unmapped since @fits were looked at */
@@ -64,9 +75,58 @@ struct region *ram_region(struct uiommu_context *context, uint32_t id);
 int ioas_reserve(struct ioas *ioas, const void *owner, const struct uiommu_range *ranges, uint32_t count);
 void ioas_unreserve(struct ioas *ioas, const void *owner);
 
-/* From now on areas are whole pages of 4 KiB, until ioas_need_no_pages(). -EADDRINUSE: there is one that is not. */
-int ioas_need_pages(struct ioas *ioas);
-void ioas_need_no_pages(struct ioas *ioas);
+/* The same of a range that stays reserved as long as the IOAS is there. */
+int ioas_reserve_for_ever(struct ioas *ioas, const struct uiommu_range *range);
+
+/* What is left of reservations, and of what is allowed. */
+void iova_end(struct ioas *ioas);
+
+/*
+ * From now on areas are multiples of 1 << @lg2, and so is, if @memory, what they map, as far as pages go; until ioas_unalign().
+ * -EADDRINUSE: there is one that is not.
+ */
+int ioas_align(struct ioas *ioas, unsigned int lg2, bool memory);
+void ioas_unalign(struct ioas *ioas, unsigned int lg2, bool memory);
+
+/* Under space.lock: what all of them ask for, in bytes. */
+uint64_t ioas_alignment(const struct ioas *ioas);
+
+/* Under space.lock. -EINVAL. */
+int ioas_check_alignment(const struct ioas *ioas, uint64_t iova, uint64_t length, uint64_t memory);
+
+/*
+ * There are page tables of it from now on, @owner's. What is mapped gets pinned with the first ones. -EADDRINUSE (something is
+ * mapped or allowed outside of the aperture, or not aligned), -ENOMEM, and those of region_pin().
+ */
+int ioas_table_begin(struct ioas *ioas, const void *owner, const struct geometry *geometry);
+void ioas_table_end(struct ioas *ioas, const void *owner, const struct geometry *geometry);
+
+/* Under space.lock, of an area that comes: errors of region_pin(). Of one that has gone, without it. */
+int ioas_pin(const struct ioas *ioas, struct area *area);
+void area_unpin(struct area *area);
+
+/* Does anything that is mapped lie in the range, or reach into it? */
+bool ioas_has_areas(struct ioas *ioas, uint64_t start, uint64_t last);
+
+/* IOMMU_OPTION_HUGE_PAGES. -EINVAL (off, and there are page tables and areas), -EADDRINUSE (an area is not whole pages). */
+int ioas_set_huge_pages(struct ioas *ioas, bool on);
+bool ioas_huge_pages(struct ioas *ioas);
+
+/* What a map of %UIOMMU_MAP_OWN and %UIOMMU_MAP_FILE maps for whoever calls, if that is not this process. */
+struct ioas_source {
+	/* After all that can be said without it has been checked. */
+	int (*make)(void *opaque, const struct uiommu_ioas_map *map, unsigned int access, struct region **out);
+	void *opaque;
+};
+
+/* uiommu_ioas_map(). @source may be NULL. OWN: the region's offsets are addresses; FILE: it is what is mapped. */
+int ioas_map(struct uiommu_context *context, struct uiommu_ioas_map *map, const struct ioas_source *source);
+
+/*
+ * uiommu_ioas_unmap() of what lies in the range, after areas that reach out of it have been cut at its ends (VFIO's TYPE1).
+ * -EINVAL: one that has pins would have to be cut.
+ */
+int ioas_unmap_cut(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova, uint64_t length, uint64_t *unmapped);
 
 /*
  * Map all of @region, which is remote, at @iova: it takes its own reference. Errors as uiommu_ioas_map().
@@ -88,6 +148,9 @@ struct release {
 	struct area *taken; /* linked by next */
 	struct areas_node *retired;
 };
+
+/* Cut the area that contains @last and @last + 1, if there is one, behind @last. -EINVAL (it has pins), -ENOMEM. No lock held. */
+int space_cut(struct space *space, uint64_t last);
 
 /* Under the lock: take out @first, which has no pins, and those after it up to @last. */
 void space_take(struct space *space, struct area *first, uint64_t last, struct release *release);

@@ -100,6 +100,23 @@ int ioas_reserve(struct ioas *ioas, const void *owner, const struct uiommu_range
 	return error;
 }
 
+int ioas_reserve_for_ever(struct ioas *ioas, const struct uiommu_range *range)
+{
+	static uintptr_t owners;
+
+	/* No other owner's address is odd. */
+	return ioas_reserve(ioas, (const void *)(__atomic_add_fetch(&owners, 2, __ATOMIC_RELAXED) | 1), range, 1);
+}
+
+void iova_end(struct ioas *ioas)
+{
+	struct reservation *reservation, *next;
+
+	cds_list_for_each_entry_safe (reservation, next, &ioas->reserved, link)
+		free(reservation);
+	free(ioas->allowed);
+}
+
 void ioas_unreserve(struct ioas *ioas, const void *owner)
 {
 	struct reservation *reservation;
@@ -358,7 +375,7 @@ int uiommu_ioas_iova_ranges(struct uiommu_context *context, uint32_t ioas_id, st
 			break;
 	}
 	if (alignment)
-		*alignment = ioas->page_tables ? PAGES_SIZE : 1; /* an interval map needs none */
+		*alignment = ioas_alignment(ioas);
 	pthread_mutex_unlock(&ioas->space.lock);
 	object_put(object);
 	return *count > room ? -EMSGSIZE : 0;

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "iommu/attach.h"
+#include "iommu/viommu.h"
 #include "sva/bind.h"
 #include "util/rcu.h"
 #include "util/util.h"
@@ -56,6 +57,7 @@ void device_return(struct uiommu_device *data)
 
 	bind_end_all(device->object.context, device);
 	attach_end_device(device);
+	vdevice_forget(device);
 	object_wait_users(&device->object, device->users_at_home);
 	object_move(&device->object, NULL, device->home, device->place.id);
 	arrived(device);

@@ -8,12 +8,26 @@
 #include "translate/inflight.h"
 #include "util/util.h"
 
+static void other_end(struct object *object)
+{
+	struct other_object *other = container_of(object, struct other_object, object);
+
+	other->end(other);
+}
+
 static void (*const ends[])(struct object *) = {
-	[UIOMMU_OBJECT_IOAS] = ioas_end,     [UIOMMU_OBJECT_HWPT_PAGING] = hwpt_end, [UIOMMU_OBJECT_HWPT_NESTED] = hwpt_end,
-	[UIOMMU_OBJECT_HWPT_SVA] = hwpt_end, [UIOMMU_OBJECT_DEVICE] = device_end,    [UIOMMU_OBJECT_FAULT_QUEUE] = fault_queue_end,
-	[UIOMMU_OBJECT_RAM] = ram_end,	     [UIOMMU_OBJECT_PASID_SET] = set_end,    [UIOMMU_OBJECT_DEMAND] = demand_end,
-	[UIOMMU_OBJECT_MDEV] = mdev_end,
+	[UIOMMU_OBJECT_IOAS] = ioas_end,	[UIOMMU_OBJECT_HWPT_PAGING] = hwpt_end,
+	[UIOMMU_OBJECT_HWPT_NESTED] = hwpt_end, [UIOMMU_OBJECT_HWPT_SVA] = hwpt_end,
+	[UIOMMU_OBJECT_DEVICE] = device_end,	[UIOMMU_OBJECT_FAULT_QUEUE] = fault_queue_end,
+	[UIOMMU_OBJECT_RAM] = ram_end,		[UIOMMU_OBJECT_PASID_SET] = set_end,
+	[UIOMMU_OBJECT_DEMAND] = demand_end,	[UIOMMU_OBJECT_MDEV] = mdev_end,
+	[UIOMMU_OBJECT_VIOMMU] = viommu_end,	[UIOMMU_OBJECT_VDEVICE] = vdevice_end,
+	[UIOMMU_OBJECT_VEVENTQ] = veventq_end,	[UIOMMU_OBJECT_HW_QUEUE] = hw_queue_end,
+	[UIOMMU_OBJECT_OTHER] = other_end,
 };
+
+/* In the place of what is never used again. */
+static struct object tombstone;
 
 /* Room for one more id. */
 static int grow(struct uiommu_context *context)
@@ -224,6 +238,24 @@ int object_remove(struct uiommu_context *context, uint32_t id, struct object **o
 	return error;
 }
 
+bool object_bury(struct object *object)
+{
+	struct uiommu_context *context = object->context;
+	uint32_t id = object->id;
+	bool there;
+
+	pthread_mutex_lock(&context->lock);
+	there = object->live && !in_use(object);
+	if (there) {
+		take_out(object);
+		there = !wait_for_calls(object);
+	}
+	if (there)
+		context->objects[id] = &tombstone;
+	pthread_mutex_unlock(&context->lock);
+	return there;
+}
+
 bool object_unuse_remove(struct object *object)
 {
 	struct uiommu_context *context = object->context;
@@ -299,9 +331,10 @@ int object_move(struct object *object, struct object *place, struct uiommu_conte
 
 /* Those that refer to others before those that others refer to. */
 static const enum uiommu_object_type end_order[] = {
-	UIOMMU_OBJECT_MDEV,	   UIOMMU_OBJECT_DEVICE,      UIOMMU_OBJECT_HWPT_NESTED, UIOMMU_OBJECT_HWPT_SVA,
-	UIOMMU_OBJECT_HWPT_PAGING, UIOMMU_OBJECT_FAULT_QUEUE, UIOMMU_OBJECT_IOAS,	 UIOMMU_OBJECT_RAM,
-	UIOMMU_OBJECT_PASID_SET,   UIOMMU_OBJECT_DEMAND,
+	UIOMMU_OBJECT_OTHER,	UIOMMU_OBJECT_HW_QUEUE,	   UIOMMU_OBJECT_VEVENTQ,     UIOMMU_OBJECT_VDEVICE,
+	UIOMMU_OBJECT_MDEV,	UIOMMU_OBJECT_DEVICE,	   UIOMMU_OBJECT_HWPT_NESTED, UIOMMU_OBJECT_VIOMMU,
+	UIOMMU_OBJECT_HWPT_SVA, UIOMMU_OBJECT_HWPT_PAGING, UIOMMU_OBJECT_FAULT_QUEUE, UIOMMU_OBJECT_IOAS,
+	UIOMMU_OBJECT_RAM,	UIOMMU_OBJECT_PASID_SET,   UIOMMU_OBJECT_DEMAND,
 };
 
 void object_end_all(struct uiommu_context *context)

@@ -21,6 +21,7 @@
 
 #include "util/timers.h"
 
+struct geometry;
 struct pasid_set;
 struct pasid_space;
 
@@ -31,6 +32,12 @@ struct object {
 	unsigned int users; /* context lock */
 	unsigned int calls; /* context lock */
 	bool live; /* finalised and not being destroyed; context lock */
+};
+
+/* An object of somebody above, who knows what its end is: called with the object removed. */
+struct other_object {
+	struct object object;
+	void (*end)(struct other_object *other);
 };
 
 struct uiommu_context {
@@ -45,9 +52,16 @@ struct uiommu_context {
 	void (*log)(void *opaque, enum uiommu_log_level level, const char *message);
 	void *log_opaque;
 	uint32_t generation; /* of attachments, atomic */
+	/*
+	 * Of an iommufd: what page tables ask of their IOAS, unless their device says otherwise; and the rules are Linux's where
+	 * ours are wider: what is attached to PASIDs has the flag for it, and what is attached without beside them, too. NULL:
+	 * neither.
+	 */
+	const struct geometry *geometry;
 	unsigned int ending; /* attachments of PASIDs that were freed; context lock, calls_done */
 	struct timers timers;
 	pthread_mutex_t page_lock; /* of page requests (requests.h); after a device's lock, before a fault queue's */
+	pthread_mutex_t viommu_lock; /* of what is in vIOMMUs, and which vDEVICE a device is; before the context lock */
 	struct pasid_space *pasids;
 	struct pasid_set *pasid_set;
 	pthread_mutex_t bind_lock;
@@ -88,6 +102,11 @@ void object_clear_at(const struct object *object, struct object **place);
 int object_remove(struct uiommu_context *context, uint32_t id, struct object **out);
 
 /*
+ * The same of @object, if it is still there, for ever: nobody gets its id any more. False: it is not, or is about to go.
+ */
+bool object_bury(struct object *object);
+
+/*
  * The end of a use of an object that was made along with another: if nothing else uses it and no call is inside of it, it is taken
  * out as well. True: the caller ends it.
  */
@@ -118,6 +137,10 @@ void mdev_end(struct object *object);
 bool mdev_in_use(const struct object *object);
 void fault_queue_end(struct object *object);
 void demand_end(struct object *object);
+void viommu_end(struct object *object);
+void vdevice_end(struct object *object);
+void veventq_end(struct object *object);
+void hw_queue_end(struct object *object);
 
 /* One line to the user's callback, if there is one. No lock held. */
 void context_log(const struct uiommu_context *context, enum uiommu_log_level level, const char *format, ...)

@@ -12,6 +12,7 @@
 #include "iommu/ats.h"
 #include "iommu/dirty.h"
 #include "iommu/ioas.h"
+#include "memory/presence.h"
 #include "memory/region.h"
 #include "translate/absent.h"
 #include "util/rcu.h"
@@ -61,7 +62,7 @@ static int check_range(struct space *space, struct area *first, uint64_t start, 
 	for (struct area *area = first; area; area = area_after(space, area, last)) {
 		if (area->last > last)
 			return -ENOENT;
-		if (area->revoking)
+		if (area->revoking || area->locked)
 			return -EBUSY;
 		if (area->pins.next && !*pinned)
 			*pinned = area;
@@ -144,6 +145,7 @@ void space_release(struct space *space, struct release *release)
 		if (!area->resident)
 			drain_wait(&area->drain);
 		absent_look_again(area);
+		area_unpin(area);
 		region_put(area->region);
 	}
 	pthread_mutex_lock(&space->lock);
@@ -152,6 +154,84 @@ void space_release(struct space *space, struct release *release)
 	areas_reclaim(&space->areas, release->retired);
 	dirty_reclaim(space, release);
 	pthread_mutex_unlock(&space->lock);
+}
+
+/* The halves of @area, each with a reference. */
+static bool halves_of(struct space *space, const struct area *area, uint64_t last, struct area *half[2])
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		half[i] = areas_alloc(&space->areas);
+		if (!half[i])
+			break;
+		half[i]->start = i ? last + 1 : area->start;
+		half[i]->last = i ? area->last : last;
+		half[i]->host = (uint8_t *)((uintptr_t)area->host + (half[i]->start - area->start));
+		half[i]->access = area->access;
+		half[i]->limit = area->limit;
+		half[i]->resident = area->resident;
+		half[i]->region = area->region;
+	}
+	if (half[0] && half[1])
+		return true;
+	if (half[0])
+		areas_free(&space->areas, half[0]);
+	return false;
+}
+
+/* As @area is: so nothing new is asked of the memory. */
+static int pin_halves(const struct area *area, struct area *half[2])
+{
+	int error = 0;
+
+	for (unsigned int i = 0; i < 2 && area->pinned && !error; i++) {
+		error = region_pin(area->region, area_offset(half[i], half[i]->start), half[i]->last - half[i]->start + 1, 0);
+		half[i]->pinned = !error;
+	}
+	return error;
+}
+
+/* Under the lock. The halves have what @area had; it is still used by those who have found it. */
+static int cut(struct space *space, struct area *area, uint64_t last, struct release *release)
+{
+	struct area *half[2];
+	int error;
+
+	if (area->pins.next || area->revoking || area->locked)
+		return -EINVAL;
+	if (!halves_of(space, area, last, half))
+		return -ENOMEM;
+	error = pin_halves(area, half);
+	if (!error)
+		error = areas_split(&space->areas, area, half[0], half[1]);
+	for (unsigned int i = 0; i < 2 && error; i++) {
+		area_unpin(half[i]);
+		areas_free(&space->areas, half[i]);
+	}
+	if (error)
+		return error;
+	region_get(area->region);
+	region_get(area->region);
+	area->next = NULL;
+	*release = (struct release){.start = area->start, .last = area->last, .taken = area};
+	release->retired = areas_retired(&space->areas);
+	cds_list_add(&release->link, &space->releases);
+	return 0;
+}
+
+int space_cut(struct space *space, uint64_t last)
+{
+	struct release release = {.taken = NULL};
+	struct area *area;
+	int error = 0;
+
+	pthread_mutex_lock(&space->lock);
+	area = areas_find(&space->areas, last);
+	if (area && area->last > last)
+		error = cut(space, area, last, &release);
+	pthread_mutex_unlock(&space->lock);
+	if (release.taken)
+		space_release(space, &release);
+	return error;
 }
 
 static uint64_t sum_of(const struct area *taken)

@@ -584,7 +584,8 @@ static int claim(struct areas *areas, struct areas_path *path, const struct area
 	return widen(areas, path, area->last);
 }
 
-int areas_insert(struct areas *areas, struct area *area)
+/* @over: it may overlap that. */
+static int insert(struct areas *areas, struct area *area, const struct area *over)
 {
 	struct replacement replacement;
 	const struct area *below;
@@ -607,7 +608,7 @@ int areas_insert(struct areas *areas, struct area *area)
 		rc = prepare(areas, &path, area, &replacement);
 	if (rc)
 		return rc;
-	if (below && below->last >= area->start) { /* asked last: its cache line has been on the way meanwhile */
+	if (below && below != over && below->last >= area->start) { /* asked last: its cache line has been on the way meanwhile */
 		if (!reuse)
 			fresh_free(areas, &replacement.fresh);
 		return -EEXIST;
@@ -619,6 +620,23 @@ int areas_insert(struct areas *areas, struct area *area)
 		commit(areas, &path, &replacement);
 	}
 	areas->count++;
+	return 0;
+}
+
+int areas_insert(struct areas *areas, struct area *area)
+{
+	return insert(areas, area, NULL);
+}
+
+int areas_split(struct areas *areas, struct area *area, struct area *left, struct area *right)
+{
+	struct areas_path path;
+	int error = insert(areas, right, area);
+
+	if (error)
+		return error;
+	descend(areas, &path, area->start);
+	rcu_publish(*pointer_of(path.node[path.depth], path.entry[path.depth]), tagged(left));
 	return 0;
 }
 

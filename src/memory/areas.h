@@ -35,6 +35,8 @@ struct area {
 	bool resident;
 	bool revoking; /* somebody asks its pins to be put, without the lock: it must stay */
 	bool stays, leaves; /* marks of a change (iommu/guest_memory.c), under the space's lock */
+	uint8_t locked; /* so many queues of hardware lie in it: it must stay; under the space's lock */
+	bool pinned; /* of its region (region_pin()), under the space's lock */
 	struct region *region; /* holds a reference; NULL for memory of this process, which nobody can hold */
 	struct drainable drain; /* accesses that sleep in it */
 	union {
@@ -102,6 +104,12 @@ int areas_insert(struct areas *areas, struct area *area);
 
 /* Take out exactly @area, which is in. Cannot fail. Readers may still use it until a grace period has passed. */
 void areas_remove(struct areas *areas, struct area *area);
+
+/*
+ * @left and @right, of which the second one begins behind the first one's end, take the place of @area, which is in, and begins and
+ * ends with them. Readers find one of the three at any moment. -ENOMEM. @area is taken out then, as by areas_remove().
+ */
+int areas_split(struct areas *areas, struct area *area, struct area *left, struct area *right);
 
 /*
  * Set memory aside, so that @count insertions in a row do not fail for it; areas_unreserve() afterwards. -ENOMEM.

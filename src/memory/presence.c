@@ -204,7 +204,7 @@ void presence_answered(const struct presence *presence, uint64_t start, uint64_t
 
 uint64_t area_offset(const struct area *area, uint64_t address)
 {
-	return (uint64_t)(area->host - region_host(area->region)) + (address - area->start);
+	return (uint64_t)((uintptr_t)area->host - (uintptr_t)region_host(area->region)) + (address - area->start);
 }
 
 unsigned int area_absence(const struct area *area, uint64_t address)

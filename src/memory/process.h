@@ -27,7 +27,9 @@ struct process_vma {
 	uint64_t start;
 	uint64_t end;
 	unsigned int access; /* enum uiommu_access */
-	char name[80]; /* file or kind, shortened in front; only filled by process_describe() */
+	struct file_id file; /* of what is mapped; 0: none */
+	uint64_t offset; /* of @start in it */
+	char name[80]; /* file or kind, shortened in front; as @file and @offset only filled by process_describe() */
 };
 
 /* One piece of a vectored read or write. */

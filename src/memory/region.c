@@ -18,7 +18,7 @@ struct region {
 	unsigned int access;
 	bool resident;
 	struct presence *presence; /* or NULL */
-	const struct region_ops *remote; /* NULL: it is mapped here */
+	const struct region_ops *ops; /* or NULL; with access: it is remote */
 	void *opaque;
 	void *map; /* whole pages */
 	size_t map_length;
@@ -143,32 +143,59 @@ int region_remote(const struct region_ops *ops, void *opaque, uint64_t length, u
 		return -ENOMEM;
 	region->references = 1;
 	region->access = access;
-	region->remote = ops;
+	region->ops = ops;
 	region->opaque = opaque;
 	region->length = length;
 	*out = region;
 	return 0;
 }
 
+int region_own(const struct region_ops *ops, void *opaque, unsigned int access, struct region **out)
+{
+	return region_remote(ops, opaque, UINT64_MAX, access, out);
+}
+
+void region_set_ops(struct region *region, const struct region_ops *ops, void *opaque)
+{
+	region->ops = ops;
+	region->opaque = opaque;
+}
+
+int region_pin(const struct region *region, uint64_t offset, uint64_t length, unsigned int access)
+{
+	return region && region->ops && region->ops->pin ? region->ops->pin(region->opaque, offset, length, access) : 0;
+}
+
+void region_unpin(const struct region *region, uint64_t offset, uint64_t length)
+{
+	if (region && region->ops && region->ops->pin)
+		region->ops->unpin(region->opaque, offset, length);
+}
+
+void *region_opaque(const struct region *region, const struct region_ops *ops)
+{
+	return region && region->ops == ops ? region->opaque : NULL;
+}
+
 bool region_is_remote(const struct region *region)
 {
-	return region && region->remote;
+	return region && region->ops && region->ops->access;
 }
 
 uint64_t region_remote_access(const struct region *region, uint64_t offset, void *buffer, uint64_t length, unsigned int access,
 			      unsigned int *reason)
 {
-	return region->remote->access(region->opaque, offset, buffer, length, access, reason);
+	return region->ops->access(region->opaque, offset, buffer, length, access, reason);
 }
 
 void region_pause(const struct region *region)
 {
-	region->remote->pause(region->opaque);
+	region->ops->pause(region->opaque);
 }
 
 bool region_equal(const struct region *a, const struct region *b)
 {
-	return !a->remote && !b->remote && a->device == b->device && a->inode == b->inode && a->offset == b->offset &&
+	return a->map && b->map && a->device == b->device && a->inode == b->inode && a->offset == b->offset &&
 	       a->length == b->length && a->access == b->access && presence_equal(a->presence, b->presence);
 }
 
@@ -183,6 +210,16 @@ const struct presence *region_presence(const struct region *region)
 	return region ? region->presence : NULL;
 }
 
+bool region_place(const struct region *region, uint64_t offset, uint64_t *device, uint64_t *inode, uint64_t *place)
+{
+	if (!region->map)
+		return false;
+	*device = region->device;
+	*inode = region->inode;
+	*place = region->offset + offset;
+	return true;
+}
+
 struct region *region_get(struct region *region)
 {
 	if (region)
@@ -195,10 +232,10 @@ void region_put(struct region *region)
 	if (!region || __atomic_sub_fetch(&region->references, 1, __ATOMIC_ACQ_REL))
 		return;
 	presence_free(region->presence);
-	if (region->remote)
-		region->remote->free(region->opaque);
-	else
+	if (region->map)
 		munmap(region->map, region->map_length);
+	if (region->ops)
+		region->ops->free(region->opaque);
 	free(region);
 }
 

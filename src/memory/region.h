@@ -4,6 +4,9 @@
  * none: its munmap, swap and userfaultfd are the owner's business, whatever we would hold.
  *
  * A remote region is mapped nowhere here: somebody else moves its bytes, and that may take as long as it likes.
+ *
+ * Whoever makes a region may want to know what of it is in use by page tables (*pinned*, in the words of iommufd), because that is
+ * accounted. Nothing is held by that.
  */
 #ifndef MEMORY_REGION_H
 #define MEMORY_REGION_H
@@ -19,7 +22,7 @@ enum { REGION_AGAIN = 0x200 };
 
 struct region_ops {
 	/*
-	 * Move @length bytes between @buffer and @offset on. May sleep; the caller is in no read section, and in flight. Returns
+	 * NULL: it is not remote. Move @length bytes between @buffer and @offset on. May sleep; the caller is in no read section, and in flight. Returns
 	 * bytes done, maybe not all; if none, @reason says why: enum uiommu_fault_reason or REGION_AGAIN. Once it has returned,
 	 * nothing more is written to @buffer.
 	 */
@@ -28,6 +31,12 @@ struct region_ops {
 	void (*pause)(void *opaque);
 	/* The last reference has been put. */
 	void (*free)(void *opaque);
+	/*
+	 * NULL: nobody wants to know. A page table maps @length bytes from @offset on; @access 0: another one does already.
+	 * -EFAULT, -ENOMEM, … Both are called with a space locked, and take none but leaf locks.
+	 */
+	int (*pin)(void *opaque, uint64_t offset, uint64_t length, unsigned int access);
+	void (*unpin)(void *opaque, uint64_t offset, uint64_t length);
 };
 
 /* A remote region of @length bytes; @opaque belongs to it if this succeeds. -ENOMEM. */
@@ -39,6 +48,19 @@ int region_remote(const struct region_ops *ops, void *opaque, uint64_t length, u
  * @need_seal: -EINVAL unless sealed with F_SEAL_SHRINK. Resident if it is tmpfs or hugetlbfs.
  */
 int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, bool need_seal, struct region **out);
+
+/* This process's memory: all addresses are offsets. As region_remote(), but not remote. */
+int region_own(const struct region_ops *ops, void *opaque, unsigned int access, struct region **out);
+
+/* From now on @ops are those of @region, which is a file that nobody uses yet. */
+void region_set_ops(struct region *region, const struct region_ops *ops, void *opaque);
+
+/* NULL, and who has no ops, is allowed. Errors of the op. */
+int region_pin(const struct region *region, uint64_t offset, uint64_t length, unsigned int access);
+void region_unpin(const struct region *region, uint64_t offset, uint64_t length);
+
+/* The opaque of a region with these ops, or NULL. */
+void *region_opaque(const struct region *region, const struct region_ops *ops);
 
 /* False for NULL, too. The host address of what is remote is no pointer but the offset. */
 bool region_is_remote(const struct region *region);
@@ -57,6 +79,9 @@ void region_set_presence(struct region *region, struct presence *presence);
 
 /* NULL: all of it is there, always. */
 const struct presence *region_presence(const struct region *region);
+
+/* False: it is no file. Otherwise which one, and where the byte at @offset is in it. */
+bool region_place(const struct region *region, uint64_t offset, uint64_t *device, uint64_t *inode, uint64_t *place);
 
 /* NULL is allowed. */
 struct region *region_get(struct region *region);

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "util/util.h"
@@ -80,6 +81,8 @@ static int query(struct vmas *vmas, uint64_t address, char *name, uint32_t name_
 	out->access = (query.vma_flags & QUERY_READABLE ? UIOMMU_READ : 0U) |
 		      (query.vma_flags & QUERY_WRITABLE ? UIOMMU_WRITE : 0U) |
 		      (query.vma_flags & QUERY_EXECUTABLE ? UIOMMU_EXEC : 0U);
+	out->file = (struct file_id){makedev(query.dev_major, query.dev_minor), (ino_t)query.inode};
+	out->offset = query.vma_offset;
 	if (query.vma_name_size && name)
 		name_set(out, name, strnlen(name, query.vma_name_size));
 	return query.vma_start <= address ? 0 : -ENOENT;
@@ -176,12 +179,37 @@ static bool take_access(struct cursor *cursor, unsigned int *out)
 	return take(cursor, 'p') || take(cursor, 's');
 }
 
-static void skip_field(struct cursor *cursor)
+/* A number, which ends where no digit is. */
+static uint64_t take_number(struct cursor *cursor, unsigned int base)
 {
-	while (cursor->at < cursor->end && *cursor->at == ' ')
-		cursor->at++;
-	while (cursor->at < cursor->end && *cursor->at != ' ')
-		cursor->at++;
+	uint64_t number = 0;
+
+	for (; cursor->at < cursor->end; cursor->at++) {
+		char c = *cursor->at;
+
+		if (c >= '0' && c <= '9')
+			number = number * base + (uint64_t)(c - '0');
+		else if (base == 16 && c >= 'a' && c <= 'f')
+			number = number * base + (uint64_t)(c - 'a' + 10);
+		else
+			break;
+	}
+	return number;
+}
+
+/* "offset major:minor inode" */
+static void take_file(struct cursor *cursor, struct process_vma *out)
+{
+	unsigned int major_number, minor_number;
+
+	take(cursor, ' ');
+	out->offset = take_number(cursor, 16);
+	take(cursor, ' ');
+	major_number = (unsigned int)take_number(cursor, 16);
+	take(cursor, ':');
+	minor_number = (unsigned int)take_number(cursor, 16);
+	take(cursor, ' ');
+	out->file = (struct file_id){makedev(major_number, minor_number), (ino_t)take_number(cursor, 10)};
 }
 
 /* "start-end rwxp offset device inode   name" */
@@ -194,8 +222,7 @@ static bool line_parse(const struct lines *lines, size_t length, bool name, stru
 		return false;
 	if (!name)
 		return true;
-	for (int i = 0; i < 3; i++)
-		skip_field(&cursor);
+	take_file(&cursor, out);
 	while (take(&cursor, ' '))
 		;
 	name_set(out, cursor.at, (size_t)(cursor.end - cursor.at));

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <urcu/list.h>
 
-enum { PAGES_SIZE = 4096 };
+enum { PAGES_LG2 = 12, PAGES_SIZE = 1 << PAGES_LG2 };
 
 struct pages {
 	struct cds_list_head spare; /* chunks with free pages; empty ones are last */

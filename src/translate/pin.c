@@ -9,12 +9,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "memory/presence.h"
 #include "memory/region.h"
 #include "translate/piece.h"
+#include "translate/pin.h"
 
 struct pin_link {
 	struct cds_hlist_node node; /* in area->pins */
 	struct uiommu_pin *pin;
+	struct region *region; /* pinned, with a reference: of dma_pin_areas(); or NULL */
+	uint64_t offset, length; /* in the region */
 };
 
 struct uiommu_pin {
@@ -28,6 +32,7 @@ struct uiommu_pin {
 	bool busy;
 	pthread_cond_t idle; /* the callback has returned */
 	bool put; /* unpinned inside the callback; freed after it */
+	bool areas_only; /* of dma_pin_areas() */
 	uint32_t link_count;
 	struct pin_link links[]; /* one per piece; not all are in an area */
 };
@@ -37,6 +42,62 @@ static void unlink_areas(struct uiommu_pin *pin)
 	for (uint32_t i = 0; i < pin->link_count; i++)
 		if (pin->links[i].node.prev)
 			cds_hlist_del(&pin->links[i].node);
+}
+
+/* In unlinked ones, without a lock. */
+static void unpin_regions(struct uiommu_pin *pin)
+{
+	for (uint32_t i = 0; i < pin->link_count; i++) {
+		struct pin_link *link = &pin->links[i];
+
+		if (!link->region)
+			continue;
+		region_unpin(link->region, link->offset, link->length);
+		region_put(link->region);
+		link->region = NULL;
+	}
+}
+
+static void pin_free(struct uiommu_pin *pin)
+{
+	unpin_regions(pin);
+	pthread_cond_destroy(&pin->idle);
+	free(pin);
+}
+
+/* Of dma_pin_areas(): what @link is about is in use. Under the space's lock. */
+static unsigned int pin_region(struct pin_link *link, const struct piece *piece, uint64_t address, unsigned int access)
+{
+	struct region *region = piece->area ? piece->area->region : NULL;
+
+	if (!region)
+		return UIOMMU_FAULT_NONE;
+	link->offset = area_offset(piece->area, address);
+	link->length = piece->length;
+	if (region_pin(region, link->offset, link->length, access))
+		return UIOMMU_FAULT_MEMORY;
+	link->region = region_get(region);
+	return UIOMMU_FAULT_NONE;
+}
+
+/* One more piece of @pin, if there is room for it. */
+static unsigned int add_piece(struct uiommu_dma_pin *request, struct uiommu_pin *pin, const struct piece *piece, uint64_t address)
+{
+	struct pin_link *link = &pin->links[pin->link_count];
+
+	if (pin->areas_only) {
+		unsigned int reason = pin_region(link, piece, address, request->access);
+
+		if (reason)
+			return reason;
+	} else {
+		request->iov[pin->link_count] = (struct iovec){piece->host, piece->length};
+	}
+	link->pin = pin;
+	pin->link_count++;
+	if (piece->area)
+		cds_hlist_add_head(&link->node, &piece->area->pins);
+	return UIOMMU_FAULT_NONE;
 }
 
 /*
@@ -59,17 +120,12 @@ static unsigned int collect(struct attachment *attachment, struct uiommu_dma_pin
 
 		/* What may be absent is asked for at each access. */
 		if (reason == UIOMMU_FAULT_ABSENT ||
-		    (!reason && (!piece.host || (piece.area && region_presence(piece.area->region)))))
+		    (!reason && ((!piece.host && !pin->areas_only) || (piece.area && region_presence(piece.area->region)))))
 			reason = UIOMMU_FAULT_NOT_DIRECT;
+		if (!reason && *count < request->iov_count)
+			reason = add_piece(request, pin, &piece, *address);
 		if (reason)
 			return reason;
-		if (*count < request->iov_count) {
-			request->iov[*count] = (struct iovec){piece.host, piece.length};
-			pin->links[*count].pin = pin;
-			pin->link_count = *count + 1;
-			if (piece.area)
-				cds_hlist_add_head(&pin->links[*count].node, &piece.area->pins);
-		}
 		*address += piece.length;
 		left -= piece.length;
 	}
@@ -104,6 +160,10 @@ static int pin_held(struct uiommu_device *device, struct attachment *attachment,
 	}
 	if (error)
 		unlink_areas(pin);
+	if (error && pin->areas_only) {
+		unpin_regions(pin);
+		pin->link_count = 0;
+	}
 	if (error != -EFAULT)
 		request->iov_count = count;
 	pthread_mutex_unlock(&pin->space->lock);
@@ -131,7 +191,7 @@ static int pin(struct uiommu_device *device, struct thread_state *self, struct u
 	return error;
 }
 
-int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request, struct uiommu_dma_result *result)
+static int pin_call(struct uiommu_device *device, struct uiommu_dma_pin *request, bool areas_only, struct uiommu_dma_result *result)
 {
 	struct failure failure = {.fault = {0}};
 	struct thread_state *self;
@@ -146,6 +206,7 @@ int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request,
 		return -ENOMEM;
 	made->unmap = request->unmap;
 	made->opaque = request->opaque;
+	made->areas_only = areas_only;
 	pthread_cond_init(&made->idle, NULL);
 	self = thread_self();
 	self->depth++;
@@ -158,10 +219,20 @@ int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request,
 	if (result)
 		*result = (struct uiommu_dma_result){.done = error ? 0 : request->length, .fault = failure.fault};
 	if (error)
-		free(made);
+		pin_free(made);
 	else
 		request->pin = made;
 	return error;
+}
+
+int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request, struct uiommu_dma_result *result)
+{
+	return pin_call(device, request, false, result);
+}
+
+int dma_pin_areas(struct uiommu_device *device, struct uiommu_dma_pin *request, struct uiommu_dma_result *result)
+{
+	return pin_call(device, request, true, result);
 }
 
 /* Under the space's lock: what is to be called without it now that a pin has been put. */
@@ -180,6 +251,7 @@ void uiommu_dma_unpin(struct uiommu_pin *pin)
 	struct attachment *attachment = pin->attachment;
 	struct space *space = pin->space;
 	void (*unpinned)(struct attachment *);
+	bool busy;
 
 	pthread_mutex_lock(&space->lock);
 	while (pin->busy && !pthread_equal(pin->asking, pthread_self()))
@@ -187,10 +259,11 @@ void uiommu_dma_unpin(struct uiommu_pin *pin)
 	unlink_areas(pin);
 	cds_list_del(&pin->link);
 	pin->put = true;
-	if (!pin->busy)
-		free(pin);
+	busy = pin->busy;
 	unpinned = last_put(attachment);
 	pthread_mutex_unlock(&space->lock);
+	if (!busy)
+		pin_free(pin);
 	if (unpinned)
 		unpinned(attachment);
 }
@@ -210,7 +283,7 @@ static void ask(struct space *space, struct uiommu_pin *pin)
 	pin->busy = false;
 	pthread_cond_broadcast(&pin->idle);
 	if (pin->put)
-		free(pin);
+		pin_free(pin);
 }
 
 /* A pin that this revocation has not asked for and nobody else is asking for. */
@@ -261,7 +334,7 @@ void pins_drop(struct attachment *attachment)
 	cds_list_for_each_entry_safe (pin, next, &attachment->pins, link) {
 		unlink_areas(pin);
 		cds_list_del(&pin->link);
-		free(pin);
+		pin_free(pin);
 	}
 	pthread_mutex_unlock(&space->lock);
 }

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "abi/pages.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "memory/process.h"
+#include "memory/region.h"
+#include "util/util.h"
+
+/* So many page tables or accesses map a range. */
+struct pinned {
+	struct cds_list_head link; /* by first */
+	uint64_t first, last; /* pages */
+	unsigned int count;
+};
+
+struct pages {
+	struct cds_list_head link; /* in the list */
+	struct abi_pages_list *list;
+	struct abi_memory *memory; /* of the one that it is accounted to, and whose it is if it is no file's */
+	enum abi_accounting accounting;
+	bool is_file;
+	struct abi_place file; /* of a file: its first byte */
+	uint64_t skip; /* of a file: where that is in its page */
+	struct cds_list_head pinned; /* struct pinned */
+	uint64_t charged; /* bytes */
+};
+
+/* All lists. */
+static pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER; /* before theirs */
+static CDS_LIST_HEAD(lists);
+
+void abi_pages_list_init(struct abi_pages_list *list)
+{
+	pthread_mutex_init(&list->lock, NULL);
+	CDS_INIT_LIST_HEAD(&list->pages);
+	pthread_mutex_lock(&lists_lock);
+	cds_list_add_tail(&list->link, &lists);
+	pthread_mutex_unlock(&lists_lock);
+}
+
+void abi_pages_list_fini(struct abi_pages_list *list)
+{
+	pthread_mutex_lock(&lists_lock);
+	cds_list_del(&list->link);
+	pthread_mutex_unlock(&lists_lock);
+	pthread_mutex_destroy(&list->lock);
+}
+
+/* --- what is pinned, under the list's lock --- */
+
+/* Pages of [first, last] that none of the ranges has. They are sorted by their first page. */
+static uint64_t uncovered(const struct pages *pages, uint64_t first, uint64_t last)
+{
+	const struct pinned *pinned;
+	uint64_t count = 0;
+
+	cds_list_for_each_entry (pinned, &pages->pinned, link) {
+		if (pinned->last < first)
+			continue;
+		if (pinned->first > last)
+			break;
+		if (pinned->first > first)
+			count += pinned->first - first;
+		if (pinned->last >= last)
+			return count;
+		first = pinned->last + 1;
+	}
+	return count + (last - first + 1);
+}
+
+static struct pinned *find(struct pages *pages, uint64_t first, uint64_t last, struct cds_list_head **before)
+{
+	struct pinned *pinned;
+
+	*before = &pages->pinned;
+	cds_list_for_each_entry (pinned, &pages->pinned, link) {
+		if (pinned->first == first && pinned->last == last)
+			return pinned;
+		if (pinned->first > first)
+			break;
+		*before = &pinned->link;
+	}
+	return NULL;
+}
+
+static int charge(struct pages *pages, uint64_t bytes)
+{
+	int error = abi_memory_charge(pages->memory, bytes, pages->accounting);
+
+	if (!error)
+		pages->charged += bytes;
+	return error;
+}
+
+static int pin_range(struct pages *pages, uint64_t first, uint64_t last)
+{
+	struct cds_list_head *before;
+	struct pinned *pinned = find(pages, first, last, &before);
+	int error;
+
+	if (pinned) {
+		pinned->count++;
+		return 0;
+	}
+	pinned = malloc(sizeof(*pinned));
+	if (!pinned)
+		return -ENOMEM;
+	error = charge(pages, uncovered(pages, first, last) * page_size());
+	if (error) {
+		free(pinned);
+		return error;
+	}
+	*pinned = (struct pinned){.first = first, .last = last, .count = 1};
+	cds_list_add(&pinned->link, before);
+	return 0;
+}
+
+static void unpin_range(struct pages *pages, uint64_t first, uint64_t last)
+{
+	struct cds_list_head *before;
+	struct pinned *pinned = find(pages, first, last, &before);
+	uint64_t bytes;
+
+	if (--pinned->count)
+		return;
+	cds_list_del(&pinned->link);
+	free(pinned);
+	bytes = uncovered(pages, first, last) * page_size();
+	abi_memory_uncharge(pages->memory, bytes, pages->accounting);
+	pages->charged -= bytes;
+}
+
+static void range_of(const struct pages *pages, uint64_t offset, uint64_t length, uint64_t *first, uint64_t *last)
+{
+	*first = (pages->skip + offset) / page_size();
+	*last = (pages->skip + offset + length - 1) / page_size();
+}
+
+static int pin(void *opaque, uint64_t offset, uint64_t length, unsigned int access)
+{
+	const unsigned int needed = access & UIOMMU_WRITE ? UIOMMU_WRITE : access & UIOMMU_READ;
+	struct pages *pages = opaque;
+	uint64_t first, last;
+	int error;
+
+	if (needed && !pages->is_file && abi_memory_check(pages->memory, offset, length, needed))
+		return -EFAULT;
+	range_of(pages, offset, length, &first, &last);
+	pthread_mutex_lock(&pages->list->lock);
+	error = pin_range(pages, first, last);
+	pthread_mutex_unlock(&pages->list->lock);
+	return error;
+}
+
+static void unpin(void *opaque, uint64_t offset, uint64_t length)
+{
+	struct pages *pages = opaque;
+	uint64_t first, last;
+
+	range_of(pages, offset, length, &first, &last);
+	pthread_mutex_lock(&pages->list->lock);
+	unpin_range(pages, first, last);
+	pthread_mutex_unlock(&pages->list->lock);
+}
+
+/* --- a caller's memory --- */
+
+static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access, unsigned int *reason)
+{
+	struct process *process = ((struct pages *)opaque)->memory->process;
+	struct process_piece piece = {.address = offset, .buffer = buffer, .length = length};
+
+	if (access == UIOMMU_WRITE)
+		return process_write(process, offset, buffer, length, reason);
+	process_readv(process, &piece, 1);
+	if (piece.done < length)
+		*reason = piece.reason;
+	return piece.done;
+}
+
+/* It never says REGION_AGAIN. */
+static void pause_nothing(void *opaque)
+{
+	(void)opaque;
+}
+
+static void pages_free(void *opaque)
+{
+	struct pages *pages = opaque;
+
+	pthread_mutex_lock(&pages->list->lock);
+	cds_list_del(&pages->link);
+	pthread_mutex_unlock(&pages->list->lock);
+	abi_memory_put(pages->memory);
+	free(pages);
+}
+
+static const struct region_ops foreign_ops = {
+	.access = move, .pause = pause_nothing, .free = pages_free, .pin = pin, .unpin = unpin};
+static const struct region_ops here_ops = {.free = pages_free, .pin = pin, .unpin = unpin};
+
+/* --- making them --- */
+
+static int make_file(struct abi_caller *caller, const struct uiommu_ioas_map *map, unsigned int access, struct region **out)
+{
+	struct abi_file *file;
+	int fd, error = caller->ops->descriptor(caller, map->fd, &file, &fd);
+
+	if (error)
+		return error;
+	if (file) {
+		error = abi_dmabuf_region(file, map->offset, map->length, access, out);
+		abi_file_put(file);
+		return error;
+	}
+	error = region_file(fd, map->offset, map->length, access, false, out);
+	close(fd);
+	return error;
+}
+
+static int make_region(struct pages *pages, struct abi_caller *caller, const struct uiommu_ioas_map *map, unsigned int access,
+		       struct region **out)
+{
+	int error;
+
+	if (caller->memory->own && !pages->is_file)
+		return region_own(&here_ops, pages, access, out);
+	if (!pages->is_file)
+		return region_remote(&foreign_ops, pages, UINT64_MAX, access, out);
+	error = make_file(caller, map, access, out);
+	if (error)
+		return error;
+	/* A dma-buf is pinned by its owner, and accounted to nobody here. */
+	if (region_is_remote(*out))
+		pages_free(pages);
+	else
+		region_set_ops(*out, &here_ops, pages);
+	if (!region_is_remote(*out))
+		region_place(*out, 0, &pages->file.device, &pages->file.inode, &pages->file.offset);
+	return 0;
+}
+
+int abi_pages_make(void *opaque, const struct uiommu_ioas_map *map, unsigned int access, struct region **out)
+{
+	struct abi_pages_source *source = opaque;
+	struct pages *pages = calloc(1, sizeof(*pages));
+	int error;
+
+	if (!pages)
+		return -ENOMEM;
+	pages->list = source->list;
+	pages->memory = abi_memory_get(source->caller->memory);
+	pages->accounting = source->accounting;
+	pages->is_file = map->source == UIOMMU_MAP_FILE;
+	pages->skip = pages->is_file ? map->offset % page_size() : 0;
+	CDS_INIT_LIST_HEAD(&pages->pinned);
+	pthread_mutex_lock(&source->list->lock);
+	cds_list_add_tail(&pages->link, &source->list->pages);
+	pthread_mutex_unlock(&source->list->lock);
+	error = make_region(pages, source->caller, map, access, out);
+	if (error)
+		pages_free(pages);
+	return error;
+}
+
+/* --- IOMMU_IOAS_CHANGE_PROCESS --- */
+
+int abi_pages_change(struct abi_pages_list *list, struct abi_memory *memory, enum abi_accounting accounting)
+{
+	struct pages *pages;
+	uint64_t bytes = 0;
+	int error = 0;
+
+	pthread_mutex_lock(&list->lock);
+	cds_list_for_each_entry (pages, &list->pages, link) {
+		if (!pages->is_file)
+			error = -EINVAL;
+		bytes += pages->memory == memory ? 0 : pages->charged;
+	}
+	if (!error)
+		error = abi_memory_charge(memory, bytes, accounting);
+	if (!error)
+		cds_list_for_each_entry (pages, &list->pages, link) {
+			struct abi_memory *old = pages->memory;
+
+			if (old == memory)
+				continue;
+			abi_memory_uncharge(old, pages->charged, pages->accounting);
+			pages->memory = abi_memory_get(memory);
+			pages->accounting = accounting;
+			abi_memory_put(old);
+		}
+	pthread_mutex_unlock(&list->lock);
+	return error;
+}
+
+/* --- what memory is the same --- */
+
+bool abi_region_place(const struct region *region, uint64_t offset, struct abi_place *out)
+{
+	const struct pages *pages = region_opaque(region, &foreign_ops);
+
+	*out = (struct abi_place){.offset = offset};
+	if (!pages)
+		pages = region_opaque(region, &here_ops);
+	if (!pages)
+		return false;
+	if (!pages->is_file) {
+		out->memory = pages->memory;
+		return true;
+	}
+	return region_place(region, offset - (uint64_t)(uintptr_t)region_host(region), &out->device, &out->inode, &out->offset);
+}
+
+/* Where in a file an address is. False: in none. */
+static bool file_of(struct abi_memory *memory, uint64_t address, struct abi_place *out)
+{
+	struct process_vma vma;
+
+	if (process_describe(memory->process, address, &vma) || !vma.file.inode)
+		return false;
+	*out = (struct abi_place){.device = vma.file.device, .inode = vma.file.inode, .offset = vma.offset + (address - vma.start)};
+	return true;
+}
+
+bool abi_place_is(const struct abi_place *place, struct abi_memory *memory, uint64_t address)
+{
+	struct abi_place mine = *place, theirs;
+
+	if (place->memory == memory)
+		return place->offset == address;
+	if (place->memory && !file_of(place->memory, place->offset, &mine))
+		return false;
+	return file_of(memory, address, &theirs) && mine.device == theirs.device && mine.inode == theirs.inode &&
+	       mine.offset == theirs.offset;
+}
+
+/* Under the list's lock. @file: what is at @address, or all 0. */
+static bool has_pinned(const struct pages *pages, const struct abi_memory *memory, uint64_t address, const struct abi_place *file)
+{
+	const struct pinned *pinned;
+	uint64_t page = address / page_size();
+
+	if (!pages->is_file && pages->memory != memory)
+		return false;
+	if (pages->is_file) {
+		if (pages->file.inode != file->inode || pages->file.device != file->device ||
+		    file->offset < pages->file.offset - pages->skip)
+			return false;
+		page = (file->offset - (pages->file.offset - pages->skip)) / page_size();
+	}
+	cds_list_for_each_entry (pinned, &pages->pinned, link)
+		if (pinned->first <= page && page <= pinned->last)
+			return true;
+	return false;
+}
+
+unsigned int abi_pages_count(struct abi_memory *memory, uint64_t address)
+{
+	struct abi_place file = {0};
+	struct abi_pages_list *list;
+	struct pages *pages;
+	unsigned int count = 0;
+
+	file_of(memory, address, &file);
+	pthread_mutex_lock(&lists_lock);
+	cds_list_for_each_entry (list, &lists, link) {
+		pthread_mutex_lock(&list->lock);
+		cds_list_for_each_entry (pages, &list->pages, link)
+			count += has_pinned(pages, memory, address, &file);
+		pthread_mutex_unlock(&list->lock);
+	}
+	pthread_mutex_unlock(&lists_lock);
+	return count;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "abi/type1.h"
+
+#include <errno.h>
+#include <linux/vfio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/util.h"
+
+#define END_OF(type, member) (offsetof(type, member) + sizeof(((type *)NULL)->member))
+
+static struct abi_memory *memory_of(const struct abi_type1_call *call)
+{
+	return call->source.caller->memory;
+}
+
+static int check_extension(const struct abi_type1_call *call, uint64_t extension)
+{
+	switch (extension) {
+	case VFIO_TYPE1_IOMMU:
+	case VFIO_TYPE1v2_IOMMU:
+	case VFIO_UNMAP_ALL:
+		return 1;
+	case VFIO_DMA_CC_IOMMU:
+		return call->type1.ioas_id ? 1 : -ENODEV; /* accesses are coherent */
+	default:
+		return 0;
+	}
+}
+
+/* For the length of a call. */
+static int ioas_get(const struct abi_type1_call *call, struct object **out)
+{
+	*out = call->type1.ioas_id ? object_get(call->context, call->type1.ioas_id, UIOMMU_OBJECT_IOAS) : NULL;
+	return *out ? 0 : -ENODEV;
+}
+
+static int set_iommu(struct abi_type1_call *call, uint64_t type)
+{
+	struct object *object;
+	int error = ioas_get(call, &object);
+
+	if (error)
+		return error;
+	if (type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU)
+		error = -EINVAL;
+	else if (type == VFIO_TYPE1_IOMMU) /* so that an area can be cut anywhere */
+		error = ioas_set_huge_pages(ioas_of(object), false);
+	if (!error)
+		call->type1.cuts = type == VFIO_TYPE1_IOMMU;
+	object_put(object);
+	return error;
+}
+
+static int map_dma(struct abi_type1_call *call, uint64_t argument)
+{
+	const struct ioas_source source = {.make = abi_pages_make, .opaque = &call->source};
+	struct uiommu_ioas_map request = {.size = sizeof(request), .flags = UIOMMU_MAP_FIXED, .source = UIOMMU_MAP_OWN};
+	struct vfio_iommu_type1_dma_map map;
+	struct object *object;
+	int error = abi_memory_read(memory_of(call), argument, &map, END_OF(struct vfio_iommu_type1_dma_map, size));
+
+	if (error)
+		return error;
+	if (map.argsz < END_OF(struct vfio_iommu_type1_dma_map, size) ||
+	    map.flags & ~(uint32_t)(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
+		return -EINVAL;
+	error = ioas_get(call, &object);
+	if (error)
+		return error;
+	request.flags |= (map.flags & VFIO_DMA_MAP_FLAG_READ ? UIOMMU_MAP_READ : 0U) |
+			 (map.flags & VFIO_DMA_MAP_FLAG_WRITE ? UIOMMU_MAP_WRITE : 0U);
+	request.ioas_id = call->type1.ioas_id;
+	request.address = (void *)(uintptr_t)map.vaddr;
+	request.length = map.size;
+	request.iova = map.iova;
+	error = ioas_map(call->context, &request, &source);
+	object_put(object);
+	return error;
+}
+
+/* An empty range is no error; nor is it for TYPE1v2, if nothing at all is there. */
+static int unmap(const struct abi_type1_call *call, uint64_t iova, uint64_t size, uint64_t *bytes)
+{
+	struct object *object;
+	int error = ioas_get(call, &object);
+
+	if (error)
+		return error;
+	error = call->type1.cuts ? ioas_unmap_cut(call->context, call->type1.ioas_id, iova, size, bytes)
+				 : uiommu_ioas_unmap(call->context, call->type1.ioas_id, iova, size, bytes);
+	if (error == -ENOENT && !ioas_has_areas(ioas_of(object), iova, iova + size - 1))
+		error = 0;
+	object_put(object);
+	return error;
+}
+
+static int unmap_dma(const struct abi_type1_call *call, uint64_t argument)
+{
+	const size_t least = END_OF(struct vfio_iommu_type1_dma_unmap, size);
+	struct vfio_iommu_type1_dma_unmap request;
+	uint64_t bytes = 0;
+	int error = abi_memory_read(memory_of(call), argument, &request, least);
+
+	if (error)
+		return error;
+	if (request.argsz < least || request.flags & ~(uint32_t)VFIO_DMA_UNMAP_FLAG_ALL)
+		return -EINVAL;
+	if (request.flags && (request.iova || request.size))
+		return call->type1.ioas_id ? -EINVAL : -ENODEV;
+	error = unmap(call, request.iova, request.flags ? UINT64_MAX : request.size, &bytes);
+	if (error)
+		return error;
+	request.size = bytes;
+	return abi_memory_write(memory_of(call), argument, &request, least);
+}
+
+/* --- GET_INFO --- */
+
+/* All ranges that may be used; to be freed. */
+static int iova_ranges(const struct abi_type1_call *call, struct uiommu_range **out, uint32_t *count, uint64_t *alignment)
+{
+	int error = -EMSGSIZE;
+
+	*out = NULL;
+	for (*count = 0; error == -EMSGSIZE;) {
+		struct uiommu_range *ranges = *count ? calloc(*count, sizeof(*ranges)) : NULL;
+
+		if (*count && !ranges)
+			return -ENOMEM;
+		error = uiommu_ioas_iova_ranges(call->context, call->type1.ioas_id, ranges, count, alignment);
+		if (error)
+			free(ranges);
+		else
+			*out = ranges;
+	}
+	return error == -ENOENT ? -ENODEV : error;
+}
+
+/* Capabilities that the caller has room for, one behind the other; the last one without a next. */
+static int write_capabilities(const struct abi_type1_call *call, uint64_t argument, uint32_t room,
+			      struct vfio_iommu_type1_info *info, const struct uiommu_range *ranges, uint32_t count)
+{
+	const uint32_t first = sizeof(*info), ranges_size = count * (uint32_t)sizeof(*ranges);
+	struct vfio_iommu_type1_info_cap_iova_range iovas = {.header = {.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1},
+							     .nr_iovas = count};
+	struct vfio_iommu_type1_info_dma_avail available = {.header = {.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, .version = 1},
+							    .avail = UINT16_MAX};
+	const uint32_t second = first + (uint32_t)sizeof(iovas) + ranges_size;
+	int error = 0;
+
+	info->argsz = second + (uint32_t)sizeof(available);
+	if (room < second)
+		return 0;
+	info->cap_offset = first;
+	if (room >= info->argsz) {
+		iovas.header.next = second;
+		error = abi_memory_write(memory_of(call), argument + second, &available, sizeof(available));
+	}
+	if (!error)
+		error = abi_memory_write(memory_of(call), argument + first, &iovas, sizeof(iovas));
+	return error ? error : abi_memory_write(memory_of(call), argument + first + sizeof(iovas), ranges, ranges_size);
+}
+
+static int get_info(const struct abi_type1_call *call, uint64_t argument)
+{
+	const size_t least = END_OF(struct vfio_iommu_type1_info, iova_pgsizes);
+	struct vfio_iommu_type1_info info = {.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS};
+	struct uiommu_range *ranges;
+	uint64_t alignment;
+	uint32_t count, room;
+	int error = abi_memory_read(memory_of(call), argument, &room, sizeof(room));
+
+	if (error)
+		return error;
+	if (room < least)
+		return -EINVAL;
+	if (!call->type1.ioas_id)
+		return -ENODEV;
+	error = iova_ranges(call, &ranges, &count, &alignment);
+	if (error)
+		return error;
+	info.iova_pgsizes = -max_u64(alignment, page_size());
+	error = write_capabilities(call, argument, room, &info, ranges, count);
+	free(ranges);
+	return error ? error : abi_memory_write(memory_of(call), argument, &info, (size_t)min_u64(room, sizeof(info)));
+}
+
+int abi_type1_ioctl(struct abi_type1_call *call, unsigned int command, uint64_t argument)
+{
+	switch (command) {
+	case VFIO_GET_API_VERSION:
+		return VFIO_API_VERSION;
+	case VFIO_CHECK_EXTENSION:
+		return check_extension(call, argument);
+	case VFIO_SET_IOMMU:
+		return set_iommu(call, argument);
+	case VFIO_IOMMU_MAP_DMA:
+		return map_dma(call, argument);
+	case VFIO_IOMMU_UNMAP_DMA:
+		return unmap_dma(call, argument);
+	case VFIO_IOMMU_GET_INFO:
+		return get_info(call, argument);
+	default:
+		return -ENOTTY;
+	}
+}
