@@ -26,7 +26,7 @@ void nvme_forget(struct nvme *nvme)
 	nvme_features_reset(nvme);
 	if (nvme->intx)
 		uiommu_pci_intx(nvme->pci, false);
-	nvme->intx = false;
+	__atomic_store_n(&nvme->intx, false, __ATOMIC_RELEASE);
 }
 
 void nvme_fail(struct nvme *nvme)

@@ -143,7 +143,7 @@ struct nvme {
 	struct nvme_completion posts[NVME_POSTS];
 	uint64_t post_addresses[NVME_POSTS];
 	unsigned int post_count;
-	bool intx; /* the level of the pin */
+	bool intx; /* the level of the pin; atomic */
 	uint32_t held; /* MSI vectors that the mask holds back */
 	uint16_t event_cids[NVME_EVENTS];
 	unsigned int event_count;
@@ -224,7 +224,9 @@ void nvme_forget(struct nvme *nvme);
 
 /* --- queues.c --- */
 
-/* Look at the doorbells, fetch commands and begin them: how many. */
+void nvme_look_at_doorbells(struct nvme *nvme);
+
+/* Look at them, fetch commands and begin them: how many. */
 unsigned int nvme_fetch(struct nvme *nvme);
 
 struct nvme_slot *nvme_slot_get(struct nvme *nvme);

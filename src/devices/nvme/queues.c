@@ -182,7 +182,7 @@ void nvme_interrupts(struct nvme *nvme)
 	}
 	if (wanted != nvme->intx)
 		uiommu_pci_intx(nvme->pci, wanted);
-	nvme->intx = wanted;
+	__atomic_store_n(&nvme->intx, wanted, __ATOMIC_RELEASE);
 	__atomic_store_n(&nvme->heeds_heads, wanted || nvme->stalled, __ATOMIC_RELAXED);
 }
 
@@ -218,7 +218,7 @@ static void doorbell(struct nvme *nvme, unsigned int i, uint32_t value)
 	nvme_event(nvme, exists ? NVME_EVENT_INVALID_VALUE : NVME_EVENT_INVALID_DOORBELL);
 }
 
-static void look_at_doorbells(struct nvme *nvme)
+void nvme_look_at_doorbells(struct nvme *nvme)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(nvme->doorbells); i++) {
 		uint32_t value = nvme_word(nvme, NVME_DOORBELLS + 4 * i);
@@ -281,7 +281,7 @@ unsigned int nvme_fetch(struct nvme *nvme)
 {
 	unsigned int count = 0;
 
-	look_at_doorbells(nvme);
+	nvme_look_at_doorbells(nvme);
 	nvme->stalled = false;
 	for (unsigned int i = 0; i < NVME_QUEUES && !nvme->failed; i++) {
 		struct nvme_sq *sq = &nvme->sqs[(nvme->turn + i) % NVME_QUEUES];

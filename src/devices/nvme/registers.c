@@ -49,6 +49,22 @@ uint32_t nvme_mask(struct nvme *nvme)
 	return mask;
 }
 
+/*
+ * What lowers the pin has done so when the access is over: a VMM that was told of the interrupt looks at the level again right after
+ * it, and a driver that finds nothing to do makes no other access.
+ */
+static void settle_pin(struct nvme *nvme)
+{
+	if (!__atomic_load_n(&nvme->intx, __ATOMIC_ACQUIRE))
+		return;
+	nvme_pause(nvme);
+	if (nvme->ready && !nvme->failed) {
+		nvme_look_at_doorbells(nvme);
+		nvme_interrupts(nvme);
+	}
+	nvme_resume(nvme);
+}
+
 static void write_register(struct nvme *nvme, unsigned int offset, uint32_t value)
 {
 	switch (offset) {
@@ -57,6 +73,7 @@ static void write_register(struct nvme *nvme, unsigned int offset, uint32_t valu
 		pthread_mutex_lock(&nvme->mask_lock);
 		set_masks(nvme, offset == NVME_INTMS ? nvme->mask | value : nvme->mask & ~value);
 		pthread_mutex_unlock(&nvme->mask_lock);
+		settle_pin(nvme);
 		break;
 	case NVME_CC:
 		/* Cleared and set again before the engine looks: it has been cleared. */
@@ -89,6 +106,7 @@ static void write_doorbell(struct nvme *nvme, unsigned int offset, uint32_t valu
 		nvme_word_set(nvme, offset, value);
 	/* A completion queue's seldom matters. Total order with the engine's look before it sleeps. */
 	if (offset % 8 && offset < DOORBELLS_END) {
+		settle_pin(nvme);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		if (!__atomic_load_n(&nvme->heeds_heads, __ATOMIC_RELAXED))
 			return;
