@@ -219,7 +219,7 @@ int pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
 	pci->transport = NULL; /* nobody is told of the changes */
 	was = pci_state_masters(pci->state);
 	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
-	pci->state = 0;
+	__atomic_store_n(&pci->state, 0, __ATOMIC_RELEASE);
 	pci_interrupts_reset(pci);
 	__atomic_store_n(&pci->state, pci_state_of(pci), __ATOMIC_RELEASE);
 	pci->transport = transport;
