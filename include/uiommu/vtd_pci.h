@@ -42,6 +42,17 @@ UIOMMU_API int uiommu_vtd_pci_create(struct uiommu_context *context, uint32_t de
 UIOMMU_API struct uiommu_pci *uiommu_vtd_pci_function(const struct uiommu_vtd_pci *function);
 
 /**
+ * uiommu_vtd_pci_observe() - be told where the registers are.
+ * @function: from uiommu_vtd_pci_create(), that no transport has yet
+ * @placed: the guest has BAR 0 decoded, from now on, at @address. The transport's thread, no lock is held. NULL: nobody is told
+ * @opaque: first argument of @placed
+ *
+ * The guest's ACPI table (DMAR) has to say the same.
+ */
+UIOMMU_API void uiommu_vtd_pci_observe(struct uiommu_vtd_pci *function, void (*placed)(void *opaque, uint64_t address),
+				       void *opaque);
+
+/**
  * uiommu_vtd_pci_start() - put a unit behind the registers.
  * @function: from uiommu_vtd_pci_create()
  * @config: the unit; @interrupt and @work are NULL, because they are the function's

@@ -93,6 +93,44 @@ static int vtd_teardown(void **state)
 	return teardown(state);
 }
 
+struct placement {
+	uint64_t address;
+	unsigned int times;
+};
+
+static void on_placed(void *opaque, uint64_t address)
+{
+	struct placement *placement = opaque;
+
+	placement->address = address;
+	placement->times++;
+}
+
+/* Each time that the guest has the registers decoded, and not in between. */
+static void an_observer(void **state)
+{
+	const uint16_t none = 0, memory = PCI_COMMAND_MEMORY;
+	const uint32_t address = 0xf8000000;
+	struct placement placement = {0};
+
+	(void)state;
+	pci_connect(r.pci, NULL);
+	uiommu_vtd_pci_observe(r.function, on_placed, &placement);
+	assert_int_equal(pci_connect(r.pci, &r.transport), 0);
+	assert_int_equal(pci_config_write(r.pci, PCI_COMMAND, &none, sizeof(none)), 0);
+	assert_int_equal(pci_config_write(r.pci, PCI_BAR0, &address, sizeof(address)), 0);
+	assert_int_equal(placement.times, 0);
+	assert_int_equal(pci_config_write(r.pci, PCI_COMMAND, &memory, sizeof(memory)), 0);
+	assert_int_equal(placement.times, 1);
+	assert_int_equal(placement.address, address);
+	assert_int_equal(pci_config_write(r.pci, PCI_COMMAND, &memory, sizeof(memory)), 0);
+	assert_int_equal(placement.times, 1);
+	pci_reset(r.pci, UIOMMU_PCI_RESET_BUS);
+	assert_int_equal(pci_config_write(r.pci, PCI_COMMAND, &memory, sizeof(memory)), 0);
+	assert_int_equal(placement.times, 2);
+	assert_int_equal(placement.address, 0);
+}
+
 static void start(void)
 {
 	const struct uiommu_vtd_config config = {.size = sizeof(config), .parent_id = g.parent};
@@ -182,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_function, vtd_setup, vtd_teardown),
+		cmocka_unit_test_setup_teardown(an_observer, vtd_setup, vtd_teardown),
 		cmocka_unit_test_setup_teardown(a_driver, vtd_setup, vtd_teardown),
 	};
 

@@ -16,6 +16,8 @@ struct uiommu_vtd_pci {
 	uint32_t (*host_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
 	uint32_t (*guest_pasid)(void *opaque, uint32_t device_id, uint32_t pasid);
 	void *opaque;
+	void (*placed)(void *opaque, uint64_t address);
+	void *observer;
 	pthread_t thread; /* runs the unit */
 	pthread_mutex_t lock; /* a leaf */
 	pthread_cond_t wake;
@@ -53,7 +55,15 @@ static void reset(void *opaque, enum uiommu_pci_reset_type type)
 		uiommu_vtd_reset(vtd);
 }
 
-static const struct uiommu_pci_ops ops = {.read = read_registers, .write = write_registers, .reset = reset};
+static void changed(void *opaque, unsigned int before, unsigned int now)
+{
+	struct uiommu_vtd_pci *function = opaque;
+
+	if (function->placed && (~before & now & UIOMMU_PCI_MEMORY))
+		function->placed(function->observer, uiommu_pci_bar_address(function->pci, 0));
+}
+
+static const struct uiommu_pci_ops ops = {.read = read_registers, .write = write_registers, .reset = reset, .changed = changed};
 
 /* --- what the unit does --- */
 
@@ -142,6 +152,12 @@ int uiommu_vtd_pci_create(struct uiommu_context *context, uint32_t device_id, st
 struct uiommu_pci *uiommu_vtd_pci_function(const struct uiommu_vtd_pci *function)
 {
 	return function->pci;
+}
+
+void uiommu_vtd_pci_observe(struct uiommu_vtd_pci *function, void (*placed)(void *opaque, uint64_t address), void *opaque)
+{
+	function->placed = placed;
+	function->observer = opaque;
 }
 
 int uiommu_vtd_pci_start(struct uiommu_vtd_pci *function, const struct uiommu_vtd_config *config, struct uiommu_vtd **out)
