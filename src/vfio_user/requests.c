@@ -70,6 +70,9 @@ static int get_irq_info(struct port *port, struct message *message, struct reply
 
 	if (request->argsz < sizeof(*info) || request->index >= PCI_IRQS)
 		return EINVAL;
+	/* As Linux has it for a function without PCI Express; QEMU warns of one that has no vector of it. */
+	if (request->index == PCI_IRQ_ERROR && !count)
+		return EINVAL;
 	*info = (struct vfu_irq_info){sizeof(*info), count ? pci_irqs_flags(&port->irqs, request->index) : 0, request->index,
 				      count};
 	reply->length = sizeof(*info);
