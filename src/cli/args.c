@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ARGS_MOST = 16, OPTION_FIRST = 256, OPTION_HELP = 'h' };
+enum { ARGS_MOST = 24, OPTION_FIRST = 256, OPTION_HELP = 'h' };
 
 static int digit_value(char letter)
 {
@@ -121,6 +121,14 @@ static int at_least_one(int (*parse)(const char *, uint64_t *), const char *text
 	return !error && *out == 0 ? -ERANGE : error;
 }
 
+static int add_to(struct arg_list *list, const char *text)
+{
+	if (list->count == ARG_LIST_MAX)
+		return -ERANGE;
+	list->items[list->count++] = text;
+	return 0;
+}
+
 static int parse_value(const struct arg *arg, const char *text)
 {
 	switch (arg->kind) {
@@ -130,6 +138,10 @@ static int parse_value(const struct arg *arg, const char *text)
 	case ARG_TEXT:
 		*(const char **)arg->out = text;
 		return *text ? 0 : -EINVAL;
+	case ARG_LIST:
+		return *text ? add_to(arg->out, text) : -EINVAL;
+	case ARG_REST:
+		return add_to(arg->out, text);
 	case ARG_COUNT:
 		return at_least_one(parse_number, text, arg->out);
 	case ARG_LENGTH:
@@ -168,13 +180,17 @@ static void print_help(const struct command *command, const char *description, c
 	for (size_t i = 0; i < count; i++) {
 		const char *space = args[i].value ? " " : "", *value = args[i].value ? args[i].value : "";
 
-		printf(args[i].required ? " --%s%s%s" : " [--%s%s%s]", args[i].name, space, value);
+		if (args[i].kind == ARG_REST)
+			printf(" [-- %s]", value);
+		else
+			printf(args[i].required ? " --%s%s%s" : " [--%s%s%s]", args[i].name, space, value);
 	}
 	printf("\n\n%s\n\n", description);
 	for (size_t i = 0; i < count; i++) {
 		char option[40];
 
-		snprintf(option, sizeof(option), "--%s %s", args[i].name, args[i].value ? args[i].value : "");
+		snprintf(option, sizeof(option), "--%s %s", args[i].kind == ARG_REST ? "" : args[i].name,
+			 args[i].value ? args[i].value : "");
 		printf("  %-20s %s\n", option, args[i].help);
 	}
 	printf("  %-20s %s\n", "--help", "this text");
@@ -207,6 +223,22 @@ static enum status check_required(const struct command *command, const struct ar
 	return STATUS_OK;
 }
 
+/* What is left must come behind "--", and somebody must want it. */
+static enum status parse_rest(const struct command *command, const struct arg *args, size_t count, int argc, char **argv)
+{
+	if (optind == argc)
+		return STATUS_OK;
+	for (size_t i = 0; i < count; i++) {
+		if (args[i].kind != ARG_REST || strcmp(argv[optind - 1], "--") != 0)
+			continue;
+		for (int k = optind; k < argc; k++)
+			if (parse_value(&args[i], argv[k]))
+				return bad_usage(command, "too much behind --");
+		return STATUS_OK;
+	}
+	return bad_usage(command, "takes options only");
+}
+
 bool args_parse(const struct command *command, const char *description, const struct arg *args, size_t count, int argc, char **argv,
 		enum status *status)
 {
@@ -214,6 +246,7 @@ bool args_parse(const struct command *command, const char *description, const st
 	bool seen[ARGS_MOST] = {false};
 	int option;
 
+	/* "--" is no long option's name: getopt never finds it. */
 	for (size_t i = 0; i < count; i++)
 		options[i] = (struct option){args[i].name, args[i].kind != ARG_FLAG, NULL, OPTION_FIRST + (int)i};
 	options[count] = (struct option){"help", no_argument, NULL, OPTION_HELP};
@@ -241,6 +274,8 @@ bool args_parse(const struct command *command, const char *description, const st
 		}
 		seen[index] = true;
 	}
-	*status = optind < argc ? bad_usage(command, "takes options only") : check_required(command, args, count, seen);
+	*status = parse_rest(command, args, count, argc, argv);
+	if (*status == STATUS_OK)
+		*status = check_required(command, args, count, seen);
 	return *status == STATUS_OK;
 }

@@ -11,9 +11,19 @@ struct place {
 	uint64_t address;
 };
 
+enum { ARG_LIST_MAX = 64 };
+
+/* What was said several times. */
+struct arg_list {
+	const char *items[ARG_LIST_MAX];
+	size_t count;
+};
+
 enum arg_kind {
 	ARG_FLAG, /* bool */
 	ARG_TEXT, /* const char * */
+	ARG_LIST, /* struct arg_list; may be given again */
+	ARG_REST, /* struct arg_list: all that comes behind "--" */
 	ARG_COUNT, /* uint64_t, at least 1 */
 	ARG_LENGTH, /* uint64_t bytes, at least 1, with K, M, G, T for powers of 1024 */
 	ARG_PID, /* pid_t */

@@ -8,7 +8,7 @@
 
 static const struct command *const commands[] = {
 	&command_copy, &command_fill,  &command_crc,	&command_compare, &command_ls,
-	&command_stat, &command_fault, &command_doctor, &command_vm,
+	&command_stat, &command_fault, &command_doctor, &command_vm,	  &command_qemu_args,
 };
 
 static void print_usage(FILE *out)
@@ -17,7 +17,7 @@ static void print_usage(FILE *out)
 	      "Let a software device work in the address spaces of live processes.\n\n",
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\nuiommu COMMAND --help says more; so does uiommu(1).\n", out);
 }
 

@@ -10,8 +10,12 @@ _uiommu_options()
 	ls | stat) echo "--socket --json --help" ;;
 	fault) echo "--count --socket --json --help" ;;
 	doctor) echo "--pid --json --help" ;;
-	vm) echo "--setup --again --help" ;;
-	*) echo "copy fill crc compare ls stat fault doctor vm --version --help" ;;
+	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
+	qemu-args)
+		echo "--device --memory --cpus --accel --caching-mode --without --kernel --initrd --append --disk --file --module" \
+			"--run --qemu --help --"
+		;;
+	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args --version --help" ;;
 	esac
 }
 
@@ -29,7 +33,7 @@ _uiommu()
 	COMPREPLY=()
 	[[ $COMP_CWORD -gt 1 ]] && command=${COMP_WORDS[1]}
 	case $before in
-	--socket)
+	--socket | --kernel | --initrd | --disk | --file | --module | --qemu)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;
@@ -38,7 +42,15 @@ _uiommu()
 		_uiommu_pids "$word" ":0x"
 		compopt -o nospace 2>/dev/null
 		;;
-	--len | --pattern | --count) ;;
+	--accel) mapfile -t COMPREPLY < <(compgen -W "tcg kvm" -- "$word") ;;
+	--without)
+		mapfile -t COMPREPLY < <(compgen -W "scalable first second nested 5level 1g pasid pri ats pass-through" -- "$word")
+		;;
+	--device)
+		mapfile -t COMPREPLY < <(compgen -W "$(uiommu vm --help 2>/dev/null | sed -nE '/^Devices/,/^$/s/^  ([a-z]+) .*/\1/p')" -- "$word")
+		compopt -o nospace 2>/dev/null
+		;;
+	--len | --pattern | --count | --memory | --cpus | --append | --run) ;;
 	*) mapfile -t COMPREPLY < <(compgen -W "$(_uiommu_options "$command")" -- "$word") ;;
 	esac
 }

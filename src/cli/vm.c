@@ -1,50 +1,320 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* uiommu vm: what guests need. The work is done by a script beside this program. */
+/* uiommu vm, uiommu qemu-args: what the user says, and what follows from it. */
+#include "cli/vm.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <uiommu/model.h>
 #include <unistd.h>
 
-#include "cli/args.h"
 #include "util/util.h"
 
+/* What is said, before anything is made of it. */
+struct said {
+	struct arg_list devices;
+	const char *without, *run;
+	bool caching_mode, setup, again;
+};
+
 /* In the build that this program is in, or where it has been installed. */
-static bool find_script(char *path, size_t size)
+bool vm_find(char *path, size_t size, const char *name)
 {
 	ssize_t length = readlink("/proc/self/exe", path, size - 1);
-	char *name;
+	char *slash;
 
 	path[length < 0 ? 0 : length] = '\0';
-	name = strrchr(path, '/');
-	if (name) {
-		size_t room = size - (size_t)(name - path);
+	slash = strrchr(path, '/');
+	if (slash) {
+		size_t room = size - (size_t)(slash - path);
 
-		if ((size_t)snprintf(name, room, "/src/cli/vm-setup") < room && !access(path, X_OK))
+		if ((size_t)snprintf(slash, room, "/src/cli/%s", name) < room && !access(path, X_OK))
 			return true;
 	}
-	return (size_t)snprintf(path, size, "%s/vm-setup", UIOMMU_LIBEXEC) < size && !access(path, X_OK);
+	return (size_t)snprintf(path, size, "%s/%s", UIOMMU_LIBEXEC, name) < size && !access(path, X_OK);
 }
 
-static enum status run(const struct command *command, int argc, char **argv)
-{
-	bool setup = false, again = false;
-	const struct arg args[] = {
-		{"setup", ARG_FLAG, true, &setup, NULL, "make the folder, and print its name"},
-		{"again", ARG_FLAG, false, &again, NULL, "make it anew"},
-	};
-	char path[PATH_MAX];
-	enum status status;
+/* --- the folder with QEMU and a kernel --- */
 
-	if (!args_parse(
-		    command,
-		    "Get QEMU 11 and a kernel for guests, into a folder below ~/.cache/uiommu. A QEMU 11 of the machine is used.",
-		    args, ARRAY_SIZE(args), argc, argv, &status))
-		return status;
-	if (!find_script(path, sizeof(path)))
+static enum status set_up(bool again)
+{
+	char path[PATH_MAX];
+
+	if (!vm_find(path, sizeof(path), "vm-setup"))
 		return complain(STATUS_OTHER, "vm-setup is not installed");
 	execl(path, "vm-setup", again ? "--again" : NULL, NULL);
 	return complain(STATUS_OTHER, "%s: %s", path, strerror(errno));
 }
 
-const struct command command_vm = {"vm", "get what guests need", run};
+/* Its name, made first if there is none; what it says meanwhile the user sees. */
+static bool find_tools(struct vm *vm)
+{
+	char path[PATH_MAX];
+	FILE *said;
+	int status;
+
+	if (!vm_find(path, sizeof(path), "vm-setup"))
+		return complain(STATUS_OTHER, "vm-setup is not installed"), false;
+	said = popen(path, "re");
+	if (!said)
+		return complain(STATUS_OTHER, "%s: %s", path, strerror(errno)), false;
+	if (!fgets(vm->tools, sizeof(vm->tools), said))
+		vm->tools[0] = '\0';
+	vm->tools[strcspn(vm->tools, "\n")] = '\0';
+	status = pclose(said);
+	if (!vm->tools[0] || status)
+		return complain(STATUS_OTHER, "there is no QEMU and no kernel; see uiommu vm --setup"), false;
+	return true;
+}
+
+/* --- devices --- */
+
+/* "BUS:0.FUNCTION", hexadecimal. */
+static bool parse_bdf(const char *text, struct vm_endpoint *endpoint)
+{
+	unsigned int bus, device, function;
+	char rest;
+
+	if (sscanf(text, "%2x:%2x.%1u%c", &bus, &device, &function, &rest) != 3 || !bus || bus > VM_ENDPOINTS_MAX || device ||
+	    function > 7)
+		return false;
+	*endpoint = (struct vm_endpoint){
+		.model = endpoint->model, .port = bus - 1, .function = function, .wanted = true, .bus = (uint8_t)bus};
+	return true;
+}
+
+/* Takes "bdf=" out of the model's options; a comma that is written twice belongs to a value. */
+static bool parse_device(const char *text, struct vm_endpoint *endpoint)
+{
+	size_t length = 0;
+
+	endpoint->model = malloc(strlen(text) + 1);
+	if (!endpoint->model)
+		return complain(STATUS_OTHER, "no memory"), false;
+	while (*text) {
+		const char *end = text;
+
+		while (*end && (end == text || *end != ',' || end[1] == ','))
+			end += *end == ',' && end[1] == ',' ? 2 : 1;
+		if (strncmp(text, ",bdf=", 5) == 0) {
+			char bdf[16];
+
+			snprintf(bdf, sizeof(bdf), "%.*s", (int)(end - text - 5), text + 5);
+			if (!parse_bdf(bdf, endpoint))
+				return complain(STATUS_USAGE, "--device: bdf=%s: expected BUS:0.FUNCTION, from 01:00.0 on", bdf),
+				       false;
+		} else {
+			memcpy(endpoint->model + length, text, (size_t)(end - text));
+			length += (size_t)(end - text);
+		}
+		text = end;
+	}
+	endpoint->model[length] = '\0';
+	return true;
+}
+
+static bool is_taken(const struct vm *vm, unsigned int port, int function, unsigned int by_others_than)
+{
+	for (unsigned int i = 0; i < vm->endpoint_count; i++)
+		if (i != by_others_than && vm->endpoints[i].wanted && vm->endpoints[i].port == port &&
+		    (function < 0 || vm->endpoints[i].function == (unsigned int)function))
+			return true;
+	return false;
+}
+
+/* Those without a wish get what is left, in order: the firmware counts buses as root ports come. */
+static bool place_devices(struct vm *vm)
+{
+	unsigned int next = 0;
+
+	for (unsigned int i = 0; i < vm->endpoint_count; i++) {
+		struct vm_endpoint *endpoint = &vm->endpoints[i];
+
+		if (!endpoint->wanted) {
+			while (is_taken(vm, next, -1, i))
+				next++;
+			endpoint->port = next++;
+			endpoint->bus = (uint8_t)(endpoint->port + 1);
+		} else if (is_taken(vm, endpoint->port, (int)endpoint->function, i)) {
+			return complain(STATUS_USAGE, "--device %s: another device is there", endpoint->model), false;
+		} else if (endpoint->function && !is_taken(vm, endpoint->port, 0, i)) {
+			return complain(STATUS_USAGE, "--device %s: there is no function 0 on that bus", endpoint->model), false;
+		}
+		if (endpoint->port >= vm->port_count)
+			vm->port_count = endpoint->port + 1;
+	}
+	return true;
+}
+
+static bool parse_devices(struct vm *vm, const struct arg_list *devices)
+{
+	if (devices->count > VM_ENDPOINTS_MAX)
+		return complain(STATUS_USAGE, "--device: more than %d", VM_ENDPOINTS_MAX), false;
+	for (size_t i = 0; i < devices->count; i++) {
+		vm->endpoint_count++;
+		if (!parse_device(devices->items[i], &vm->endpoints[i]))
+			return false;
+	}
+	return place_devices(vm);
+}
+
+/* --- what the VT-d offers --- */
+
+static const struct {
+	const char *name;
+	uint32_t bits; /* and what needs them */
+} features[] = {
+	{"scalable", UIOMMU_VTD_TABLES_SMTS | UIOMMU_VTD_TABLES_ADMS | UIOMMU_VTD_TABLES_FIRST | UIOMMU_VTD_TABLES_FIRST_5 |
+			     UIOMMU_VTD_TABLES_FIRST_1G | UIOMMU_VTD_TABLES_SECOND | UIOMMU_VTD_TABLES_SECOND_AD |
+			     UIOMMU_VTD_TABLES_NESTED | UIOMMU_VTD_TABLES_PASID | UIOMMU_VTD_TABLES_PRI |
+			     UIOMMU_VTD_TABLES_SUPERVISOR | UIOMMU_VTD_TABLES_WALK_SNOOP | UIOMMU_VTD_TABLES_PSS},
+	{"first", UIOMMU_VTD_TABLES_FIRST | UIOMMU_VTD_TABLES_FIRST_5 | UIOMMU_VTD_TABLES_FIRST_1G | UIOMMU_VTD_TABLES_NESTED},
+	{"second", UIOMMU_VTD_TABLES_SECOND | UIOMMU_VTD_TABLES_SECOND_AD | UIOMMU_VTD_TABLES_NESTED},
+	{"nested", UIOMMU_VTD_TABLES_NESTED},
+	{"5level", UIOMMU_VTD_TABLES_FIRST_5},
+	{"1g", UIOMMU_VTD_TABLES_FIRST_1G | UIOMMU_VTD_TABLES_SECOND_1G},
+	{"pasid", UIOMMU_VTD_TABLES_PASID | UIOMMU_VTD_TABLES_PRI | UIOMMU_VTD_TABLES_PSS},
+	{"pri", UIOMMU_VTD_TABLES_PRI},
+	{"ats", UIOMMU_VTD_TABLES_ATS | UIOMMU_VTD_TABLES_PRI},
+	{"pass-through", UIOMMU_VTD_TABLES_PASS},
+};
+
+static bool leave_out(struct vm *vm, const char *list)
+{
+	while (list && *list) {
+		size_t length = strcspn(list, ","), i = 0;
+
+		while (i < ARRAY_SIZE(features) &&
+		       (strlen(features[i].name) != length || strncmp(features[i].name, list, length) != 0))
+			i++;
+		if (i == ARRAY_SIZE(features))
+			return complain(STATUS_USAGE, "--without: '%.*s' is no feature of the VT-d", (int)length, list), false;
+		vm->vtd_capabilities &= ~features[i].bits;
+		list += length + (list[length] == ',');
+	}
+	return true;
+}
+
+/* --- the commands --- */
+
+static bool understand(struct vm *vm, const struct said *said, bool print)
+{
+	if (strcmp(vm->accel, "tcg") != 0 && strcmp(vm->accel, "kvm") != 0)
+		return complain(STATUS_USAGE, "--accel '%s': expected tcg or kvm", vm->accel), false;
+	if (vm->memory & ((1 << 20) - 1))
+		return complain(STATUS_USAGE, "--memory: not a multiple of 1M"), false;
+	vm->vtd_flags = said->caching_mode ? UIOMMU_VTD_CACHING_MODE : 0;
+	vm->vtd_capabilities = UIOMMU_VTD_DEFAULT_CAPABILITIES;
+	if (said->run && asprintf(&vm->run, "#!/bin/sh\n%s\n", said->run) < 0)
+		return complain(STATUS_OTHER, "no memory"), false;
+	if (!leave_out(vm, said->without) || !parse_devices(vm, &said->devices))
+		return false;
+	if (!vm->kernel && (vm->initrd || vm->append) && (print || vm->disks.count))
+		return complain(STATUS_USAGE, "--initrd and --append need --kernel"), false;
+	return true;
+}
+
+/* Of what was not given: QEMU, a kernel, what an initrd is made of. */
+static bool complete(struct vm *vm, char *paths, size_t size, bool print)
+{
+	bool own_kernel = vm->kernel || vm->disks.count || print;
+
+	if (vm->qemu && own_kernel && (!vm->kernel || vm->initrd || vm->disks.count))
+		return true;
+	if (!find_tools(vm))
+		return false;
+	if (!vm->qemu) {
+		snprintf(paths, size, "%s/qemu", vm->tools);
+		vm->qemu = paths;
+	}
+	if (!own_kernel) {
+		snprintf(paths + size, size, "%s/vmlinuz", vm->tools);
+		vm->kernel = paths + size;
+	}
+	return true;
+}
+
+static void print_models(void)
+{
+	const struct uiommu_model_info *info;
+
+	printf("\nDevices, as MODEL[,OPTION=VALUE]...[,bdf=BUS:0.FUNCTION]:\n");
+	for (size_t i = 0; (info = uiommu_model_info(i)); i++) {
+		printf("  %-20s %s\n", info->name, info->summary);
+		for (size_t k = 0; k < info->option_count; k++) {
+			const struct uiommu_model_option *option = &info->options[k];
+			char text[40];
+
+			snprintf(text, sizeof(text), "%s%s%s", option->key, option->value ? "=" : "",
+				 option->value ? option->value : "");
+			printf("    %-18s %s\n", text, option->help);
+		}
+	}
+	printf("\nFeatures of the VT-d, for --without:\n ");
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
+		printf(" %s", features[i].name);
+	putchar('\n');
+}
+
+static enum status run_either(const struct command *command, int argc, char **argv, bool print, const char *description)
+{
+	struct vm vm = {.memory = UINT64_C(1) << 30, .cpus = 1, .accel = "tcg", .base = VM_NOWHERE};
+	struct said said = {0};
+	const struct arg args[] = {
+		{"device", ARG_LIST, false, &said.devices, "MODEL", "a device behind the VT-d; may be given again"},
+		{"memory", ARG_LENGTH, false, &vm.memory, "SIZE", "of the guest; 1G"},
+		{"cpus", ARG_COUNT, false, &vm.cpus, "N", "of the guest; 1"},
+		{"accel", ARG_TEXT, false, &vm.accel, "NAME", "tcg (which needs nothing), or kvm"},
+		{"caching-mode", ARG_FLAG, false, &said.caching_mode, NULL,
+		 "the guest has to say of new entries that they are there (CM)"},
+		{"without", ARG_TEXT, false, &said.without, "LIST", "features that the VT-d does not offer, with commas"},
+		{"kernel", ARG_TEXT, false, &vm.kernel, "FILE", "instead of Debian's"},
+		{"initrd", ARG_TEXT, false, &vm.initrd, "FILE", "instead of the one that is made"},
+		{"append", ARG_TEXT, false, &vm.append, "TEXT", "at the end of the kernel's command line"},
+		{"disk", ARG_LIST, false, &vm.disks, "FILE",
+		 "a disk, raw or .qcow2; may be given again. Without --kernel it is booted"},
+		{"file", ARG_LIST, false, &vm.files, "FILE[:PATH]", "for the initrd that is made; may be given again"},
+		{"module", ARG_LIST, false, &vm.modules, "NAME", "of Debian's kernel, or a path; loaded in the order given"},
+		{"run", ARG_TEXT, false, &said.run, "COMMAND", "what the guest does instead of a shell; then it ends"},
+		{"qemu", ARG_TEXT, false, &vm.qemu, "PROGRAM", "instead of the one of --setup"},
+		{"--", ARG_REST, false, &vm.more, "OPTION...", "more options of QEMU"},
+		{"setup", ARG_FLAG, false, &said.setup, NULL, "get QEMU and a kernel, and print the name of their folder"},
+		{"again", ARG_FLAG, false, &said.again, NULL, "with --setup: make the folder anew"},
+	};
+	size_t count = ARRAY_SIZE(args) - (print ? 2 : 0);
+	enum status status;
+	char paths[2][PATH_MAX];
+
+	if (!args_parse(command, description, args, count, argc, argv, &status)) {
+		if (status == STATUS_OK)
+			print_models();
+		return status;
+	}
+	if (said.setup)
+		return set_up(said.again);
+	status = STATUS_USAGE;
+	if (understand(&vm, &said, print))
+		status = complete(&vm, paths[0], sizeof(paths[0]), print) ? vm_launch(&vm, print) : STATUS_OTHER;
+	for (unsigned int i = 0; i < VM_ENDPOINTS_MAX; i++)
+		free(vm.endpoints[i].model);
+	free(vm.run);
+	return status;
+}
+
+static enum status run_vm(const struct command *command, int argc, char **argv)
+{
+	return run_either(command, argc, argv, false,
+			  "Boot a guest behind a VT-d, in QEMU 11. Without --kernel or --disk it is Debian's kernel with a shell.");
+}
+
+static enum status run_qemu_args(const struct command *command, int argc, char **argv)
+{
+	return run_either(command, argc, argv, true,
+			  "Print the options of a QEMU 11 whose guest has a VT-d, and serve it until SIGINT or SIGTERM.");
+}
+
+const struct command command_vm = {"vm", "boot a guest behind a VT-d of ours", run_vm};
+const struct command command_qemu_args = {"qemu-args", "the same, for a QEMU that you start", run_qemu_args};

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 import os
-import pathlib
 import sys
 
 import pytest
@@ -8,13 +7,6 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import guest  # noqa: E402
-
-
-def program(name):
-    path = guest.TOP / os.environ.get("UIOMMU_BUILD", "build") / name
-    if not path.exists():
-        pytest.fail(f"{path} is not built")
-    return pathlib.Path(path)
 
 
 @pytest.fixture(scope="session")

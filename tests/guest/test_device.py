@@ -4,53 +4,49 @@
 import pytest
 
 import guest
-from conftest import program
 
 SEEN = ["memory was copied", "faults are told", "MSI-X arrived", "a function level reset was made", "INTx arrived", "passed"]
 
 
-@pytest.fixture(scope="module")
-def image(tools):
-    return guest.initrd(tools, [program("tests/guest/guest-copier")], ["uio", "uio_pci_generic"])
-
-
 @pytest.fixture
 def device():
-    running = guest.Device(program("examples/device"))
+    running = guest.Device(guest.program("examples/device"))
     yield running
     if running.process.returncode is None:
         assert running.stop() == ""
 
 
+def machine(tools, *qemu):
+    return guest.Machine(tools, programs=[guest.program("tests/guest/guest-copier")], modules=["uio", "uio_pci_generic"], qemu=qemu)
+
+
 def check_run(running):
-    lines = [line.removeprefix("guest: ") for line in running.until("guest: idle") if line.startswith("guest: ")]
-    assert lines[0] == "run guest-copier"
-    assert lines[1].startswith("found /sys/bus/pci/devices/"), lines
-    assert lines[2:-1] == SEEN
+    lines = running.run("guest-copier")
+    assert lines[0].startswith("found /sys/bus/pci/devices/"), lines
+    assert lines[1:] == SEEN
 
 
-def test_a_guest_uses_the_device(tools, image, device):
+def test_a_guest_uses_the_device(tools, device):
     """In one boot and, after a reset of the machine, in the next; then with another QEMU and the same server."""
-    for boots in (2, 1):
-        running = guest.Guest(tools, image, *guest.vfio_user(device.path))
-        try:
-            for boot in range(boots):
-                if boot:
-                    running.monitor("system_reset")
-                check_run(running)
-        finally:
-            running.end()
+    with machine(tools, *guest.vfio_user(device.path)) as running:
+        running.boot()
+        check_run(running)
+        running.monitor("system_reset")
+        running.ready()
+        check_run(running)
+        running.kill_qemu()
+        running.boot()
+        check_run(running)
 
 
-def test_behind_a_root_port(tools, image, device):
+def test_behind_a_root_port(tools, device):
     """And QEMU ends by itself when the server is killed."""
-    running = guest.Guest(tools, image, "-device", "pcie-root-port,id=rp0,bus=pcie.0,addr=3.0,chassis=1,slot=1",
-                          *guest.vfio_user(device.path, bus="rp0", addr="0.0"))
-    try:
+    port = ("-device", "pcie-root-port,id=rp0,bus=pcie.0,addr=3.0,chassis=101,slot=101")
+    with machine(tools, *port, *guest.vfio_user(device.path, bus="rp0", addr="0.0")) as running:
+        running.boot()
         check_run(running)
         device.kill()
-    finally:
-        running.end()
+        running.finish_qemu()
 
 
 def test_the_line_that_the_example_prints(device):

@@ -5,11 +5,10 @@ import os
 import subprocess
 
 import guest
-from conftest import program
 
 
 def ask(environment, *options):
-    return subprocess.run([program("uiommu"), "vm", "--setup", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    return subprocess.run([guest.program("uiommu"), "vm", "--setup", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                           env={**os.environ, **environment})
 
 
@@ -43,8 +42,6 @@ def test_without_a_network_nothing_is_made(tmp_path):
 
 
 def test_a_mistake(tmp_path):
-    done = subprocess.run([program("uiommu"), "vm"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "--setup" in done.stderr
     for options, complaint in ((["--nonsense"], "usage"), (["--kernel"], "cannot read"), (["--kernel", "/nowhere"], "/nowhere")):
         done = subprocess.run([guest.TOP / "src/cli/vm-setup", *options], capture_output=True, text=True, check=False,
                               env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})

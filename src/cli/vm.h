@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * uiommu vm: a guest behind a VT-d of ours.
+ *
+ * Three processes: the *launcher*, which the user started; the *server*, a child that has the VT-d, the devices and their sockets;
+ * QEMU, the other child. A table in the guest's firmware (DMAR) says where the VT-d's registers are, and the guest's firmware
+ * decides that. So QEMU is started twice: a *probe* without kernel and table, which ends when the registers have got their address,
+ * and then for good. A server lives as long as its QEMU, or for `uiommu qemu-args` as long as the launcher.
+ */
+#ifndef CLI_VM_H
+#define CLI_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uiommu/vtd.h>
+
+#include "cli/args.h"
+
+enum {
+	VM_ENDPOINTS_MAX = 32,
+	VM_PORT_SLOT = 4, /* of the first root port; eight to a slot */
+	VM_VTD_SLOT = 16,
+	VM_PATH_MAX = 96, /* what fits into the address of a socket */
+};
+
+#define VM_NOWHERE UINT64_MAX
+
+/* A device, alone behind a root port of its own unless it shares one as another function. */
+struct vm_endpoint {
+	char *model; /* as uiommu_model_create() takes it */
+	unsigned int port, function;
+	bool wanted; /* @bus was asked for */
+	uint8_t bus; /* where the firmware has put the root port's bus; until that is known, where it should */
+};
+
+/* What the guest is. */
+struct vm {
+	struct vm_endpoint endpoints[VM_ENDPOINTS_MAX];
+	unsigned int endpoint_count, port_count;
+	uint32_t vtd_flags, vtd_capabilities;
+	uint64_t memory, cpus;
+	const char *accel, *qemu, *kernel, *initrd, *append;
+	char *run; /* contents of /main, malloc()ed; or NULL */
+	struct arg_list disks, modules, files, more;
+	char tools[VM_PATH_MAX * 4]; /* folder of --setup, "" if it is not needed */
+	char folder[VM_PATH_MAX]; /* of this guest: sockets, table, initrd; ours alone */
+	uint64_t base; /* of the registers; VM_NOWHERE: that is to be found out */
+};
+
+/* --- the folder --- */
+
+/* Make the folder of the process @pid, or only name it. 0 or a negative errno. */
+int vm_folder_name(char *path, size_t size, pid_t pid);
+int vm_folder_make(struct vm *vm);
+void vm_folder_remove(const char *path);
+int vm_write_file(const char *path, const void *data, size_t length);
+
+/* --- the table --- */
+
+enum { VM_DMAR_MAX = 512 };
+
+/* What follows the header of a DMAR. Returns the length. */
+size_t vm_dmar(const struct vm *vm, uint8_t *table);
+
+/* --- the file system of a guest that brings none --- */
+
+/* Writes @vm's modules and files, busybox and init. False: a complaint was made. */
+bool vm_initrd(const struct vm *vm, const char *path);
+
+/* --- QEMU's line --- */
+
+struct words {
+	char **words; /* NULL at the end; malloc()ed as each of them */
+	size_t count, room;
+	bool failed; /* no memory */
+};
+
+void words_add(struct words *words, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void words_free(struct words *words);
+
+enum vm_line {
+	VM_LINE_PROBE, /* no kernel, no disk is written, nothing of the user's */
+	VM_LINE_BOOT,
+	VM_LINE_PRINT, /* without what is between the user and QEMU */
+};
+
+/* @qmp: PROBE: a descriptor to be the monitor's */
+void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int qmp);
+
+/* --- the server --- */
+
+enum vm_event_type {
+	VM_EVENT_READY, /* it listens */
+	VM_EVENT_PLACED, /* @address: of the registers, as the firmware put it */
+	VM_EVENT_FAILED, /* @text: why it ends */
+};
+
+/* What a server says to its launcher, through a pipe. */
+struct vm_event {
+	uint32_t type;
+	uint32_t reserved;
+	uint64_t address;
+	char text[240];
+};
+
+/* In a process of its own, until SIGTERM, which is blocked when it begins. Returns its exit status. */
+int vm_serve(const struct vm *vm, int events);
+
+/* --- the monitor --- */
+
+struct qmp {
+	int fd;
+	char *text; /* what has come and is not used yet */
+	size_t length, room;
+};
+
+/* Say it. */
+int qmp_send(struct qmp *qmp, const char *command);
+/* The next whole message that has come, or NULL. 0, -EAGAIN (none yet), -EPIPE (it has ended), -EPROTO. */
+int qmp_receive(struct qmp *qmp, struct json_object **out);
+/* Of the answer to query-pci: the bus behind the bridge @id, or -ENOENT. */
+int qmp_bus_behind(struct json_object *answer, const char *id);
+
+/* --- the launcher --- */
+
+/* Boots it and waits for its end, or prints the line and waits for a signal. */
+enum status vm_launch(struct vm *vm, bool print);
+
+/* A program or script that belongs to this one: in the build, or where it has been installed. */
+bool vm_find(char *path, size_t size, const char *name);
+
+#endif

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""uiommu vm and uiommu qemu-args: what they start, and that nothing is left of it, whoever ends first."""
+
+import os
+import pathlib
+import select
+import signal
+import subprocess
+
+import pytest
+
+import guest
+
+IDLE = "echo guest is idle; sleep 10000"
+
+
+class Launcher:
+    """uiommu vm, in a folder for its sockets of its own."""
+
+    def __init__(self, folder, *options):
+        self.folder = folder
+        self.process = subprocess.Popen([guest.program("uiommu"), "vm", "--memory", "256M", *map(str, options)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                        env={**os.environ, "XDG_RUNTIME_DIR": str(folder)})
+
+    def until(self, text):
+        for line in self.process.stdout:
+            if text in line:
+                return
+        raise AssertionError(f"ended with status {self.process.wait()}")
+
+    def children(self):
+        """Of the server and of QEMU, descriptors that tell of their end."""
+        pid = self.process.pid
+        pids = map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        found = {pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "uiommu": child for child in pids}
+        self.server, self.qemu = found[True], found[False]
+        return [os.pidfd_open(child) for child in (self.server, self.qemu)]
+
+    def end(self):
+        """What it said, and its exit status."""
+        said, _ = self.process.communicate(timeout=guest.PATIENCE)
+        return said, self.process.returncode
+
+    def nothing_is_left(self):
+        return not os.listdir(self.folder / "uiommu-vm")
+
+
+def test_a_command_in_a_guest(tools, tmp_path):
+    launcher = Launcher(tmp_path, "--device", "nvme,size=16M,bdf=02:00.0", "--run", "cat /proc/cmdline; grep dmar0 /proc/iomem; ls /sys/bus/pci/devices",
+                        "--append", "one two")
+    said, status = launcher.end()
+    assert status == 0, said
+    assert "intel_iommu=on,sm_on one two\n" in said
+    assert " : dmar0\n" in said
+    assert "0000:02:00.0\n" in said and "0000:01:00.0\n" not in said
+    assert launcher.nothing_is_left()
+
+
+@pytest.mark.parametrize("who", ["server", "QEMU", "launcher", "launcher, politely"])
+def test_whoever_ends_first(tools, tmp_path, who):
+    launcher = Launcher(tmp_path, "--device", "nvme,size=16M", "--run", IDLE)
+    launcher.until("guest is idle")
+    ends = launcher.children()
+    pid = {"server": launcher.server, "QEMU": launcher.qemu}.get(who, launcher.process.pid)
+    os.kill(pid, signal.SIGTERM if "politely" in who else signal.SIGKILL)
+    for end in ends:
+        assert select.select([end], [], [], guest.PATIENCE)[0]
+        os.close(end)
+    said, status = launcher.end()
+    assert status == {"launcher": -signal.SIGKILL}.get(who, 4)
+    assert {"server": "the server has ended unexpectedly", "QEMU": "QEMU was killed by signal 9", "launcher": "",
+            "launcher, politely": "ended by signal 15"}[who] in said
+    assert launcher.nothing_is_left()
+
+
+def test_registers_that_are_not_where_the_table_says(tools, tmp_path):
+    """A QEMU whose firmware has something else to place the second time."""
+    qemu = tmp_path / "qemu"
+    qemu.write_text(f"""#!/bin/sh
+case "$*" in *-acpitable*) more="-device secondary-vga,vgamem_mb=64" ;; esac
+exec {tools}/qemu "$@" $more
+""")
+    qemu.chmod(0o755)
+    launcher = Launcher(tmp_path, "--qemu", qemu, "--run", IDLE)
+    said, status = launcher.end()
+    assert status == 4
+    assert "the guest's table (DMAR) says 0x" in said
+    assert launcher.nothing_is_left()
+
+
+def test_a_bus_that_is_another(tools, tmp_path):
+    """A bridge before ours takes its number."""
+    launcher = Launcher(tmp_path, "--device", "nvme,size=16M,bdf=01:00.0", "--", "-device", "pcie-root-port,bus=pcie.0,addr=2.0,chassis=100,slot=100")
+    said, status = launcher.end()
+    assert status == 4
+    assert "nvme,size=16M: the firmware has put it on bus 02 and not 01" in said
+    assert launcher.nothing_is_left()
+
+
+@pytest.mark.parametrize("options, complaint", [
+    (["--device", "nvme,size=16M,bdf=00:00.0"], "bdf=00:00.0: expected BUS:0.FUNCTION"),
+    (["--device", "nvme,size=16M,bdf=01:01.0"], "bdf=01:01.0"),
+    (["--device", "nvme,size=16M,bdf=01:00.1"], "there is no function 0 on that bus"),
+    (["--device", "nvme,size=16M,bdf=01:00.0", "--device", "nvme,size=16M,bdf=01:00.0"], "another device is there"),
+    (["--memory", "1000000"], "not a multiple of 1M"),
+    (["--accel", "xen"], "expected tcg or kvm"),
+    (["--without", "ats,nonsense"], "'nonsense' is no feature"),
+    (["--disk", "x", "--append", "y"], "need --kernel"),
+    (["stray"], "takes options only"),
+    (["--device", "nvme,size=16M"] + ["--", *["-x"] * 65], "too much behind --"),
+])
+def test_mistakes(tmp_path, options, complaint):
+    said, status = Launcher(tmp_path, *options).end()
+    assert status == 2 and complaint in said
+
+
+def test_a_model_that_is_none(tools, tmp_path):
+    launcher = Launcher(tmp_path, "--device", "nothing,size=3")
+    said, status = launcher.end()
+    assert status == 4 and "nothing" in said
+    assert launcher.nothing_is_left()
