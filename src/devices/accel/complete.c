@@ -176,7 +176,7 @@ void task_complete(struct uiommu_accel *accel, struct task *task, unsigned int s
 		task_error(task, UIOMMU_ACCEL_ERROR_DESCRIPTOR, status, task->fault.address);
 	}
 	if (flags & UIOMMU_ACCEL_REQUEST_INTERRUPT)
-		task->queue->interrupt = true;
+		task->queue->interrupts |= UINT64_C(1) << (task->desc.interrupt_handle & 63);
 	task_finish(task, status == UIOMMU_ACCEL_SUCCESS);
 }
 

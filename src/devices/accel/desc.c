@@ -92,24 +92,24 @@ static bool reserved_set(const struct rule *rule, const struct uiommu_accel_desc
 	return unused || (rule->uses & USES_SPECIFIC && specific_reserved(desc));
 }
 
-static unsigned int batch_check(const struct uiommu_accel_desc *desc)
+static unsigned int batch_check(const struct uiommu_accel_desc *desc, const struct desc_limits *limits)
 {
-	if (desc->transfer_size < 2 || desc->transfer_size > UIOMMU_ACCEL_BATCH_MAX)
+	if (desc->transfer_size < 2 || desc->transfer_size > limits->batch_max)
 		return UIOMMU_ACCEL_COUNT_RANGE;
 	if (desc->source % sizeof(*desc))
 		return UIOMMU_ACCEL_LIST_ALIGN;
 	return 0;
 }
 
-static unsigned int operands_check(const struct rule *rule, const struct uiommu_accel_desc *desc)
+static unsigned int operands_check(const struct rule *rule, const struct uiommu_accel_desc *desc, const struct desc_limits *limits)
 {
 	unsigned int opcode = desc_opcode(desc);
 
 	if (!(rule->uses & USES_SIZE))
 		return 0;
 	if (opcode == UIOMMU_ACCEL_BATCH)
-		return batch_check(desc);
-	if (!desc->transfer_size || desc->transfer_size > UIOMMU_ACCEL_TRANSFER_MAX)
+		return batch_check(desc, limits);
+	if (!desc->transfer_size || desc->transfer_size > limits->transfer_max)
 		return UIOMMU_ACCEL_TRANSFER_RANGE;
 	if (opcode == UIOMMU_ACCEL_DUALCAST && (desc->destination ^ desc->specific) & 0xfff)
 		return UIOMMU_ACCEL_DUALCAST_ALIGN;
@@ -118,25 +118,35 @@ static unsigned int operands_check(const struct rule *rule, const struct uiommu_
 	return 0;
 }
 
-unsigned int desc_check(const struct uiommu_accel_desc *desc, bool member, bool handles, uint64_t *value)
+static unsigned int interrupt_check(const struct uiommu_accel_desc *desc, const struct desc_limits *limits)
 {
-	unsigned int opcode = desc_opcode(desc);
-	uint32_t flags = desc_flags(desc), bad;
+	if (!desc->interrupt_handle)
+		return 0;
+	if (!(desc->flags_opcode & UIOMMU_ACCEL_REQUEST_INTERRUPT))
+		return UIOMMU_ACCEL_NONZERO_RESERVED;
+	return desc->interrupt_handle < limits->interrupts ? 0 : UIOMMU_ACCEL_INTERRUPT_HANDLE;
+}
+
+unsigned int desc_check(const struct uiommu_accel_desc *desc, bool member, const struct desc_limits *limits, uint64_t *value)
+{
+	unsigned int opcode = desc_opcode(desc), status;
 	const struct rule *rule;
+	uint32_t bad;
 
 	if (opcode >= ARRAY_SIZE(rules) || !rules[opcode].uses || (member && rules[opcode].direct_only))
 		return UIOMMU_ACCEL_BAD_OPCODE;
 	rule = &rules[opcode];
 	if (desc->pasid_priv & DESC_PRIVILEGED)
 		return UIOMMU_ACCEL_PRIVILEGE;
-	bad = flags_bad(rule, flags, member);
+	bad = flags_bad(rule, desc_flags(desc), member);
 	if (bad) {
 		*value = bad;
 		return UIOMMU_ACCEL_INVALID_FLAGS;
 	}
-	if (desc->interrupt_handle)
-		return flags & UIOMMU_ACCEL_REQUEST_INTERRUPT ? UIOMMU_ACCEL_INTERRUPT_HANDLE : UIOMMU_ACCEL_NONZERO_RESERVED;
-	if (reserved_set(rule, desc, handles))
+	status = interrupt_check(desc, limits);
+	if (status)
+		return status;
+	if (reserved_set(rule, desc, limits->handles))
 		return UIOMMU_ACCEL_NONZERO_RESERVED;
-	return operands_check(rule, desc);
+	return operands_check(rule, desc, limits);
 }

@@ -37,11 +37,19 @@ static inline uint16_t desc_handle(const struct uiommu_accel_desc *desc, enum pl
 	return (uint16_t)(desc->handles >> (16 * place));
 }
 
+/* What a queue takes. */
+struct desc_limits {
+	uint64_t transfer_max;
+	uint32_t batch_max;
+	uint32_t interrupts; /* interrupt handles are below this; 0: none is named */
+	bool handles; /* of attachments */
+};
+
 /*
  * Everything that can be told from the descriptor alone: 0, or the status of its record, and with INVALID_FLAGS the flags in
- * @value. @member: it stands in a batch. @handles: the queue has them. Not looked at: the record's address, and
- * overlap, which depends on what the handles stand for.
+ * @value. @member: it stands in a batch. Not looked at: the record's address, and overlap, which depends on what the handles stand
+ * for.
  */
-unsigned int desc_check(const struct uiommu_accel_desc *desc, bool member, bool handles, uint64_t *value);
+unsigned int desc_check(const struct uiommu_accel_desc *desc, bool member, const struct desc_limits *limits, uint64_t *value);
 
 #endif

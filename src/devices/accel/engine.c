@@ -62,11 +62,13 @@ static unsigned int fresh_turn(struct uiommu_accel *accel, struct engine_queue *
 
 static void interrupt_flush(struct engine_queue *queue)
 {
-	if (likely(!queue->interrupt))
+	uint64_t handles = queue->interrupts;
+
+	if (likely(!handles))
 		return;
-	queue->interrupt = false;
+	queue->interrupts = 0;
 	if (unlikely(queue_fetches(queue)))
-		queue->fetch.from.interrupt(queue->fetch.from.opaque);
+		queue->fetch.from.interrupt(queue->fetch.from.opaque, handles);
 	else
 		event_signal(queue->interrupt_fd);
 }
@@ -316,6 +318,12 @@ static int queue_make(struct uiommu_accel *accel, const struct engine_queue_conf
 	if (accel->credits)
 		queue->credits = credits_get(accel->credits);
 	queue->flags = config->flags;
+	queue->limits = (struct desc_limits){
+		.transfer_max = config->transfer_max ? config->transfer_max : UIOMMU_ACCEL_TRANSFER_MAX,
+		.batch_max = config->batch_max ? config->batch_max : UIOMMU_ACCEL_BATCH_MAX,
+		.interrupts = config->interrupts,
+		.handles = config->flags & UIOMMU_QUEUE_HANDLES,
+	};
 	queue->pasid = config->pasid;
 	queue->words = config->words;
 	queue->interrupt_fd = config->interrupt_fd;

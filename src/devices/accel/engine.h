@@ -27,18 +27,23 @@ struct engine_queue_config {
 	const uint64_t
 		*words; /* of a queue whose submitter is in this process: by slot, what the PASID stood for (vpasid.h); or NULL */
 	const struct engine_fetch *fetch; /* or NULL */
+	uint32_t interrupts; /* number of interrupt handles that descriptors may name, at most 64; 0: they name none */
+	uint64_t transfer_max; /* bytes of one descriptor; 0: %UIOMMU_ACCEL_TRANSFER_MAX */
+	uint32_t batch_max; /* 0: %UIOMMU_ACCEL_BATCH_MAX */
 };
 
 /*
- * Of a queue whose descriptors are in the memory of its submitter, at an address of the queue's PASID (or %UIOMMU_NO_PASID): there
- * is no @ring and no @interrupt_fd. The device reads them, and waits for pages of the ring and of records as of all else, if it may
- * ask for them (engine_asks()). Ops are called by the runner, with the engine's lock held.
+ * Of a queue of a PCI function: there is no @ring and no @interrupt_fd. Its descriptors are in the memory of its submitter, at an
+ * address of the queue's PASID (or %UIOMMU_NO_PASID): the device reads them, and waits for pages of the ring and of records as of
+ * all else, if it may ask for them (engine_asks()). Or they have been submitted to the function, and are in its own memory. Ops are
+ * called by the runner, with the engine's lock held.
  */
 struct engine_fetch {
+	const struct uiommu_accel_desc *submitted; /* a ring of the queue's entries; or NULL: it is at @address */
 	uint64_t address; /* of the ring, a multiple of 64 */
 	const uint32_t *tail; /* atomic: the position behind the last descriptor; engine_ring() after a change */
 	uint32_t *head; /* atomic: descriptors taken, modulo 2^32; both stay as long as the queue */
-	void (*interrupt)(void *opaque);
+	void (*interrupt)(void *opaque, uint64_t handles); /* bit n: interrupt handle n */
 	void (*error)(void *opaque, const struct uiommu_accel_error *error);
 	void *opaque;
 };
@@ -61,6 +66,8 @@ void engine_queue_detach_locked(struct engine_queue *queue);
 
 /* Of a queue with @fetch: what has been rung so far is still taken, and no more. */
 void engine_queue_close(struct engine_queue *queue);
+
+void engine_queue_reopen(struct engine_queue *queue);
 
 /* It is closed, and all of it is complete. By the runner. */
 bool engine_queue_drained(const struct engine_queue *queue);

@@ -4,6 +4,8 @@
  * reads what is there, once, with accesses of the queue's PASID. A page of the ring that is missing is asked for, and nothing but
  * this queue waits for it; a ring that cannot be read halts the queue.
  */
+#include <string.h>
+
 #include "devices/accel/task.h"
 
 static uint32_t tail_of(const struct fetch *fetch)
@@ -43,6 +45,7 @@ static uint32_t fetch_count(struct engine_queue *queue, unsigned int limit)
 static uint32_t read_piece(struct uiommu_accel *accel, const struct engine_queue *queue, uint32_t position,
 			   struct uiommu_accel_desc *out, uint32_t count, struct uiommu_fault *fault)
 {
+	const struct uiommu_accel_desc *submitted = queue->fetch.from.submitted;
 	struct uiommu_dma_op op = {
 		.address = queue->fetch.from.address + (position & (queue->ring.entries - 1)) * sizeof(*out),
 		.buffer = out,
@@ -51,7 +54,9 @@ static uint32_t read_piece(struct uiommu_accel *accel, const struct engine_queue
 		.flags = function_flags(accel),
 	};
 
-	if (!uiommu_dma_readv(accel->device, &op, 1))
+	if (submitted)
+		memcpy(out, submitted + (position & (queue->ring.entries - 1)), op.length);
+	if (submitted || !uiommu_dma_readv(accel->device, &op, 1))
 		return count;
 	*fault = op.result.fault;
 	return (uint32_t)(op.result.done / sizeof(*out));
@@ -96,7 +101,7 @@ unsigned int fetch_turn(struct uiommu_accel *accel, struct engine_queue *queue, 
 		struct task *task = task_alloc(queue);
 
 		*task = (struct task){.queue = queue, .desc = descs[i]};
-		task->places[PLACE_OWN].pasid = queue->pasid;
+		task->places[PLACE_OWN].pasid = task_named(task);
 		cds_list_add_tail(&task->inflight, &queue->inflight);
 		window_start(accel, task);
 	}
@@ -124,6 +129,11 @@ void engine_queue_close(struct engine_queue *queue)
 
 	fetch->last = tail - fetch->head > queue->ring.entries ? fetch->head : tail;
 	fetch->closed = true;
+}
+
+void engine_queue_reopen(struct engine_queue *queue)
+{
+	queue->fetch.closed = false;
 }
 
 bool engine_queue_drained(const struct engine_queue *queue)

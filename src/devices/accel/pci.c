@@ -6,12 +6,10 @@
 #include <stdlib.h>
 
 #include "devices/model.h"
-#include "pci/pci.h"
-#include "pci/spec.h"
 #include "translate/inflight.h"
 #include "util/util.h"
 
-enum { PAGES_DEFAULT = 128, VECTORS_DEFAULT = 16, INVALIDATE_DEPTH = 32, FUNCTION_PASID_BITS = 20 };
+enum { PAGES_DEFAULT = 128, VECTORS_DEFAULT = 16 };
 
 /* --- registers, 4 bytes each --- */
 
@@ -70,14 +68,14 @@ static void forget(struct uiommu_accel_pci *function)
 {
 	pthread_mutex_lock(&function->lock);
 	function->resetting = true;
-	engine_bar(function->accel);
+	engine_bar(function->base.accel);
 	function->event_interrupt = 0;
 	for (unsigned int i = 0; i < ARRAY_SIZE(function->events); i++)
 		function->events[i] = 0;
 	for (uint32_t i = 0; i < function->page_count; i++)
 		page_reset(&function->pages[i]);
 	pthread_mutex_unlock(&function->lock);
-	engine_kick(function->accel);
+	engine_kick(function->base.accel);
 }
 
 static void write_function(struct uiommu_accel_pci *function, uint64_t offset, uint32_t value)
@@ -152,43 +150,18 @@ static void reset(void *opaque, enum uiommu_pci_reset_type type)
 
 	(void)type;
 	forget(function);
-	engine_asks(function->accel, false, 0);
-	uiommu_atc_destroy(function->atc);
-	function->atc = NULL;
-}
-
-/* The device keeps no translations; but it may ask for them, and so it is asked to forget them. */
-static void enable_ats(struct uiommu_accel_pci *function, bool on)
-{
-	if (on && !function->atc && uiommu_atc_create(uiommu_pci_device(function->pci), 0, 0, &function->atc))
-		function->atc = NULL; /* without memory: it does without */
-	if (!on) {
-		uiommu_atc_destroy(function->atc);
-		function->atc = NULL;
-	}
-}
-
-static uint32_t allocation_of(struct uiommu_accel_pci *function)
-{
-	uint8_t bytes[4] = {0};
-
-	pci_config_read(function->pci, (uint64_t)function->pci->place[UIOMMU_PCI_PRI] + PCI_PRI_ALLOCATION, bytes, sizeof(bytes));
-	return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+	function_reset(&function->base);
 }
 
 static void changed(void *opaque, unsigned int before, unsigned int now)
 {
 	struct uiommu_accel_pci *function = opaque;
 
-	if ((before ^ now) & UIOMMU_PCI_ATS_ON)
-		enable_ats(function, now & UIOMMU_PCI_ATS_ON);
-	if ((before ^ now) & (UIOMMU_PCI_ATS_ON | UIOMMU_PCI_PRI_ON))
-		engine_asks(function->accel, now & (UIOMMU_PCI_ATS_ON | UIOMMU_PCI_PRI_ON),
-			    now & UIOMMU_PCI_PRI_ON ? allocation_of(function) : 0);
+	function_changed(&function->base, before, now);
 	if (before & ~now & UIOMMU_PCI_PASID_ON) {
 		for (uint32_t i = 0; i < function->page_count; i++)
 			page_lose_pasid(&function->pages[i]);
-		engine_kick(function->accel);
+		engine_kick(function->base.accel);
 	}
 }
 
@@ -206,7 +179,7 @@ static void reset_done(struct uiommu_accel_pci *function)
 		done &= page_state(&function->pages[i]) == ACCEL_STATE_DISABLED;
 	if (function->resetting && done) {
 		function->resetting = false;
-		engine_unbar(function->accel);
+		engine_unbar(function->base.accel);
 	}
 	pthread_mutex_unlock(&function->lock);
 }
@@ -230,7 +203,7 @@ static int create_function(struct uiommu_accel_pci *function, struct uiommu_cont
 		{.type = UIOMMU_PCI_EXPRESS},
 		{.type = UIOMMU_PCI_PM},
 		{.type = UIOMMU_PCI_MSIX, .count = function->vector_count, .bar = ACCEL_BAR_MSIX},
-		{.type = UIOMMU_PCI_ATS, .count = INVALIDATE_DEPTH},
+		{.type = UIOMMU_PCI_ATS, .count = FUNCTION_INVALIDATE_DEPTH},
 		{.type = UIOMMU_PCI_PRI, .count = ACCEL_PCI_REQUESTS},
 		{.type = UIOMMU_PCI_PASID, .count = FUNCTION_PASID_BITS},
 	};
@@ -249,7 +222,7 @@ static int create_function(struct uiommu_accel_pci *function, struct uiommu_cont
 	description.bars[ACCEL_BAR_REGISTERS].size = round_up_pow2(registers);
 	description.bars[ACCEL_BAR_DOORBELLS].size = round_up_pow2((uint64_t)function->page_count * ACCEL_DOORBELL_SIZE);
 	description.bars[ACCEL_BAR_MSIX].size = ACCEL_BAR_MSIX_SIZE;
-	return uiommu_pci_create(context, device_id, &description, function, &function->pci);
+	return uiommu_pci_create(context, device_id, &description, function, &function->base.pci);
 }
 
 static int config_check(const struct uiommu_accel_pci_config *config)
@@ -288,13 +261,13 @@ int uiommu_accel_pci_create(struct uiommu_context *context, uint32_t device_id, 
 	function = function_alloc(&given);
 	if (!function)
 		return -ENOMEM;
-	error = uiommu_accel_create(context, device_id, &function->accel);
+	error = function_begin(&function->base, context, device_id);
 	if (!error)
-		error = engine_function(function->accel, ACCEL_PCI_REQUESTS / function->page_count, control, function);
+		error = engine_function(function->base.accel, ACCEL_PCI_REQUESTS / function->page_count, control, function);
 	if (!error)
 		error = create_function(function, context, device_id);
 	if (!error && !(given.flags & UIOMMU_ACCEL_PCI_POLLED))
-		error = uiommu_accel_start(function->accel, given.spin_us);
+		error = uiommu_accel_start(function->base.accel, given.spin_us);
 	if (error)
 		uiommu_accel_pci_destroy(function);
 	else
@@ -304,12 +277,12 @@ int uiommu_accel_pci_create(struct uiommu_context *context, uint32_t device_id, 
 
 struct uiommu_pci *uiommu_accel_pci_function(const struct uiommu_accel_pci *function)
 {
-	return function->pci;
+	return function->base.pci;
 }
 
 struct uiommu_accel *uiommu_accel_pci_engine(const struct uiommu_accel_pci *function)
 {
-	return function->accel;
+	return function->base.accel;
 }
 
 int uiommu_accel_pci_destroy(struct uiommu_accel_pci *function)
@@ -318,9 +291,7 @@ int uiommu_accel_pci_destroy(struct uiommu_accel_pci *function)
 		return 0;
 	if (thread_inside())
 		return -EDEADLK;
-	uiommu_accel_destroy(function->accel);
-	uiommu_atc_destroy(function->atc);
-	uiommu_pci_destroy(function->pci);
+	function_end(&function->base);
 	pthread_mutex_destroy(&function->lock);
 	free(function);
 	return 0;

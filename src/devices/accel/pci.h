@@ -12,9 +12,8 @@
 
 #include <pthread.h>
 #include <uiommu/accel_pci.h>
-#include <uiommu/ats.h>
 
-#include "devices/accel/engine.h"
+#include "devices/accel/function.h"
 #include "devices/accel/pci_spec.h"
 
 struct page {
@@ -36,9 +35,7 @@ struct page {
 };
 
 struct uiommu_accel_pci {
-	struct uiommu_pci *pci;
-	struct uiommu_accel *accel;
-	struct uiommu_atc *atc; /* the transport's; NULL: ATS is not enabled */
+	struct function base;
 	uint32_t page_count, vector_count;
 	pthread_mutex_t lock;
 	bool resetting; /* under the lock: the runner has not ended yet what was before a reset */

@@ -27,7 +27,7 @@ void page_event(struct page *page)
 	pthread_mutex_unlock(&function->lock);
 	/* Without MSI-X nobody waits for it. */
 	if (interrupt & ACCEL_VALID)
-		(void)uiommu_pci_interrupt(function->pci, interrupt & ~ACCEL_VALID);
+		(void)uiommu_pci_interrupt(function->base.pci, interrupt & ~ACCEL_VALID);
 }
 
 /* --- the driver --- */
@@ -49,7 +49,7 @@ static unsigned int enable_check(const struct page *page)
 		return ACCEL_REASON_SIZE;
 	if (page->ring % sizeof(struct uiommu_accel_desc) || page->ring > UINT64_MAX - (bytes - 1))
 		return ACCEL_REASON_RING;
-	if (page->pasid && (!pasid_valid(page->pasid) || !(uiommu_pci_state(function->pci) & UIOMMU_PCI_PASID_ON)))
+	if (page->pasid && (!pasid_valid(page->pasid) || !(uiommu_pci_state(function->base.pci) & UIOMMU_PCI_PASID_ON)))
 		return ACCEL_REASON_PASID;
 	if (page->interrupt && (!(page->interrupt & ACCEL_VALID) || (page->interrupt & ~ACCEL_VALID) >= function->vector_count))
 		return ACCEL_REASON_INTERRUPT;
@@ -130,7 +130,7 @@ void page_write(struct page *page, unsigned int offset, uint32_t value)
 		configure(page, offset, value);
 	pthread_mutex_unlock(&function->lock);
 	if (kick)
-		engine_kick(function->accel);
+		engine_kick(function->base.accel);
 }
 
 /* Under the lock: the first one since it was cleared, and how many there have been. */
@@ -187,7 +187,7 @@ void page_doorbell(struct page *page, uint64_t value)
 		return;
 	/* Release: pairs with the look that takes the descriptors. */
 	__atomic_store_n(&page->tail, (uint32_t)value, __ATOMIC_RELEASE);
-	engine_ring(page->function->accel);
+	engine_ring(page->function->base.accel);
 }
 
 uint64_t page_doorbell_read(struct page *page, unsigned int offset)
@@ -213,13 +213,14 @@ uint64_t page_doorbell_read(struct page *page, unsigned int offset)
 
 /* --- the runner --- */
 
-static void on_interrupt(void *opaque)
+static void on_interrupt(void *opaque, uint64_t handles)
 {
 	const struct page *page = opaque;
 
+	(void)handles;
 	/* Without MSI-X nobody waits for it. */
 	if (page->vector & ACCEL_VALID)
-		(void)uiommu_pci_interrupt(page->function->pci, page->vector & ~ACCEL_VALID);
+		(void)uiommu_pci_interrupt(page->function->base.pci, page->vector & ~ACCEL_VALID);
 }
 
 static void on_error(void *opaque, const struct uiommu_accel_error *error)
@@ -259,7 +260,7 @@ static int attach(struct page *page)
 	page->vector = page->interrupt;
 	pthread_mutex_unlock(&page->function->lock);
 	page->closed = false;
-	return engine_queue_attach_locked(page->function->accel, &config, &page->queue);
+	return engine_queue_attach_locked(page->function->base.accel, &config, &page->queue);
 }
 
 /* Unless the driver was quicker. *@tell: the driver may want to know. */

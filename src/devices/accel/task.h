@@ -122,7 +122,8 @@ struct engine_queue {
 	uint32_t pasid;
 	const uint64_t *words; /* engine_queue_config.words */
 	int interrupt_fd;
-	bool interrupt; /* one is due */
+	struct desc_limits limits;
+	uint64_t interrupts; /* those that are due, by handle */
 	uint64_t completed; /* atomic: written by the runner */
 	size_t bytes; /* of this block of memory */
 

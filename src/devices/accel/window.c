@@ -170,7 +170,7 @@ void window_start(struct uiommu_accel *accel, struct task *task)
 		task_misaligned_record(task);
 		return;
 	}
-	status = desc_check(&task->desc, task->batch, task->queue->flags & UIOMMU_QUEUE_HANDLES, &task->value);
+	status = desc_check(&task->desc, task->batch, &task->queue->limits, &task->value);
 	if (unlikely(status)) {
 		task_complete(accel, task, status);
 		return;
