@@ -40,13 +40,16 @@ def test_a_guest_uses_the_device(tools, device):
 
 
 def test_behind_a_root_port(tools, device):
-    """And QEMU ends by itself when the server is killed."""
+    """A server that is killed is the end of the guest; another one serves the next guest."""
     port = ("-device", "pcie-root-port,id=rp0,bus=pcie.0,addr=3.0,chassis=101,slot=101")
     with machine(tools, *port, *guest.vfio_user(device.path, bus="rp0", addr="0.0")) as running:
         running.boot()
         check_run(running)
         device.kill()
-        running.finish_qemu()
+        running.kill_qemu()
+        device.start()
+        running.boot()
+        check_run(running)
 
 
 def test_the_line_that_the_example_prints(device):

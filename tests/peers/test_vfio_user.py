@@ -21,7 +21,7 @@ PIN, VECTOR, MESSAGE_ADDRESS, MESSAGE, MASTER, RESETS, STATE, LAST_ERROR = 0x20,
 BUFFER = 0x10000
 IN, OUT, HERE = 1, 2, 0x100
 BUSY, DONE, FAULT = 1, 2, 3
-NOT_ATTACHED, UNMAPPED, PERMISSION, MEMORY = 1, 3, 4, 7
+DRAINING, UNMAPPED, PERMISSION, MEMORY = 2, 3, 4, 7
 ON = (6).to_bytes(2, "little")  # memory space and bus master
 PAGE = mmap.PAGESIZE
 
@@ -285,7 +285,7 @@ def test_bus_master_is_needed(peer, ram):
     assert peer.map(0, PAGE, ram[0]) == 0
     peer.set(4, 2, 2, region=CONFIG)
     transfer(peer, IN, 0, 8)
-    assert finished(peer) == (FAULT, NOT_ATTACHED, 0)
+    assert finished(peer) == (FAULT, DRAINING, 0)
     peer.set(4, 6, 2, region=CONFIG)
     transfer(peer, IN, 0, 8)
     assert finished(peer) == (DONE, 0, 8)
@@ -310,7 +310,7 @@ def test_a_translated_function_has_no_memory_of_its_own(ram):
     assert peer.map(0, PAGE, ram[0]) == 0
     assert peer.map(0, 2 * PAGE, ram[0]) == 0
     transfer(peer, IN, 0, 8)
-    assert finished(peer) == (FAULT, NOT_ATTACHED, 0)
+    assert finished(peer) == (FAULT, DRAINING, 0)
     assert peer.unmap(0, 123 * PAGE).error == 0
     peer.close()
     device.stop()
@@ -411,7 +411,7 @@ def test_a_drain_does_not_wait_for_the_other_side(peer):
         assert finished(peer) == (DONE, 0, 8)
         assert peer.read(0, BUFFER, 8) == b"answered"
     else:
-        assert finished(peer) == (FAULT, NOT_ATTACHED, 0)
+        assert finished(peer) == (FAULT, DRAINING, 0)
     answer(peer, first, b"too late")
     assert peer.get(RESETS) >= 0
 
