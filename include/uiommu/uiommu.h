@@ -24,6 +24,7 @@
 #include <uiommu/pci.h>
 #include <uiommu/pri.h>
 #include <uiommu/types.h>
+#include <uiommu/vfio.h>
 #include <uiommu/vfio_user.h>
 #include <uiommu/vtd.h>
 #include <uiommu/vtd_pci.h>

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <uiommu/ioas.h>
 #include <unistd.h>
 
 #include "abi/driver.h"
@@ -218,4 +219,34 @@ int iommufd_open(unsigned int flags, struct abi_file **out)
 struct uiommu_context *iommufd_context(struct abi_file *file)
 {
 	return file->ops == &iommufd_ops ? container_of(file, struct iommufd, file)->context : NULL;
+}
+
+static uint32_t compat_ioas(struct iommufd *iommufd, uint32_t instead_of_none)
+{
+	uint32_t id;
+
+	pthread_mutex_lock(&iommufd->lock);
+	if (!iommufd->type1.ioas_id)
+		iommufd->type1.ioas_id = instead_of_none;
+	id = iommufd->type1.ioas_id;
+	pthread_mutex_unlock(&iommufd->lock);
+	return id;
+}
+
+int iommufd_compat_ioas(struct abi_file *file, bool make, uint32_t *out_id)
+{
+	struct iommufd *iommufd = container_of(file, struct iommufd, file);
+	uint32_t made;
+	int error;
+
+	*out_id = compat_ioas(iommufd, 0);
+	if (*out_id || !make)
+		return *out_id ? 0 : -ENODEV;
+	error = uiommu_ioas_alloc(iommufd->context, &made);
+	if (error)
+		return error;
+	*out_id = compat_ioas(iommufd, made);
+	if (*out_id != made)
+		uiommu_destroy(iommufd->context, made);
+	return 0;
 }

@@ -19,4 +19,7 @@ int iommufd_open(unsigned int flags, struct abi_file **out);
 /* NULL: it is another kind of file. The context stays as long as somebody has a reference to the file. */
 struct uiommu_context *iommufd_context(struct abi_file *file);
 
+/* The IOAS of VFIO's (IOMMU_VFIO_IOAS); with @make, one that is made if there is none. -ENODEV, -ENOMEM. */
+int iommufd_compat_ioas(struct abi_file *file, bool make, uint32_t *out_id);
+
 #endif

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "util/thread.h"
 #include "util/util.h"
 
 uint32_t pci_irqs_count(const struct pci_irqs *irqs, uint32_t index)
@@ -26,24 +26,34 @@ uint32_t pci_irqs_flags(const struct pci_irqs *irqs, uint32_t index)
 	return PCI_IRQ_EVENTFD | (irqs->fixed && index != PCI_IRQ_MSIX ? PCI_IRQ_NORESIZE : 0);
 }
 
-/*
- * Under the lock. False: nobody takes it. A full eventfd has been signalled. One that blocks is looked at first: whoever fills it
- * in the same moment holds up his own device.
- */
-static bool signal_vector(const struct pci_irq_vectors *vectors, uint32_t vector)
+/* Whoever signals must not be held up by what was given: it is nothing but an eventfd. */
+bool pci_is_eventfd(int fd)
+{
+	char path[32], target[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, target, sizeof(target) - 1) >= 0 && !strcmp(target, "anon_inode:[eventfd]");
+}
+
+bool pci_eventfd_signal(int fd, bool blocks)
 {
 	static const uint64_t one = 1;
-	const struct pci_irq_vector *at = vector < vectors->count ? &vectors->at[vector] : NULL;
 
-	if (!at || at->fd < 0)
-		return false;
-	if (at->blocks) {
-		struct pollfd look = {.fd = at->fd, .events = POLLOUT};
+	if (blocks) {
+		struct pollfd look = {.fd = fd, .events = POLLOUT};
 
 		if (poll(&look, 1, 0) != 1)
 			return true;
 	}
-	return write(at->fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
+	return write(fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
+}
+
+/* Under the lock. False: nobody takes it. */
+static bool signal_vector(const struct pci_irq_vectors *vectors, uint32_t vector)
+{
+	const struct pci_irq_vector *at = vector < vectors->count ? &vectors->at[vector] : NULL;
+
+	return at && at->fd >= 0 && pci_eventfd_signal(at->fd, at->blocks);
 }
 
 /* Under the lock: the level is told once, and again when the other side has unmasked it. */
@@ -120,18 +130,6 @@ static void unmasker_end(struct pci_irqs *irqs)
 	free(unmasker);
 }
 
-static int start(struct pci_irq_unmasker *unmasker)
-{
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&unmasker->thread, NULL, unmask_when_told, unmasker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -error;
-}
-
 /* Takes @fd over, if it succeeds. */
 static int unmasker_begin(struct pci_irqs *irqs, int fd)
 {
@@ -144,7 +142,7 @@ static int unmasker_begin(struct pci_irqs *irqs, int fd)
 	if (!unmasker)
 		return -ENOMEM;
 	*unmasker = (struct pci_irq_unmasker){.irqs = irqs, .fd = fd, .end_fd = eventfd(0, EFD_CLOEXEC)};
-	error = unmasker->end_fd < 0 ? -EMFILE : start(unmasker);
+	error = unmasker->end_fd < 0 ? -EMFILE : thread_start(&unmasker->thread, unmask_when_told, unmasker);
 	if (error) {
 		if (unmasker->end_fd >= 0)
 			close(unmasker->end_fd);
@@ -246,19 +244,10 @@ int pci_irqs_check(const struct pci_irqs *irqs, const struct pci_irq_request *re
 	return data == PCI_IRQ_SET_NONE || data == PCI_IRQ_SET_BOOL || data == PCI_IRQ_SET_FDS ? 0 : -EINVAL;
 }
 
-/* Whoever signals must not be held up by what was given: it is nothing but an eventfd. */
-static bool is_eventfd(int fd)
-{
-	char path[32], target[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) >= 0 && !strcmp(target, "anon_inode:[eventfd]");
-}
-
 static int check_fds(const struct pci_irq_request *request)
 {
 	for (uint32_t i = 0; i < request->count; i++)
-		if (request->fds[i] >= 0 && !is_eventfd(request->fds[i]))
+		if (request->fds[i] >= 0 && !pci_is_eventfd(request->fds[i]))
 			return -EINVAL;
 	return 0;
 }

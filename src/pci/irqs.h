@@ -86,6 +86,14 @@ int pci_irqs_check(const struct pci_irqs *irqs, const struct pci_irq_request *re
  */
 int pci_irqs_set(struct pci_irqs *irqs, struct pci_irq_request *request);
 
+bool pci_is_eventfd(int fd);
+
+/*
+ * A full one has been signalled. One whose description blocks, being somebody else's, is looked at first: who fills it in the same
+ * moment holds up his own device. False: it cannot be signalled.
+ */
+bool pci_eventfd_signal(int fd, bool blocks);
+
 /* For the transport's functions of the same names. */
 void pci_irqs_intx(struct pci_irqs *irqs, bool asserted);
 bool pci_irqs_interrupt(struct pci_irqs *irqs, enum pci_interrupt kind, unsigned int vector);
