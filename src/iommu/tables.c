@@ -155,8 +155,12 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 /* In the read section in which @why was met. True: look again. */
 static bool ask(struct hwpt *hwpt, const struct tables_fault *why, struct uiommu_fault *fault, struct demand_wait *wait)
 {
-	int error = wait ? absent_ask(&hwpt->space->areas, why->absent, wait) : 0;
+	int error = 0;
 
+	if (wait == &absent_refused)
+		error = -ECANCELED;
+	else if (wait)
+		error = absent_ask(&hwpt->space->areas, why->absent, wait);
 	fault->reason = error ? UIOMMU_FAULT_MEMORY : UIOMMU_FAULT_ABSENT;
 	return error == -EAGAIN;
 }

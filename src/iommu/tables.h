@@ -39,8 +39,8 @@ void tables_set_root(struct hwpt *hwpt, uint64_t base, unsigned int mode, bool b
 bool tables_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait);
 
 /*
- * Look up now what the guest's tables say of a device's PASID, without waiting for an access. Nobody is told of faults. False:
- * there is nothing.
+ * Look up now what the guest's tables say of a device's PASID, without waiting for an access. Nobody is told of faults, and nobody
+ * waits: what is absent is left to the first access, which asks for it. False: there is nothing.
  */
 bool tables_bind(struct device *device, uint32_t pasid);
 

@@ -9,6 +9,8 @@
 #include "util/rcu.h"
 #include "util/util.h"
 
+struct demand_wait absent_refused;
+
 int absent_ask(const struct areas *areas, uint64_t address, struct demand_wait *wait)
 {
 	const struct area *area = areas_find(areas, address);
@@ -63,8 +65,7 @@ bool absent_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_
 		return true;
 	if (fault->reason != UIOMMU_FAULT_ABSENT)
 		return false;
-	fault->reason = UIOMMU_FAULT_MEMORY;
-	return absent_end(&absent);
+	return absent_end(&absent) || device->resolve(device, pasid, fault, &absent_refused);
 }
 
 /* What the area has of its region. */

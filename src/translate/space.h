@@ -106,7 +106,7 @@ struct uiommu_device {
 	/*
 	 * Nothing is attached to @pasid, but there are a guest's tables: look there. True: now there is something, or has been.
 	 * Otherwise @fault says why not, and whoever wants to know has been told; ABSENT: nobody has, and @wait, which may be NULL,
-	 * has asked for the memory (translate/absent.h). Without a lock, outside of read sections.
+	 * has asked for the memory (translate/absent.h, also of &absent_refused). Without a lock, outside of read sections.
 	 */
 	bool (*resolve)(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait);
 	/* Ask for a page, with the attachment entered, which has a sink. As uiommu_dma_page_request(). */

@@ -590,6 +590,7 @@ static void pasid_table(void **state)
 		.fault_queue_id = g.queue,
 	};
 	struct uiommu_attachment *attachment;
+	struct uiommu_fault_event event;
 	struct access access;
 
 	(void)state;
@@ -611,6 +612,16 @@ static void pasid_table(void **state)
 		assert_int_equal(fallocate(g.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, RAM_BYTES), 0);
 	assert_int_equal(map_on_demand(), 0);
 	assert_int_equal(uiommu_bind(g.context, &bind), 0);
+	start(&access, VA);
+	assert_int_equal(next_wanted(), base);
+	assert_int_equal(answer(base, PAGE, UIOMMU_RESPONSE_INVALID), 0);
+	check(&access, UIOMMU_FAULT_MEMORY);
+	assert_int_equal(uiommu_fault_read(g.context, g.queue, &event, 1), 1);
+	assert_int_equal(event.fault.reason, UIOMMU_FAULT_MEMORY);
+	assert_int_equal(event.fault.address, VA);
+	assert_int_equal(event.fault.pasid, PASID);
+	assert_int_equal(event.fault.structure, access.result.fault.structure);
+	assert_int_equal(event.fault.structure, UIOMMU_STRUCTURE_PASID_DIR);
 	walk_sleeping(order, 7);
 	attachment = uiommu_attachment_get(g.device, PASID);
 	assert_non_null(attachment);
