@@ -79,8 +79,8 @@ struct uiommu_guest_memory {
  * @change: what goes and what comes
  *
  * A region that is there already as it is added (same addresses, file, offset and access) stays as it is, also if it is in a range
- * to be removed: accesses do not notice. An access to an address that gets other memory may meet neither for a moment, which is a
- * fault. When the call returns, no access that used what has gone is running or will still have an effect.
+ * to be removed: accesses do not notice. An access to an address that gets other memory meets the one or the other. When the call
+ * returns, no access that used what has gone is running or will still have an effect.
  *
  * Return: 0, or, and nothing has changed,
  * -EINVAL: size, a count beyond %UIOMMU_GUEST_REGIONS_MAX, start > last, length 0, access, beyond the end of the file, no whole

@@ -358,6 +358,7 @@ static void commit(const struct change *change, struct areas_node *spare, struct
 	struct space *space = &change->ioas->space;
 
 	*release = (struct release){.start = UINT64_MAX};
+	areas_begin(&space->areas);
 	for (uint32_t i = 0; i < given->remove_count; i++)
 		take_range(space, &given->remove[i], release);
 	if (release->taken) {
@@ -372,6 +373,7 @@ static void commit(const struct change *change, struct areas_node *spare, struct
 			abort(); /* nothing is in the way, and there is memory */
 		change->additions[i].memory = NULL; /* the area's now */
 	}
+	areas_end(&space->areas);
 	areas_unreserve(&space->areas, spare);
 	unmark(change);
 }

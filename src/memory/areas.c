@@ -24,6 +24,7 @@
 #include "memory/areas.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "util/rcu.h"
@@ -135,6 +136,33 @@ struct area *areas_find_any(const struct areas *areas, uint64_t address)
 		return NULL;
 	area = follow(node, entry);
 	return area && address <= area->last ? (struct area *)area : NULL;
+}
+
+struct area *areas_find_again(const struct areas *areas, uint64_t address)
+{
+	struct area *area;
+	uint64_t before;
+
+	/* Pairs with areas_begin(): who has met nothing because of a change sees that it has begun. */
+	while ((before = __atomic_load_n(&areas->changes, __ATOMIC_ACQUIRE)) & 1)
+		sched_yield();
+	area = areas_find_any(areas, address);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (likely(area || __atomic_load_n(&areas->changes, __ATOMIC_RELAXED) == before))
+		return area;
+	return areas_find_again(areas, address);
+}
+
+/* What changes after this is published with release. */
+void areas_begin(struct areas *areas)
+{
+	__atomic_store_n(&areas->changes, areas->changes + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+void areas_end(struct areas *areas)
+{
+	__atomic_store_n(&areas->changes, areas->changes + 1, __ATOMIC_RELEASE);
 }
 
 static struct area *first_below(const struct areas_node *node, uint64_t address)

@@ -17,6 +17,7 @@
 #include "translate/inflight.h"
 #include "util/pool.h"
 #include "util/rcu.h"
+#include "util/util.h"
 
 struct region;
 struct pin;
@@ -81,6 +82,7 @@ struct areas_path {
 
 struct areas {
 	struct areas_node *root; /* RCU */
+	uint64_t changes; /* atomic: beginnings and ends of changes of several areas; odd meanwhile */
 	struct areas_node *retired; /* replaced, waiting for somebody to wait for a grace period */
 	unsigned int retired_count;
 	uint64_t count;
@@ -110,6 +112,13 @@ void areas_remove(struct areas *areas, struct area *area);
  * ends with them. Readers find one of the three at any moment. -ENOMEM. @area is taken out then, as by areas_remove().
  */
 int areas_split(struct areas *areas, struct area *area, struct area *left, struct area *right);
+
+/*
+ * What is between these is one change for areas_find(): who meets nothing in the middle of it waits for its end, which must be
+ * near. Each area is found as it was before or as it is afterwards.
+ */
+void areas_begin(struct areas *areas);
+void areas_end(struct areas *areas);
 
 /*
  * Set memory aside, so that @count insertions in a row do not fail for it; areas_unreserve() afterwards. -ENOMEM.
@@ -151,12 +160,17 @@ static inline __attribute__((always_inline)) bool areas_find_few(const struct ar
 	return false; /* UINT64_MAX */
 }
 
-/* The same, for readers (RCU) and writers. */
+/* Nothing is there; but perhaps it is being replaced just now. */
+struct area *areas_find_again(const struct areas *areas, uint64_t address);
+
+/* The same, for readers (RCU), and for writers outside of areas_begin(). */
 static inline struct area *areas_find(const struct areas *areas, uint64_t address)
 {
-	struct area *area;
+	struct area *area = NULL;
 
-	return areas_find_few(areas, address, &area) ? area : areas_find_any(areas, address);
+	if (unlikely(!areas_find_few(areas, address, &area)))
+		area = areas_find_any(areas, address);
+	return likely(area) ? area : areas_find_again(areas, address);
 }
 
 /*

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
@@ -343,6 +344,48 @@ static void while_it_is_read(void **state)
 	assert_int_equal(surprises, 0);
 }
 
+/* Pages 0 to 3, for as long as nobody says stop. */
+struct watcher {
+	pthread_t thread;
+	unsigned int seen, missed;
+	bool stop;
+};
+
+static void *watches(void *opaque)
+{
+	struct watcher *watcher = opaque;
+
+	for (unsigned int i = 0; !__atomic_load_n(&watcher->stop, __ATOMIC_ACQUIRE); i++) {
+		int byte = at(i % 4);
+
+		watcher->missed += byte != (int)(i % 4) && byte != (int)(8 + i % 4);
+		__atomic_add_fetch(&watcher->seen, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* Other memory in place of some, cut in another way, by one call: an access meets the one or the other, and no hole. */
+static void replaced_in_one(void **state)
+{
+	struct uiommu_guest_region first[] = {region(0, 0, 4)}, second[] = {region(0, 8, 1), region(1, 9, 2), region(3, 11, 1)};
+	const struct uiommu_range all = range(0, 4);
+	struct watcher watcher = {.stop = false};
+
+	(void)state;
+	assert_int_equal(update(NULL, 0, first, 1), 0);
+	assert_int_equal(pthread_create(&watcher.thread, NULL, watches, &watcher), 0);
+	for (unsigned int i = 0; i < CHANGES; i++) {
+		unsigned int before = __atomic_load_n(&watcher.seen, __ATOMIC_ACQUIRE);
+
+		assert_int_equal(i % 2 ? update(&all, 1, first, 1) : update(&all, 1, second, 3), 0);
+		while (i % 4 == 0 && __atomic_load_n(&watcher.seen, __ATOMIC_ACQUIRE) == before)
+			sched_yield();
+	}
+	__atomic_store_n(&watcher.stop, true, __ATOMIC_RELEASE);
+	pthread_join(watcher.thread, NULL);
+	assert_int_equal(watcher.missed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +395,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tracked, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(random_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(while_it_is_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(replaced_in_one, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
