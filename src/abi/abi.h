@@ -78,11 +78,18 @@ struct abi_caller_ops {
 	bool (*capable)(struct abi_caller *caller, int capability);
 };
 
-/* Embedded by whoever makes one. Both stay for the length of a call. */
+/* Embedded by whoever makes one. All stays for the length of a call. */
 struct abi_caller {
 	const struct abi_caller_ops *ops;
 	struct abi_memory *memory;
+	/* What was in its memory at @window_address when it called; NULL: ask the memory. */
+	const void *window;
+	uint64_t window_address;
+	size_t window_length;
 };
+
+/* As abi_memory_read() of what an ioctl's argument points at: the caller may have sent it along. */
+int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size_t length);
 
 /* What is mapped of a file: a range of @fd, which is the file's and stays as long as it. */
 struct abi_mapping {

@@ -47,7 +47,7 @@ int abi_command_run(const struct abi_command *command, struct abi_call *call, un
 /* Of the caller's memory: -EFAULT. */
 static inline int abi_call_read(const struct abi_call *call, uint64_t address, void *out, size_t length)
 {
-	return abi_memory_read(call->caller->memory, address, out, length);
+	return abi_caller_read(call->caller, address, out, length);
 }
 
 static inline int abi_call_write(const struct abi_call *call, uint64_t address, const void *data, size_t length)

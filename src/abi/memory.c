@@ -2,6 +2,7 @@
 /* A caller's memory. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "abi/abi.h"
@@ -93,6 +94,16 @@ int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size
 		return 0;
 	process_readv(memory->process, &piece, 1);
 	return piece.done == length ? 0 : -EFAULT;
+}
+
+int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size_t length)
+{
+	uint64_t before = address - caller->window_address;
+
+	if (!caller->window || before > caller->window_length || length > caller->window_length - before)
+		return abi_memory_read(caller->memory, address, out, length);
+	memcpy(out, (const uint8_t *)caller->window + before, length);
+	return 0;
 }
 
 int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *data, size_t length)
