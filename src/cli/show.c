@@ -7,10 +7,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "abi/session/protocol.h"
 #include "cli/args.h"
 #include "cli/daemon.h"
 #include "cli/explain.h"
 #include "cli/plain.h"
+#include "cli/sessions.h"
 #include "util/util.h"
 
 struct show {
@@ -158,20 +160,15 @@ static void print_stat(const struct uiommu_item *items, size_t count)
 		       items[i].descriptors, items[i].faults, items[i].discarded, items[i].name);
 }
 
-static enum status run_list(const struct command *command, const char *description, int argc, char **argv, bool counters)
+static enum status list_daemon(const struct command *command, const struct show *show, bool counters)
 {
-	struct show show = {0};
-	const struct arg args[] = {SOCKET_ARG, JSON_ARG};
 	struct uiommu_item *items;
-	enum status status;
 	size_t count = 0;
+	enum status status = list_items(show, &items, &count);
 
-	if (!args_parse(command, description, args, ARRAY_SIZE(args), argc, argv, &status))
-		return status;
-	status = list_items(&show, &items, &count);
 	if (status)
 		return status;
-	if (show.json)
+	if (show->json)
 		print_json(command, items, count, counters);
 	else if (counters)
 		print_stat(items, count);
@@ -183,13 +180,36 @@ static enum status run_list(const struct command *command, const char *descripti
 
 static enum status run_ls(const struct command *command, int argc, char **argv)
 {
-	return run_list(command, "List the devices, clients, queues and PASIDs of a daemon, as far as you may see them.", argc,
-			argv, false);
+	struct show show = {0};
+	bool sessions = false;
+	const struct arg args[] = {
+		SOCKET_ARG,
+		{"run", ARG_FLAG, false, &sessions, NULL, "of the sessions of uiommu run, not of a daemon"},
+		JSON_ARG,
+	};
+	enum status status;
+
+	if (!args_parse(command,
+			"List the devices, clients, queues and PASIDs of a daemon, as far as you may see them; or, within uiommu "
+			"run or "
+			"with --run, the programs, files and objects of sessions.",
+			args, ARRAY_SIZE(args), argc, argv, &status))
+		return status;
+	if (!show.socket && (sessions || getenv(SESSION_VARIABLE)))
+		return list_sessions(command, show.json);
+	return list_daemon(command, &show, false);
 }
 
 static enum status run_stat(const struct command *command, int argc, char **argv)
 {
-	return run_list(command, "Print what the devices, clients, queues and PASIDs of a daemon have done.", argc, argv, true);
+	struct show show = {0};
+	const struct arg args[] = {SOCKET_ARG, JSON_ARG};
+	enum status status;
+
+	if (!args_parse(command, "Print what the devices, clients, queues and PASIDs of a daemon have done.", args,
+			ARRAY_SIZE(args), argc, argv, &status))
+		return status;
+	return list_daemon(command, &show, true);
 }
 
 static void print_fault(const struct uiommu_fault_report *report)

@@ -7,7 +7,8 @@ _uiommu_options()
 	copy | compare) echo "--src --dst --len --socket --json --help" ;;
 	fill) echo "--dst --len --pattern --socket --json --help" ;;
 	crc) echo "--src --len --socket --json --help" ;;
-	ls | stat) echo "--socket --json --help" ;;
+	ls) echo "--socket --run --json --help" ;;
+	stat) echo "--socket --json --help" ;;
 	fault) echo "--count --socket --json --help" ;;
 	doctor) echo "--pid --json --help" ;;
 	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
@@ -15,7 +16,8 @@ _uiommu_options()
 		echo "--device --memory --cpus --accel --caching-mode --without --kernel --initrd --append --disk --file --module" \
 			"--run --qemu --help --"
 		;;
-	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args --version --help" ;;
+	run) echo "--trace --static --mock --help --" ;;
+	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args run --version --help" ;;
 	esac
 }
 
@@ -27,13 +29,33 @@ _uiommu_pids()
 	mapfile -t COMPREPLY < <(compgen -W "$pids" -- "$1")
 }
 
+# Behind "--" of run: a program, then its arguments, which are anything. False: not there yet.
+_uiommu_program()
+{
+	local word=${COMP_WORDS[COMP_CWORD]} i
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		[[ ${COMP_WORDS[i]} = -- ]] || continue
+		if [[ $i -eq $((COMP_CWORD - 1)) ]]; then
+			mapfile -t COMPREPLY < <(compgen -c -- "$word")
+		else
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+			compopt -o filenames 2>/dev/null
+		fi
+		return 0
+	done
+	return 1
+}
+
 _uiommu()
 {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command=
 	COMPREPLY=()
 	[[ $COMP_CWORD -gt 1 ]] && command=${COMP_WORDS[1]}
+	if [[ $command = run ]] && _uiommu_program; then
+		return
+	fi
 	case $before in
-	--socket | --kernel | --initrd | --disk | --file | --module | --qemu)
+	--socket | --trace | --kernel | --initrd | --disk | --file | --module | --qemu)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		;;

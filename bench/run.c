@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a call costs a program in a session: this program runs itself under `uiommu run`. The floor is a bare round trip over a UNIX
+ * socket to a process that sleeps in recv(2), of messages as long as those of the shim.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "abi/session/protocol.h"
+#include "harness.h"
+#include "support/support.h"
+
+enum { CALLS = 20000, REPEATS = 15, CPU = 1 };
+
+#define IOMMU_DESTROY _IO(';', 0x80)
+#define IOMMU_IOAS_ALLOC _IO(';', 0x81)
+
+struct bench {
+	int iommu;
+	int socket;
+	pid_t echo;
+};
+
+static void run_under_session(char **argv)
+{
+	char self[PATH_MAX], uiommu[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	support_check(length > 0);
+	self[length] = '\0';
+	strcpy(uiommu, self);
+	slash = strrchr(uiommu, '/');
+	support_check(slash && (size_t)(slash - uiommu) + sizeof("/../uiommu") < sizeof(uiommu));
+	strcpy(slash, "/../uiommu");
+	argv[0] = self;
+	execl(uiommu, "uiommu", "run", "--", self, NULL);
+	support_die(uiommu);
+}
+
+static void start_echo(struct bench *bench)
+{
+	char message[sizeof(struct session_request) + SESSION_INLINE];
+	int ends[2];
+
+	support_check(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
+	bench->socket = ends[0];
+	bench->echo = fork();
+	support_check(bench->echo >= 0);
+	if (!bench->echo) {
+		close(ends[0]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (recv(ends[1], message, sizeof(message), 0) > 0)
+			send(ends[1], message, sizeof(struct session_reply), MSG_NOSIGNAL);
+		_exit(0);
+	}
+	close(ends[1]);
+}
+
+static double bare(void *opaque)
+{
+	const struct bench *bench = opaque;
+	char message[sizeof(struct session_request) + SESSION_INLINE] = {0};
+	double start = bench_now_ns();
+
+	for (unsigned int i = 0; i < CALLS; i++) {
+		support_check(send(bench->socket, message, sizeof(message), 0) == sizeof(message));
+		support_check(recv(bench->socket, message, sizeof(message), 0) == sizeof(struct session_reply));
+	}
+	return (bench_now_ns() - start) / CALLS;
+}
+
+/* A call that is served, finds nothing, and writes nothing back. */
+static double destroy_nothing(void *opaque)
+{
+	const struct bench *bench = opaque;
+	uint32_t arguments[2] = {sizeof(arguments), 1};
+	double start = bench_now_ns();
+
+	for (unsigned int i = 0; i < CALLS; i++)
+		support_check(ioctl(bench->iommu, IOMMU_DESTROY, arguments) == -1 && errno == ENOENT);
+	return (bench_now_ns() - start) / CALLS;
+}
+
+/* Two calls, one of which writes its struct back. */
+static double alloc_and_destroy(void *opaque)
+{
+	const struct bench *bench = opaque;
+	double start = bench_now_ns();
+
+	for (unsigned int i = 0; i < CALLS / 2; i++) {
+		uint32_t arguments[3] = {sizeof(arguments)}, end[2] = {sizeof(end)};
+
+		support_check(!ioctl(bench->iommu, IOMMU_IOAS_ALLOC, arguments));
+		end[1] = arguments[2];
+		support_check(!ioctl(bench->iommu, IOMMU_DESTROY, end));
+	}
+	return (bench_now_ns() - start) / CALLS;
+}
+
+int main(int argc, char **argv)
+{
+	struct bench bench;
+	struct bench_pair pair;
+
+	(void)argc;
+	support_drop_privileges();
+	if (!getenv(SESSION_VARIABLE)) {
+		/* All on one CPU: on two, waking the other one costs more than all the rest, and hides it. */
+		bench_pin(0, CPU);
+		run_under_session(argv);
+	}
+	bench.iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	support_check(bench.iommu >= 0);
+	start_echo(&bench);
+	pair = bench_measure_pair(destroy_nothing, bare, &bench, REPEATS);
+	bench_report_pair("ioctl_roundtrip", "ns", &pair, 1.5,
+			  "an ioctl through the shim to a sleeping session; floor: a bare round trip over a UNIX socket");
+	pair = bench_measure_pair(alloc_and_destroy, bare, &bench, REPEATS);
+	bench_report_pair("ioctl_alloc_destroy", "ns", &pair, 0,
+			  "per call: IOAS_ALLOC, whose struct is written back, and DESTROY; same floor");
+	kill(bench.echo, SIGKILL);
+	waitpid(bench.echo, NULL, 0);
+	return 0;
+}

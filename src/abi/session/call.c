@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A call of a program, however it came here. */
+#include <errno.h>
+#include <string.h>
+
+#include "abi/iommufd.h"
+#include "abi/session/message.h"
+#include "abi/session/session.h"
+#include "abi/session/trace.h"
+
+static int64_t open_name(struct session *session, struct session_message *message, int *fd)
+{
+	const struct session_request *request = &message->request;
+	struct abi_file *file;
+	int error;
+
+	if (!request->length || message->inlined[request->length - 1])
+		return -EINVAL;
+	error = session_open(session, (const char *)message->inlined, &file);
+	if (error)
+		return error;
+	error = held_open(session, file, (int)request->flags, fd);
+	if (error)
+		abi_file_put(file);
+	return error;
+}
+
+static int64_t map(struct session *session, struct abi_caller *caller, struct abi_file *file, const struct session_request *request,
+		   struct session_reply *reply, int *fd)
+{
+	struct abi_mapping mapping;
+	int error = abi_mmap(file, caller, request->offset, request->count, (int)request->command, (int)request->flags, &mapping);
+
+	if (error)
+		return error;
+	error = held_map(session, file, request->offset, request->count, &mapping, fd);
+	if (error)
+		abi_munmap(file, request->offset, request->count);
+	reply->offset = mapping.offset;
+	return error;
+}
+
+static int64_t call_file(struct session *session, struct abi_caller *caller, struct abi_file *file,
+			 const struct session_request *request, struct session_reply *reply, int *fd)
+{
+	switch (request->op) {
+	case SESSION_IOCTL:
+		return abi_ioctl(file, caller, request->command, request->argument);
+	case SESSION_READ:
+		return abi_read(file, caller, request->argument, request->count, request->offset);
+	case SESSION_WRITE:
+		return abi_write(file, caller, request->argument, request->count, request->offset);
+	case SESSION_MMAP:
+		return map(session, caller, file, request, reply, fd);
+	default:
+		return -EPROTO;
+	}
+}
+
+int64_t session_call(struct session *session, struct abi_caller *caller, const struct member *member,
+		     struct session_message *message, struct session_reply *reply, int *fd)
+{
+	const struct session_request *request = &message->request;
+	bool is_open = request->op == SESSION_OPEN;
+	struct abi_file *file = is_open ? NULL : held_find(session, &request->file);
+	struct trace trace;
+	int64_t result;
+
+	if (!file && !is_open)
+		return request->op == SESSION_IOCTL ? -ENOTTY : -EBADF;
+	caller->window = request->op == SESSION_IOCTL && request->length ? message->inlined : NULL;
+	caller->window_address = request->argument;
+	caller->window_length = request->length;
+	if (traced(session))
+		trace_begin(&trace);
+	result = is_open ? open_name(session, message, fd) : call_file(session, caller, file, request, reply, fd);
+	if (traced(session))
+		trace_end(session, &trace, member->facts.pid, message, file, caller->memory, result);
+	abi_file_put(file);
+	if (request->op == SESSION_READ || request->op == SESSION_WRITE)
+		held_poll(session, &request->file);
+	return result;
+}

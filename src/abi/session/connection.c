@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A connection's thread: the calls of a program, one at a time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <uiommu/bind.h>
+#include <unistd.h>
+
+#include "abi/session/message.h"
+#include "abi/session/session.h"
+#include "util/util.h"
+
+struct connection {
+	struct abi_caller caller;
+	struct session *session;
+	struct member *member;
+	int fd;
+	bool gone; /* the program does not answer any more */
+};
+
+static struct connection *connection_of(struct abi_caller *caller)
+{
+	return container_of(caller, struct connection, caller);
+}
+
+/* Ask the program back. *@fd: what came with its answer, or -1. Its number, or -errno. */
+static int ask(struct connection *connection, struct session_reply *question, int send, int *fd)
+{
+	struct session_message answer = {.fd_count = 0};
+
+	if (connection->gone)
+		return -EFAULT;
+	if (session_send(connection->fd, question, send) || session_receive_fds(connection->fd, &answer) ||
+	    answer.request.op != SESSION_ANSWER) {
+		session_message_close(&answer);
+		connection->gone = true;
+		return -EFAULT;
+	}
+	*fd = answer.fd_count ? answer.fds[0] : -1;
+	answer.fds[0] = -1;
+	session_message_close(&answer);
+	return answer.request.number;
+}
+
+static int descriptor(struct abi_caller *caller, int number, struct abi_file **file, int *fd)
+{
+	struct connection *connection = connection_of(caller);
+	struct session_reply question = {.kind = SESSION_HAND_OVER, .result = number};
+	int error = number < 0 ? -EBADF : ask(connection, &question, -1, fd);
+
+	if (error < 0)
+		return error;
+	if (*fd < 0)
+		return -EBADF;
+	*file = held_find_fd(connection->session, *fd);
+	if (*file) {
+		close(*fd);
+		*fd = -1;
+	}
+	return 0;
+}
+
+/* The program closes what it got, and the session's reference goes with it. */
+static void take_back(struct connection *connection, int number)
+{
+	int none = -1;
+
+	if (number >= 0)
+		ask(connection, &(struct session_reply){.kind = SESSION_CLOSE, .result = number}, -1, &none);
+	if (none >= 0)
+		close(none);
+	held_drain(connection->session);
+}
+
+static int install(struct abi_caller *caller, struct abi_file *file, uint64_t where)
+{
+	struct connection *connection = connection_of(caller);
+	struct session_reply question = {.kind = SESSION_INSTALL};
+	int fd, none = -1, number, error;
+
+	/* The descriptor has a reference of its own: the caller's is his until nothing can fail any more. */
+	error = held_open(connection->session, abi_file_get(file), 0, &fd);
+	if (error) {
+		abi_file_put(file);
+		return error;
+	}
+	number = ask(connection, &question, fd, &none);
+	close(fd);
+	if (none >= 0)
+		close(none);
+	error = number < 0 ? number : 0;
+	if (!error && where)
+		error = abi_memory_write(caller->memory, where, &number, sizeof(number));
+	if (error) {
+		take_back(connection, number);
+		return error;
+	}
+	abi_file_put(file);
+	return where ? 0 : number;
+}
+
+static bool capable(struct abi_caller *caller, int capability)
+{
+	return connection_of(caller)->member->facts.capabilities >> capability & 1;
+}
+
+static const struct abi_caller_ops ops = {.descriptor = descriptor, .install = install, .capable = capable};
+
+static int introduce(struct connection *connection, const struct session_message *hello)
+{
+	const struct session_request *request = &hello->request;
+	const int *fds = hello->fds;
+	const struct uiommu_process bundle = {.mem = fds[0], .maps = fds[1], .auxv = fds[2], .pidfd = fds[3], .exec = -1};
+	struct member_facts facts = {.capabilities = request->count, .lock_limit = request->argument};
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (hello->fd_count != 4 || getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		return -EBADF;
+	facts.pid = peer.pid;
+	return member_create(connection->session, &bundle, &facts, &connection->member);
+}
+
+static int64_t hello(struct connection *connection, struct session_message *message)
+{
+	const struct session_request *request = &message->request;
+	int error = 0;
+
+	if (request->op != SESSION_HELLO || request->file.device != SESSION_VERSION)
+		return -EPROTO;
+	if (request->file.inode)
+		connection->member = member_find(connection->session, request->file.inode);
+	else
+		error = introduce(connection, message);
+	if (!connection->member)
+		return error ? error : -EBADF;
+	connection->caller = (struct abi_caller){.ops = &ops, .memory = connection->member->memory};
+	return (int64_t)connection->member->token;
+}
+
+/* False: it is over. */
+static bool answer(struct connection *connection, struct session_message *message)
+{
+	struct session_reply reply = {.kind = SESSION_DONE};
+	int fd = -1, error;
+
+	held_drain(connection->session);
+	if (message->request.op == SESSION_LIST)
+		reply.result = session_list(connection->session, &fd);
+	else
+		reply.result = connection->member ? session_call(connection->session, &connection->caller, connection->member,
+								 message, &reply, &fd)
+						  : hello(connection, message);
+	session_message_close(message); /* of a greeting: what is needed of it has been duplicated */
+	error = connection->gone ? -EPIPE : session_send(connection->fd, &reply, fd);
+	if (fd >= 0)
+		close(fd);
+	return !error && connection->member;
+}
+
+static void *run(void *opaque)
+{
+	struct connection *connection = opaque;
+	struct session *session = connection->session;
+	struct session_message message;
+
+	if (!session_receive_fds(connection->fd, &message))
+		while (answer(connection, &message) && !session_receive(connection->fd, &message))
+			;
+	close(connection->fd);
+	member_put(session, connection->member);
+	free(connection);
+	__atomic_sub_fetch(&session->connections, 1, __ATOMIC_RELEASE);
+	eventfd_write(session->wake, 1);
+	return NULL;
+}
+
+int connection_start(struct session *session, int fd)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	pthread_t thread;
+
+	if (!connection) {
+		close(fd);
+		return -ENOMEM;
+	}
+	connection->session = session;
+	connection->fd = fd;
+	__atomic_add_fetch(&session->connections, 1, __ATOMIC_RELAXED);
+	if (pthread_create(&thread, NULL, run, connection)) {
+		__atomic_sub_fetch(&session->connections, 1, __ATOMIC_RELAXED);
+		free(connection);
+		close(fd);
+		return -EAGAIN;
+	}
+	pthread_detach(thread);
+	return 0;
+}

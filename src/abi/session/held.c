@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * When is a file closed for the last time? Its descriptors are in other processes, duplicated, inherited and on their way
+ * through sockets; only the kernel knows. It tells of two kinds of files that poll(2) as the real ones do.
+ *
+ * A memfd is always ready, as /dev/iommu and VFIO's files are. Each program's open is an opening of its own, through /proc, of a
+ * memfd whose name only this process has; inotify tells of the end of each. It does so before close(2), munmap(2) or the exit of
+ * the process are over, so that no request that comes after them is served before it is known.
+ *
+ * A pipe is what is waited for: readable while there is a byte in it, which is there while the file has something to read. When the
+ * last reader has gone, the pipe's other end shows an error. If the file can be written to, the descriptor is both of the pipe's
+ * ends.
+ *
+ * Both are marked by their mode and named by their inode.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "abi/session/session.h"
+#include "util/util.h"
+
+struct held {
+	struct held *next; /* of the bucket */
+	struct session_key key;
+	struct abi_file *file; /* a reference */
+	struct range *ranges; /* of other files, that are mapped of this memfd */
+	int watch; /* of the memfd, or -1 */
+	int openings; /* of it */
+	int pipe; /* its end, or -1 */
+	int probe; /* an opening of our own, of a memfd that is only mapped; or -1 */
+	bool byte; /* in the pipe */
+	bool suspect; /* something was closed, but perhaps not everything */
+};
+
+/* A range of a file, mapped somewhere. */
+struct range {
+	struct range *next;
+	struct abi_file *file; /* a reference */
+	uint64_t offset;
+	uint64_t length;
+};
+
+static struct held **bucket(struct session *session, uint64_t inode)
+{
+	return &session->held[inode % SESSION_BUCKETS];
+}
+
+/* Under the lock. */
+static struct held *find(struct session *session, const struct session_key *key)
+{
+	struct held *held = *bucket(session, key->inode);
+
+	while (held && (held->key.inode != key->inode || held->key.device != key->device))
+		held = held->next;
+	return held;
+}
+
+static void insert(struct session *session, struct held *held)
+{
+	struct held **link = bucket(session, held->key.inode);
+
+	held->next = *link;
+	*link = held;
+	session->held_count++;
+}
+
+static void take_out(struct session *session, struct held *held)
+{
+	struct held **link = bucket(session, held->key.inode);
+
+	while (*link != held)
+		link = &(*link)->next;
+	*link = held->next;
+	session->held_count--;
+}
+
+static struct held *held_new(int fd)
+{
+	struct held *held = calloc(1, sizeof(*held));
+	struct stat stat;
+
+	if (!held || fstat(fd, &stat)) {
+		free(held);
+		return NULL;
+	}
+	held->key = (struct session_key){stat.st_dev, stat.st_ino};
+	held->watch = held->pipe = held->probe = -1;
+	return held;
+}
+
+/* Not under the lock: the end of a file waits for its accesses in flight. */
+static void held_free(struct session *session, struct held *held)
+{
+	while (held->ranges) {
+		struct range *range = held->ranges;
+
+		held->ranges = range->next;
+		abi_munmap(range->file, range->offset, range->length);
+		abi_file_put(range->file);
+		free(range);
+	}
+	if (held->watch >= 0)
+		inotify_rm_watch(session->inotify, held->watch);
+	if (held->pipe >= 0) {
+		epoll_ctl(session->ready, EPOLL_CTL_DEL, held->file->descriptor, NULL);
+		close(held->pipe);
+	}
+	if (held->probe >= 0)
+		close(held->probe);
+	abi_file_put(held->file);
+	free(held);
+}
+
+/* The same file, opened once more. */
+static int open_again(int fd, int flags)
+{
+	char path[32];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, flags | O_CLOEXEC);
+	return again < 0 ? -errno : again;
+}
+
+static int watch(struct session *session, int fd, int *out)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	*out = inotify_add_watch(session->inotify, path, IN_OPEN | IN_CLOSE);
+	return *out < 0 ? -ENOMEM : 0;
+}
+
+static int epoll_put(int epoll, int fd, uint32_t events, uint64_t inode)
+{
+	struct epoll_event event = {.events = events, .data.u64 = inode};
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+/* What of open(2)'s flags stays with a description. */
+static int kept(int flags)
+{
+	return flags & (O_NONBLOCK | O_ASYNC);
+}
+
+static int open_memfd(struct session *session, struct abi_file *file, int flags, struct held **out, int *fd)
+{
+	struct held *held;
+	int error;
+
+	if (fchmod(file->descriptor, SESSION_MODE))
+		return -ENOMEM;
+	*fd = open_again(file->descriptor, O_RDWR | kept(flags));
+	if (*fd < 0)
+		return *fd == -EMFILE ? -EMFILE : -ENOMEM;
+	held = held_new(*fd);
+	error = held ? watch(session, *fd, &held->watch) : -ENOMEM;
+	if (error) {
+		close(*fd);
+		free(held);
+		return error;
+	}
+	held->openings = 1;
+	*out = held;
+	return 0;
+}
+
+static int open_pipe(struct session *session, struct abi_file *file, int flags, short events, struct held **out, int *fd)
+{
+	struct held *held = NULL;
+	int ends[2], error = -ENOMEM;
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+		return -EMFILE;
+	*fd = open_again(ends[0], (events & POLLOUT ? O_RDWR : O_RDONLY) | kept(flags));
+	if (*fd >= 0 && !fchmod(*fd, SESSION_MODE))
+		held = held_new(*fd);
+	close(ends[0]);
+	if (held) {
+		held->pipe = ends[1];
+		error = epoll_put(session->closing, ends[1], 0, held->key.inode);
+		if (!error)
+			error = epoll_put(session->ready, file->descriptor, EPOLLIN | EPOLLET, held->key.inode);
+	}
+	if (error) {
+		close(ends[1]);
+		if (*fd >= 0)
+			close(*fd);
+		free(held);
+		return error;
+	}
+	*out = held;
+	return 0;
+}
+
+/* A byte comes into the pipe, or is taken out of it. Under the lock. */
+static void pipe_update(struct held *held)
+{
+	struct pollfd state = {.fd = held->file->descriptor, .events = POLLIN};
+	bool readable = poll(&state, 1, 0) > 0 && state.revents & POLLIN;
+	char byte = 0;
+	int reader;
+
+	if (readable == held->byte)
+		return;
+	if (readable) {
+		held->byte = write(held->pipe, &byte, 1) == 1;
+		return;
+	}
+	reader = open_again(held->pipe, O_RDONLY | O_NONBLOCK);
+	if (reader < 0)
+		return; /* woken for nothing, as anybody may be */
+	held->byte = read(reader, &byte, 1) != 1;
+	close(reader);
+}
+
+/* Take it up, unless the same memfd is there already: then its openings are counted, this one as well. */
+static void add(struct session *session, struct held *held)
+{
+	struct held *known;
+
+	pthread_mutex_lock(&session->lock);
+	known = find(session, &held->key);
+	if (!known)
+		insert(session, held);
+	if (held->pipe >= 0)
+		pipe_update(held);
+	pthread_mutex_unlock(&session->lock);
+	if (known) {
+		abi_file_put(held->file);
+		free(held);
+	}
+}
+
+int held_open(struct session *session, struct abi_file *file, int flags, int *fd)
+{
+	struct pollfd state = {.fd = file->descriptor, .events = POLLIN | POLLOUT};
+	struct held *held = NULL;
+	struct stat stat;
+	int error;
+
+	if (fstat(file->descriptor, &stat) || poll(&state, 1, 0) < 0)
+		return -ENOMEM;
+	error = S_ISREG(stat.st_mode) ? open_memfd(session, file, flags, &held, fd)
+				      : open_pipe(session, file, flags, state.revents, &held, fd);
+	if (error)
+		return error;
+	held->file = file;
+	add(session, held);
+	return 0;
+}
+
+struct abi_file *held_find(struct session *session, const struct session_key *key)
+{
+	struct abi_file *file = NULL;
+	struct held *held;
+
+	pthread_mutex_lock(&session->lock);
+	held = find(session, key);
+	if (held && held->file)
+		file = abi_file_get(held->file);
+	pthread_mutex_unlock(&session->lock);
+	return file;
+}
+
+struct abi_file *held_find_fd(struct session *session, int fd)
+{
+	struct stat stat;
+
+	if (fstat(fd, &stat) || (stat.st_mode & 07777) != SESSION_MODE)
+		return NULL;
+	return held_find(session, &(struct session_key){stat.st_dev, stat.st_ino});
+}
+
+/* Nobody but us has the memfd open, or mapped. Asked by what a lease needs: that nobody else could write. */
+static bool is_only_ours(int probe)
+{
+	if (fcntl(probe, F_SETLEASE, F_WRLCK))
+		return false;
+	fcntl(probe, F_SETLEASE, F_UNLCK);
+	return true;
+}
+
+/* Is it over? Under the lock. */
+static bool has_ended(struct held *held)
+{
+	struct pollfd state = {.fd = held->pipe};
+
+	if (held->pipe >= 0)
+		return poll(&state, 1, 0) > 0 && state.revents & POLLERR;
+	if (held->probe >= 0)
+		return held->suspect && is_only_ours(held->probe);
+	return held->openings <= 0;
+}
+
+static void count(struct session *session, const struct inotify_event *event)
+{
+	for (size_t i = 0; i < SESSION_BUCKETS; i++)
+		for (struct held *held = session->held[i]; held; held = held->next)
+			if (held->watch == event->wd) {
+				held->openings += event->mask & IN_OPEN ? 1 : -1;
+				held->suspect = true;
+				return;
+			}
+}
+
+static void read_inotify(struct session *session)
+{
+	char buffer[4096] __attribute__((aligned(8)));
+	ssize_t length;
+
+	while ((length = read(session->inotify, buffer, sizeof(buffer))) > 0)
+		for (ssize_t at = 0; at < length;) {
+			struct inotify_event event;
+
+			memcpy(&event, buffer + at, sizeof(event));
+			if (event.mask & (IN_OPEN | IN_CLOSE))
+				count(session, &event);
+			at += (ssize_t)(sizeof(event) + event.len);
+		}
+}
+
+/* Take out what has ended. Under the lock. */
+static struct held *collect(struct session *session)
+{
+	struct held *ended = NULL;
+	bool unsettled = false;
+
+	for (size_t i = 0; i < SESSION_BUCKETS; i++)
+		for (struct held *held = session->held[i], *next; held; held = next) {
+			next = held->next;
+			if (has_ended(held)) {
+				take_out(session, held);
+				held->next = ended;
+				ended = held;
+			} else if (held->probe >= 0) {
+				unsettled |= held->suspect;
+			}
+		}
+	__atomic_store_n(&session->unsettled, unsettled, __ATOMIC_RELEASE);
+	return ended;
+}
+
+void held_drain(struct session *session)
+{
+	struct epoll_event event;
+	struct held *ended;
+
+	if (epoll_wait(session->closing, &event, 1, 0) <= 0 && !__atomic_load_n(&session->unsettled, __ATOMIC_ACQUIRE))
+		return;
+	/* Whoever comes meanwhile waits until it is over. */
+	pthread_mutex_lock(&session->drain_lock);
+	__atomic_store_n(&session->unsettled, true, __ATOMIC_RELEASE);
+	do {
+		pthread_mutex_lock(&session->lock);
+		read_inotify(session);
+		ended = collect(session);
+		pthread_mutex_unlock(&session->lock);
+		for (struct held *held = ended, *next; held; held = next) {
+			next = held->next;
+			held_free(session, held);
+		}
+		/* What has ended may have been the last that had a mapping's file open. */
+	} while (ended);
+	pthread_mutex_unlock(&session->drain_lock);
+}
+
+void held_poll(struct session *session, const struct session_key *key)
+{
+	struct held *held;
+
+	pthread_mutex_lock(&session->lock);
+	held = find(session, key);
+	if (held && held->pipe >= 0)
+		pipe_update(held);
+	pthread_mutex_unlock(&session->lock);
+}
+
+/* All pipes are of one device. */
+static void poll_inode(struct session *session, uint64_t inode)
+{
+	pthread_mutex_lock(&session->lock);
+	for (struct held *held = *bucket(session, inode); held; held = held->next)
+		if (held->key.inode == inode && held->pipe >= 0)
+			pipe_update(held);
+	pthread_mutex_unlock(&session->lock);
+}
+
+void held_poll_ready(struct session *session)
+{
+	struct epoll_event events[16];
+	int count = epoll_wait(session->ready, events, ARRAY_SIZE(events), 0);
+
+	for (int i = 0; i < count; i++)
+		poll_inode(session, events[i].data.u64);
+}
+
+/* A memfd that is mapped, and is nobody's descriptor. Under the lock. */
+static struct held *mapped_new(struct session *session, int fd)
+{
+	int probe = open_again(fd, O_RDWR);
+	struct held *held = probe < 0 ? NULL : held_new(probe);
+
+	if (!held || watch(session, probe, &held->watch)) {
+		if (probe >= 0)
+			close(probe);
+		free(held);
+		return NULL;
+	}
+	held->probe = probe;
+	insert(session, held);
+	return held;
+}
+
+static int remember_range(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, int fd)
+{
+	struct range *range = malloc(sizeof(*range));
+	struct held *held;
+	struct stat stat;
+	int error = 0;
+
+	if (!range || fstat(fd, &stat)) {
+		free(range);
+		return -ENOMEM;
+	}
+	*range = (struct range){.file = file, .offset = offset, .length = length};
+	pthread_mutex_lock(&session->lock);
+	held = find(session, &(struct session_key){stat.st_dev, stat.st_ino});
+	if (!held)
+		held = mapped_new(session, fd);
+	if (held) {
+		/* Not to be taken for ended before it has been opened. */
+		held->suspect = false;
+		abi_file_get(file);
+		range->next = held->ranges;
+		held->ranges = range;
+	} else {
+		free(range);
+		error = -ENOMEM;
+	}
+	pthread_mutex_unlock(&session->lock);
+	return error;
+}
+
+int held_map(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, const struct abi_mapping *mapping,
+	     int *fd)
+{
+	int error;
+
+	*fd = open_again(mapping->fd, O_RDWR);
+	if (*fd < 0)
+		return *fd;
+	error = remember_range(session, file, offset, length, mapping->fd);
+	if (error)
+		close(*fd);
+	return error;
+}
+
+void held_list(struct session *session, FILE *out)
+{
+	pthread_mutex_lock(&session->lock);
+	for (size_t i = 0; i < SESSION_BUCKETS; i++)
+		for (const struct held *held = session->held[i]; held; held = held->next)
+			if (held->file)
+				session_list_file(out, held->key.inode, held->file);
+	pthread_mutex_unlock(&session->lock);
+}
+
+void held_end(struct session *session)
+{
+	for (size_t i = 0; i < SESSION_BUCKETS; i++) {
+		struct held *held = session->held[i], *next;
+
+		session->held[i] = NULL;
+		for (; held; held = next) {
+			next = held->next;
+			held_free(session, held);
+		}
+	}
+	session->held_count = 0;
+}

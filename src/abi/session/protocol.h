@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the shim in a program and the session's daemon say to each other: one SOCK_SEQPACKET message each.
+ *
+ * A connection is one thread's at a time. A request is struct session_request and, behind it, what the argument of an ioctl points
+ * at, as far as it was sure to be there: most calls need no other look at the program's memory. The daemon may ask back before it
+ * is done: to install a descriptor, to hand over one, or to close one that it should not have installed. SESSION_DONE ends the
+ * request.
+ *
+ * Descriptors come in messages of one byte behind those that announce them, so that all others may be received in the cheapest way.
+ * Only the first message of a connection has them itself, and answers to SESSION_HAND_OVER.
+ *
+ * What a descriptor is: a file of its own (memfd or pipe) whose inode is the key. Marked by its mode, so that whoever has a
+ * descriptor knows without a question whether the session has to be asked.
+ *
+ * Both sides are of one version, of one user, and on one host. The daemon believes nothing else.
+ */
+#ifndef SESSION_PROTOCOL_H
+#define SESSION_PROTOCOL_H
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+#define SESSION_VARIABLE "UIOMMU_SESSION" /* the session's folder */
+#define SESSION_SOCKET "socket"
+#define SESSION_TREE "tree" /* what /dev/vfio and some of /sys look like */
+
+enum {
+	SESSION_VERSION = 1,
+	SESSION_INLINE = 128, /* bytes of an argument, or of a path with its NUL */
+	SESSION_HELLO_FDS = 5, /* mem, maps, auxv, pidfd, exec event or none */
+	SESSION_MODE = S_ISVTX | S_IRUSR | S_IWUSR, /* of our files */
+	SESSION_NODE_MODE =
+		S_ISVTX | 0666, /* of what stands for a device in the tree; mtime is its number: major seconds, minor ns */
+	SESSION_IOCTL_TYPE = ';',
+};
+
+enum session_op {
+	SESSION_HELLO, /* file.device: version, file.inode: token of the process or 0, argument: RLIMIT_MEMLOCK, count: capabilities
+			*/
+	SESSION_OPEN, /* the path is inline; flags: open(2)'s */
+	SESSION_IOCTL, /* file, command, argument */
+	SESSION_READ, /* file, argument: address, count, offset */
+	SESSION_WRITE,
+	SESSION_MMAP, /* file, count: length, offset, flags, command: protection */
+	SESSION_LIST, /* the session's objects, as text; the reply has a memfd of it */
+	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, or -errno */
+	SESSION_OPS,
+};
+
+/* An inode. */
+struct session_key {
+	uint64_t device;
+	uint64_t inode;
+};
+
+struct session_request {
+	uint32_t op;
+	int32_t number;
+	struct session_key file;
+	uint64_t argument;
+	uint64_t count;
+	uint64_t offset;
+	uint32_t command;
+	uint32_t flags;
+	uint32_t length; /* of what is inline */
+	uint32_t reserved;
+};
+
+enum session_kind {
+	SESSION_DONE, /* result: what the call returns, or -errno; OPEN, MMAP and LIST have a descriptor; HELLO: the token */
+	SESSION_INSTALL, /* a descriptor. Answer with its number */
+	SESSION_HAND_OVER, /* result: a number. Answer with that descriptor */
+	SESSION_CLOSE, /* result: a number that was installed. Answer when it is closed */
+};
+
+enum {
+	SESSION_FD = 1, /* flags: a descriptor comes in the next message */
+};
+
+struct session_reply {
+	uint32_t kind;
+	uint32_t flags;
+	int64_t result;
+	uint64_t offset; /* MMAP: in the descriptor */
+};
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "abi/session/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <uiommu/context.h>
+#include <unistd.h>
+
+#include "abi/iommufd.h"
+#include "util/util.h"
+
+/* What the first thread was woken by. */
+enum source { LISTENING, CLOSING, READY, WAKE, FIRST };
+
+int session_open(struct session *session, const char *name, struct abi_file **out)
+{
+	if (!strcmp(name, "/dev/iommu"))
+		return iommufd_open(session->mock ? IOMMUFD_MOCK : 0, out);
+	if (!strcmp(name, "/dev/vfio") || !strcmp(name, "/dev/vfio/devices"))
+		return -EISDIR;
+	return -ENOENT;
+}
+
+static int put(int epoll, int fd, enum source source)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
+
+	if (fd < 0)
+		return -errno;
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+static int open_events(struct session *session)
+{
+	int error;
+
+	session->epoll = epoll_create1(EPOLL_CLOEXEC);
+	session->closing = epoll_create1(EPOLL_CLOEXEC);
+	session->ready = epoll_create1(EPOLL_CLOEXEC);
+	session->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	session->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	error = session->epoll < 0 ? -errno : 0;
+	if (!error)
+		error = put(session->closing, session->inotify, CLOSING);
+	if (!error)
+		error = put(session->epoll, session->closing, CLOSING);
+	if (!error)
+		error = put(session->epoll, session->ready, READY);
+	if (!error)
+		error = put(session->epoll, session->wake, WAKE);
+	if (!error)
+		error = put(session->epoll, session->listening, LISTENING);
+	return error;
+}
+
+/* Descriptors are what programs cost us. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* In the folder that the user is in. */
+static int open_trace(struct session *session, const char *path, char *complaint, size_t complaint_size)
+{
+	int error;
+
+	if (!path)
+		return 0;
+	session->trace = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+	error = session->trace < 0 ? -errno : 0;
+	if (error)
+		snprintf(complaint, complaint_size, "%s: %s", path, strerror(-error));
+	return error;
+}
+
+int session_create(struct session *session, const struct session_options *options, char *complaint, size_t complaint_size)
+{
+	int error;
+
+	memset(session, 0, sizeof(*session));
+	session->listening = session->epoll = session->closing = session->ready = session->inotify = session->wake = -1;
+	session->first = session->trace = -1;
+	session->mock = options->mock;
+	session->check = options->check;
+	pthread_mutex_init(&session->lock, NULL);
+	pthread_mutex_init(&session->drain_lock, NULL);
+	error = open_trace(session, options->trace, complaint, complaint_size);
+	if (error)
+		return error;
+	error = folder_create(session);
+	if (!error) {
+		session->listening = folder_listen(session);
+		error = session->listening < 0 ? session->listening : open_events(session);
+	}
+	if (error) {
+		snprintf(complaint, complaint_size, "the session's folder %s: %s", session->folder, strerror(-error));
+		session_destroy(session);
+	}
+	return error;
+}
+
+static void accept_all(struct session *session)
+{
+	int fd;
+
+	while ((fd = accept4(session->listening, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		connection_start(session, fd);
+}
+
+static bool is_over(struct session *session)
+{
+	bool over;
+
+	if (session->first >= 0 || __atomic_load_n(&session->connections, __ATOMIC_ACQUIRE))
+		return false;
+	pthread_mutex_lock(&session->lock);
+	over = !session->held_count;
+	pthread_mutex_unlock(&session->lock);
+	return over;
+}
+
+static void handle(struct session *session, enum source source)
+{
+	eventfd_t count;
+
+	switch (source) {
+	case LISTENING:
+		accept_all(session);
+		break;
+	case CLOSING:
+		held_drain(session);
+		break;
+	case READY:
+		held_poll_ready(session);
+		break;
+	case WAKE:
+		eventfd_read(session->wake, &count);
+		break;
+	case FIRST:
+		if (session->first >= 0)
+			close(session->first);
+		session->first = -1;
+		break;
+	}
+}
+
+void session_serve(struct session *session, int first)
+{
+	struct epoll_event events[8];
+
+	raise_limit();
+	uiommu_install_fault_handler();
+	session->first = first;
+	if (put(session->epoll, first, FIRST))
+		handle(session, FIRST);
+	while (!is_over(session)) {
+		int count = epoll_wait(session->epoll, events, ARRAY_SIZE(events), -1);
+
+		for (int i = 0; i < count; i++)
+			handle(session, (enum source)events[i].data.u32);
+	}
+}
+
+void session_destroy(struct session *session)
+{
+	const int fds[] = {session->listening, session->epoll, session->closing, session->ready,
+			   session->inotify,   session->wake,  session->first,	 session->trace};
+
+	held_end(session);
+	folder_destroy(session);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	pthread_mutex_destroy(&session->drain_lock);
+	pthread_mutex_destroy(&session->lock);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A session: what one `uiommu run` has, in a process of its own. It hosts the files of the ABI (abi/abi.h) for the programs that
+ * have the shim in them, and ends when the last of them has.
+ *
+ * Each connection has a thread, which waits for a request, drains what has been closed, and makes the call; so a call that
+ * has to wait for a device keeps nobody else. The first thread waits for everything else: connections, ends, events.
+ *
+ * Lock order: session.lock is never held while a file is called, but for the poll state of its descriptor.
+ */
+#ifndef SESSION_SESSION_H
+#define SESSION_SESSION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "abi/abi.h"
+#include "abi/session/protocol.h"
+
+enum {
+	SESSION_FOLDER_MAX = 80, /* with its NUL; leaves room for a socket's name behind it */
+	SESSION_BUCKETS = 256,
+	SESSION_KNOWN = 64, /* programs into which nothing is preloaded */
+};
+
+struct session_message;
+
+struct session_options {
+	const char *const *devices; /* "MODEL[,OPTION]...", NULL at the end; may be NULL */
+	const char *trace; /* file for calls, or NULL */
+	bool mock; /* the command of the kernel's selftests exists */
+	bool check; /* report the use of memory that was mapped anew */
+};
+
+struct member_facts {
+	uint64_t capabilities;
+	uint64_t lock_limit; /* RLIMIT_MEMLOCK */
+	pid_t pid;
+};
+
+/* A program, with its memory. */
+struct member {
+	struct member *next;
+	struct abi_memory *memory;
+	uint64_t token;
+	struct member_facts facts;
+	unsigned int references;
+};
+
+struct session {
+	char folder[SESSION_FOLDER_MAX];
+	int folder_lock; /* whoever has it owns the folder */
+	int listening;
+	int epoll; /* what the first thread waits for */
+	int closing; /* an epoll: something has been closed */
+	int ready; /* an epoll: files whose poll state may have changed */
+	int inotify;
+	int wake; /* an eventfd: look whether it is the end */
+	int first; /* pidfd of the program, -1 when it has ended */
+	int trace; /* a file, or -1 */
+	bool mock;
+	bool check;
+	bool unsettled; /* held_drain() has something to do, or is doing it; atomic */
+	pthread_mutex_t drain_lock; /* held by whoever drains; taken before the other */
+	pthread_mutex_t lock;
+	/* Under the lock: */
+	struct held *held[SESSION_BUCKETS]; /* by inode */
+	struct member *members;
+	struct member *known[SESSION_KNOWN]; /* with a reference each (known.c) */
+	uint64_t last_token;
+	size_t held_count;
+	unsigned int connections;
+};
+
+/* Make the folder, its socket and the devices. 0, or -errno and a line about it in @complaint. */
+int session_create(struct session *session, const struct session_options *options, char *complaint, size_t complaint_size);
+
+/* Serve, until @first (a pidfd) has ended and nobody else is left. Takes over the pidfd. */
+void session_serve(struct session *session, int first);
+
+/* Removes the folder. */
+void session_destroy(struct session *session);
+
+/* What the programs have open: a file is *held* as long as any descriptor or mapping of it exists anywhere. */
+
+/*
+ * A descriptor for a program, with @flags of open(2), for the caller to send and to close. Takes over the reference to @file, if it
+ * succeeds. -EMFILE, -ENOMEM.
+ */
+int held_open(struct session *session, struct abi_file *file, int flags, int *fd);
+
+/* The file of a descriptor, with a reference, or NULL. */
+struct abi_file *held_find(struct session *session, const struct session_key *key);
+
+/* Is it a descriptor of ours? As held_find(). */
+struct abi_file *held_find_fd(struct session *session, int fd);
+
+/* End what has been closed until now, before anything else is done. */
+void held_drain(struct session *session);
+
+/* The poll state of a file may be another one. */
+void held_poll(struct session *session, const struct session_key *key);
+
+/* For files that have told of it themselves. */
+void held_poll_ready(struct session *session);
+
+/* A descriptor of what @file has mapped, to send and to close; abi_munmap() is said when nobody has it mapped any more. */
+int held_map(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, const struct abi_mapping *mapping,
+	     int *fd);
+
+/* End all of them. */
+void held_end(struct session *session);
+
+/* The objects, as text in a memfd (list.c). -EMFILE. */
+int session_list(struct session *session, int *fd);
+void session_list_file(FILE *out, uint64_t id, struct abi_file *file);
+void held_list(struct session *session, FILE *out);
+
+/* What open(2) of this name makes; -EISDIR: it is a folder of the tree; -ENOENT. */
+int session_open(struct session *session, const char *name, struct abi_file **out);
+
+/* Of a bundle, which stays the caller's. Errors as abi_memory_create(). */
+int member_create(struct session *session, const struct uiommu_process *bundle, const struct member_facts *facts,
+		  struct member **out);
+/* With a reference, or NULL. */
+struct member *member_find(struct session *session, uint64_t token);
+void member_put(struct session *session, struct member *member);
+
+/*
+ * Make the call that @message asks for, of @caller, which is @member. What the system call returns, or -errno; *@fd is a descriptor
+ * to hand over, if there is one.
+ */
+int64_t session_call(struct session *session, struct abi_caller *caller, const struct member *member,
+		     struct session_message *message, struct session_reply *reply, int *fd);
+
+/* A thread that serves @fd, which it takes over. -EAGAIN. */
+int connection_start(struct session *session, int fd);
+
+/* The folder. -errno. */
+int folder_create(struct session *session);
+int folder_listen(struct session *session);
+/* Where the folders of this user's sessions are; made if need be. */
+int folder_base(char *out, size_t size);
+/* In the tree, with the folders above. @name begins with a slash. A node is what the shim makes a character device of. */
+int folder_node(struct session *session, const char *name, dev_t device);
+int folder_file(struct session *session, const char *name, const void *data, size_t length);
+int folder_link(struct session *session, const char *name, const char *target);
+void folder_destroy(struct session *session);
+
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* System calls of programs that are stopped there: which of them are ours, and what they do. */
+#include "abi/session/stopped.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "abi/session/message.h"
+#include "abi/shim/paths.h"
+#include "util/util.h"
+
+enum { DEVICE_MODE = S_IFCHR | 0666 };
+
+/* --- calls on descriptors --- */
+
+/* Is descriptor @number of the program one of ours? */
+static bool is_ours(const struct stopped *stopped, uint64_t number, struct session_key *key)
+{
+	struct stat found;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%u/fd/%d", stopped->call.pid, (int)number);
+	if (stat(path, &found) || (found.st_mode & 07777) != SESSION_MODE)
+		return false;
+	*key = (struct session_key){found.st_dev, found.st_ino};
+	return true;
+}
+
+/* The position of a descriptor, as the kernel shows it. */
+static uint64_t position_of(const struct stopped *stopped, uint64_t number)
+{
+	char path[48];
+	uint64_t position = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%u/fdinfo/%d", stopped->call.pid, (int)number);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (fscanf(file, "pos: %" SCNu64, &position) != 1)
+		position = 0;
+	fclose(file);
+	return position;
+}
+
+/* Behind what was read or written: of a duplicate, which shares it. */
+static void advance(struct stopped *stopped, uint64_t number, int64_t by)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, stopped->process, 0), fd;
+
+	if (pidfd < 0)
+		return;
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)number, 0);
+	close(pidfd);
+	if (fd < 0)
+		return;
+	lseek(fd, by, SEEK_CUR);
+	close(fd);
+}
+
+/* @message is complete but for the file. */
+static int64_t call_descriptor(struct stopped *stopped, struct session_message *message, uint64_t number)
+{
+	struct session_reply reply;
+	int fd = -1, error;
+
+	if (!is_ours(stopped, number, &message->request.file))
+		return STOPPED_GO_ON;
+	error = stopped_identify(stopped);
+	if (error)
+		return error;
+	return session_call(stopped->session, &stopped->caller, stopped->member, message, &reply, &fd);
+}
+
+static int64_t call_ioctl(struct stopped *stopped)
+{
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	struct session_message message = {
+		.request = {.op = SESSION_IOCTL, .command = (uint32_t)arguments[1], .argument = arguments[2]}};
+	uint64_t left = page_size() - (arguments[2] & (page_size() - 1));
+
+	if (!is_ours(stopped, arguments[0], &message.request.file))
+		return STOPPED_GO_ON;
+	if (!stopped_identify(stopped) && stopped->session->trace >= 0) {
+		message.request.length = (uint32_t)min_u64(left, SESSION_INLINE);
+		if (abi_memory_read(stopped->caller.memory, arguments[2], message.inlined, message.request.length))
+			message.request.length = 0;
+	}
+	return call_descriptor(stopped, &message, arguments[0]);
+}
+
+static int64_t call_transfer(struct stopped *stopped, enum session_op op, bool positioned)
+{
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	struct session_message message = {.request = {.op = op, .argument = arguments[1], .count = arguments[2]}};
+	int64_t result;
+
+	if (!is_ours(stopped, arguments[0], &message.request.file))
+		return STOPPED_GO_ON;
+	message.request.offset = positioned ? arguments[3] : position_of(stopped, arguments[0]);
+	if ((int64_t)message.request.offset < 0)
+		return -EINVAL;
+	result = call_descriptor(stopped, &message, arguments[0]);
+	if (result > 0 && !positioned)
+		advance(stopped, arguments[0], result);
+	return result;
+}
+
+/* The kernel would map the descriptor itself, and nobody here can make it map another one. */
+static int64_t call_mmap(struct stopped *stopped)
+{
+	struct session_key key;
+
+	return is_ours(stopped, stopped->call.data.args[4], &key) ? -ENODEV : STOPPED_GO_ON;
+}
+
+/* --- calls on names --- */
+
+/* 0: @out is of a name that is ours; STOPPED_GO_ON: of another one, or no name. */
+static int64_t find_name(struct stopped *stopped, uint64_t address, struct redirected *out)
+{
+	char name[PATH_MAX];
+	size_t length = 0;
+
+	if (stopped_identify(stopped))
+		return STOPPED_GO_ON;
+	/* Up to the end of a page at a time: more may not be there. */
+	while (length < sizeof(name)) {
+		uint64_t left = page_size() - ((address + length) & (page_size() - 1));
+		size_t part = (size_t)min_u64(min_u64(left, 256), sizeof(name) - length);
+
+		if (abi_memory_read(stopped->caller.memory, address + length, name + length, part))
+			return STOPPED_GO_ON;
+		if (memchr(name + length, 0, part))
+			break;
+		length += part;
+		if (length == part && strncmp(name, "/", 1) != 0)
+			return STOPPED_GO_ON;
+	}
+	if (length >= sizeof(name))
+		return STOPPED_GO_ON;
+	redirect_below(stopped->session->folder, name, out);
+	return out->name ? 0 : STOPPED_GO_ON;
+}
+
+static int64_t open_device(struct stopped *stopped, const char *name, int flags)
+{
+	struct session_message message = {
+		.request = {.op = SESSION_OPEN, .flags = (uint32_t)flags, .length = (uint32_t)strlen(name) + 1}};
+	struct session_reply reply;
+	int fd = -1;
+	int64_t result;
+
+	if (message.request.length > SESSION_INLINE)
+		return -ENOENT;
+	memcpy(message.inlined, name, message.request.length);
+	result = session_call(stopped->session, &stopped->caller, stopped->member, &message, &reply, &fd);
+	if (result < 0)
+		return result;
+	result = stopped_give(stopped, fd, flags);
+	close(fd);
+	return result;
+}
+
+static int64_t call_open(struct stopped *stopped, uint64_t address, int flags)
+{
+	struct redirected to;
+	int64_t result = find_name(stopped, address, &to);
+	int fd;
+
+	if (result)
+		return result;
+	if (is_device_name(to.name) && !(flags & (O_PATH | O_DIRECTORY))) {
+		result = open_device(stopped, to.name, flags);
+		if (result != -EISDIR)
+			return result;
+	}
+	/* Nobody makes anything in there. */
+	fd = open(to.path, (flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	result = stopped_give(stopped, fd, flags);
+	close(fd);
+	return result;
+}
+
+/* The program's struct stat is the kernel's, as ours is. */
+static int64_t tell_stat(struct stopped *stopped, struct stat *found, uint64_t address)
+{
+	if (S_ISREG(found->st_mode) &&
+	    ((found->st_mode & 07777) == SESSION_NODE_MODE || (found->st_mode & 07777) == SESSION_MODE)) {
+		found->st_mode = DEVICE_MODE;
+		found->st_rdev = makedev((unsigned int)found->st_mtim.tv_sec, (unsigned int)found->st_mtim.tv_nsec);
+		found->st_size = 0;
+	}
+	return abi_memory_write(stopped->caller.memory, address, found, sizeof(*found));
+}
+
+static int64_t call_stat(struct stopped *stopped, uint64_t name, uint64_t out, int flags)
+{
+	struct redirected to;
+	struct stat found;
+	int64_t result = find_name(stopped, name, &to);
+
+	if (result)
+		return result;
+	if (fstatat(AT_FDCWD, to.path, &found, flags & AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	return tell_stat(stopped, &found, out);
+}
+
+static int64_t call_fstat(struct stopped *stopped, uint64_t number, uint64_t out)
+{
+	struct session_key key;
+	struct stat found;
+	char path[48];
+	int error;
+
+	if (!is_ours(stopped, number, &key))
+		return STOPPED_GO_ON;
+	snprintf(path, sizeof(path), "/proc/%u/fd/%d", stopped->call.pid, (int)number);
+	if (stat(path, &found))
+		return STOPPED_GO_ON;
+	error = stopped_identify(stopped);
+	return error ? error : tell_stat(stopped, &found, out);
+}
+
+static int64_t call_access(struct stopped *stopped, uint64_t name, int mode)
+{
+	struct redirected to;
+	int64_t result = find_name(stopped, name, &to);
+
+	if (result)
+		return result;
+	return access(to.path, mode) ? -errno : 0;
+}
+
+static int64_t call_readlink(struct stopped *stopped, uint64_t name, uint64_t out, uint64_t size)
+{
+	struct redirected to;
+	char target[PATH_MAX];
+	int64_t result = find_name(stopped, name, &to);
+	ssize_t length;
+
+	if (result)
+		return result;
+	length = readlink(to.path, target, sizeof(target));
+	if (length < 0)
+		return -errno;
+	length = (ssize_t)min_u64(undo_redirect_below(stopped->session->folder, target, (size_t)length), size);
+	result = abi_memory_write(stopped->caller.memory, out, target, (size_t)length);
+	return result ? result : length;
+}
+
+int64_t stopped_call(struct stopped *stopped)
+{
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+
+	switch (stopped->call.data.nr) {
+	case SYS_ioctl:
+		return call_ioctl(stopped);
+	case SYS_read:
+		return call_transfer(stopped, SESSION_READ, false);
+	case SYS_write:
+		return call_transfer(stopped, SESSION_WRITE, false);
+	case SYS_pread64:
+		return call_transfer(stopped, SESSION_READ, true);
+	case SYS_pwrite64:
+		return call_transfer(stopped, SESSION_WRITE, true);
+	case SYS_mmap:
+		return call_mmap(stopped);
+	case SYS_openat:
+		return call_open(stopped, arguments[1], (int)arguments[2]);
+	case SYS_newfstatat:
+		if (arguments[3] & AT_EMPTY_PATH)
+			return call_fstat(stopped, arguments[0], arguments[2]);
+		return call_stat(stopped, arguments[1], arguments[2], (int)arguments[3]);
+	case SYS_fstat:
+		return call_fstat(stopped, arguments[0], arguments[1]);
+	case SYS_faccessat:
+	case SYS_faccessat2:
+		return call_access(stopped, arguments[1], (int)arguments[2]);
+	case SYS_readlinkat:
+		return call_readlink(stopped, arguments[1], arguments[2], arguments[3]);
+#if defined(__x86_64__)
+	case SYS_open:
+		return call_open(stopped, arguments[0], (int)arguments[1]);
+	case SYS_stat:
+		return call_stat(stopped, arguments[0], arguments[1], 0);
+	case SYS_lstat:
+		return call_stat(stopped, arguments[0], arguments[1], AT_SYMLINK_NOFOLLOW);
+	case SYS_access:
+		return call_access(stopped, arguments[0], (int)arguments[1]);
+	case SYS_readlink:
+		return call_readlink(stopped, arguments[0], arguments[1], arguments[2]);
+#endif
+	case SYS_execve:
+	case SYS_execveat:
+		known_forget(stopped->session, stopped->process);
+		return STOPPED_GO_ON;
+	default:
+		return STOPPED_GO_ON;
+	}
+}

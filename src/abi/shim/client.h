@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The program's side of a session: connections to its daemon, and the calls made over them. */
+#ifndef SHIM_CLIENT_H
+#define SHIM_CLIENT_H
+
+#include <stdbool.h>
+
+#include "abi/session/protocol.h"
+#include "abi/shim/paths.h"
+
+/* Is the program in a session, so that anything is to be looked at? Looks at the environment once. */
+bool client_active(void);
+
+/* Where @path really is; itself outside of a session. */
+void redirect(const char *path, struct redirected *out);
+
+/* As undo_redirect_below(). */
+size_t undo_redirect(char *name, size_t length);
+
+/* The daemon's file behind @fd. False: it is another one. */
+bool client_file(int fd, struct session_key *out);
+
+/*
+ * One call; what the system call would return, or -errno. @inlined (may be NULL) has request->length bytes to go with it; a bad
+ * pointer is the same as none. *@fd (may be NULL) is the descriptor that came with the answer: close-on-exec, unless request->flags
+ * of an open say no.
+ */
+int64_t client_call(struct session_request *request, const void *inlined, int *fd, uint64_t *offset);
+
+/* Connect, so that whatever the program forbids itself later, this is done. */
+void client_connect(void);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls on descriptors: of the daemon's files to the daemon, of all others to the kernel. */
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "abi/shim/client.h"
+#include "abi/shim/next.h"
+#include "abi/shim/sys.h"
+
+static bool ours(int fd, struct session_key *key)
+{
+	return client_active() && client_file(fd, key);
+}
+
+/* As much of what @argument points at as is on its page: if anything is mapped there, that is. */
+static uint32_t sure_length(uint64_t argument)
+{
+	uint64_t left = 4096 - (argument & 4095);
+
+	return left < SESSION_INLINE ? (uint32_t)left : SESSION_INLINE;
+}
+
+ENTRY(int, ioctl, (int fd, unsigned long command, ...))
+{
+	struct session_request request = {.op = SESSION_IOCTL, .command = (uint32_t)command};
+	va_list arguments;
+
+	va_start(arguments, command);
+	request.argument = va_arg(arguments, unsigned long);
+	va_end(arguments);
+	if (_IOC_TYPE(command) != SESSION_IOCTL_TYPE || !ours(fd, &request.file))
+		return (int)next_result(sys_3(SYS_ioctl, fd, (long)command, (long)request.argument));
+	request.length = sure_length(request.argument);
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
+	return (int)next_result(client_call(&request, (const void *)(uintptr_t)request.argument, NULL, NULL));
+}
+
+/* At the file's position, which a pipe does not have. */
+static ssize_t transfer(enum session_op op, int fd, const struct session_key *file, const void *buffer, size_t count)
+{
+	long position = sys_3(SYS_lseek, fd, 0, SEEK_CUR);
+	struct session_request request = {
+		.op = op,
+		.file = *file,
+		.argument = (uint64_t)(uintptr_t)buffer,
+		.count = count,
+		.offset = position < 0 ? 0 : (uint64_t)position,
+	};
+	int64_t done = client_call(&request, NULL, NULL, NULL);
+
+	if (done > 0 && position >= 0)
+		sys_3(SYS_lseek, fd, position + (long)done, SEEK_SET);
+	return next_result(done);
+}
+
+static ssize_t transfer_at(enum session_op op, const struct session_key *file, const void *buffer, size_t count, off_t offset)
+{
+	struct session_request request = {
+		.op = op, .file = *file, .argument = (uint64_t)(uintptr_t)buffer, .count = count, .offset = (uint64_t)offset};
+
+	if (offset < 0)
+		return next_result(-EINVAL);
+	return next_result(client_call(&request, NULL, NULL, NULL));
+}
+
+ENTRY(ssize_t, read, (int fd, void *buffer, size_t count))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return transfer(SESSION_READ, fd, &file, buffer, count);
+	return next.read ? next.read(fd, buffer, count) : next_result(sys_3(SYS_read, fd, (long)buffer, (long)count));
+}
+
+ENTRY(ssize_t, __read_chk, (int fd, void *buffer, size_t count, size_t size))
+{
+	if (count > size)
+		__builtin_trap();
+	return entry_read(fd, buffer, count);
+}
+
+ENTRY(ssize_t, write, (int fd, const void *buffer, size_t count))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return transfer(SESSION_WRITE, fd, &file, buffer, count);
+	return next.write ? next.write(fd, buffer, count) : next_result(sys_3(SYS_write, fd, (long)buffer, (long)count));
+}
+
+ENTRY(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return transfer_at(SESSION_READ, &file, buffer, count, offset);
+	return next.pread ? next.pread(fd, buffer, count, offset)
+			  : next_result(sys_4(SYS_pread64, fd, (long)buffer, (long)count, offset));
+}
+
+ENTRY(ssize_t, pread64, (int fd, void *buffer, size_t count, off_t offset))
+{
+	return entry_pread(fd, buffer, count, offset);
+}
+
+ENTRY(ssize_t, __pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size))
+{
+	if (count > size)
+		__builtin_trap();
+	return entry_pread(fd, buffer, count, offset);
+}
+
+ENTRY(ssize_t, __pread64_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size))
+{
+	return entry___pread_chk(fd, buffer, count, offset, size);
+}
+
+ENTRY(ssize_t, pwrite, (int fd, const void *buffer, size_t count, off_t offset))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return transfer_at(SESSION_WRITE, &file, buffer, count, offset);
+	return next.pwrite ? next.pwrite(fd, buffer, count, offset)
+			   : next_result(sys_4(SYS_pwrite64, fd, (long)buffer, (long)count, offset));
+}
+
+ENTRY(ssize_t, pwrite64, (int fd, const void *buffer, size_t count, off_t offset))
+{
+	return entry_pwrite(fd, buffer, count, offset);
+}
+
+/* The daemon says which descriptor's memory it is; what holds the mapping is then the kernel's. */
+static long map_ours(void *address, size_t length, int protection, int flags, const struct session_request *what)
+{
+	struct session_request request = *what;
+	uint64_t offset = 0;
+	int fd = -1;
+	int64_t error = client_call(&request, NULL, &fd, &offset);
+	long mapped;
+
+	if (error < 0)
+		return (long)error;
+	mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, (long)offset);
+	sys_close(fd);
+	return mapped;
+}
+
+ENTRY(void *, mmap, (void *address, size_t length, int protection, int flags, int fd, off_t offset))
+{
+	struct session_request request = {.op = SESSION_MMAP,
+					  .count = length,
+					  .offset = (uint64_t)offset,
+					  .command = (uint32_t)protection,
+					  .flags = (uint32_t)flags};
+	long result;
+
+	if (flags & MAP_ANONYMOUS || !ours(fd, &request.file))
+		result = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+	else
+		result = map_ours(address, length, protection, flags, &request);
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): an address, or MAP_FAILED */
+	return (void *)next_result(result);
+}
+
+ENTRY(void *, mmap64, (void *address, size_t length, int protection, int flags, int fd, off_t offset))
+{
+	return entry_mmap(address, length, protection, flags, fd, offset);
+}

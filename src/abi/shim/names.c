@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls on names: of devices to the daemon, of what describes them into its folder, all others as they are. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "abi/shim/client.h"
+#include "abi/shim/next.h"
+#include "abi/shim/sys.h"
+
+static int open_real(int directory, const char *path, int flags, mode_t mode)
+{
+	return next.openat ? next.openat(directory, path, flags, mode) : (int)next_result(sys_openat(directory, path, flags, mode));
+}
+
+/* -EISDIR: it is a folder of devices. */
+static int open_device(const char *name, int flags)
+{
+	struct session_request request = {.op = SESSION_OPEN, .flags = (uint32_t)flags, .length = (uint32_t)strlen(name) + 1};
+	int fd = -1;
+	int64_t error;
+
+	if (request.length > SESSION_INLINE)
+		return -ENOENT;
+	error = client_call(&request, name, &fd, NULL);
+	return error < 0 ? (int)error : fd;
+}
+
+/* What a name relative to a folder has opened may stand for a device. */
+static int see_through(int fd, int flags)
+{
+	static const char prefix[] = "/proc/self/fd/";
+	char link[sizeof(prefix) + 12], target[SESSION_INLINE + 256], digits[12];
+	struct stat stat = {0};
+	size_t at = sizeof(digits);
+	long length;
+	int device;
+
+	if (sys_fstat(fd, &stat) || !S_ISREG(stat.st_mode) || (stat.st_mode & 07777) != SESSION_NODE_MODE)
+		return fd;
+	digits[--at] = '\0';
+	for (int rest = fd; at && (rest || at == sizeof(digits) - 1); rest /= 10)
+		digits[--at] = (char)('0' + rest % 10);
+	memcpy(link, prefix, sizeof(prefix));
+	strcat(link, digits + at);
+	length = sys_4(SYS_readlinkat, AT_FDCWD, (long)link, (long)target, sizeof(target) - 1);
+	if (length <= 0)
+		return fd;
+	target[undo_redirect(target, (size_t)length)] = '\0';
+	device = is_device_name(target) ? open_device(target, flags) : -ENOENT;
+	if (device < 0)
+		return fd;
+	sys_close(fd);
+	return device;
+}
+
+static int open_any(int directory, const char *path, int flags, mode_t mode)
+{
+	struct redirected to;
+	int fd;
+
+	redirect(path, &to);
+	if (to.name && is_device_name(to.name) && !(flags & (O_PATH | O_DIRECTORY))) {
+		fd = open_device(to.name, flags);
+		if (fd != -EISDIR)
+			return (int)next_result(fd);
+	}
+	fd = open_real(directory, to.path, flags, mode);
+	if (fd >= 0 && client_active() && directory != AT_FDCWD && path && *path != '/' && !(flags & O_PATH))
+		fd = see_through(fd, flags);
+	return fd;
+}
+
+static mode_t mode_of(int flags, va_list arguments)
+{
+	return flags & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
+}
+
+#define OPEN_AT(name, directory, ...)                                                                                              \
+	ENTRY(int, name, (__VA_ARGS__, ...))                                                                                       \
+	{                                                                                                                          \
+		va_list arguments;                                                                                                 \
+		mode_t mode;                                                                                                       \
+                                                                                                                                   \
+		va_start(arguments, flags);                                                                                        \
+		mode = mode_of(flags, arguments);                                                                                  \
+		va_end(arguments);                                                                                                 \
+		return open_any(directory, path, flags, mode);                                                                     \
+	}
+
+OPEN_AT(open, AT_FDCWD, const char *path, int flags)
+OPEN_AT(open64, AT_FDCWD, const char *path, int flags)
+OPEN_AT(openat, directory, int directory, const char *path, int flags)
+OPEN_AT(openat64, directory, int directory, const char *path, int flags)
+
+ENTRY(int, __open_2, (const char *path, int flags))
+{
+	return open_any(AT_FDCWD, path, flags, 0);
+}
+
+ENTRY(int, __open64_2, (const char *path, int flags))
+{
+	return open_any(AT_FDCWD, path, flags, 0);
+}
+
+ENTRY(int, __openat_2, (int directory, const char *path, int flags))
+{
+	return open_any(directory, path, flags, 0);
+}
+
+ENTRY(int, __openat64_2, (int directory, const char *path, int flags))
+{
+	return open_any(directory, path, flags, 0);
+}
+
+/* A stream of a device makes no sense, but who opens one gets what stands for it. */
+static FILE *open_stream(const char *path, const char *mode)
+{
+	struct redirected to;
+
+	if (!next.fopen)
+		next.fopen = next_find("fopen");
+	redirect(path, &to);
+	return next.fopen(to.path, mode);
+}
+
+ENTRY(FILE *, fopen, (const char *path, const char *mode))
+{
+	return open_stream(path, mode);
+}
+
+ENTRY(FILE *, fopen64, (const char *path, const char *mode))
+{
+	return open_stream(path, mode);
+}
+
+ENTRY(DIR *, opendir, (const char *path))
+{
+	struct redirected to;
+
+	if (!next.opendir)
+		next.opendir = next_find("opendir");
+	redirect(path, &to);
+	return next.opendir(to.path);
+}
+
+static int scan(const char *path, struct dirent ***out, next_filter filter, next_order order)
+{
+	struct redirected to;
+
+	if (!next.scandir)
+		next.scandir = next_find("scandir");
+	redirect(path, &to);
+	return next.scandir(to.path, out, filter, order);
+}
+
+ENTRY(int, scandir, (const char *path, struct dirent ***out, next_filter filter, next_order order))
+{
+	return scan(path, out, filter, order);
+}
+
+ENTRY(int, scandir64, (const char *path, struct dirent ***out, next_filter filter, next_order order))
+{
+	return scan(path, out, filter, order);
+}
+
+ENTRY(int, faccessat, (int directory, const char *path, int mode, int flags))
+{
+	struct redirected to;
+
+	redirect(path, &to);
+	if (!flags)
+		return (int)next_result(sys_3(SYS_faccessat, directory, (long)to.path, mode));
+	return (int)next_result(sys_4(SYS_faccessat2, directory, (long)to.path, mode, flags));
+}
+
+ENTRY(int, access, (const char *path, int mode))
+{
+	return entry_faccessat(AT_FDCWD, path, mode, 0);
+}
+
+ENTRY(int, euidaccess, (const char *path, int mode))
+{
+	return entry_faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
+ENTRY(int, eaccess, (const char *path, int mode))
+{
+	return entry_faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
+ENTRY(ssize_t, readlinkat, (int directory, const char *path, char *out, size_t size))
+{
+	struct redirected to;
+	char whole[PATH_MAX];
+	long length;
+
+	redirect(path, &to);
+	length = sys_4(SYS_readlinkat, directory, (long)to.path, (long)out, (long)size);
+	/* Cut off, it cannot be told whose it is; so read into more room than there is. */
+	if (client_active() && length > 0 && *out == '/') {
+		length = sys_4(SYS_readlinkat, directory, (long)to.path, (long)whole, sizeof(whole));
+		if (length > 0) {
+			length = (long)undo_redirect(whole, (size_t)length);
+			length = length > (long)size ? (long)size : length;
+			memcpy(out, whole, (size_t)length);
+		}
+	}
+	return next_result(length);
+}
+
+ENTRY(ssize_t, readlink, (const char *path, char *out, size_t size))
+{
+	return entry_readlinkat(AT_FDCWD, path, out, size);
+}
+
+ENTRY(ssize_t, __readlink_chk, (const char *path, char *out, size_t size, size_t room))
+{
+	if (size > room)
+		__builtin_trap();
+	return entry_readlinkat(AT_FDCWD, path, out, size);
+}
+
+ENTRY(ssize_t, __readlinkat_chk, (int directory, const char *path, char *out, size_t size, size_t room))
+{
+	if (size > room)
+		__builtin_trap();
+	return entry_readlinkat(directory, path, out, size);
+}
+
+ENTRY(char *, realpath, (const char *path, char *out))
+{
+	struct redirected to;
+	char *result;
+
+	if (!next.realpath)
+		next.realpath = next_find("realpath");
+	redirect(path, &to);
+	result = next.realpath(to.path, out);
+	if (result)
+		result[undo_redirect(result, strlen(result))] = '\0';
+	return result;
+}
+
+ENTRY(char *, __realpath_chk, (const char *path, char *out, size_t room))
+{
+	if (room < PATH_MAX)
+		__builtin_trap();
+	return entry_realpath(path, out);
+}
+
+ENTRY(char *, canonicalize_file_name, (const char *path))
+{
+	return entry_realpath(path, NULL);
+}
+
+ENTRY(int, nftw, (const char *path, void *each, int fds, int flags))
+{
+	struct redirected to;
+
+	if (!next.nftw)
+		next.nftw = next_find("nftw");
+	redirect(path, &to);
+	return next.nftw(to.path, each, fds, flags);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Start: what is found once, so that nothing is looked for in a signal handler. */
+#include "abi/shim/next.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+
+#include "abi/shim/client.h"
+
+struct next next;
+
+void *next_find(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+
+long next_result(long result)
+{
+	if (result >= 0 || result < -4095)
+		return result;
+	errno = (int)-result;
+	return -1;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	next.openat = next_find("openat");
+	next.read = next_find("read");
+	next.write = next_find("write");
+	next.pread = next_find("pread");
+	next.pwrite = next_find("pwrite");
+	next.fopen = next_find("fopen");
+	next.opendir = next_find("opendir");
+	next.scandir = next_find("scandir");
+	next.realpath = next_find("realpath");
+	next.nftw = next_find("nftw");
+	if (!client_active())
+		return;
+	client_connect();
+}

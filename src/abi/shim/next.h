@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The functions that the shim stands in front of. */
+#ifndef SHIM_NEXT_H
+#define SHIM_NEXT_H
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+/*
+ * Defines the function @name of the C library. Under another name in C, since the library's headers may declare it otherwise
+ * (open64, the _chk functions).
+ */
+#define ENTRY(result, name, arguments)                                                                                             \
+	result entry_##name arguments __asm__(#name) __attribute__((visibility("default")));                                       \
+	result entry_##name arguments
+
+typedef int (*next_filter)(const struct dirent *entry);
+typedef int (*next_order)(const struct dirent **a, const struct dirent **b);
+
+/* Only those that are points of cancellation, or more than a system call. NULL until the program's start: then the call is made. */
+struct next {
+	int (*openat)(int directory, const char *path, int flags, ...);
+	ssize_t (*read)(int fd, void *buffer, size_t count);
+	ssize_t (*write)(int fd, const void *buffer, size_t count);
+	ssize_t (*pread)(int fd, void *buffer, size_t count, off_t offset);
+	ssize_t (*pwrite)(int fd, const void *buffer, size_t count, off_t offset);
+	FILE *(*fopen)(const char *path, const char *mode);
+	DIR *(*opendir)(const char *path);
+	int (*scandir)(const char *path, struct dirent ***out, next_filter filter, next_order order);
+	char *(*realpath)(const char *path, char *out);
+	int (*nftw)(const char *path, void *each, int fds, int flags);
+};
+
+extern struct next next;
+
+/* Finds one that was needed before the program's start. */
+void *next_find(const char *name);
+
+/* What the kernel returned, as the C library says it. */
+long next_result(long result);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * uiommu run: this process becomes the program, with the shim in it. Its session is a process of its own, which is nobody's child,
+ * so that the program does not find one that it has not made; it ends when the program and everything that came of it have ended.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/args.h"
+#include "cli/run.h"
+#include "util/util.h"
+
+#define SHIM "libuiommu-shim.so"
+
+enum { REPORT_SIZE = 512 };
+
+/* In the build that this program is in, or where it has been installed. */
+static bool find_shim(char *path, size_t size)
+{
+	ssize_t length = readlink("/proc/self/exe", path, size - 1);
+	char *name;
+
+	path[length < 0 ? 0 : length] = '\0';
+	name = strrchr(path, '/');
+	if (name) {
+		size_t room = size - (size_t)(name - path);
+
+		if ((size_t)snprintf(name, room, "/src/abi/shim/" SHIM) < room && !access(path, R_OK))
+			return true;
+	}
+	return (size_t)snprintf(path, size, "%s/" SHIM, UIOMMU_LIBDIR) < size && !access(path, R_OK);
+}
+
+/* Nothing of whoever called us stays open because of the session. */
+static void let_go(int keep, int also)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	for (int from = 3; from < INT_MAX;) {
+		int next = keep >= from && (also < from || keep < also) ? keep : also;
+
+		if (next < from)
+			next = INT_MAX;
+		if (next > from)
+			syscall(SYS_close_range, from, next - 1, 0);
+		from = next == INT_MAX ? next : next + 1;
+	}
+}
+
+/* The report is the folder's name, or a complaint behind a '!'. */
+static void serve(const struct session_options *options, int report, int first)
+{
+	static struct session session;
+	char text[REPORT_SIZE] = "!";
+
+	setsid();
+	signal(SIGPIPE, SIG_IGN);
+	let_go(report, first);
+	if (session_create(&session, options, text + 1, sizeof(text) - 1)) {
+		(void)!write(report, text, strlen(text));
+		_exit(1);
+	}
+	(void)!write(report, session.folder, strlen(session.folder));
+	close(report);
+	session_serve(&session, first);
+	session_destroy(&session);
+	_exit(0);
+}
+
+/* Twice, so that it is not our child. */
+static int fork_away(const struct session_options *options, int report, int first)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		pid = fork();
+		if (!pid)
+			serve(options, report, first);
+		_exit(pid < 0);
+	}
+	if (pid < 0)
+		return -errno;
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+/* @folder has room for REPORT_SIZE bytes. */
+static enum status start_session(const struct session_options *options, char *folder)
+{
+	int ends[2], first = (int)syscall(SYS_pidfd_open, getpid(), 0), error;
+	ssize_t length = 0, n;
+
+	if (first < 0 || pipe2(ends, O_CLOEXEC))
+		return complain(STATUS_OTHER, "run: %s", strerror(errno));
+	error = fork_away(options, ends[1], first);
+	close(ends[1]);
+	close(first);
+	while (!error && (n = read(ends[0], folder + length, (size_t)(REPORT_SIZE - 1 - length))) > 0)
+		length += n;
+	close(ends[0]);
+	folder[length] = '\0';
+	if (error)
+		return complain(STATUS_OTHER, "run: %s", strerror(-error));
+	if (*folder != '/')
+		return complain(STATUS_OTHER, "run: %s", length ? folder + 1 : "the session has ended before it began");
+	return STATUS_OK;
+}
+
+static char shim[PATH_MAX];
+
+/* In front of what is preloaded already. */
+static bool set_environment(const char *folder)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *preload;
+	bool set;
+
+	if (asprintf(&preload, others && *others ? "%s:%s" : "%s", shim, others) < 0)
+		return false;
+	set = !setenv("LD_PRELOAD", preload, 1) && !setenv(SESSION_VARIABLE, folder, 1);
+	free(preload);
+	return set;
+}
+
+static int find_separator(int argc, char **argv)
+{
+	int at = 1;
+
+	while (at < argc && strcmp(argv[at], "--") != 0)
+		at++;
+	return at;
+}
+
+static enum status become(const struct session_options *options, char **program)
+{
+	char folder[REPORT_SIZE];
+	enum status status = start_session(options, folder);
+
+	if (status != STATUS_OK)
+		return status;
+	if (!set_environment(folder))
+		return complain(STATUS_OTHER, "run: %s", strerror(ENOMEM));
+	execvp(program[0], program);
+	return complain(STATUS_OTHER, "%s: %s", program[0], strerror(errno));
+}
+
+static enum status run(const struct command *command, int argc, char **argv)
+{
+	struct session_options options = {0};
+	bool stop = false;
+	const struct arg args[] = {
+		{"trace", ARG_TEXT, false, &options.trace, "FILE", "write a line for each call, decoded"},
+		{"static", ARG_FLAG, false, &stop, NULL, "stop the program at system calls; by itself if nothing can be preloaded"},
+		{"mock", ARG_FLAG, false, &options.mock, NULL, "with the commands that the kernel's selftests need"},
+	};
+	int separator = find_separator(argc, argv);
+	char **program = argv + separator + 1;
+	enum status status;
+
+	if (!args_parse(
+		    command,
+		    "Run a program with /dev/iommu and /dev/vfio of software devices: uiommu run [OPTIONS] -- PROGRAM [ARGS...]",
+		    args, ARRAY_SIZE(args), separator, argv, &status))
+		return status;
+	if (separator + 1 >= argc)
+		return complain(STATUS_USAGE, "run: no program; see uiommu run --help");
+	if (!find_shim(shim, sizeof(shim)))
+		return complain(STATUS_OTHER, "run: " SHIM " is not installed");
+	if (stop || run_is_static(program[0]))
+		return run_static(&options, program, set_environment);
+	return become(&options, program);
+}
+
+const struct command command_run = {"run", "run a program with software devices", run};

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A program as anybody may write it, to be run under `uiommu run`: it knows /dev/iommu, and nothing of uiommu. Each case checks
+ * itself, prints "ok", and ends with 0.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define IOMMU_DESTROY _IO(';', 0x80)
+#define IOMMU_IOAS_ALLOC _IO(';', 0x81)
+#define IOMMU_NONE _IO(';', 0x9f)
+
+#define CHECK(condition)                                                                                                           \
+	do {                                                                                                                       \
+		if (!(condition)) {                                                                                                \
+			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                          \
+			exit(1);                                                                                                   \
+		}                                                                                                                  \
+	} while (0)
+
+extern char **environ;
+
+static int open_iommu(int flags)
+{
+	int fd = open("/dev/iommu", O_RDWR | flags);
+
+	CHECK(fd >= 0);
+	return fd;
+}
+
+/* Its id, or -errno. */
+static int alloc(int fd)
+{
+	struct {
+		uint32_t size, flags, id;
+	} arguments = {sizeof(arguments), 0, 0};
+
+	return ioctl(fd, IOMMU_IOAS_ALLOC, &arguments) ? -errno : (int)arguments.id;
+}
+
+static int destroy(int fd, int id)
+{
+	struct {
+		uint32_t size, id;
+	} arguments = {sizeof(arguments), (uint32_t)id};
+
+	return ioctl(fd, IOMMU_DESTROY, &arguments) ? -errno : 0;
+}
+
+static void wait_for(pid_t pid)
+{
+	int status;
+
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+static void calls(char **arguments)
+{
+	int fd = open_iommu(O_CLOEXEC), plain = open_iommu(0);
+	uint32_t *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *edge;
+	struct pollfd wait = {.fd = fd, .events = POLLIN | POLLOUT};
+
+	(void)arguments;
+	CHECK(page != MAP_FAILED && !munmap(page + 1024, 4096));
+	CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC && fcntl(plain, F_GETFD) == 0);
+	CHECK(alloc(fd) == 1 && alloc(fd) == 2 && alloc(plain) == 1);
+	CHECK(destroy(fd, 1) == 0 && destroy(fd, 1) == -ENOENT && alloc(fd) == 1);
+	/* A struct that ends with the page, one that crosses its end, and no page at all. */
+	edge = page + 1024 - 3;
+	memcpy(edge, (const uint32_t[]){12, 0, 0}, 12);
+	CHECK(!ioctl(fd, IOMMU_IOAS_ALLOC, edge) && edge[2] == 3);
+	edge[1] = 12;
+	CHECK(ioctl(fd, IOMMU_IOAS_ALLOC, edge + 1) == -1 && errno == EFAULT);
+	CHECK(ioctl(fd, IOMMU_IOAS_ALLOC, page + 1024) == -1 && errno == EFAULT);
+	CHECK(ioctl(fd, IOMMU_IOAS_ALLOC, NULL) == -1 && errno == EFAULT);
+	/* What cannot be written back has not been done. */
+	CHECK(!mprotect(page, 4096, PROT_READ));
+	CHECK(ioctl(fd, IOMMU_IOAS_ALLOC, edge - 8) == -1 && errno == EINVAL);
+	CHECK(!mprotect(page, 4096, PROT_READ | PROT_WRITE));
+	edge[-8] = 12;
+	CHECK(!mprotect(page, 4096, PROT_READ));
+	CHECK(ioctl(fd, IOMMU_IOAS_ALLOC, edge - 8) == -1 && errno == EFAULT);
+	CHECK(alloc(fd) == 4);
+	CHECK(ioctl(fd, _IO(';', 0x10), NULL) == -1 && errno == ENOTTY);
+	CHECK(ioctl(fd, _IO('x', 1), NULL) == -1 && errno == ENOTTY);
+	CHECK(read(fd, page, 4) == -1 && errno == EINVAL);
+	CHECK(write(fd, page, 4) == -1 && errno == EINVAL);
+	CHECK(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED);
+	CHECK(poll(&wait, 1, 0) == 1 && wait.revents == (POLLIN | POLLOUT));
+	CHECK(ioctl(STDIN_FILENO, IOMMU_IOAS_ALLOC, edge) == -1 && errno == ENOTTY);
+	CHECK(ioctl(-1, IOMMU_IOAS_ALLOC, edge) == -1 && errno == EBADF);
+}
+
+static void names(char **arguments)
+{
+	struct stat stat_of, of_fd;
+	int fd = open_iommu(0), folder = open("/dev/vfio", O_RDONLY | O_DIRECTORY);
+
+	(void)arguments;
+	CHECK(!stat("/dev/iommu", &stat_of) && S_ISCHR(stat_of.st_mode) && stat_of.st_rdev);
+	CHECK(!fstat(fd, &of_fd) && S_ISCHR(of_fd.st_mode));
+	CHECK(!access("/dev//./iommu", R_OK | W_OK));
+	CHECK(access("/dev/vfio/77", F_OK) == -1 && errno == ENOENT);
+	CHECK(open("/dev/vfio/77", O_RDWR) == -1 && errno == ENOENT);
+	CHECK(folder >= 0 && !fstatat(folder, "devices", &stat_of, 0) && S_ISDIR(stat_of.st_mode));
+	CHECK(!stat("/dev/null", &stat_of) && S_ISCHR(stat_of.st_mode));
+	CHECK(!fstat(STDERR_FILENO, &stat_of));
+}
+
+static void in_child(int fd)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		/* The same file, and memory of our own to pass it. */
+		CHECK(alloc(fd) == 2);
+		CHECK(destroy(fd, 1) == 0);
+		close(fd);
+		_exit(0);
+	}
+	wait_for(pid);
+	CHECK(destroy(fd, 2) == 0 && alloc(fd) == 1);
+}
+
+static void forks(char **arguments)
+{
+	int fd = open_iommu(0), copy, ends[2];
+	char byte;
+	pid_t pid;
+
+	(void)arguments;
+	CHECK(alloc(fd) == 1);
+	in_child(fd);
+	copy = dup(fd);
+	CHECK(!close(fd) && alloc(copy) == 2);
+	/* A child of a child, whose parent has gone before. */
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		if (fork())
+			_exit(0);
+		CHECK(read(ends[1], &byte, 1) == 1);
+		byte = (char)alloc(copy);
+		_exit(write(ends[1], &byte, 1) != 1);
+	}
+	wait_for(pid);
+	CHECK(write(ends[0], "", 1) == 1 && read(ends[0], &byte, 1) == 1 && byte == 3);
+	pid = vfork();
+	if (!pid)
+		_exit(destroy(copy, 1) != 0);
+	wait_for(pid);
+	CHECK(alloc(copy) == 1);
+}
+
+/* Argument: the descriptor, and the id that comes next. */
+static void executed(char **arguments)
+{
+	CHECK(arguments[0] && arguments[1]);
+	CHECK(alloc(atoi(arguments[0])) == atoi(arguments[1]));
+}
+
+static void execs(char **arguments)
+{
+	char number[16], hidden[16];
+	char *self[] = {"/proc/self/exe", "executed", number, "2", NULL},
+	     *again[] = {"/proc/self/exe", "executed", hidden, "1", NULL};
+	int fd = open_iommu(0), closed = open_iommu(O_CLOEXEC), status;
+	char path[4096];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	pid_t pid;
+
+	(void)arguments;
+	CHECK(length > 0);
+	path[length] = '\0';
+	snprintf(number, sizeof(number), "%d", fd);
+	snprintf(hidden, sizeof(hidden), "%d", closed);
+	CHECK(alloc(fd) == 1);
+	CHECK(!posix_spawn(&pid, path, NULL, NULL, self, environ));
+	wait_for(pid);
+	CHECK(!posix_spawn(&pid, path, NULL, NULL, again, environ));
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	/* And this process itself, with another program. */
+	self[3] = "3";
+	execv(path, self);
+	CHECK(0);
+}
+
+static void send_fd(int socket_fd, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+
+	*cmsg = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	CHECK(sendmsg(socket_fd, &message, 0) == 1);
+}
+
+static int receive_fd(int socket_fd)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	int fd;
+
+	CHECK(recvmsg(socket_fd, &message, 0) == 1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	return fd;
+}
+
+static void passing(char **arguments)
+{
+	int ends[2], fd;
+	pid_t pid;
+
+	(void)arguments;
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		fd = receive_fd(ends[1]);
+		CHECK(alloc(fd) == 2);
+		_exit(0);
+	}
+	fd = open_iommu(0);
+	CHECK(alloc(fd) == 1);
+	send_fd(ends[0], fd);
+	wait_for(pid);
+	/* On its way it is open, too. */
+	send_fd(ends[0], fd);
+	close(fd);
+	fd = receive_fd(ends[1]);
+	CHECK(alloc(fd) == 3);
+}
+
+enum { THREADS = 16, ROUNDS = 300 };
+
+static void *hammer(void *opaque)
+{
+	int fd = *(int *)opaque;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		int id = alloc(fd), own = i % 30 ? -1 : open_iommu(0);
+
+		CHECK(id > 0 && id <= THREADS + 1);
+		CHECK(destroy(fd, id) == 0);
+		if (own >= 0)
+			CHECK(alloc(own) == 1 && !close(own));
+	}
+	return NULL;
+}
+
+static void threads(char **arguments)
+{
+	pthread_t all[THREADS];
+	int fd = open_iommu(0);
+
+	(void)arguments;
+	for (int i = 0; i < THREADS; i++)
+		CHECK(!pthread_create(&all[i], NULL, hammer, &fd));
+	for (int i = 0; i < 20; i++)
+		wait_for(({
+			pid_t pid = fork();
+
+			if (!pid)
+				_exit(destroy(fd, alloc(fd)) != 0);
+			pid;
+		}));
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(all[i], NULL);
+}
+
+static int signal_fd;
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number)
+{
+	int id = alloc(signal_fd), before = errno;
+
+	(void)number;
+	if (id <= 0 || destroy(signal_fd, id))
+		_exit(1);
+	errno = before;
+	signals++;
+}
+
+static void handlers(char **arguments)
+{
+	const struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+
+	(void)arguments;
+	signal_fd = open_iommu(0);
+	signal(SIGALRM, on_signal);
+	CHECK(!setitimer(ITIMER_REAL, &often, NULL));
+	while (signals < 50) {
+		int id = alloc(signal_fd);
+
+		CHECK(id > 0 && !destroy(signal_fd, id));
+	}
+	CHECK(!setitimer(ITIMER_REAL, &never, NULL));
+	CHECK(alloc(signal_fd) == 1);
+}
+
+/* A program that forbids itself whatever it does not need, and one that closes what it does not know. */
+static void sandboxed(char **arguments)
+{
+	const struct sock_filter refuse[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	};
+	struct sock_fprog program = {sizeof(refuse) / sizeof(refuse[0]), (struct sock_filter *)refuse};
+	int fd, again;
+
+	(void)arguments;
+	CHECK(!close_range(3, ~0U, 0));
+	fd = open_iommu(0);
+	CHECK(fd == 3 && alloc(fd) == 1);
+	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+	CHECK(socket(AF_UNIX, SOCK_STREAM, 0) == -1);
+	CHECK(alloc(fd) == 2);
+	again = open_iommu(0); /* no openat for that */
+	CHECK(alloc(again) == 1);
+}
+
+static void no_descriptors(char **arguments)
+{
+	struct rlimit limit;
+	int fd = open_iommu(0), last = -1, other;
+
+	(void)arguments;
+	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = 64;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	while ((other = open("/dev/null", O_RDONLY)) >= 0)
+		last = other;
+	CHECK(errno == EMFILE);
+	CHECK(open("/dev/iommu", O_RDWR) == -1 && errno == EMFILE);
+	CHECK(alloc(fd) == 1);
+	CHECK(!close(last));
+	CHECK(alloc(open_iommu(0)) == 1);
+}
+
+/* Prints a line when it has objects, and goes on making and ending them until it is killed. */
+static void endless(char **arguments)
+{
+	int fd = open_iommu(0);
+
+	(void)arguments;
+	for (;;) {
+		int own = open_iommu(0);
+
+		for (int i = 0; i < 5; i++)
+			CHECK(alloc(own) == i + 1);
+		CHECK(alloc(fd) > 0);
+		if (write(STDOUT_FILENO, "x\n", 2) != 2)
+			exit(1);
+		close(own);
+	}
+}
+
+/* Holds a file with @arguments[0] objects until its input ends. */
+static void holds(char **arguments)
+{
+	int fd = open_iommu(0);
+	char byte;
+
+	for (int i = 0; i < atoi(arguments[0]); i++)
+		CHECK(alloc(fd) == i + 1);
+	printf("held\n");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
+static const struct {
+	const char *name;
+	void (*run)(char **arguments);
+} cases[] = {
+	{"calls", calls},	{"names", names},     {"forks", forks},		{"execs", execs},
+	{"executed", executed}, {"passing", passing}, {"threads", threads},	{"handlers", handlers},
+	{"holds", holds},	{"endless", endless}, {"sandboxed", sandboxed}, {"no-descriptors", no_descriptors},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (!strcmp(argv[1], cases[i].name)) {
+			cases[i].run(argv + 2);
+			printf("ok\n");
+			return 0;
+		}
+	fprintf(stderr, "no such case\n");
+	return 2;
+}

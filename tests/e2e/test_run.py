@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""uiommu run: programs that know /dev/iommu and nothing of uiommu (in_session.c), and what is left of them."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ORDINARY
+
+OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
+CASES = ("calls", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
+
+
+@pytest.fixture(scope="session")
+def program(stage):
+    folder = pathlib.Path(stage, "src", "abi", "shim")
+    folder.mkdir(parents=True)
+    for made in (folder, folder.parent, folder.parent.parent):
+        made.chmod(0o755)
+    shutil.copy(os.path.join(BUILD, "src", "abi", "shim", "libuiommu-shim.so"), folder)
+    for name in ("in-session", "in-session-static"):
+        shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
+    return os.path.join(stage, "in-session")
+
+
+class Sessions:
+    """Where this test's sessions have their folders."""
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+
+    def folders(self):
+        return sorted(self.runtime.glob("uiommu/run-*"))
+
+    def daemon(self):
+        """A pidfd of the only session's daemon."""
+        (folder,) = self.folders()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
+            own.connect(str(folder / "socket"))
+            pid, _, _ = struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return os.pidfd_open(pid)
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    if ORDINARY:
+        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            folder.chmod(0o755)
+        os.chown(tmp_path, ORDINARY["user"], ORDINARY["group"])
+    return Sessions(tmp_path)
+
+
+def wait_for_end(pidfd):
+    select.select([pidfd], [], [])
+    os.close(pidfd)
+
+
+def items(run, sessions, kind):
+    listed = run("ls", "--run", "--json", env=sessions.environment)
+    assert (listed.status, listed.err) == (OK, "")
+    return [item for item in listed.json["items"] if item["type"] == kind]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(run, program, sessions, case):
+    ended = run("run", "--", program, case, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
+# Its own filter forbids it openat, and no notification comes before that.
+@pytest.mark.parametrize("case", [case for case in CASES if case != "sandboxed"])
+def test_case_static(run, program, sessions, case):
+    """That nothing can be preloaded is seen by itself."""
+    ended = run("run", "--", f"{program}-static", case, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+    assert sessions.folders() == []
+
+
+@pytest.mark.parametrize("case", ["calls", "forks", "passing"])
+def test_case_stopped(run, program, sessions, case):
+    """A program that has the shim may be stopped all the same."""
+    ended = run("run", "--static", "--", program, case, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
+def test_static_ends_as_the_program(run, program, sessions):
+    assert run("run", "--static", "--", "sh", "-c", "exit 42", env=sessions.environment).status == 42
+    assert run("run", "--static", "--", "sh", "-c", "kill -9 $$", env=sessions.environment).status == -signal.SIGKILL
+    assert run("run", "--static", "--", "/nonexistent", env=sessions.environment).status == OTHER
+    with run.start("run", "--", f"{program}-static", "holds", 1, stdin=subprocess.PIPE, env=sessions.environment) as process:
+        assert process.stdout.readline() == "held\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == -signal.SIGTERM
+    assert sessions.folders() == []
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_exec(run, program, sessions, static):
+    """A descriptor stays the same file in another program; what is close-on-exec is not there."""
+    ended = run("run", "--", f"{program}-static" if static else program, "execs", env=sessions.environment)
+    assert (ended.status, ended.out) == (OK, "ok\nok\n")
+    assert ended.err.count("\n") == 1 and "errno 9" in ended.err
+
+
+def test_program_is_the_process(run, sessions):
+    """No process of ours is between the caller and the program, or is its child."""
+    script = "trap 'exit 42' TERM; kill -TERM $$; wait"
+    assert run("run", "--", "sh", "-c", script, env=sessions.environment).status == 42
+    shown = run("run", "--", "sh", "-c", "wait; echo $$", env=sessions.environment)
+    assert shown.status == OK and int(shown.out) > 0
+    killed = run("run", "--", "sh", "-c", "kill -9 $$", env=sessions.environment)
+    assert killed.status == -signal.SIGKILL
+    assert run("run", "--", "/nonexistent", env=sessions.environment).status == OTHER
+
+
+def test_usage(run, sessions):
+    assert run("run", env=sessions.environment).status == USAGE
+    assert run("run", "--", env=sessions.environment).status == USAGE
+    bad = run("run", "--nonsense", "--", "true", env=sessions.environment)
+    assert bad.status == USAGE and "--nonsense" in bad.err
+    assert sessions.folders() == []
+
+
+def test_names_in_a_shell(run, sessions):
+    """What is not preloaded by hand: redirections, listings, tests of the shell and of coreutils."""
+    script = "test -c /dev/iommu && ls /dev/vfio && exec 5<>/dev/iommu && readlink /proc/self/fd/5"
+    shown = run("run", "--", "sh", "-c", script, env=sessions.environment)
+    assert (shown.status, shown.err) == (OK, "")
+    assert shown.out.splitlines()[0] == "devices"
+    assert run("run", "--", "sh", "-c", "test -e /sys/bus/pci/devices/0000:00:00.0", env=sessions.environment).status == 1
+
+
+def test_objects_are_counted(run, program, sessions):
+    with run.start("run", "--", program, "holds", 7, stdin=subprocess.PIPE, env=sessions.environment) as process:
+        assert process.stdout.readline() == "held\n"
+        assert len(items(run, sessions, "ioas")) == 7
+        (file,) = items(run, sessions, "file")
+        assert file["name"] == "/dev/iommu"
+        assert [item["file"] for item in items(run, sessions, "ioas")] == [file["id"]] * 7
+        assert [item["pid"] for item in items(run, sessions, "program")].count(process.pid) == 1
+        daemon = sessions.daemon()
+        process.stdin.close()
+        wait_for_end(daemon)
+    assert sessions.folders() == []
+
+
+def test_last_copy_outlives_its_opener(run, program, sessions):
+    """What a child has inherited stays, and keeps the session, when the program has ended; and ends with the child."""
+    script = f"exec 5<>/dev/iommu 6<&0; {program} holds 3 <&6 & exit 0"
+    process = run.start("run", "--", "sh", "-c", script, stdin=subprocess.PIPE, env=sessions.environment)
+    assert process.stdout.readline() == "held\n"
+    assert process.wait() == 0
+    assert len(items(run, sessions, "file")) == 2
+    assert len(items(run, sessions, "ioas")) == 3
+    daemon = sessions.daemon()
+    process.stdin.close()
+    wait_for_end(daemon)
+    process.stdout.close()
+    process.stderr.close()
+    assert sessions.folders() == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_anywhere(run, program, sessions, seed):
+    """kill -9 at any moment leaves no file, no object, no session."""
+    chance = random.Random(seed)
+    with run.start("run", "--", program, "holds", 1, stdin=subprocess.PIPE, env=sessions.environment) as witness:
+        assert witness.stdout.readline() == "held\n"
+        (folder,) = sessions.folders()
+        inside = {**sessions.environment, "UIOMMU_SESSION": str(folder),
+                  "LD_PRELOAD": os.path.join(os.path.dirname(program), "src", "abi", "shim", "libuiommu-shim.so")}
+        for _ in range(8):
+            with subprocess.Popen([program, "endless"], stdout=subprocess.PIPE, env=inside, **ORDINARY) as victim:
+                for _ in range(chance.randrange(1, 40)):
+                    assert victim.stdout.readline() == b"x\n"
+                victim.kill()
+        # Everything of the victims has ended before this is answered.
+        assert len(items(run, sessions, "file")) == 1
+        assert len(items(run, sessions, "ioas")) == 1
+        daemon = sessions.daemon()
+        witness.kill()
+        wait_for_end(daemon)
+    assert sessions.folders() == []
+
+
+def test_killed_daemon(run, program, sessions):
+    """The program gets errors, and the next session removes what is left."""
+    with run.start("run", "--", program, "endless", env=sessions.environment) as process:
+        assert process.stdout.readline() == "x\n"
+        daemon = sessions.daemon()
+        signal.pidfd_send_signal(daemon, signal.SIGKILL)
+        os.close(daemon)
+        _, err = process.communicate()
+        assert process.returncode == 1 and "errno 19" in err
+    assert len(sessions.folders()) == 1
+    with run.start("run", "--", program, "holds", 1, stdin=subprocess.PIPE, env=sessions.environment) as process:
+        assert process.stdout.readline() == "held\n"
+        assert len(sessions.folders()) == 1
+        daemon = sessions.daemon()
+        process.stdin.close()
+        wait_for_end(daemon)
+    assert sessions.folders() == []
+
+
+TRACED = re.compile(r"\d\d:\d\d:\d\d\.\d{6} \[(\d+)\] (.*) <\d+\.\d{6}>")
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_trace(run, program, sessions, static):
+    trace = sessions.runtime / "trace"
+    ended = run("run", "--trace", trace, "--", f"{program}-static" if static else program, "calls", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+    lines = [TRACED.fullmatch(line) for line in trace.read_text(encoding="utf-8").splitlines()]
+    assert all(lines) and len({line.group(1) for line in lines}) == 1
+    calls = [re.sub(r"<\d+:", "<N:", re.sub(r"0x[0-9a-f]{7,}", "ADDRESS", line.group(2))) for line in lines]
+    assert calls[0] == f'open("/dev/iommu", 0x{os.O_RDWR | os.O_CLOEXEC:x}) = 0'
+    assert calls[2:5] == [
+        "ioctl(<N:/dev/iommu>, IOAS_ALLOC, {flags=0} => {out_ioas_id=1}) = 0",
+        "ioctl(<N:/dev/iommu>, IOAS_ALLOC, {flags=0} => {out_ioas_id=2}) = 0",
+        "ioctl(<N:/dev/iommu>, IOAS_ALLOC, {flags=0} => {out_ioas_id=1}) = 0",
+    ]
+    assert "ioctl(<N:/dev/iommu>, DESTROY, {id=1}) = -1 ENOENT (No such file or directory)" in calls
+    assert "ioctl(<N:/dev/iommu>, IOAS_ALLOC, ADDRESS) = -1 EFAULT (Bad address)" in calls
+    assert "ioctl(<N:/dev/iommu>, 0x3b10, 0x0) = -1 ENOTTY (Inappropriate ioctl for device)" in calls
+    assert "read(<N:/dev/iommu>, ADDRESS, 4, 0x0) = -1 EINVAL (Invalid argument)" in calls
+
+
+def test_trace_that_cannot_be_written(run, sessions):
+    ended = run("run", "--trace", "/nonexistent/trace", "--", "true", env=sessions.environment)
+    assert ended.status == OTHER and "/nonexistent/trace: No such file or directory" in ended.err
+    assert sessions.folders() == []
+
+
+def test_json_of_no_session(run, sessions):
+    listed = run("ls", "--run", "--json", env=sessions.environment)
+    assert (listed.status, json.loads(listed.out)) == (OK, {"schema": 1, "command": "ls", "items": []})
