@@ -115,6 +115,110 @@ UIOMMU_API void *uiommu_abi_mmap(int fd, uint64_t offset, size_t length, int pro
  */
 UIOMMU_API int uiommu_abi_munmap(int fd, void *map, uint64_t offset, size_t length);
 
+/*
+ * What a kernel's iommufd does not have, as further ioctls of /dev/iommu. The rules of size and errno are those of iommufd's own. A
+ * kernel answers ENOTTY, so UIOMMU_ABI_VERSION tells who is there.
+ */
+
+/** UIOMMU_ABI_IOCTL() - an ioctl's command; there are no others of type 'u' here. */
+#define UIOMMU_ABI_IOCTL(number) ((unsigned long)('u' << 8 | (number)))
+#define UIOMMU_ABI_VERSION UIOMMU_ABI_IOCTL(0) /**< &struct uiommu_abi_version */
+#define UIOMMU_ABI_BIND UIOMMU_ABI_IOCTL(1) /**< &struct uiommu_abi_bind */
+#define UIOMMU_ABI_UNBIND UIOMMU_ABI_IOCTL(2) /**< &struct uiommu_abi_unbind */
+#define UIOMMU_ABI_PASID_SET_ALLOC UIOMMU_ABI_IOCTL(3) /**< &struct uiommu_abi_pasid_set_alloc */
+#define UIOMMU_ABI_PASID_ALLOC UIOMMU_ABI_IOCTL(4) /**< &struct uiommu_abi_pasid_alloc */
+#define UIOMMU_ABI_PASID_FREE UIOMMU_ABI_IOCTL(5) /**< &struct uiommu_abi_pasid_free */
+
+/**
+ * struct uiommu_abi_version - who answers.
+ * @size: sizeof(struct uiommu_abi_version)
+ * @out_version: 1
+ * @out_commands: bit n: UIOMMU_ABI_IOCTL(n) is there
+ */
+struct uiommu_abi_version {
+	uint32_t size;
+	uint32_t out_version;
+	uint64_t out_commands;
+};
+
+/**
+ * struct uiommu_abi_bind - uiommu_bind(), with its errnos. Of a process, its own or another by a handle bundle; a guest's page
+ * table, or its PASID table; or a guest's memory.
+ * @size: sizeof(struct uiommu_abi_bind)
+ * @flags: &enum uiommu_bind_flags
+ * @device_id: the device
+ * @pasid: in: the PASID, or UINT32_MAX to have one picked; out: the PASID
+ * @vpasid: with VPASID
+ * @type: &enum uiommu_bind_type
+ * @fault_queue_id: a fault queue, or 0
+ * @data_len: bytes at @data
+ * @data: address of the payload struct of @type; descriptors in it are the caller's, and %UIOMMU_BIND_SELF is the caller's process
+ * @out_hwpt_id: the HWPT that is attached
+ * @reserved: 0
+ */
+struct uiommu_abi_bind {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t device_id;
+	uint32_t pasid;
+	uint32_t vpasid;
+	uint32_t type;
+	uint32_t fault_queue_id;
+	uint32_t data_len;
+	uint64_t data;
+	uint32_t out_hwpt_id;
+	uint32_t reserved;
+};
+
+/** struct uiommu_abi_unbind - uiommu_unbind(), with its errnos: of @device_id and @pasid. */
+struct uiommu_abi_unbind {
+	uint32_t size;
+	uint32_t device_id;
+	uint32_t pasid;
+};
+
+/** struct uiommu_abi_pasid_set_alloc - uiommu_pasid_set_alloc(): @out_set_id is destroyed by IOMMU_DESTROY. @flags: 0. */
+struct uiommu_abi_pasid_set_alloc {
+	uint32_t size;
+	uint32_t flags;
+	uint32_t quota;
+	uint32_t out_set_id;
+};
+
+/** struct uiommu_abi_pasid_alloc - uiommu_pasid_alloc(): the lowest free number of @first to @last, for the set @set_id. */
+struct uiommu_abi_pasid_alloc {
+	uint32_t size;
+	uint32_t set_id;
+	uint32_t first;
+	uint32_t last;
+	uint32_t out_pasid;
+};
+
+/** struct uiommu_abi_pasid_free - uiommu_pasid_free(). */
+struct uiommu_abi_pasid_free {
+	uint32_t size;
+	uint32_t set_id;
+	uint32_t pasid;
+};
+
+/** UIOMMU_ABI_INVALIDATE - data_type of IOMMU_HWPT_INVALIDATE: of any nested HWPT, AMD's, too. */
+#define UIOMMU_ABI_INVALIDATE UINT32_C(0x75696f6d)
+
+/**
+ * struct uiommu_abi_invalidate - one entry.
+ * @addr: first input address, a multiple of 4096
+ * @npages: pages of 4 KiB; UINT64_MAX with @addr 0: all
+ * @flags: %UIOMMU_INVALIDATE_ENTRIES, %UIOMMU_INVALIDATE_PASID, %UIOMMU_INVALIDATE_LEAF (nested.h); ENTRIES and PASID of tables
+ * only
+ * @pasid: with PASID
+ */
+struct uiommu_abi_invalidate {
+	uint64_t addr;
+	uint64_t npages;
+	uint32_t flags;
+	uint32_t pasid;
+};
+
 #ifdef __cplusplus
 }
 #endif

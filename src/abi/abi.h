@@ -19,11 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <uiommu/bind.h>
 
 struct abi_caller;
 struct abi_file;
 struct process;
-struct uiommu_process;
 
 /*
  * An address space, and what is accounted to it. References are a caller's, and of whatever is mapped of it: the memory of a
@@ -33,6 +33,7 @@ struct abi_memory {
 	unsigned int references; /* atomic */
 	struct process *process;
 	bool own; /* this process's: addresses are pointers */
+	struct uiommu_process bundle; /* by which it can be bound; of another process's */
 	uint64_t pinned; /* bytes that count as pinned, atomic: VmPin of a real kernel */
 	uint64_t locked; /* of them those that are accounted to the memory and not to its user, atomic: VmLck */
 	uint64_t lock_limit; /* RLIMIT_MEMLOCK, atomic */

@@ -1,11 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* uiommu as the IOMMU behind a device: nested page tables of three architectures, on the same device. */
+/*
+ * uiommu as the IOMMU behind a device. It has no architecture of its own: any device takes nested page tables of VT-d, SMMUv3 and
+ * AMD, and says what each of them would say of itself (IOMMU_GET_HW_INFO with the type asked for).
+ */
 #include "abi/driver.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <uiommu/abi.h>
+#include <uiommu/formats.h>
+#include <uiommu/nested.h>
 
-#include "iommu/hwpt.h"
+#include "iommu/tables.h"
 #include "iommu/viommu.h"
+#include "util/bits.h"
+#include "util/util.h"
+#include "viommu/vtd/spec.h"
+
+/* What a guest is offered of each. */
+enum {
+	SMMUV3 = UIOMMU_SMMUV3_S1P | UIOMMU_SMMUV3_CD2L | UIOMMU_SMMUV3_ATS | UIOMMU_SMMUV3_PRI | UIOMMU_SMMUV3_HA |
+		 UIOMMU_SMMUV3_HD | UIOMMU_SMMUV3_ASID16 | UIOMMU_SMMUV3_STALL | UIOMMU_SMMUV3_TERM_MODEL | UIOMMU_SMMUV3_GRAN4K |
+		 UIOMMU_SMMUV3_GRAN16K | UIOMMU_SMMUV3_GRAN64K | UIOMMU_SMMUV3_HAD,
+	AMD = UIOMMU_AMD_TABLES_ATS | UIOMMU_AMD_TABLES_PPR | UIOMMU_AMD_TABLES_GUEST | UIOMMU_AMD_TABLES_GUEST_5 |
+	      UIOMMU_AMD_TABLES_GIOV | UIOMMU_AMD_TABLES_EXECUTE | UIOMMU_AMD_TABLES_USER,
+	PASID_BITS = 20,
+};
 
 static int hwpt_paging(struct abi_call *call, const struct abi_hwpt_alloc *arguments, const struct uiommu_hwpt_alloc *alloc,
 		       uint32_t *out_id)
@@ -15,50 +35,304 @@ static int hwpt_paging(struct abi_call *call, const struct abi_hwpt_alloc *argum
 	return uiommu_hwpt_alloc(call->context, alloc, out_id);
 }
 
+/* --- nested page tables --- */
+
+static int read_data(struct abi_call *call, const struct abi_hwpt_alloc *arguments, void *out, size_t size)
+{
+	return abi_call_read_struct(call, arguments->data_uptr, arguments->data_len, out, size, size);
+}
+
+static int nested_vtd(struct abi_call *call, const struct abi_hwpt_alloc *arguments, uint32_t parent_id, uint32_t *out_id)
+{
+	struct uiommu_hwpt_nested nested = {
+		.size = sizeof(nested),
+		.flags = arguments->flags,
+		.parent_id = parent_id,
+		.fault_queue_id = arguments->fault_id,
+		/* There is no bit for NXE: XD means what it does in the tables of a process. */
+		.first = {.format = UIOMMU_FORMAT_VTD_FIRST, .flags = UIOMMU_VTD_FIRST_1G | UIOMMU_VTD_FIRST_NXE, .output_lg2 = 52},
+	};
+	struct abi_hwpt_vtd_s1 data;
+	int error = read_data(call, arguments, &data, sizeof(data));
+
+	if (error)
+		return error;
+	if (data.flags & ~(uint64_t)(ABI_VTD_S1_SRE | ABI_VTD_S1_EAFE | ABI_VTD_S1_WPE) || data.reserved)
+		return -EOPNOTSUPP;
+	if (data.addr_width != 48 && data.addr_width != 57)
+		return -EINVAL;
+	nested.first.base[0] = data.pgtbl_addr;
+	nested.first.levels = data.addr_width == 57 ? 5 : 4;
+	nested.first.flags |= (data.flags & ABI_VTD_S1_WPE ? UIOMMU_VTD_FIRST_WPE : 0U) |
+			      (data.flags & ABI_VTD_S1_EAFE ? UIOMMU_VTD_FIRST_EAFE : 0U);
+	return uiommu_hwpt_alloc_nested(call->context, &nested, out_id);
+}
+
+/* STE and DTE: as many of their words as the ABI has, in the order of the bytes. */
+static int nested_entry(struct abi_call *call, const struct abi_hwpt_alloc *arguments, struct tables_given *given, size_t size,
+			uint32_t *out_id)
+{
+	int error = read_data(call, arguments, given->words, size);
+
+	if (error)
+		return error;
+	for (size_t i = 0; i < ARRAY_SIZE(given->words); i++)
+		given->words[i] = le64toh(given->words[i]);
+	given->flags = arguments->flags;
+	given->fault_queue_id = arguments->fault_id;
+	return hwpt_alloc_given(call->context, given, out_id);
+}
+
 static int hwpt_nested(struct abi_call *call, const struct abi_hwpt_alloc *arguments, uint32_t parent_id, struct viommu *viommu,
 		       uint32_t *out_id)
 {
-	(void)call;
-	(void)arguments;
-	(void)parent_id;
+	struct tables_given given = {.parent_id = parent_id};
+
 	(void)viommu;
-	(void)out_id;
-	return -EOPNOTSUPP;
+	switch (arguments->data_type) {
+	case ABI_HWPT_DATA_VTD_S1:
+		return nested_vtd(call, arguments, parent_id, out_id);
+	case ABI_HWPT_DATA_ARM_SMMUV3:
+		given.tables = UIOMMU_TABLES_SMMUV3;
+		given.capabilities = (uint32_t)SMMUV3 | (uint32_t)FIELD_PREP64(UIOMMU_SMMUV3_SSIDSIZE, PASID_BITS);
+		return nested_entry(call, arguments, &given, sizeof(struct abi_hwpt_arm_smmuv3), out_id);
+	case ABI_HWPT_DATA_AMD_GUEST:
+		given.tables = UIOMMU_TABLES_AMD;
+		given.capabilities = (uint32_t)AMD | (uint32_t)FIELD_PREP64(UIOMMU_AMD_TABLES_GLX, 3) |
+				     (uint32_t)FIELD_PREP64(UIOMMU_AMD_TABLES_PASMAX, PASID_BITS - 1);
+		return nested_entry(call, arguments, &given, sizeof(struct abi_hwpt_amd_guest), out_id);
+	default:
+		return -EINVAL;
+	}
 }
 
-static int invalidate(struct abi_call *call, uint32_t id, struct viommu *viommu, const void *entry, uint32_t length)
-{
-	(void)call;
-	(void)id;
-	(void)viommu;
-	(void)entry;
-	(void)length;
-	return -EOPNOTSUPP;
-}
+/* --- invalidation --- */
 
 static int invalidation(struct abi_call *call, uint32_t id, const struct viommu *viommu, uint32_t type, uint32_t length,
 			uint32_t *least, uint32_t *known)
 {
 	(void)call;
 	(void)id;
-	(void)viommu;
-	(void)type;
 	(void)length;
-	(void)least;
-	(void)known;
-	return -EOPNOTSUPP;
+	if (viommu && type == ABI_VIOMMU_INVALIDATE_ARM_SMMUV3)
+		*known = sizeof(struct abi_viommu_arm_smmuv3_invalidate);
+	else if (!viommu && type == ABI_HWPT_INVALIDATE_VTD_S1)
+		*known = sizeof(struct abi_hwpt_vtd_s1_invalidate);
+	else if (!viommu && type == UIOMMU_ABI_INVALIDATE)
+		*known = sizeof(struct uiommu_abi_invalidate);
+	else
+		return -EINVAL;
+	*least = *known;
+	return 0;
+}
+
+/* @pages of 4 KiB from @address on; all of them if there are UINT64_MAX. */
+static int set_range(struct uiommu_invalidation *out, uint64_t address, uint64_t pages)
+{
+	uint64_t bytes;
+
+	if (pages == UINT64_MAX) {
+		out->last = UINT64_MAX;
+		return address ? -EINVAL : 0;
+	}
+	if (address % 4096 || !pages)
+		return -EINVAL;
+	out->start = address;
+	/* What reaches over the end is all that there is. */
+	if (__builtin_mul_overflow(pages, UINT64_C(4096), &bytes) || __builtin_add_overflow(address, bytes - 1, &out->last))
+		out->last = UINT64_MAX;
+	return 0;
+}
+
+static int decode_vtd(const struct abi_hwpt_vtd_s1_invalidate *entry, struct uiommu_invalidation *out)
+{
+	if (entry->flags & ~(uint32_t)ABI_VTD_INV_LEAF || entry->reserved)
+		return -EOPNOTSUPP;
+	out->flags = entry->flags & ABI_VTD_INV_LEAF ? UIOMMU_INVALIDATE_LEAF : 0;
+	return set_range(out, entry->addr, entry->npages);
+}
+
+static int decode_own(const struct uiommu_abi_invalidate *entry, struct uiommu_invalidation *out)
+{
+	if (entry->flags & ~(uint32_t)(UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_PASID | UIOMMU_INVALIDATE_LEAF))
+		return -EOPNOTSUPP;
+	out->flags = entry->flags;
+	out->pasid = entry->pasid;
+	return set_range(out, entry->addr, entry->npages);
+}
+
+/* SMMUv3 commands (IHI 0070, 4). */
+enum {
+	CMD_CFGI_CD = 0x05,
+	CMD_CFGI_CD_ALL = 0x06,
+	CMD_TLBI_NH_ALL = 0x10,
+	CMD_TLBI_NH_ASID = 0x11,
+	CMD_TLBI_NH_VA = 0x12,
+	CMD_TLBI_NH_VAA = 0x13,
+	CMD_TLBI_NSNH_ALL = 0x30,
+	CMD_ATC_INV = 0x40,
+};
+
+#define CMD_OPCODE GENMASK64(7, 0)
+#define CMD_SSID GENMASK64(31, 12)
+#define CMD_SID GENMASK64(63, 32)
+#define CMD_NUM GENMASK64(16, 12)
+#define CMD_SCALE GENMASK64(24, 20)
+#define CMD_ASID GENMASK64(63, 48)
+#define CMD_LEAF BIT64(0)
+#define CMD_TG GENMASK64(11, 10)
+#define CMD_ADDRESS GENMASK64(63, 12)
+
+static void set_addresses(const uint64_t *cmd, struct uiommu_invalidation *out)
+{
+	unsigned int tg = (unsigned int)FIELD_GET64(CMD_TG, cmd[1]), granule_lg2 = 10 + 2 * tg;
+	uint64_t granules = tg ? (FIELD_GET64(CMD_NUM, cmd[0]) + 1) << FIELD_GET64(CMD_SCALE, cmd[0]) : 1;
+
+	out->start = cmd[1] & CMD_ADDRESS;
+	if (__builtin_add_overflow(out->start, (granules << (tg ? granule_lg2 : 12)) - 1, &out->last))
+		out->last = UINT64_MAX;
+	out->flags |= cmd[1] & CMD_LEAF ? UIOMMU_INVALIDATE_LEAF : 0;
+}
+
+/* The device that a command names. */
+static int set_device(struct viommu *viommu, const uint64_t *cmd, struct uiommu_invalidation *out)
+{
+	out->device_id = viommu_device(viommu, FIELD_GET64(CMD_SID, cmd[0]));
+	out->flags |= UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE;
+	return out->device_id ? 0 : -EIO;
+}
+
+static int decode_smmuv3(struct viommu *viommu, const struct abi_viommu_arm_smmuv3_invalidate *entry,
+			 struct uiommu_invalidation *out)
+{
+	const uint64_t cmd[2] = {le64toh(entry->cmd[0]), le64toh(entry->cmd[1])};
+	uint64_t opcode = FIELD_GET64(CMD_OPCODE, cmd[0]);
+
+	out->last = UINT64_MAX;
+	switch (opcode) {
+	case CMD_CFGI_CD: /* the entry of requests without PASID may be the same one: all of the device's */
+	case CMD_CFGI_CD_ALL:
+		return set_device(viommu, cmd, out);
+	case CMD_TLBI_NH_VA:
+	case CMD_TLBI_NH_VAA:
+		set_addresses(cmd, out);
+		break;
+	case CMD_TLBI_NH_ASID:
+	case CMD_TLBI_NH_ALL:
+	case CMD_TLBI_NSNH_ALL:
+		break;
+	case CMD_ATC_INV: /* devices have been asked, by whatever took the translation away */
+		return viommu_device(viommu, FIELD_GET64(CMD_SID, cmd[0])) ? 0 : -EIO;
+	default:
+		return -EIO;
+	}
+	if (opcode == CMD_TLBI_NH_VA || opcode == CMD_TLBI_NH_ASID) {
+		out->flags |= UIOMMU_INVALIDATE_ASID;
+		out->asid = (uint32_t)FIELD_GET64(CMD_ASID, cmd[0]);
+	}
+	return 0;
+}
+
+static int decode(struct viommu *viommu, const struct abi_entries *entries, uint32_t number, struct uiommu_invalidation *out)
+{
+	*out = (struct uiommu_invalidation){0};
+	if (viommu)
+		return decode_smmuv3(viommu, (const struct abi_viommu_arm_smmuv3_invalidate *)entries->entries + number, out);
+	if (entries->type == ABI_HWPT_INVALIDATE_VTD_S1)
+		return decode_vtd((const struct abi_hwpt_vtd_s1_invalidate *)entries->entries + number, out);
+	return decode_own((const struct uiommu_abi_invalidate *)entries->entries + number, out);
+}
+
+/* All that can be understood, in one go: it waits once. */
+static int invalidate(struct abi_call *call, uint32_t id, struct viommu *viommu, const struct abi_entries *entries, uint32_t *done)
+{
+	struct uiommu_invalidation requests[ABI_ENTRIES_MAX];
+	uint32_t count = 0;
+	int error = 0, late;
+
+	while (count < entries->count && !error) {
+		error = decode(viommu, entries, count, &requests[count]);
+		count += !error;
+	}
+	late = viommu ? viommu_invalidate(viommu, requests, count) : uiommu_hwpt_invalidate(call->context, id, requests, count);
+	if (late)
+		return late;
+	*done = count;
+	return error;
+}
+
+/* --- registers --- */
+
+static size_t vtd_info(void *buffer)
+{
+	const struct abi_hw_info_vtd info = {
+		.cap_reg = BIT64(10) | BIT64(11) | FIELD_PREP64(VTD_CAP_MGAW, 56) | VTD_CAP_FS1GP | VTD_CAP_FS5LP |
+			   VTD_CAP_SSLPS_2M | VTD_CAP_SSLPS_1G | VTD_CAP_PSI | FIELD_PREP64(VTD_CAP_ND, 6) |
+			   FIELD_PREP64(VTD_CAP_MAMV, 18) | VTD_CAP_DWD | VTD_CAP_DRD,
+		.ecap_reg = VTD_ECAP_C | VTD_ECAP_QI | VTD_ECAP_DT | VTD_ECAP_PT | VTD_ECAP_SC | VTD_ECAP_NEST | VTD_ECAP_PRS |
+			    VTD_ECAP_SRS | VTD_ECAP_EAFS | FIELD_PREP64(VTD_ECAP_PSS, PASID_BITS - 1) | VTD_ECAP_PASID |
+			    VTD_ECAP_PDS | VTD_ECAP_SMTS | VTD_ECAP_SSADS | VTD_ECAP_SSTS | VTD_ECAP_FSTS | VTD_ECAP_SMPWCS |
+			    VTD_ECAP_RPS,
+	};
+
+	memcpy(buffer, &info, sizeof(info));
+	return sizeof(info);
+}
+
+/* IHI 0070, 6.3.1 to 6.3.6: IDR0, IDR1, IDR3 and IDR5. */
+static size_t smmuv3_info(void *buffer)
+{
+	const struct abi_hw_info_arm_smmuv3 info = {
+		.idr =
+			{
+				[0] = 1u << 1 /* S1P */ | 2u << 2 /* TTF: AArch64 */ | 1u << 4 /* COHACC */ | 2u << 6 /* HTTU */ |
+				      1u << 10 /* ATS */ | 1u << 12 /* ASID16 */ | 1u << 16 /* PRI */ | 1u << 19 /* CD2L */ |
+				      0u << 24 /* STALL_MODEL */ | 1u << 26 /* TERM_MODEL */ | 1u << 27 /* ST_LEVEL */,
+				[1] = (uint32_t)PASID_BITS << 6 /* SSIDSIZE */ | 32u /* SIDSIZE */ | 19u << 21 /* CMDQS */ |
+				      19u << 16 /* EVENTQS */ | 19u << 11 /* PRIQS */,
+				[3] = 1u << 2 /* HAD */ | 1u << 10 /* RIL */,
+				[5] = 5u /* OAS: 48 bits */ | 1u << 4 | 1u << 5 | 1u << 6 /* GRAN4K, 16K, 64K */,
+			},
+	};
+
+	memcpy(buffer, &info, sizeof(info));
+	return sizeof(info);
+}
+
+/* 48882, 3.4.10: the extended feature register. */
+static size_t amd_info(void *buffer)
+{
+	const struct abi_hw_info_amd info = {
+		.efr = BIT64(1) /* PPRSup */ | BIT64(3) /* NXSup */ | BIT64(4) /* GTSup */ | BIT64(6) /* IASup */ |
+		       FIELD_PREP64(GENMASK64(13, 12), 1)
+		       /* GATS: 5 levels */
+		       | FIELD_PREP64(GENMASK64(15, 14), 2) /* GLXSup: 3 levels */ | BIT64(48) /* GIoSup */ |
+		       FIELD_PREP64(GENMASK64(36, 32), PASID_BITS - 1) /* PASmax */,
+	};
+
+	memcpy(buffer, &info, sizeof(info));
+	return sizeof(info);
 }
 
 static int hw_info(struct abi_call *call, uint32_t device_id, uint32_t *type, void *buffer, size_t size, uint64_t *capabilities)
 {
-	(void)call;
-	(void)device_id;
-	(void)type;
-	(void)buffer;
-	(void)size;
-	(void)capabilities;
-	return -EOPNOTSUPP;
+	struct uiommu_device *device;
+
+	(void)size; /* is enough for each of them */
+	if (!*type)
+		*type = ABI_HW_INFO_VTD;
+	if (*type != ABI_HW_INFO_VTD && *type != ABI_HW_INFO_ARM_SMMUV3 && *type != ABI_HW_INFO_AMD)
+		return -EOPNOTSUPP;
+	device = uiommu_device_get(call->context, device_id);
+	*capabilities = ABI_HW_CAP_DIRTY_TRACKING;
+	*capabilities |= device && device->pasid_bits ? ABI_HW_CAP_PASID_EXEC | ABI_HW_CAP_PASID_PRIV : 0;
+	uiommu_device_put(device);
+	return (int)(*type == ABI_HW_INFO_VTD	? vtd_info(buffer)
+		     : *type == ABI_HW_INFO_AMD ? amd_info(buffer)
+						: smmuv3_info(buffer));
 }
+
+/* --- dirty bits --- */
 
 static int set_dirty(struct abi_call *call, uint32_t hwpt_id, uint32_t flags)
 {
@@ -69,6 +343,8 @@ static int get_dirty(struct abi_call *call, const struct uiommu_dirty_bitmap *re
 {
 	return uiommu_hwpt_get_dirty_bitmap(call->context, request);
 }
+
+/* --- vIOMMUs --- */
 
 static int driver_viommu_alloc(struct abi_call *call, struct abi_viommu_alloc *arguments, uint32_t *out_id)
 {

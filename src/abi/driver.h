@@ -12,6 +12,15 @@
 
 struct viommu;
 
+/* Of an invalidation. */
+struct abi_entries {
+	uint32_t type;
+	uint32_t count;
+	const void *entries;
+};
+
+enum { ABI_ENTRIES_MAX = 64, ABI_ENTRY_MAX = 32 };
+
 struct abi_driver {
 	/* A paging HWPT. @flags: enum uiommu_hwpt_flags, already known. -EOPNOTSUPP, and those of uiommu_hwpt_alloc(). */
 	int (*hwpt_paging)(struct abi_call *call, const struct abi_hwpt_alloc *arguments, const struct uiommu_hwpt_alloc *alloc,
@@ -20,10 +29,11 @@ struct abi_driver {
 	int (*hwpt_nested)(struct abi_call *call, const struct abi_hwpt_alloc *arguments, uint32_t parent_id, struct viommu *viommu,
 			   uint32_t *out_id);
 	/*
-	 * Forget what one entry of @length bytes says: of the nested HWPT @id, or of @viommu, if that is not NULL. -EINVAL,
-	 * -EOPNOTSUPP, -E2BIG.
+	 * Forget what entries say, one behind the other as they are known here: of the nested HWPT @id, or of @viommu, if that is
+	 * not NULL. *@done of them are, also if the next one is -EINVAL, -EOPNOTSUPP, -EIO.
 	 */
-	int (*invalidate)(struct abi_call *call, uint32_t id, struct viommu *viommu, const void *entry, uint32_t length);
+	int (*invalidate)(struct abi_call *call, uint32_t id, struct viommu *viommu, const struct abi_entries *entries,
+			  uint32_t *done);
 	/*
 	 * Of entries of @type and @length: the least and the known length of one. -EINVAL: no such ones; -EOPNOTSUPP: nothing is to
 	 * be invalidated there.

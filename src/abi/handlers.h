@@ -47,6 +47,9 @@ int abi_ioas_change_process(struct abi_call *call);
 int abi_option(struct abi_call *call);
 int abi_vfio_ioas(struct abi_call *call);
 
+/* What is not Linux's (extensions.c). */
+int abi_extension(struct abi_call *call, unsigned int command);
+
 int abi_hwpt_alloc(struct abi_call *call);
 int abi_get_hw_info(struct abi_call *call);
 int abi_hwpt_set_dirty_tracking(struct abi_call *call);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <uiommu/abi.h>
 #include <uiommu/ioas.h>
 #include <unistd.h>
 
@@ -83,6 +84,8 @@ static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsig
 	struct abi_call call = {.iommufd = iommufd, .context = iommufd->context, .caller = caller, .argument = argument};
 	unsigned int number = (command & 0xff) - ABI_FIRST;
 
+	if ((command & ~0xffU) == UIOMMU_ABI_IOCTL(0))
+		return abi_extension(&call, command);
 	if (iommufd->mock && number >= ARRAY_SIZE(commands) && number <= ABI_TEST - ABI_FIRST)
 		return mock_ioctl(&call, command);
 	if (number >= ARRAY_SIZE(commands))

@@ -106,20 +106,37 @@ int abi_hwpt_alloc(struct abi_call *call)
 
 enum { INVALIDATE_MAX = 1 << 19 };
 
-/* One after the other, until one cannot be done. */
-static int invalidate_all(struct abi_call *call, struct abi_hwpt_invalidate *arguments, struct viommu *viommu, uint32_t count,
-			  uint32_t least, uint32_t known)
+/* Up to ABI_ENTRIES_MAX of the caller's entries, @known bytes each. *@count: those that can be read. */
+static int read_entries(struct abi_call *call, const struct abi_hwpt_invalidate *arguments, size_t known, size_t least,
+			uint8_t *out, uint32_t *count)
 {
-	const struct abi_driver *driver = abi_driver_of(call, arguments->hwpt_id);
-	uint64_t entry[ABI_STRUCT_MAX / 8];
-	uint64_t at = arguments->data_uptr;
+	uint64_t address = arguments->data_uptr + (uint64_t)arguments->entry_num * arguments->entry_len;
+	uint32_t wanted = *count;
 	int error = 0;
 
-	for (uint32_t i = 0; i < count && !error; i++, at += arguments->entry_len) {
-		error = abi_call_read_struct(call, at, arguments->entry_len, entry, known, least);
-		if (!error)
-			error = driver->invalidate(call, arguments->hwpt_id, viommu, entry, known);
-		arguments->entry_num += !error;
+	for (*count = 0; *count < wanted && !error; *count += !error)
+		error = abi_call_read_struct(call, address + (uint64_t)*count * arguments->entry_len, arguments->entry_len,
+					     out + *count * known, known, least);
+	return error;
+}
+
+/* In their order, until one cannot be done. */
+static int invalidate_all(struct abi_call *call, struct abi_hwpt_invalidate *arguments, struct viommu *viommu, uint32_t count,
+			  size_t least, size_t known)
+{
+	const struct abi_driver *driver = abi_driver_of(call, arguments->hwpt_id);
+	uint64_t buffer[ABI_ENTRIES_MAX * ABI_ENTRY_MAX / 8];
+	int error = 0, unread;
+
+	while (arguments->entry_num < count && !error) {
+		struct abi_entries entries = {.type = arguments->data_type, .entries = buffer};
+		uint32_t done = 0;
+
+		entries.count = (uint32_t)min_u64(count - arguments->entry_num, ABI_ENTRIES_MAX);
+		unread = read_entries(call, arguments, known, least, (uint8_t *)buffer, &entries.count);
+		error = driver->invalidate(call, arguments->hwpt_id, viommu, &entries, &done);
+		arguments->entry_num += done;
+		error = error ? error : unread;
 	}
 	return error;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A caller's memory. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,6 +17,26 @@ static uint64_t limit_of_this_process(void)
 	return getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
 
+static int duplicate_one(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* False: there are no more descriptors. */
+static bool duplicate(const struct uiommu_process *bundle, struct uiommu_process *out)
+{
+	out->mem = duplicate_one(bundle->mem);
+	out->maps = duplicate_one(bundle->maps);
+	out->pidfd = duplicate_one(bundle->pidfd);
+	out->auxv = duplicate_one(bundle->auxv);
+	out->exec = duplicate_one(bundle->exec);
+	if (out->mem >= 0 && out->pidfd >= 0 && (out->maps >= 0 || bundle->maps < 0) && (out->auxv >= 0 || bundle->auxv < 0) &&
+	    (out->exec >= 0 || bundle->exec < 0))
+		return true;
+	uiommu_process_close(out);
+	return false;
+}
+
 int abi_memory_create(const struct uiommu_process *bundle, struct abi_memory **out)
 {
 	const unsigned int access = UIOMMU_READ | UIOMMU_WRITE;
@@ -26,8 +47,13 @@ int abi_memory_create(const struct uiommu_process *bundle, struct abi_memory **o
 		return -ENOMEM;
 	memory->references = 1;
 	memory->own = !bundle;
+	memory->bundle = (struct uiommu_process){-1, -1, -1, -1, -1};
 	memory->lock_limit = limit_of_this_process();
 	error = bundle ? process_open(bundle, access, 0, &memory->process) : process_open_self(access, 0, &memory->process);
+	if (!error && bundle && !duplicate(bundle, &memory->bundle)) {
+		process_close(memory->process);
+		error = -EMFILE;
+	}
 	if (error)
 		free(memory);
 	else
@@ -46,6 +72,8 @@ void abi_memory_put(struct abi_memory *memory)
 	if (__atomic_sub_fetch(&memory->references, 1, __ATOMIC_ACQ_REL))
 		return;
 	process_close(memory->process);
+	if (!memory->own)
+		uiommu_process_close(&memory->bundle);
 	free(memory);
 }
 

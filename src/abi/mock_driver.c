@@ -235,27 +235,33 @@ static int forget(uint32_t *cache, uint32_t flags, uint32_t index)
 	return 0;
 }
 
-static int invalidate(struct abi_call *call, uint32_t id, struct viommu *viommu, const void *entry, uint32_t length)
+/* Under the lock. */
+static int invalidate_one(struct mock *mock, uint32_t id, struct viommu *viommu, const void *entries, uint32_t number)
 {
-	const struct viommu_invalidation *of_viommu = entry;
-	const struct hwpt_invalidation *of_hwpt = entry;
-	struct mock *mock = call->iommufd->mock;
+	const struct viommu_invalidation *of_viommu = (const struct viommu_invalidation *)entries + number;
+	const struct hwpt_invalidation *of_hwpt = (const struct hwpt_invalidation *)entries + number;
 	struct mock_device *device;
 	struct mock_hwpt *hwpt;
-	int error = -EINVAL;
 
-	(void)length;
-	pthread_mutex_lock(&mock->lock);
-	if (viommu && of_viommu->flags & ~(uint32_t)INVALIDATE_ALL) {
-		error = -EOPNOTSUPP;
-	} else if (viommu) {
-		device = mock_device(mock, viommu_device(viommu, of_viommu->virt_id));
-		if (device)
-			error = forget(device->cache, of_viommu->flags, of_viommu->index);
-	} else {
+	if (!viommu) {
 		hwpt = mock_hwpt(mock, id);
-		if (hwpt)
-			error = forget(hwpt->iotlb, of_hwpt->flags, of_hwpt->index);
+		return hwpt ? forget(hwpt->iotlb, of_hwpt->flags, of_hwpt->index) : -EINVAL;
+	}
+	if (of_viommu->flags & ~(uint32_t)INVALIDATE_ALL)
+		return -EOPNOTSUPP;
+	device = mock_device(mock, viommu_device(viommu, of_viommu->virt_id));
+	return device ? forget(device->cache, of_viommu->flags, of_viommu->index) : -EINVAL;
+}
+
+static int invalidate(struct abi_call *call, uint32_t id, struct viommu *viommu, const struct abi_entries *entries, uint32_t *done)
+{
+	struct mock *mock = call->iommufd->mock;
+	int error = 0;
+
+	pthread_mutex_lock(&mock->lock);
+	for (uint32_t i = 0; i < entries->count && !error; i++) {
+		error = invalidate_one(mock, id, viommu, entries->entries, i);
+		*done += !error;
 	}
 	pthread_mutex_unlock(&mock->lock);
 	return error;

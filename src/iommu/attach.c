@@ -629,6 +629,42 @@ void attach_end_all(struct uiommu_context *context)
 	pthread_mutex_unlock(&context->lock);
 }
 
+/* What is attached now, in use. */
+static struct hwpt *attached_hwpt(struct device *device, uint32_t pasid)
+{
+	struct attachment *found;
+	struct hwpt *hwpt;
+
+	pthread_mutex_lock(&device->lock);
+	found = attached(device, pasid);
+	hwpt = found ? of(found)->hwpt : NULL;
+	if (hwpt)
+		object_use(&hwpt->object);
+	pthread_mutex_unlock(&device->lock);
+	return hwpt;
+}
+
+/*
+ * As iommufd wants it, where one of the two is a guest's tables: the old one ends before the new one begins, and accesses between
+ * fail. If the new one cannot begin the old one does again.
+ */
+static int swap_in_turn(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
+{
+	struct hwpt *old = attached_hwpt(device, request->pasid);
+	int error = old ? attach_end(device, request->pasid, false) : -EINVAL;
+
+	if (!error) {
+		pthread_mutex_lock(&device->lock);
+		error = publish(device, hwpt, request);
+		if (error && publish(device, old, request))
+			error = -ENODEV;
+		pthread_mutex_unlock(&device->lock);
+	}
+	if (old)
+		hwpt_unuse(old);
+	return error == -ENOENT ? -EINVAL : error;
+}
+
 static int swap(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
 {
 	struct attach *old, *new;
@@ -636,14 +672,12 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 
 	if (error)
 		return error;
-	if (hwpt->tables)
-		return -EOPNOTSUPP;
 	error = attach_claim(device, request->pasid, false, &old);
 	if (error)
 		return error == -ENOENT ? -EINVAL : error;
-	if (old->hwpt->tables) {
+	if (hwpt->tables || old->hwpt->tables) {
 		attach_unclaim(old);
-		return -EOPNOTSUPP;
+		return device->object.context->geometry ? swap_in_turn(device, hwpt, request) : -EOPNOTSUPP;
 	}
 	pthread_mutex_lock(&device->lock);
 	error = ats_is_cut_off(device) ? -ENODEV : check_beside(device, request->pasid, hwpt);

@@ -5,6 +5,7 @@
 
 #include "iommu/hwpt.h"
 #include "iommu/tables.h"
+#include "iommu/viommu.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -181,6 +182,37 @@ void hwpt_forget_all(struct hwpt *hwpt)
 		next = child_after(hwpt, child);
 		object_put(&child->object);
 	}
+}
+
+/* A page table knows of addresses only. */
+static uint32_t known_flags(const struct hwpt *hwpt)
+{
+	return hwpt->tables ? UINT32_MAX : (uint32_t)(UIOMMU_INVALIDATE_LEAF | UIOMMU_INVALIDATE_KEEP_ATC);
+}
+
+static int invalidate_child(struct hwpt *child, const struct uiommu_invalidation *requests, size_t count)
+{
+	struct uiommu_invalidation known[VIOMMU_REQUESTS_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		known[i] = requests[i];
+		known[i].flags &= known_flags(child);
+	}
+	return uiommu_hwpt_invalidate(child->object.context, child->object.id, known, count);
+}
+
+int viommu_invalidate(struct viommu *viommu, const struct uiommu_invalidation *requests, size_t count)
+{
+	struct hwpt *child, *next;
+	int error = 0;
+
+	for (child = child_after(viommu->parent, NULL); child; child = next) {
+		if (child->viommu == viommu && !error)
+			error = invalidate_child(child, requests, count);
+		next = child_after(viommu->parent, child);
+		object_put(&child->object);
+	}
+	return error;
 }
 
 #define INVALIDATIONS                                                                                                              \

@@ -592,3 +592,95 @@ int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu
 	object_put(&parent->object);
 	return error;
 }
+
+/* --- an entry in hand --- */
+
+/* With PASID: the page table of requests without PASID, or of PASID 0. */
+static int page_table_of(struct hwpt *parent, struct fault_queue *queue, const struct tables_device *device, uint32_t flags,
+			 struct hwpt **out)
+{
+	struct tables_entry entry;
+	struct tables_fault fault;
+	struct stages_config config;
+	struct hwpt *hwpt;
+	bool found;
+	int error;
+
+	rcu_enter();
+	found = device->format->pasid(device, UIOMMU_NO_PASID, &entry, &fault);
+	if (!found || !entry.has_stage1)
+		found = device->format->pasid(device, 0, &entry, &fault);
+	rcu_leave();
+	if (!found || !entry.has_stage1)
+		return -EINVAL;
+	hwpt = hwpt_alloc_nested(parent, queue, flags);
+	if (!hwpt)
+		return -ENOMEM;
+	config = tables_stages(hwpt, &entry);
+	error = stages_init(&hwpt->stages, &config, &parent->space->areas, &parent->cache);
+	if (error) {
+		hwpt_abort(hwpt);
+		return error;
+	}
+	nested_begin(hwpt);
+	*out = hwpt;
+	return 0;
+}
+
+static int tables_of(struct hwpt *parent, struct fault_queue *queue, const struct tables_device *device, uint32_t flags,
+		     struct hwpt **out)
+{
+	struct guest_tables *tables = tables_new();
+	struct hwpt *hwpt = tables ? hwpt_alloc_nested(parent, queue, flags) : NULL;
+
+	if (!hwpt) {
+		if (tables)
+			tables_end(tables);
+		return -ENOMEM;
+	}
+	tables->tables.format = device->format;
+	tables->tables.memory = device->memory;
+	tables->device = *device;
+	hwpt->tables = tables;
+	nested_begin(hwpt);
+	*out = hwpt;
+	return 0;
+}
+
+static int make_given(struct hwpt *parent, struct fault_queue *queue, const struct tables_given *given, struct hwpt **out)
+{
+	const struct tables tables = {
+		.format = format_of(given->tables),
+		.config = {.output_lg2 = 48, .flags = given->capabilities},
+		.memory = {.areas = &parent->space->areas, .stage2 = hwpt_behind(parent)},
+	};
+	struct tables_device device;
+	struct tables_fault fault;
+
+	/* Behind it is the parent, and nothing of the entry's. */
+	if (!tables.format->entry(&tables, given->words, &device, &fault) || device.has_stage2)
+		return -EINVAL;
+	return given->flags & UIOMMU_HWPT_PASID ? page_table_of(parent, queue, &device, given->flags, out)
+						: tables_of(parent, queue, &device, given->flags, out);
+}
+
+int hwpt_alloc_given(struct uiommu_context *context, const struct tables_given *given, uint32_t *out_id)
+{
+	struct fault_queue *queue;
+	struct hwpt *parent, *hwpt;
+	int error = nested_parent_get(context, given->parent_id, &parent);
+
+	if (error)
+		return error;
+	error = hwpt_queue_get(context, given->flags, given->fault_queue_id, &queue);
+	if (!error)
+		error = make_given(parent, queue, given, &hwpt);
+	if (!error) {
+		*out_id = hwpt->object.id;
+		object_finalise(&hwpt->object);
+	}
+	if (queue)
+		object_put(&queue->object);
+	object_put(&parent->object);
+	return error;
+}

@@ -78,4 +78,21 @@ int tables_make(struct hwpt *parent, struct fault_queue *queue, const struct uio
 
 void tables_end(struct guest_tables *tables);
 
+/* A device's entry in somebody's hand: SMMUv3's STE or AMD's DTE. */
+struct tables_given {
+	uint32_t tables; /* enum uiommu_tables */
+	uint32_t capabilities;
+	uint32_t parent_id;
+	uint32_t flags; /* enum uiommu_hwpt_flags: FAULT, PASID */
+	uint32_t fault_queue_id;
+	uint64_t words[8];
+};
+
+/*
+ * A nested HWPT of what it says. Without PASID it stands for all PASIDs of a device, as uiommu_hwpt_alloc_tables()'s; with PASID it
+ * is the one page table of requests without PASID, as the guest's tables have it now. Errors as there; -EINVAL also: with PASID
+ * there is none.
+ */
+int hwpt_alloc_given(struct uiommu_context *context, const struct tables_given *given, uint32_t *out_id);
+
 #endif

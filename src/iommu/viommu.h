@@ -11,7 +11,7 @@
 #include "iommu/device.h"
 #include "iommu/hwpt.h"
 
-enum { VEVENTQ_DEPTH_MAX = 1 << 19, VEVENT_DATA_MAX = 64 };
+enum { VEVENTQ_DEPTH_MAX = 1 << 19, VEVENT_DATA_MAX = 64, VIOMMU_REQUESTS_MAX = 64 };
 
 struct viommu {
 	struct object object;
@@ -41,6 +41,9 @@ int vdevice_alloc(struct uiommu_context *context, uint32_t viommu_id, uint32_t d
 
 /* @hwpt_id, a nested HWPT that has just been made, is one of @viommu, inside a call of it. */
 void viommu_adopt(struct viommu *viommu, uint32_t hwpt_id);
+
+/* uiommu_hwpt_invalidate() of each nested HWPT that is one of @viommu; at most so many requests. The first error. */
+int viommu_invalidate(struct viommu *viommu, const struct uiommu_invalidation *requests, size_t count);
 
 /* The id of the device that @virt_id is in @viommu; 0: none. */
 uint32_t viommu_device(struct viommu *viommu, uint64_t virt_id);

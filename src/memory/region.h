@@ -22,9 +22,9 @@ enum { REGION_AGAIN = 0x200 };
 
 struct region_ops {
 	/*
-	 * NULL: it is not remote. Move @length bytes between @buffer and @offset on. May sleep; the caller is in no read section, and in flight. Returns
-	 * bytes done, maybe not all; if none, @reason says why: enum uiommu_fault_reason or REGION_AGAIN. Once it has returned,
-	 * nothing more is written to @buffer.
+	 * NULL: it is not remote. Move @length bytes between @buffer and @offset on. May sleep; the caller is in no read section,
+	 * and in flight. Returns bytes done, maybe not all; if none, @reason says why: enum uiommu_fault_reason or REGION_AGAIN.
+	 * Once it has returned, nothing more is written to @buffer.
 	 */
 	uint64_t (*access)(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access, unsigned int *reason);
 	/* After REGION_AGAIN, with nothing held: wait until it is worth another look. */

@@ -162,29 +162,35 @@ static bool decode(const struct tables *tables, const uint64_t *words, struct ta
 	return true;
 }
 
+static bool entry(const struct tables *tables, const uint64_t *words, struct tables_device *out, struct tables_fault *fault)
+{
+	*fault = (struct tables_fault){.structure = UIOMMU_STRUCTURE_DEVICE};
+	*out = (struct tables_device){
+		.format = &tables_amd,
+		.rid_pasid = UIOMMU_NO_PASID,
+		.output_lg2 = tables->config.output_lg2,
+		.capabilities = tables->config.flags,
+		.memory = tables->memory,
+	};
+	if (words[0] & V)
+		return decode(tables, words, out, fault);
+	out->mode = TABLES_PASS;
+	out->flags = TABLES_PASIDS;
+	return true;
+}
+
 static bool device(const struct tables *tables, uint32_t rid, struct tables_device *out, struct tables_fault *fault)
 {
 	const struct tables_config *config = &tables->config;
 	uint64_t words[4];
 
 	*fault = (struct tables_fault){0};
-	*out = (struct tables_device){
-		.format = &tables_amd,
-		.rid_pasid = UIOMMU_NO_PASID,
-		.output_lg2 = config->output_lg2,
-		.capabilities = config->flags,
-		.memory = tables->memory,
-	};
 	if (rid >= config->entries)
 		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_ILLEGAL_DEV_TABLE_ENTRY);
 	fault->structure = UIOMMU_STRUCTURE_DEVICE;
 	if (!tables_read(&tables->memory, NULL, config->base + (uint64_t)rid * DTE_SIZE, words, 4, fault))
 		return refuse(fault, fault->reason, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_DEV_TAB_HARDWARE_ERROR);
-	if (words[0] & V)
-		return decode(tables, words, out, fault);
-	out->mode = TABLES_PASS;
-	out->flags = TABLES_PASIDS;
-	return true;
+	return entry(tables, words, out, fault);
 }
 
 /* --- from there and the PASID to the stages --- */
@@ -283,5 +289,6 @@ const struct tables_format tables_amd = {
 	.pasid_modes = 0x7 | 0x7 << 4, /* GLX up to 2, of tables of four levels and of five */
 	.check = check,
 	.device = device,
+	.entry = entry,
 	.pasid = pasid,
 };

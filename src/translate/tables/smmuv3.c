@@ -294,10 +294,8 @@ static bool decode(const uint64_t *ste, struct tables_device *out)
 	return !(config & CONFIG_STAGE2) || decode_stage2(ste, out);
 }
 
-static bool device(const struct tables *tables, uint32_t rid, struct tables_device *out, struct tables_fault *fault)
+static bool entry(const struct tables *tables, const uint64_t *ste, struct tables_device *out, struct tables_fault *fault)
 {
-	uint64_t address, ste[8];
-
 	*fault = (struct tables_fault){0};
 	*out = (struct tables_device){
 		.format = &tables_smmuv3,
@@ -306,8 +304,6 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 		.capabilities = tables->config.flags,
 		.memory = tables->memory,
 	};
-	if (!locate(tables, rid, &address, fault) || !read(tables, address, ste, 8, UIOMMU_STRUCTURE_DEVICE, fault))
-		return false;
 	if (!(ste[0] & STE_V))
 		return smmuv3_refuse(fault, UIOMMU_FAULT_UNMAPPED, UIOMMU_STRUCTURE_DEVICE, SMMUV3_C_BAD_STE);
 	if (!decode(ste, out))
@@ -317,10 +313,21 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 	return true;
 }
 
+static bool device(const struct tables *tables, uint32_t rid, struct tables_device *out, struct tables_fault *fault)
+{
+	uint64_t address, ste[8];
+
+	*fault = (struct tables_fault){0};
+	if (!locate(tables, rid, &address, fault) || !read(tables, address, ste, 8, UIOMMU_STRUCTURE_DEVICE, fault))
+		return false;
+	return entry(tables, ste, out, fault);
+}
+
 const struct tables_format tables_smmuv3 = {
 	.name = "SMMUv3",
 	.pasid_modes = 1 << S1FMT_LINEAR | 1 << S1FMT_4K | 1 << S1FMT_64K,
 	.check = check,
 	.device = device,
+	.entry = entry,
 	.pasid = smmuv3_pasid,
 };

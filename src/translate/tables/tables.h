@@ -124,6 +124,8 @@ struct tables_format {
 	int (*check)(const struct tables *tables);
 	/* The device's entry; false: @fault is why not. */
 	bool (*device)(const struct tables *tables, uint32_t rid, struct tables_device *out, struct tables_fault *fault);
+	/* The same of an entry that is in hand, of 4 (AMD) or 8 (SMMUv3) words; NULL: not offered. */
+	bool (*entry)(const struct tables *tables, const uint64_t *words, struct tables_device *out, struct tables_fault *fault);
 	/* The entry of @pasid, or of requests without (UIOMMU_NO_PASID). */
 	bool (*pasid)(const struct tables_device *device, uint32_t pasid, struct tables_entry *out, struct tables_fault *fault);
 };
