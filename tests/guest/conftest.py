@@ -17,3 +17,12 @@ def tools():
         return guest.tools()
     except guest.NoTools as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def iommufd_kernel(tools):
+    """A kernel that has iommufd, which Debian's has not; it needs no modules."""
+    try:
+        return guest.tools("--kernel", guest.TOP / "tests/guest/iommufd.config") / "vmlinuz"
+    except guest.NoTools as reason:
+        pytest.skip(str(reason))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guests: a kernel of Debian as it is, busybox, and programs of ours, in QEMU (TCG), behind the VT-d of `uiommu qemu-args`.
 
-    with guest.Machine(tools, "nvme,size=16M", modules=["nvme-auth", "nvme-core", "nvme"], programs=[path]) as machine:
+    with guest.Machine(tools, "nvme,size=16M", modules=["nvme-keyring", "nvme-auth", "nvme-core", "nvme"], programs=[path]) as machine:
         machine.boot()
         assert machine.run("guest-copier") == ["passed"]    # its output; it must end with status 0
         job = machine.start("guest-other")                  # runs beside what comes next
@@ -50,9 +50,9 @@ def program(name):
     return pathlib.Path(path)
 
 
-def tools():
-    """The folder with QEMU and a kernel, made if it is not there."""
-    done = subprocess.run([TOP / "src/cli/vm-setup"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def tools(*options):
+    """The folder with QEMU and a kernel, or with a kernel of one's own (--kernel), made if it is not there."""
+    done = subprocess.run([TOP / "src/cli/vm-setup", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise NoTools(said[-1] if said else f"vm-setup: exit status {done.returncode}")
@@ -131,7 +131,8 @@ class Job:
 class Machine:
     """A server, as long as this lives, and one QEMU after the other."""
 
-    def __init__(self, tools, *devices, programs=(), modules=(), files=(), append="", options=(), qemu=(), memory="512M", cpus=1):
+    def __init__(self, tools, *devices, programs=(), modules=(), files=(), append="", options=(), qemu=(), memory="512M", cpus=1,
+                 kernel=None):
         self.tools, self.qemu = tools, list(map(str, qemu))
         self.folder = tempfile.TemporaryDirectory(prefix="uiommu-guest-")
         self.expected, self.counts = list(HARMLESS), collections.Counter()
@@ -142,7 +143,7 @@ class Machine:
         self.alive = self.is_ready = False
         self.listeners = {name: self.listen(name) for name in ("agent", "monitor")}
         self.timer = threading.Timer(PATIENCE, self.give_up)
-        self.line = [program("uiommu"), "qemu-args", "--memory", memory, "--cpus", str(cpus), "--kernel", tools / "vmlinuz",
+        self.line = [program("uiommu"), "qemu-args", "--memory", memory, "--cpus", str(cpus), "--kernel", kernel or tools / "vmlinuz",
                      "--file", f"{TOP / 'tests/guest/agent'}:/main", *options]
         for device in devices:
             self.line += ["--device", device]

@@ -59,7 +59,7 @@ static uint32_t make_memory(const char *path)
 {
 	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc), .type = UIOMMU_HWPT_PAGING, .flags = UIOMMU_HWPT_NEST_PARENT};
 	int fd = open(path, O_RDWR | O_CLOEXEC);
-	struct stat about;
+	struct stat about = {.st_size = 0};
 	uint32_t parent;
 
 	must(fd < 0 || fstat(fd, &about) ? -errno : 0, path);
