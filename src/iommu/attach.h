@@ -106,6 +106,18 @@ void attach_watch(struct attach *attach);
 int attach_claim(struct device *device, uint32_t pasid, bool bind, struct attach **out);
 void attach_unclaim(struct attach *attach);
 
+/* Under the device's lock: what a call has attached. Entries of a guest's tables are nobody's to end. */
+struct attachment *attach_by_call(const struct device *device, uint32_t pasid);
+
+/*
+ * Claimed: if no pin is left, or it does not matter, publish @instead (or nothing new), and let no pin come any more. -EDEADLOCK:
+ * one is left, and nothing has changed.
+ */
+int attach_close_pins(struct attach *attach, bool force, struct attach *instead);
+
+/* Whoever has freed the PASID meanwhile saw an attachment that was the caller's to end; but the caller has not ended it. */
+void attach_end_if_freed(struct device *device, uint32_t pasid);
+
 /* Every attachment of a device, whose binds have ended. Those of PASIDs that were freed may not have left for good. */
 void attach_end_device(struct device *device);
 

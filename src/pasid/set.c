@@ -179,19 +179,27 @@ static int free_one(struct uiommu_context *context, struct pasid_set *set, uint3
 	return 0;
 }
 
-int uiommu_pasid_free(struct uiommu_context *context, uint32_t set_id, uint32_t pasid)
+/* Inside a call of the set that *@out is: what waits for accesses may begin. */
+static int enter(struct uiommu_context *context, uint32_t set_id, struct object **inside, struct pasid_set **out)
 {
 	int error = context_check_owner(context);
-	struct object *inside;
-	struct pasid_set *set;
 
 	if (error)
 		return error;
 	if (thread_inside())
 		return -EDEADLK;
-	set = set_get(context, set_id, &inside);
-	if (!set)
-		return -ENOENT;
+	*out = set_get(context, set_id, inside);
+	return *out ? 0 : -ENOENT;
+}
+
+int uiommu_pasid_free(struct uiommu_context *context, uint32_t set_id, uint32_t pasid)
+{
+	struct object *inside;
+	struct pasid_set *set;
+	int error = enter(context, set_id, &inside, &set);
+
+	if (error)
+		return error;
 	error = free_one(context, set, pasid);
 	set_put(inside);
 	return error;
@@ -199,17 +207,12 @@ int uiommu_pasid_free(struct uiommu_context *context, uint32_t set_id, uint32_t 
 
 int uiommu_pasid_free_all(struct uiommu_context *context, uint32_t set_id)
 {
-	int error = context_check_owner(context);
 	struct object *inside;
 	struct pasid_set *set;
+	int error = enter(context, set_id, &inside, &set);
 
 	if (error)
 		return error;
-	if (thread_inside())
-		return -EDEADLK;
-	set = set_get(context, set_id, &inside);
-	if (!set)
-		return -ENOENT;
 	for (uint32_t pasid = pasid_next(set, 1); pasid; pasid = pasid_next(set, pasid + 1))
 		free_one(context, set, pasid);
 	set_put(inside);
