@@ -13,6 +13,7 @@
 static const struct model_type *const types[] = {
 	&accel_model,
 	&copier_model,
+	&dsa_model,
 	&nvme_model,
 };
 

@@ -50,6 +50,7 @@ struct model_type {
 /* Each model's line in the table of models. */
 extern const struct model_type accel_model;
 extern const struct model_type copier_model;
+extern const struct model_type dsa_model;
 extern const struct model_type nvme_model;
 
 /*

@@ -877,6 +877,14 @@ static int call_model_accel(struct world *w)
 	return error ? error : uiommu_model_destroy(model);
 }
 
+static int call_model_dsa(struct world *w)
+{
+	struct uiommu_model *model;
+	int error = uiommu_model_create(w->context, 0x4242, "dsa,spin=1", NULL, 0, &model);
+
+	return error ? error : uiommu_model_destroy(model);
+}
+
 static int call_accel_queue(struct world *w)
 {
 	struct uiommu_queue_config config = {.size = sizeof(config), .entries = 8, .flags = UIOMMU_QUEUE_SHARED};
@@ -1100,6 +1108,7 @@ static const struct scenario scenarios[] = {
 	{"vtd_pci", call_vtd_pci, NULL, make_nest_parent},
 	{"model", call_model, NULL, NULL},
 	{"model accel", call_model_accel, NULL, NULL},
+	{"model dsa", call_model_dsa, NULL, NULL},
 	{"accel_pci", call_accel_pci, NULL, NULL},
 	{"accel_queue", call_accel_queue, end_accel_queue, NULL},
 	{"accel_grant", call_accel_grant, NULL, NULL},

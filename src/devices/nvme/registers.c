@@ -50,8 +50,8 @@ uint32_t nvme_mask(struct nvme *nvme)
 }
 
 /*
- * What lowers the pin has done so when the access is over: a VMM that was told of the interrupt looks at the level again right after
- * it, and a driver that finds nothing to do makes no other access.
+ * What lowers the pin has done so when the access is over: a VMM that was told of the interrupt looks at the level again right
+ * after it, and a driver that finds nothing to do makes no other access.
  */
 static void settle_pin(struct nvme *nvme)
 {

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * DSA's PCI function (Intel Data Streaming Accelerator Architecture Specification 2.0, chapter 9): numbers only. Versions before 2
+ * have no event log, inter-domain operations or user interrupts.
+ */
+#ifndef ACCEL_DSA_SPEC_H
+#define ACCEL_DSA_SPEC_H
+
+#include "util/bits.h"
+
+enum {
+	DSA_VENDOR = 0x8086,
+	DSA_DEVICE = 0x0b25,
+	DSA_CLASS = 0x088000,
+	DSA_VERSION = 0x100,
+	DSA_BAR_REGISTERS = 0,
+	DSA_BAR_PORTALS = 2,
+	DSA_BAR_MSIX = 4,
+	DSA_REGISTERS_SIZE = 0x1000,
+	DSA_PORTAL = 0x1000, /* a work queue has four: unlimited and limited, each for MSI-X and for IMS handles */
+	DSA_PORTALS = 4,
+};
+
+/* What this one has. */
+enum {
+	DSA_WQS = 8,
+	DSA_GROUPS = 4,
+	DSA_ENGINES = 4,
+	DSA_WQ_TOTAL = 128,
+	DSA_VECTORS = 1 + DSA_WQS,
+	DSA_TRANSFER_LG2 = 31,
+	DSA_BATCH_LG2 = 10,
+	DSA_PAGE_REQUESTS = 512,
+};
+
+/* BAR 0; 8 bytes unless it says something else. */
+enum {
+	DSA_VERSION_REGISTER = 0x00, /* 4 */
+	DSA_GENCAP = 0x10,
+	DSA_WQCAP = 0x20,
+	DSA_GRPCAP = 0x30,
+	DSA_ENGCAP = 0x38,
+	DSA_OPCAP = 0x40, /* 32 */
+	DSA_OFFSETS = 0x60, /* 16 */
+	DSA_GENCFG = 0x80, /* 4 */
+	DSA_GENCTRL = 0x88, /* 4 */
+	DSA_GENSTS = 0x90, /* 4 */
+	DSA_INTCAUSE = 0x98, /* 4 */
+	DSA_CMD = 0xa0, /* 4 */
+	DSA_CMDSTS = 0xa8, /* 4 */
+	DSA_CMDCAP = 0xb0, /* 4 */
+	DSA_SWERR = 0xc0, /* 32 */
+	DSA_GRPCFG = 0x400,
+	DSA_GRPCFG_SIZE = 0x40,
+	DSA_GRPCFG_WQS = 0x00, /* 32 */
+	DSA_GRPCFG_ENGINES = 0x20,
+	DSA_GRPCFG_FLAGS = 0x28, /* 4 */
+	DSA_WQCFG = 0x600,
+	DSA_WQCFG_SIZE = 0x20,
+	DSA_MSIX_PERM = 0x800,
+	DSA_MSIX_PERM_SIZE = 8,
+};
+
+#define DSA_GENCAP_BLOCK_ON_FAULT BIT64(0)
+#define DSA_GENCAP_OVERLAP BIT64(1)
+#define DSA_GENCAP_CACHE_CONTROL_MEMORY BIT64(2)
+#define DSA_GENCAP_COMMANDS BIT64(4)
+#define DSA_GENCAP_TRANSFER GENMASK64(20, 16)
+#define DSA_GENCAP_BATCH GENMASK64(24, 21)
+#define DSA_GENCAP_CONFIGURABLE BIT64(31)
+#define DSA_WQCAP_TOTAL GENMASK64(15, 0)
+#define DSA_WQCAP_WQS GENMASK64(23, 16)
+#define DSA_WQCAP_SHARED BIT64(48)
+#define DSA_WQCAP_DEDICATED BIT64(49)
+#define DSA_GENCTRL_SWERR BIT64(0)
+#define DSA_INTCAUSE_SWERR BIT64(0)
+#define DSA_INTCAUSE_COMMAND BIT64(1)
+#define DSA_CMD_OPERAND GENMASK64(19, 0)
+#define DSA_CMD_CODE GENMASK64(24, 20)
+#define DSA_CMD_INTERRUPT BIT64(31)
+#define DSA_CMDSTS_ERROR GENMASK64(7, 0)
+#define DSA_CMDSTS_RESULT GENMASK64(23, 8)
+#define DSA_CMDSTS_ACTIVE BIT64(31)
+
+enum { DSA_DISABLED, DSA_ENABLED }; /* GENSTS, and a work queue's */
+
+enum dsa_command {
+	DSA_ENABLE_DEVICE = 1,
+	DSA_DISABLE_DEVICE,
+	DSA_DRAIN_ALL,
+	DSA_ABORT_ALL,
+	DSA_RESET_DEVICE,
+	DSA_ENABLE_WQ,
+	DSA_DISABLE_WQ,
+	DSA_DRAIN_WQ,
+	DSA_ABORT_WQ,
+	DSA_RESET_WQ,
+	DSA_DRAIN_PASID,
+	DSA_ABORT_PASID,
+	DSA_REQUEST_HANDLE,
+	DSA_RELEASE_HANDLE,
+};
+
+/* CMDSTS. */
+enum dsa_command_error {
+	DSA_OK = 0x00,
+	DSA_BAD_COMMAND = 0x01,
+	DSA_BAD_WQ = 0x02,
+	DSA_IS_ENABLED = 0x10,
+	DSA_NOT_MASTER = 0x12,
+	DSA_TOTAL_SIZE = 0x14,
+	DSA_WQ_IN_GROUPS = 0x15, /* a work queue, or an engine, belongs to several */
+	DSA_NO_ENGINE = 0x17, /* a group has work queues, but no engine; or the other way round */
+	DSA_DEVICE_DISABLED = 0x20,
+	DSA_WQ_ENABLED = 0x21,
+	DSA_WQ_SIZE = 0x22,
+	DSA_WQ_PRIORITY = 0x23,
+	DSA_WQ_MODE = 0x24,
+	DSA_WQ_PASID = 0x26,
+	DSA_WQ_BATCH = 0x27,
+	DSA_WQ_TRANSFER = 0x28,
+	DSA_NOT_ENABLED = 0x31,
+	DSA_WQ_NOT_ENABLED = 0x32,
+	DSA_BAD_HANDLE = 0x41,
+};
+
+/* Of a work queue's configuration, by word of 4 bytes. */
+enum {
+	DSA_WQ_SIZES,
+	DSA_WQ_THRESHOLD,
+	DSA_WQ_MODES,
+	DSA_WQ_LIMITS,
+	DSA_WQ_OCCUPANCY_INTERRUPT,
+	DSA_WQ_OCCUPANCY_LIMIT,
+	DSA_WQ_STATE
+};
+
+#define DSA_WQ_SIZES_SIZE GENMASK64(15, 0)
+#define DSA_WQ_MODES_DEDICATED BIT64(0)
+#define DSA_WQ_MODES_BLOCK_ON_FAULT BIT64(1)
+#define DSA_WQ_MODES_PRIORITY GENMASK64(7, 4)
+#define DSA_WQ_MODES_PASID GENMASK64(27, 8)
+#define DSA_WQ_MODES_HAS_PASID BIT64(28)
+#define DSA_WQ_MODES_PRIVILEGED BIT64(29)
+#define DSA_WQ_LIMITS_TRANSFER GENMASK64(4, 0)
+#define DSA_WQ_LIMITS_BATCH GENMASK64(8, 5)
+#define DSA_WQ_STATE_STATE GENMASK64(31, 30)
+
+/* SWERR, word 0. */
+#define DSA_SWERR_VALID BIT64(0)
+#define DSA_SWERR_OVERFLOW BIT64(1)
+#define DSA_SWERR_DESCRIPTOR BIT64(2)
+#define DSA_SWERR_WQ BIT64(3)
+#define DSA_SWERR_ERROR GENMASK64(15, 8)
+#define DSA_SWERR_WQ_INDEX GENMASK64(23, 16)
+#define DSA_SWERR_OPERATION GENMASK64(39, 32)
+#define DSA_SWERR_PASID GENMASK64(59, 40)
+
+enum { DSA_SWERR_PORTAL_SIZE = 0x50, DSA_SWERR_WQ_FULL = 0x53, DSA_SWERR_WQ_DISABLED = 0x54 };
+
+#endif
