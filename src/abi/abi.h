@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <uiommu/bind.h>
+#include <urcu/list.h>
 
 struct abi_caller;
 struct abi_file;
@@ -30,6 +31,7 @@ struct process;
  * process stays what it is after the caller has gone.
  */
 struct abi_memory {
+	struct cds_list_head link; /* in that of all */
 	unsigned int references; /* atomic */
 	struct process *process;
 	bool own; /* this process's: addresses are pointers */
@@ -59,6 +61,13 @@ void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes, enum abi_acc
 /* All @length bytes, or -EFAULT. */
 int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size_t length);
 int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *data, size_t length);
+
+/*
+ * Another memory that has the byte at @offset of a file mapped, shared, and where; with a reference. NULL: there is none. @alike:
+ * not this one.
+ */
+struct abi_memory *abi_memory_with(const struct abi_memory *alike, uint64_t device, uint64_t inode, uint64_t offset,
+				   uint64_t *address, uint64_t *length);
 
 /* Is all of it mapped, with @access (enum uiommu_access)? -EFAULT. */
 int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access);

@@ -2,6 +2,7 @@
 /* A caller's memory. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,6 +17,9 @@ static uint64_t limit_of_this_process(void)
 
 	return getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
 }
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static CDS_LIST_HEAD(all); /* struct abi_memory */
 
 static int duplicate_one(int fd)
 {
@@ -54,11 +58,60 @@ int abi_memory_create(const struct uiommu_process *bundle, struct abi_memory **o
 		process_close(memory->process);
 		error = -EMFILE;
 	}
-	if (error)
+	if (error) {
 		free(memory);
-	else
-		*out = memory;
-	return error;
+		return error;
+	}
+	pthread_mutex_lock(&all_lock);
+	cds_list_add_tail(&memory->link, &all);
+	pthread_mutex_unlock(&all_lock);
+	*out = memory;
+	return 0;
+}
+
+/* False: it has none any more. */
+static bool get_unless_ended(struct abi_memory *memory)
+{
+	unsigned int references = __atomic_load_n(&memory->references, __ATOMIC_RELAXED);
+
+	while (references && !__atomic_compare_exchange_n(&memory->references, &references, references + 1, false, __ATOMIC_RELAXED,
+							  __ATOMIC_RELAXED))
+		;
+	return references;
+}
+
+/* Where in @memory it is. */
+static bool find_file(const struct abi_memory *memory, const struct file_id *file, uint64_t offset, uint64_t *address,
+		      uint64_t *length)
+{
+	struct process_vma vma = {0};
+	int error;
+
+	do {
+		error = process_describe(memory->process, vma.end, &vma);
+		if ((!error || error == -ENOENT) && vma.shared && vma.file.inode == file->inode &&
+		    vma.file.device == file->device && offset >= vma.offset && offset - vma.offset < vma.end - vma.start) {
+			*address = vma.start + (offset - vma.offset);
+			*length = vma.end - *address;
+			return true;
+		}
+	} while ((!error || error == -ENOENT) && vma.end);
+	return false;
+}
+
+struct abi_memory *abi_memory_with(const struct abi_memory *alike, uint64_t device, uint64_t inode, uint64_t offset,
+				   uint64_t *address, uint64_t *length)
+{
+	const struct file_id file = {.device = device, .inode = inode};
+	struct abi_memory *memory, *found = NULL;
+
+	pthread_mutex_lock(&all_lock);
+	/* Whoever puts the last reference waits for the lock before anything of it ends. */
+	cds_list_for_each_entry (memory, &all, link)
+		if (!found && memory != alike && find_file(memory, &file, offset, address, length) && get_unless_ended(memory))
+			found = memory;
+	pthread_mutex_unlock(&all_lock);
+	return found;
 }
 
 struct abi_memory *abi_memory_get(struct abi_memory *memory)
@@ -71,6 +124,9 @@ void abi_memory_put(struct abi_memory *memory)
 {
 	if (__atomic_sub_fetch(&memory->references, 1, __ATOMIC_ACQ_REL))
 		return;
+	pthread_mutex_lock(&all_lock);
+	cds_list_del(&memory->link);
+	pthread_mutex_unlock(&all_lock);
 	process_close(memory->process);
 	if (!memory->own)
 		uiommu_process_close(&memory->bundle);

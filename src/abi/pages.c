@@ -16,6 +16,16 @@ struct pinned {
 	unsigned int count;
 };
 
+/*
+ * A pinned piece of a process's memory that is a file's. A kernel keeps its pages when the process ends; here the file keeps them,
+ * and they are found in the memory of another process that has it mapped, if there is one.
+ */
+struct segment {
+	struct cds_list_head link;
+	uint64_t address, length;
+	struct abi_place file;
+};
+
 struct pages {
 	struct cds_list_head link; /* in the list */
 	struct abi_pages_list *list;
@@ -25,6 +35,7 @@ struct pages {
 	struct abi_place file; /* of a file: its first byte */
 	uint64_t skip; /* of a file: where that is in its page */
 	struct cds_list_head pinned; /* struct pinned */
+	struct cds_list_head segments; /* struct segment, of what has ever been pinned of another process */
 	uint64_t charged; /* bytes */
 };
 
@@ -139,6 +150,42 @@ static void range_of(const struct pages *pages, uint64_t offset, uint64_t length
 	*last = (pages->skip + offset + length - 1) / page_size();
 }
 
+/* Under the list's lock. */
+static bool is_known(const struct pages *pages, uint64_t address, uint64_t length)
+{
+	const struct segment *segment;
+
+	cds_list_for_each_entry (segment, &pages->segments, link)
+		if (address >= segment->address && address + length <= segment->address + segment->length)
+			return true;
+	return false;
+}
+
+/* It is found again by its file. Without memory for that it is not, as if it were no file's. */
+static void remember(struct pages *pages, uint64_t address, uint64_t length)
+{
+	const uint64_t end = address + length;
+	struct process_vma vma;
+
+	for (; address < end && !process_describe(pages->memory->process, address, &vma); address = vma.end) {
+		struct segment *segment = vma.shared && vma.file.inode ? malloc(sizeof(*segment)) : NULL;
+
+		if (!segment)
+			continue;
+		*segment = (struct segment){
+			.address = address,
+			.length = min_u64(vma.end, end) - address,
+			.file = {.device = vma.file.device, .inode = vma.file.inode, .offset = vma.offset + (address - vma.start)},
+		};
+		pthread_mutex_lock(&pages->list->lock);
+		if (is_known(pages, segment->address, segment->length))
+			free(segment);
+		else
+			cds_list_add_tail(&segment->link, &pages->segments);
+		pthread_mutex_unlock(&pages->list->lock);
+	}
+}
+
 static int pin(void *opaque, uint64_t offset, uint64_t length, unsigned int access)
 {
 	const unsigned int needed = access & UIOMMU_WRITE ? UIOMMU_WRITE : access & UIOMMU_READ;
@@ -148,6 +195,8 @@ static int pin(void *opaque, uint64_t offset, uint64_t length, unsigned int acce
 
 	if (needed && !pages->is_file && abi_memory_check(pages->memory, offset, length, needed))
 		return -EFAULT;
+	if (needed && !pages->is_file && !pages->memory->own)
+		remember(pages, offset, length);
 	range_of(pages, offset, length, &first, &last);
 	pthread_mutex_lock(&pages->list->lock);
 	error = pin_range(pages, first, last);
@@ -168,17 +217,68 @@ static void unpin(void *opaque, uint64_t offset, uint64_t length)
 
 /* --- a caller's memory --- */
 
-static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access, unsigned int *reason)
+static uint64_t move_in(struct abi_memory *memory, uint64_t address, void *buffer, uint64_t length, unsigned int access,
+			unsigned int *reason)
 {
-	struct process *process = ((struct pages *)opaque)->memory->process;
-	struct process_piece piece = {.address = offset, .buffer = buffer, .length = length};
+	struct process_piece piece = {.address = address, .buffer = buffer, .length = length};
 
 	if (access == UIOMMU_WRITE)
-		return process_write(process, offset, buffer, length, reason);
-	process_readv(process, &piece, 1);
+		return process_write(memory->process, address, buffer, length, reason);
+	process_readv(memory->process, &piece, 1);
 	if (piece.done < length)
 		*reason = piece.reason;
 	return piece.done;
+}
+
+/* What is at @address of a process that has ended. *@length is what of it is in one piece. */
+static bool find_segment(struct pages *pages, uint64_t address, struct abi_place *file, uint64_t *length)
+{
+	const struct segment *segment;
+	bool found = false;
+
+	pthread_mutex_lock(&pages->list->lock);
+	cds_list_for_each_entry (segment, &pages->segments, link)
+		if (!found && address >= segment->address && address - segment->address < segment->length) {
+			found = true;
+			*file = segment->file;
+			file->offset += address - segment->address;
+			*length = min_u64(*length, segment->length - (address - segment->address));
+		}
+	pthread_mutex_unlock(&pages->list->lock);
+	return found;
+}
+
+static uint64_t move_elsewhere(struct pages *pages, uint64_t address, void *buffer, uint64_t length, unsigned int access,
+			       unsigned int *reason)
+{
+	struct abi_memory *memory;
+	struct abi_place file = {0};
+	uint64_t there, room;
+
+	if (!find_segment(pages, address, &file, &length))
+		return 0;
+	memory = abi_memory_with(pages->memory, file.device, file.inode, file.offset, &there, &room);
+	if (!memory)
+		return 0;
+	*reason = UIOMMU_FAULT_NONE;
+	length = move_in(memory, there, buffer, min_u64(length, room), access, reason);
+	abi_memory_put(memory);
+	return length;
+}
+
+static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access, unsigned int *reason)
+{
+	struct pages *pages = opaque;
+	uint64_t done = move_in(pages->memory, offset, buffer, length, access, reason), more = 1;
+
+	for (; done < length && *reason == UIOMMU_FAULT_GONE && more; done += more) {
+		more = move_elsewhere(pages, offset + done, (uint8_t *)buffer + done, length - done, access, reason);
+		if (done + more < length && !*reason)
+			*reason = UIOMMU_FAULT_GONE;
+	}
+	if (done == length)
+		*reason = UIOMMU_FAULT_NONE;
+	return done;
 }
 
 /* It never says REGION_AGAIN. */
@@ -190,11 +290,14 @@ static void pause_nothing(void *opaque)
 static void pages_free(void *opaque)
 {
 	struct pages *pages = opaque;
+	struct segment *segment, *next;
 
 	pthread_mutex_lock(&pages->list->lock);
 	cds_list_del(&pages->link);
 	pthread_mutex_unlock(&pages->list->lock);
 	abi_memory_put(pages->memory);
+	cds_list_for_each_entry_safe (segment, next, &pages->segments, link)
+		free(segment);
 	free(pages);
 }
 
@@ -257,6 +360,7 @@ int abi_pages_make(void *opaque, const struct uiommu_ioas_map *map, unsigned int
 	pages->is_file = map->source == UIOMMU_MAP_FILE;
 	pages->skip = pages->is_file ? map->offset % page_size() : 0;
 	CDS_INIT_LIST_HEAD(&pages->pinned);
+	CDS_INIT_LIST_HEAD(&pages->segments);
 	pthread_mutex_lock(&source->list->lock);
 	cds_list_add_tail(&pages->link, &source->list->pages);
 	pthread_mutex_unlock(&source->list->lock);

@@ -29,6 +29,7 @@ struct process_vma {
 	unsigned int access; /* enum uiommu_access */
 	struct file_id file; /* of what is mapped; 0: none */
 	uint64_t offset; /* of @start in it */
+	bool shared; /* what is written there is in the file */
 	char name[80]; /* file or kind, shortened in front; as @file and @offset only filled by process_describe() */
 };
 

@@ -37,6 +37,7 @@ enum {
 	QUERY_READABLE = 0x01,
 	QUERY_WRITABLE = 0x02,
 	QUERY_EXECUTABLE = 0x04,
+	QUERY_SHARED = 0x08,
 	QUERY_COVERING_OR_NEXT = 0x10,
 };
 
@@ -83,6 +84,7 @@ static int query(struct vmas *vmas, uint64_t address, char *name, uint32_t name_
 		      (query.vma_flags & QUERY_EXECUTABLE ? UIOMMU_EXEC : 0U);
 	out->file = (struct file_id){makedev(query.dev_major, query.dev_minor), (ino_t)query.inode};
 	out->offset = query.vma_offset;
+	out->shared = query.vma_flags & QUERY_SHARED;
 	if (query.vma_name_size && name)
 		name_set(out, name, strnlen(name, query.vma_name_size));
 	return query.vma_start <= address ? 0 : -ENOENT;
@@ -165,7 +167,7 @@ static bool take_address(struct cursor *cursor, uint64_t *out)
 	return digits >= 8 && digits <= 16;
 }
 
-static bool take_access(struct cursor *cursor, unsigned int *out)
+static bool take_access(struct cursor *cursor, unsigned int *out, bool *shared)
 {
 	static const char letters[] = "rwx";
 	static const unsigned int bits[] = {UIOMMU_READ, UIOMMU_WRITE, UIOMMU_EXEC};
@@ -176,7 +178,8 @@ static bool take_access(struct cursor *cursor, unsigned int *out)
 			*out |= bits[i];
 		else if (!take(cursor, '-'))
 			return false;
-	return take(cursor, 'p') || take(cursor, 's');
+	*shared = take(cursor, 's');
+	return *shared || take(cursor, 'p');
 }
 
 /* A number, which ends where no digit is. */
@@ -218,7 +221,8 @@ static bool line_parse(const struct lines *lines, size_t length, bool name, stru
 	struct cursor cursor = {lines->line, lines->line + length};
 
 	if (!take_address(&cursor, &out->start) || !take(&cursor, '-') || !take_address(&cursor, &out->end) ||
-	    !take(&cursor, ' ') || !take_access(&cursor, &out->access) || !take(&cursor, ' ') || out->start >= out->end)
+	    !take(&cursor, ' ') || !take_access(&cursor, &out->access, &out->shared) || !take(&cursor, ' ') ||
+	    out->start >= out->end)
 		return false;
 	if (!name)
 		return true;
