@@ -3,7 +3,7 @@
  * vtd_translate_*: a translation of a device behind a VT-d that a guest has programmed, beside the same translation of a device to
  * which the same page tables were attached by a call: cached, and walked through four levels of a first stage, without and with
  * four levels of a second one. vtd_inv_queue_256: 255 invalidations of a page and a wait descriptor, through the registers, with
- * readers registered and idle; per descriptor.
+ * readers registered and idle; per descriptor. vtd_inv_queue_pasids: the same with 1,000 more PASIDs in use.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -16,7 +16,7 @@
 #include "harness.h"
 #include "support/support.h"
 
-enum { PAGE = 4096, PAGES = 64, LOOKUPS = 1 << 15, REPEATS = 40, ROUNDS = 200, ENTRIES = 256, DOMAIN = 3 };
+enum { PAGE = 4096, PAGES = 64, LOOKUPS = 1 << 15, REPEATS = 40, ROUNDS = 200, ENTRIES = 256, DOMAIN = 3, MORE = 1000 };
 
 #define RAM_BYTES (UINT64_C(64) << 20)
 #define VA UINT64_C(0x7f0000000000)
@@ -28,7 +28,7 @@ struct run {
 	struct uiommu_device *guests, *direct;
 	struct uiommu_attachment *by_guest, *by_call;
 	uint8_t *ram;
-	uint64_t next_page, first, second, queue, status, page;
+	uint64_t next_page, first, second, directory, queue, status, page;
 	uint32_t parent, guests_id, direct_id;
 	uint32_t waits;
 };
@@ -97,6 +97,8 @@ static void make_tables(struct run *run)
 static void program(struct run *run, bool nested)
 {
 	uint64_t root = page_new(run), context = page_new(run), directory = page_new(run), pasids = page_new(run);
+
+	run->directory = directory;
 
 	words(run, root)[0] = context | 1;
 	words(run, context)[0] = directory | 9;
@@ -238,6 +240,23 @@ static double queue(void *opaque)
 	return (bench_now_ns() - start) / (ROUNDS * ENTRIES);
 }
 
+/* PASIDs from 64 on, with the same first stage, each used once. */
+static void use_more(struct run *run)
+{
+	uint64_t table = 0, value;
+
+	for (uint32_t pasid = 64; pasid < 64 + MORE; pasid++) {
+		if (pasid % 64 == 0) {
+			table = page_new(run);
+			words(run, run->directory)[pasid / 64] = table | 1;
+		}
+		words(run, table)[pasid % 64 * 8 + 1] = DOMAIN;
+		words(run, table)[pasid % 64 * 8 + 2] = run->first;
+		words(run, table)[pasid % 64 * 8] = 1 << 6 | 1;
+		support_check(!uiommu_dma_read(run->guests, pasid, VA, &value, sizeof(value), NULL));
+	}
+}
+
 /* Registered, inside of nothing. */
 struct reader {
 	struct run *run;
@@ -261,7 +280,7 @@ static void *reader_main(void *opaque)
 	return NULL;
 }
 
-static void invalidations(void)
+static void invalidations(const char *name, bool more, const char *note)
 {
 	struct reader reader = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
 	struct bench_sample sample;
@@ -269,6 +288,8 @@ static void invalidations(void)
 	struct run run;
 
 	make(&run, 0, false);
+	if (more)
+		use_more(&run);
 	reader.run = &run;
 	support_check(!pthread_create(&thread, NULL, reader_main, &reader));
 	pthread_mutex_lock(&reader.lock);
@@ -281,7 +302,7 @@ static void invalidations(void)
 	pthread_cond_broadcast(&reader.cond);
 	pthread_mutex_unlock(&reader.lock);
 	pthread_join(thread, NULL);
-	bench_report_value("vtd_inv_queue_256", "ns", sample.min, 1000, "per descriptor; 255 pages and a wait, readers idle");
+	bench_report_value(name, "ns", sample.min, 1000, note);
 	end(&run);
 }
 
@@ -292,6 +313,7 @@ int main(void)
 	compare("vtd_translate_hit", 0, false);
 	compare("vtd_translate_walk_fs4", UIOMMU_IOTLB_NONE, false);
 	compare("vtd_translate_walk_nested", UIOMMU_IOTLB_NONE, true);
-	invalidations();
+	invalidations("vtd_inv_queue_256", false, "per descriptor; 255 pages and a wait, readers idle");
+	invalidations("vtd_inv_queue_pasids", true, "the same, with 1,000 more PASIDs in use");
 	return 0;
 }

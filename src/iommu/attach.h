@@ -25,6 +25,7 @@ struct attach {
 	/* Of an entry of a guest's tables (tables.h): */
 	struct stages *stages; /* its own */
 	struct cds_list_head entry; /* in the tables' list; or in a list of those that go */
+	struct cds_list_head of_pasid; /* as long as it is not to go */
 	uint32_t domain, asid;
 	uint32_t flags; /* struct tables_entry's */
 	uint32_t number; /* struct tables_entry's pasid */

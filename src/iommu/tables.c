@@ -96,15 +96,28 @@ static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *e
 	return stages;
 }
 
-/* True, and it is in the list, if no entry has been invalidated since @before. */
+/* What the guest calls its PASID, if the guest's entry says that. */
+static uint32_t number_of(const struct attach *attach)
+{
+	return attach->number == UIOMMU_NO_PASID ? attach->data.pasid : attach->number;
+}
+
+static struct cds_list_head *bucket_of(struct guest_tables *tables, uint32_t pasid)
+{
+	return &tables->by_pasid[pasid % TABLES_BUCKETS];
+}
+
+/* True, and it is in the lists, if no entry has been invalidated since @before. */
 static bool list_entry(struct guest_tables *tables, struct attach *attach, uint64_t before)
 {
 	bool current;
 
 	pthread_mutex_lock(&tables->entries_lock);
 	current = tables->changes == before;
-	if (current)
+	if (current) {
 		cds_list_add_tail(&attach->entry, &tables->entries);
+		cds_list_add_tail(&attach->of_pasid, bucket_of(tables, number_of(attach)));
+	}
 	pthread_mutex_unlock(&tables->entries_lock);
 	return current;
 }
@@ -289,12 +302,9 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 	return found;
 }
 
-/* By the number that the guest's entry has, if it has one. */
 static bool has_pasid(const struct attach *attach, uint32_t pasid)
 {
-	if (pasid == UIOMMU_NO_PASID || attach->number == UIOMMU_NO_PASID)
-		return attach->data.pasid == pasid;
-	return attach->number == pasid;
+	return (pasid == UIOMMU_NO_PASID ? attach->data.pasid : number_of(attach)) == pasid;
 }
 
 bool tables_match(const struct attach *attach, const struct uiommu_invalidation *request)
@@ -313,17 +323,41 @@ static struct attach *entry_of(struct cds_list_head *node)
 	return container_of(node, struct attach, entry);
 }
 
-/* Every entry that @request is about and that goes with it leaves the list for @gone, and the device's table. */
-static void take_entries(struct guest_tables *tables, const struct uiommu_invalidation *request, struct cds_list_head *gone)
+typedef void found_fn(struct attach *attach, const struct uiommu_invalidation *request, struct cds_list_head *list);
+
+/* Under the lock: call @found, which may take it out of the lists, for every entry that @request is about. */
+static void for_matches(struct guest_tables *tables, const struct uiommu_invalidation *request, found_fn *found,
+			struct cds_list_head *list)
 {
 	struct cds_list_head *node, *next;
+
+	if (request->flags & UIOMMU_INVALIDATE_PASID && request->pasid != UIOMMU_NO_PASID) {
+		cds_list_for_each_safe (node, next, bucket_of(tables, request->pasid))
+			if (tables_match(container_of(node, struct attach, of_pasid), request))
+				found(container_of(node, struct attach, of_pasid), request, list);
+		return;
+	}
+	cds_list_for_each_safe (node, next, &tables->entries)
+		if (tables_match(entry_of(node), request))
+			found(entry_of(node), request, list);
+}
+
+static void take(struct attach *attach, const struct uiommu_invalidation *request, struct cds_list_head *taken)
+{
+	(void)request;
+	cds_list_move(&attach->entry, taken);
+	cds_list_del(&attach->of_pasid);
+}
+
+/* Every entry that @request is about and that goes with it leaves the lists for @gone, and the device's table. */
+static void take_entries(struct guest_tables *tables, const struct uiommu_invalidation *request, struct cds_list_head *gone)
+{
+	struct cds_list_head *node;
 	CDS_LIST_HEAD(taken);
 
 	pthread_mutex_lock(&tables->entries_lock);
 	tables->changes++;
-	cds_list_for_each_safe (node, next, &tables->entries)
-		if (tables_match(entry_of(node), request))
-			cds_list_move(node, &taken);
+	for_matches(tables, request, take, &taken);
 	pthread_mutex_unlock(&tables->entries_lock);
 	cds_list_for_each (node, &taken) {
 		struct attach *attach = entry_of(node);
@@ -337,8 +371,9 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 	cds_list_splice(&taken, gone);
 }
 
-static void forget_of(struct attach *attach, const struct uiommu_invalidation *request)
+static void forget_of(struct attach *attach, const struct uiommu_invalidation *request, struct cds_list_head *list)
 {
+	(void)list;
 	if (request->flags & UIOMMU_INVALIDATE_STAGE2 && attach->stages->first.format)
 		stages_forget(attach->stages, 0, UINT64_MAX, false);
 	else
@@ -348,12 +383,8 @@ static void forget_of(struct attach *attach, const struct uiommu_invalidation *r
 /* What they have cached of page tables. */
 static void forget(struct guest_tables *tables, const struct uiommu_invalidation *request)
 {
-	struct cds_list_head *node;
-
 	pthread_mutex_lock(&tables->entries_lock);
-	cds_list_for_each (node, &tables->entries)
-		if (tables_match(entry_of(node), request))
-			forget_of(entry_of(node), request);
+	for_matches(tables, request, forget_of, NULL);
 	pthread_mutex_unlock(&tables->entries_lock);
 }
 
@@ -464,6 +495,8 @@ static struct guest_tables *tables_new(void)
 	pthread_mutex_init(&tables->entries_lock, NULL);
 	pthread_mutex_init(&tables->drain_lock, NULL);
 	CDS_INIT_LIST_HEAD(&tables->entries);
+	for (unsigned int i = 0; i < TABLES_BUCKETS; i++)
+		CDS_INIT_LIST_HEAD(&tables->by_pasid[i]);
 	return tables;
 }
 

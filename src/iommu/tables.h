@@ -15,6 +15,8 @@
 #include "iommu/attach.h"
 #include "translate/tables/tables.h"
 
+enum { TABLES_BUCKETS = 256 };
+
 struct guest_tables {
 	bool by_device; /* @tables is in use, and says what @device says */
 	bool bypass; /* nothing is looked up: requests without PASID go through as they are, others are aborted; entries_lock */
@@ -25,6 +27,7 @@ struct guest_tables {
 	void *opaque;
 	pthread_mutex_t entries_lock; /* after a device's lock; a leaf */
 	struct cds_list_head entries; /* struct attach by entry */
+	struct cds_list_head by_pasid[TABLES_BUCKETS]; /* the same by of_pasid, by what the guest calls their PASID */
 	uint64_t changes;
 	pthread_mutex_t drain_lock; /* of whoever takes entries or waits for accesses; never taken by an access */
 };
