@@ -5,11 +5,23 @@
 static struct rig rig;
 static char path[] = "/tmp/uiommu-nvme-XXXXXX";
 
+static pthread_mutex_t right = PTHREAD_MUTEX_INITIALIZER; /* to write: what page tables are otherwise */
+static bool protected; /* under it */
+
+static bool watch(struct pci_transport *transport)
+{
+	pthread_mutex_lock(&right);
+	protected = true;
+	pthread_mutex_unlock(&right);
+	return rig_watch(transport);
+}
+
 static void open_threaded(const char *options, bool mapped)
 {
 	rig_open(&rig, options);
 	rig.threaded = true;
 	rig.mapped = mapped;
+	rig.transport.watch = mapped ? watch : NULL;
 	rig_msix(&rig, true);
 	assert_int_equal(nvme_start(rig.nvme), 0);
 }
@@ -22,7 +34,7 @@ static void open_file_threaded(void)
 	open_threaded(options, false);
 }
 
-/* A write that was once, before, is not lost. */
+/* Commands that come while it is awake, while it falls asleep, and while it sleeps. */
 static void sleeps_and_wakes(void **state)
 {
 	uint64_t data = rig.next_page;
@@ -45,17 +57,6 @@ static void sleeps_and_wakes(void **state)
 }
 
 /* --- a program that has the registers mapped --- */
-
-static pthread_mutex_t right = PTHREAD_MUTEX_INITIALIZER; /* to write: what page tables are otherwise */
-static bool protected; /* under it */
-
-static bool watch(struct pci_transport *transport)
-{
-	pthread_mutex_lock(&right);
-	protected = true;
-	pthread_mutex_unlock(&right);
-	return rig_watch(transport);
-}
 
 static void store(unsigned int offset, uint32_t value)
 {
@@ -130,7 +131,6 @@ static void registers_that_a_program_maps(void **state)
 
 	(void)state;
 	open_threaded("size=2M", true);
-	rig.transport.watch = watch;
 	mapped_enable();
 	driver_queue_make(&rig, 1, 16);
 	assert_int_equal(mapped_command(0, rig_create_cq(&rig, 1, 1)), NVME_SUCCESS);
