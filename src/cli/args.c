@@ -142,6 +142,8 @@ static int parse_value(const struct arg *arg, const char *text)
 		return *text ? add_to(arg->out, text) : -EINVAL;
 	case ARG_REST:
 		return add_to(arg->out, text);
+	case ARG_OPERAND:
+		return parse_number(text, arg->out);
 	case ARG_COUNT:
 		return at_least_one(parse_number, text, arg->out);
 	case ARG_LENGTH:
@@ -182,6 +184,8 @@ static void print_help(const struct command *command, const char *description, c
 
 		if (args[i].kind == ARG_REST)
 			printf(" [-- %s]", value);
+		else if (args[i].kind == ARG_OPERAND)
+			printf(" %s", value);
 		else
 			printf(args[i].required ? " --%s%s%s" : " [--%s%s%s]", args[i].name, space, value);
 	}
@@ -189,8 +193,8 @@ static void print_help(const struct command *command, const char *description, c
 	for (size_t i = 0; i < count; i++) {
 		char option[40];
 
-		snprintf(option, sizeof(option), "--%s %s", args[i].kind == ARG_REST ? "" : args[i].name,
-			 args[i].value ? args[i].value : "");
+		snprintf(option, sizeof(option), "%s%s %s", args[i].kind == ARG_OPERAND ? "" : "--",
+			 args[i].kind == ARG_REST ? "" : args[i].name, args[i].value ? args[i].value : "");
 		printf("  %-20s %s\n", option, args[i].help);
 	}
 	printf("  %-20s %s\n", "--help", "this text");
@@ -215,7 +219,7 @@ static enum status check_required(const struct command *command, const struct ar
 	for (size_t i = 0; i < count; i++) {
 		char message[64];
 
-		if (seen[i] || !args[i].required)
+		if (seen[i] || !args[i].required || args[i].kind == ARG_OPERAND)
 			continue;
 		snprintf(message, sizeof(message), "--%s is missing", args[i].name);
 		return bad_usage(command, message);
@@ -223,9 +227,16 @@ static enum status check_required(const struct command *command, const struct ar
 	return STATUS_OK;
 }
 
-/* What is left must come behind "--", and somebody must want it. */
+/* What is left must be an operand, or come behind "--", and somebody must want it. */
 static enum status parse_rest(const struct command *command, const struct arg *args, size_t count, int argc, char **argv)
 {
+	for (size_t i = 0; i < count; i++) {
+		if (args[i].kind != ARG_OPERAND)
+			continue;
+		if (argc - optind != 1 || parse_value(&args[i], argv[optind]))
+			return bad_usage(command, "expected one address, decimal, or hexadecimal with 0x");
+		return STATUS_OK;
+	}
 	if (optind == argc)
 		return STATUS_OK;
 	for (size_t i = 0; i < count; i++) {

@@ -23,6 +23,7 @@ enum arg_kind {
 	ARG_FLAG, /* bool */
 	ARG_TEXT, /* const char * */
 	ARG_LIST, /* struct arg_list; may be given again */
+	ARG_OPERAND, /* uint64_t, an address; without "--NAME" */
 	ARG_REST, /* struct arg_list: all that comes behind "--" */
 	ARG_COUNT, /* uint64_t, at least 1 */
 	ARG_LENGTH, /* uint64_t bytes, at least 1, with K, M, G, T for powers of 1024 */

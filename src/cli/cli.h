@@ -25,6 +25,7 @@ struct command {
 
 extern const struct command command_copy, command_fill, command_crc, command_compare;
 extern const struct command command_ls, command_stat, command_fault, command_doctor, command_vm, command_qemu_args, command_run;
+extern const struct command command_walk;
 
 /* "uiommu: ..." on stderr. Returns @status, so that a command can `return complain(...)`. */
 enum status complain(enum status status, const char *format, ...) __attribute__((format(printf, 2, 3)));

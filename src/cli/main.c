@@ -8,7 +8,7 @@
 
 static const struct command *const commands[] = {
 	&command_copy,	&command_fill,	 &command_crc, &command_compare,   &command_ls,	 &command_stat,
-	&command_fault, &command_doctor, &command_vm,  &command_qemu_args, &command_run,
+	&command_fault, &command_doctor, &command_vm,  &command_qemu_args, &command_run, &command_walk,
 };
 
 static void print_usage(FILE *out)

@@ -13,6 +13,7 @@
 #include "cli/explain.h"
 #include "cli/plain.h"
 #include "cli/sessions.h"
+#include "cli/vm.h"
 #include "util/util.h"
 
 struct show {
@@ -181,10 +182,11 @@ static enum status list_daemon(const struct command *command, const struct show 
 static enum status run_ls(const struct command *command, int argc, char **argv)
 {
 	struct show show = {0};
-	bool sessions = false;
+	bool sessions = false, guests = false;
 	const struct arg args[] = {
 		SOCKET_ARG,
 		{"run", ARG_FLAG, false, &sessions, NULL, "of the sessions of uiommu run, not of a daemon"},
+		{"vm", ARG_FLAG, false, &guests, NULL, "the guests of uiommu vm, not a daemon's"},
 		JSON_ARG,
 	};
 	enum status status;
@@ -192,9 +194,11 @@ static enum status run_ls(const struct command *command, int argc, char **argv)
 	if (!args_parse(command,
 			"List the devices, clients, queues and PASIDs of a daemon, as far as you may see them; or, within uiommu "
 			"run or "
-			"with --run, the programs, files and objects of sessions.",
+			"with --run, the programs, files and objects of sessions; or, with --vm, guests and their devices.",
 			args, ARRAY_SIZE(args), argc, argv, &status))
 		return status;
+	if (guests)
+		return vm_look_ls(command, show.json);
 	if (!show.socket && (sessions || getenv(SESSION_VARIABLE)))
 		return list_sessions(command, show.json);
 	return list_daemon(command, &show, false);

@@ -7,8 +7,9 @@ _uiommu_options()
 	copy | compare) echo "--src --dst --len --socket --json --help" ;;
 	fill) echo "--dst --len --pattern --socket --json --help" ;;
 	crc) echo "--src --len --socket --json --help" ;;
-	ls) echo "--socket --run --json --help" ;;
+	ls) echo "--socket --run --vm --json --help" ;;
 	stat) echo "--socket --json --help" ;;
+	walk) echo "--device --pasid --vm --json --help" ;;
 	fault) echo "--count --socket --json --help" ;;
 	doctor) echo "--pid --json --help" ;;
 	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
@@ -17,7 +18,7 @@ _uiommu_options()
 			"--run --qemu --help --"
 		;;
 	run) echo "--trace --static --mock --help --" ;;
-	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args run --version --help" ;;
+	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args run walk --version --help" ;;
 	esac
 }
 
@@ -68,11 +69,14 @@ _uiommu()
 	--without)
 		mapfile -t COMPREPLY < <(compgen -W "scalable first second nested 5level 1g pasid pri ats pass-through" -- "$word")
 		;;
+	--vm)
+		mapfile -t COMPREPLY < <(compgen -W "$(uiommu ls --vm 2>/dev/null | awk 'NR > 1 { print $1 }' | sort -u)" -- "$word")
+		;;
 	--device)
 		mapfile -t COMPREPLY < <(compgen -W "$(uiommu vm --help 2>/dev/null | sed -nE '/^Devices/,/^$/s/^  ([a-z]+) .*/\1/p')" -- "$word")
 		compopt -o nospace 2>/dev/null
 		;;
-	--len | --pattern | --count | --memory | --cpus | --append | --run) ;;
+	--len | --pasid | --pattern | --count | --memory | --cpus | --append | --run) ;;
 	*) mapfile -t COMPREPLY < <(compgen -W "$(_uiommu_options "$command")" -- "$word") ;;
 	esac
 }

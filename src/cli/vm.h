@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <uiommu/vtd.h>
+#include <uiommu/walk.h>
 
 #include "cli/args.h"
 
@@ -51,7 +52,8 @@ struct vm {
 
 /* --- the folder --- */
 
-/* Make the folder of the process @pid, or only name it. 0 or a negative errno. */
+/* Name the folder of all guests, or of the launcher @pid; or make it. 0 or a negative errno. */
+int vm_folder_all(char *path, size_t size);
 int vm_folder_name(char *path, size_t size, pid_t pid);
 int vm_folder_make(struct vm *vm);
 void vm_folder_remove(const char *path);
@@ -122,6 +124,15 @@ int qmp_send(struct qmp *qmp, const char *command);
 int qmp_receive(struct qmp *qmp, struct json_object **out);
 /* Of the answer to query-pci: the bus behind the bridge @id, or -ENOENT. */
 int qmp_bus_behind(struct json_object *answer, const char *id);
+
+/* --- a look into a server --- */
+
+/* What an entry is called, and its fields: flags and addresses only if they are not 0. */
+const char *vm_entry_name(const struct uiommu_walk_step *step);
+struct json_object *vm_entry_fields(const struct uiommu_walk_step *step);
+
+/* uiommu ls --vm */
+enum status vm_look_ls(const struct command *command, bool json);
 
 /* --- the launcher --- */
 

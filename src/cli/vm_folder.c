@@ -12,7 +12,7 @@
 #include "cli/vm.h"
 
 /* Below $XDG_RUNTIME_DIR, or where everybody may make folders. */
-static int name_all(char *path, size_t size)
+int vm_folder_all(char *path, size_t size)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	int length;
@@ -27,7 +27,7 @@ static int name_all(char *path, size_t size)
 int vm_folder_name(char *path, size_t size, pid_t pid)
 {
 	char all[VM_PATH_MAX];
-	int error = name_all(all, sizeof(all));
+	int error = vm_folder_all(all, sizeof(all));
 
 	if (error)
 		return error;
@@ -49,7 +49,7 @@ static int make_private(const char *path)
 int vm_folder_make(struct vm *vm)
 {
 	char all[VM_PATH_MAX];
-	int error = name_all(all, sizeof(all));
+	int error = vm_folder_all(all, sizeof(all));
 
 	if (!error)
 		error = vm_folder_name(vm->folder, sizeof(vm->folder), getpid());

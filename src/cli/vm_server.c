@@ -10,6 +10,7 @@
 
 #include "cli/plain.h"
 #include "cli/vm.h"
+#include "cli/vm_control.h"
 
 struct server {
 	const struct vm *vm;
@@ -18,6 +19,7 @@ struct server {
 	struct uiommu_vfio_user *ports;
 	struct uiommu_vtd_pci *function;
 	struct uiommu_model *models[VM_ENDPOINTS_MAX];
+	struct control control;
 };
 
 static struct uiommu_vfio_user *running; /* for the signal handler */
@@ -137,12 +139,15 @@ static bool make_all(struct server *server)
 	for (unsigned int i = 0; i < server->vm->endpoint_count; i++)
 		if (!make_endpoint(server, i, vtd))
 			return false;
-	return true;
+	server->control = (struct control){.vm = server->vm, .context = server->context, .vtd = vtd, .models = server->models};
+	error = control_start(&server->control);
+	return !error || failed(server, "control socket", error);
 }
 
-/* Transports first, then the unit, which answers who waits for it. */
+/* Who looks first, then transports, then the unit, which answers who waits for it. */
 static void end_all(struct server *server)
 {
+	control_stop(&server->control);
 	uiommu_vfio_user_close(server->ports);
 	uiommu_vtd_pci_destroy(server->function);
 	for (unsigned int i = 0; i < VM_ENDPOINTS_MAX; i++)

@@ -44,7 +44,7 @@ def test_version_and_help(run):
     assert re.fullmatch(r"uiommu \d+\.\d+\.\d+\n", version.out)
     text = run("--help")
     assert (text.status, text.err) == (OK, "")
-    for command in ("copy", "fill", "crc", "compare", "ls", "stat", "fault", "doctor"):
+    for command in ("copy", "fill", "crc", "compare", "ls", "stat", "fault", "doctor", "walk"):
         assert re.search(rf"^  {command} ", text.out, flags=re.M)
         own = run(command, "--help")
         assert (own.status, own.err) == (OK, "")
@@ -216,6 +216,9 @@ def test_fault_unmapped(run, bystander, place):
     (["doctor", "--pid", "x"], "--pid 'x': not understood"),
     (["fault", "--count", "0"], "--count '0': out of range"),
     (["ls", "--socket", ""], "--socket '': not understood"),
+    (["stat", "--vm"], "bad option '--vm'"),
+    (["walk", "0x1000"], "--device is missing"),
+    (["walk", "--device", "01:00.0", "1k"], "expected one address"),
 ])
 def test_usage(run, arguments, complaint):
     outcome = run(*arguments)

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The server's control socket: whoever may look into the guest's folder asks what there is, one question and one answer a
+ * connection, both a JSON object in one line.
+ */
+#include "cli/vm_control.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util/thread.h"
+#include "util/util.h"
+
+enum { QUESTION_MAX = 1024, PATIENCE = 1000 /* ms: one that says nothing is not waited for */ };
+
+static struct json_object *mistake(const char *text)
+{
+	struct json_object *answer = json_object_new_object();
+
+	json_add_string(answer, "error", text);
+	return answer;
+}
+
+static const char *text_of(struct json_object *question, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(question, key, &value) ? json_object_get_string(value) : NULL;
+}
+
+/* --- what there is --- */
+
+static struct json_object *vtd_state(struct uiommu_vtd *vtd)
+{
+	enum { CAP = 0x08, ECAP = 0x10, GSTS = 0x1c, RTADDR = 0x20, FSTS = 0x34 };
+	static const char *const modes[] = {"legacy", "scalable", "reserved", "abort"};
+	struct json_object *object = json_object_new_object();
+	uint64_t root = uiommu_vtd_read(vtd, RTADDR, 8);
+	bool on = uiommu_vtd_read(vtd, GSTS, 4) >> 31;
+
+	json_add_bool(object, "translation", on);
+	json_add_string(object, "mode", on ? modes[root >> 10 & 3] : "off");
+	json_add_address(object, "root", root & ~UINT64_C(0xfff));
+	json_add_address(object, "cap", uiommu_vtd_read(vtd, CAP, 8));
+	json_add_address(object, "ecap", uiommu_vtd_read(vtd, ECAP, 8));
+	json_add_address(object, "fault_status", uiommu_vtd_read(vtd, FSTS, 4));
+	return object;
+}
+
+static struct json_object *device_state(const struct vm_endpoint *endpoint, struct uiommu_model *model)
+{
+	static const struct {
+		unsigned int bit;
+		const char *name;
+	} states[] = {
+		{UIOMMU_PCI_MEMORY, "memory"},	{UIOMMU_PCI_BUS_MASTER, "bus_master"},
+		{UIOMMU_PCI_MSI_ON, "msi"},	{UIOMMU_PCI_MSIX_ON, "msix"},
+		{UIOMMU_PCI_ATS_ON, "ats"},	{UIOMMU_PCI_PRI_ON, "pri"},
+		{UIOMMU_PCI_PASID_ON, "pasid"},
+	};
+	struct json_object *object = json_object_new_object(), *enabled = json_object_new_array();
+	unsigned int state = uiommu_pci_state(uiommu_model_function(model));
+	char bdf[16];
+
+	snprintf(bdf, sizeof(bdf), "%02x:00.%u", endpoint->bus, endpoint->function);
+	json_add_string(object, "bdf", bdf);
+	json_add_string(object, "model", endpoint->model);
+	json_add_number(object, "id", uiommu_model_device(model));
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+		if (state & states[i].bit)
+			json_object_array_add(enabled, json_object_new_string(states[i].name));
+	json_object_object_add(object, "enabled", enabled);
+	return object;
+}
+
+static struct json_object *answer_ls(const struct control *control)
+{
+	struct json_object *answer = json_object_new_object(), *devices = json_object_new_array();
+
+	json_add_number(answer, "pid", (uint64_t)getppid());
+	json_object_object_add(answer, "vtd", vtd_state(control->vtd));
+	for (unsigned int i = 0; i < control->vm->endpoint_count; i++)
+		json_object_array_add(devices, device_state(&control->vm->endpoints[i], control->models[i]));
+	json_object_object_add(answer, "devices", devices);
+	return answer;
+}
+
+/* --- a translation --- */
+
+static bool find_device(const struct control *control, const char *bdf, uint32_t *device_id)
+{
+	unsigned int bus, function;
+	char rest;
+
+	if (sscanf(bdf, "%2x:00.%1u%c", &bus, &function, &rest) != 2)
+		return false;
+	for (unsigned int i = 0; i < control->vm->endpoint_count; i++) {
+		const struct vm_endpoint *endpoint = &control->vm->endpoints[i];
+
+		if (endpoint->bus != bus || endpoint->function != function)
+			continue;
+		*device_id = uiommu_model_device(control->models[i]);
+		return true;
+	}
+	return false;
+}
+
+static void add_access(struct json_object *object, const char *key, uint32_t access)
+{
+	const char text[] = {access & UIOMMU_READ ? 'r' : '-', access & UIOMMU_WRITE ? 'w' : '-', access & UIOMMU_EXEC ? 'x' : '-',
+			     0};
+
+	json_add_string(object, key, text);
+}
+
+static struct json_object *step_object(const struct uiommu_walk_step *step)
+{
+	struct json_object *object = json_object_new_object(), *words = json_object_new_array();
+
+	json_add_string(object, "entry", vm_entry_name(step));
+	if (step->stage) {
+		json_add_number(object, "stage", step->stage);
+		json_add_number(object, "level", step->level);
+	}
+	json_add_address(object, "address", step->address);
+	for (unsigned int i = 0; i < step->words && i < UIOMMU_WALK_WORDS; i++) {
+		char text[24];
+
+		snprintf(text, sizeof(text), "0x%016" PRIx64, step->entry[i]);
+		json_object_array_add(words, json_object_new_string(text));
+	}
+	json_object_object_add(object, "words", words);
+	json_object_object_add(object, "fields", vm_entry_fields(step));
+	return object;
+}
+
+static struct json_object *fault_object(const struct uiommu_fault *fault)
+{
+	struct uiommu_walk_step step = {.structure = fault->structure, .stage = fault->stage, .words = UIOMMU_WALK_WORDS};
+	struct json_object *object = json_object_new_object();
+
+	json_add_string(object, "reason", uiommu_fault_reason_name(fault->reason));
+	json_add_string(object, "entry", vm_entry_name(&step));
+	json_add_number(object, "stage", fault->stage);
+	json_add_number(object, "level", fault->level);
+	json_add_bool(object, "table", fault->table);
+	json_add_bool(object, "guest_memory", fault->flags & UIOMMU_FAULT_PARENT);
+	json_add_bool(object, "value", fault->flags & UIOMMU_FAULT_VALUE);
+	return object;
+}
+
+static void add_result(struct json_object *answer, const struct uiommu_walk *walk)
+{
+	json_add_bool(answer, "decoded", walk->flags & UIOMMU_WALK_DECODED);
+	json_add_number(answer, "domain", walk->domain);
+	if (walk->stage1)
+		json_add_string(answer, "stage1", walk->stage1);
+	if (walk->stage2)
+		json_add_string(answer, "stage2", walk->stage2);
+	if (walk->fault.reason) {
+		json_object_object_add(answer, "fault", fault_object(&walk->fault));
+	} else {
+		json_add_address(answer, "output", walk->output);
+		add_access(answer, "permitted", walk->permitted);
+		json_add_number(answer, "page_lg2", walk->page_lg2);
+	}
+	if (walk->flags & UIOMMU_WALK_CACHED) {
+		json_add_address(answer, "cached", walk->cached);
+		add_access(answer, "cached_permitted", walk->cached_access);
+	}
+}
+
+static struct json_object *answer_walk(const struct control *control, struct json_object *question)
+{
+	const char *bdf = text_of(question, "device"), *address = text_of(question, "address"), *pasid = text_of(question, "pasid");
+	struct uiommu_walk_step steps[UIOMMU_WALK_STEPS];
+	struct uiommu_walk walk = {.size = sizeof(walk), .steps = steps, .step_count = ARRAY_SIZE(steps), .pasid = UIOMMU_NO_PASID};
+	struct json_object *answer, *array;
+	uint64_t number = 0;
+	int error;
+
+	if (!bdf || !find_device(control, bdf, &walk.device_id))
+		return mistake("there is no such device");
+	if (!address || parse_number(address, &walk.address) ||
+	    (pasid && (parse_number(pasid, &number) || number > UIOMMU_PASID_LAST)))
+		return mistake("the address or PASID is not understood");
+	if (pasid)
+		walk.pasid = (uint32_t)number;
+	error = uiommu_walk(control->context, &walk);
+	if (error)
+		return mistake(strerror(-error));
+	answer = json_object_new_object();
+	array = json_object_new_array();
+	json_add_string(answer, "device", bdf);
+	if (pasid)
+		json_add_number(answer, "pasid", number);
+	json_add_address(answer, "address", walk.address);
+	for (uint32_t i = 0; i < walk.step_count && i < ARRAY_SIZE(steps); i++)
+		json_object_array_add(array, step_object(&steps[i]));
+	json_object_object_add(answer, "steps", array);
+	add_result(answer, &walk);
+	return answer;
+}
+
+/* --- the socket --- */
+
+static struct json_object *answer_to(const struct control *control, struct json_object *question)
+{
+	const char *what = text_of(question, "execute");
+
+	if (what && strcmp(what, "ls") == 0)
+		return answer_ls(control);
+	if (what && strcmp(what, "walk") == 0)
+		return answer_walk(control, question);
+	return mistake("not understood");
+}
+
+/* A whole line, or nothing: who says less has nothing to ask. */
+static struct json_object *read_question(int fd)
+{
+	char text[QUESTION_MAX];
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	size_t length = 0;
+
+	while (length < sizeof(text) - 1 && poll(&ready, 1, PATIENCE) == 1) {
+		ssize_t got = recv(fd, text + length, sizeof(text) - 1 - length, MSG_DONTWAIT);
+
+		if (got <= 0)
+			break;
+		length += (size_t)got;
+		text[length] = '\0';
+		if (text[length - 1] == '\n')
+			return json_tokener_parse(text);
+	}
+	return NULL;
+}
+
+static void serve_one(const struct control *control, int fd)
+{
+	const struct timeval limit = {.tv_sec = PATIENCE / 1000};
+	struct json_object *question = read_question(fd), *answer;
+	const char *text;
+
+	answer = question && json_object_is_type(question, json_type_object) ? answer_to(control, question)
+									     : mistake("not understood");
+	text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_NOSLASHESCAPE);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) > 0)
+		send(fd, "\n", 1, MSG_NOSIGNAL);
+	json_object_put(answer);
+	json_object_put(question);
+}
+
+static void *control_main(void *opaque)
+{
+	struct control *control = opaque;
+	struct pollfd fds[] = {{.fd = control->listen_fd, .events = POLLIN}, {.fd = control->end_fd, .events = POLLIN}};
+
+	while (poll(fds, ARRAY_SIZE(fds), -1) < 0 || !fds[1].revents) {
+		int fd = fds[0].revents ? accept4(control->listen_fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+
+		if (fd < 0)
+			continue;
+		serve_one(control, fd);
+		close(fd);
+	}
+	return NULL;
+}
+
+int control_start(struct control *control)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int error = 0;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", control->vm->folder);
+	unlink(address.sun_path);
+	control->end_fd = eventfd(0, EFD_CLOEXEC);
+	control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (control->end_fd < 0 || control->listen_fd < 0 ||
+	    bind(control->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(control->listen_fd, 8) < 0)
+		error = -errno;
+	if (!error)
+		error = thread_start(&control->thread, control_main, control);
+	control->started = !error;
+	if (error)
+		control_stop(control);
+	return error;
+}
+
+void control_stop(struct control *control)
+{
+	if (control->started) {
+		eventfd_write(control->end_fd, 1);
+		pthread_join(control->thread, NULL);
+	}
+	control->started = false;
+	if (control->listen_fd > 0)
+		close(control->listen_fd);
+	if (control->end_fd > 0)
+		close(control->end_fd);
+	control->listen_fd = control->end_fd = 0;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a guest's server tells of itself. */
+#ifndef CLI_VM_CONTROL_H
+#define CLI_VM_CONTROL_H
+
+#include <pthread.h>
+#include <uiommu/uiommu.h>
+
+#include "cli/vm.h"
+
+struct control {
+	const struct vm *vm;
+	struct uiommu_context *context;
+	struct uiommu_vtd *vtd;
+	struct uiommu_model *const *models; /* by endpoint */
+	int listen_fd, end_fd;
+	pthread_t thread;
+	bool started;
+};
+
+/* Listens in the guest's folder, with a thread of its own. 0 or a negative errno. */
+int control_start(struct control *control);
+/* What was zeroed and never started does nothing. */
+void control_stop(struct control *control);
+
+#endif

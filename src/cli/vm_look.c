@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* walk, and ls and fault with --vm: a look into a guest's server. */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/plain.h"
+#include "cli/vm.h"
+#include "util/util.h"
+
+enum { GUESTS_MAX = 256, PIECE = 16384, ANSWER_MAX = 16 << 20 };
+
+/* --- asking --- */
+
+static int connect_to(pid_t pid)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char folder[VM_PATH_MAX];
+	int error = vm_folder_name(folder, sizeof(folder), pid), fd;
+
+	if (error)
+		return error;
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", folder);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	error = -errno;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static char *read_all(int fd)
+{
+	char *text = NULL, *larger;
+	size_t length = 0;
+	ssize_t got;
+
+	do {
+		larger = length < ANSWER_MAX ? realloc(text, length + PIECE + 1) : NULL;
+		if (!larger)
+			break;
+		text = larger;
+		got = read(fd, text + length, PIECE);
+		length += got > 0 ? (size_t)got : 0;
+		text[length] = '\0';
+	} while (got > 0);
+	return text;
+}
+
+/* A descriptor of connect_to(), which is closed. */
+static struct json_object *ask(int fd, struct json_object *question)
+{
+	const char *text = json_object_to_json_string_ext(question, JSON_C_TO_STRING_NOSLASHESCAPE);
+	struct json_object *answer = NULL;
+	char *said;
+
+	if (send(fd, text, strlen(text), MSG_NOSIGNAL) > 0 && send(fd, "\n", 1, MSG_NOSIGNAL) == 1) {
+		said = read_all(fd);
+		answer = said ? json_tokener_parse(said) : NULL;
+		free(said);
+	}
+	close(fd);
+	return answer;
+}
+
+/* The guests that run: the launchers' pids. */
+static size_t find_guests(pid_t *pids)
+{
+	char path[VM_PATH_MAX];
+	const struct dirent *entry;
+	size_t count = 0;
+	DIR *folder;
+
+	if (vm_folder_all(path, sizeof(path)))
+		return 0;
+	folder = opendir(path);
+	while (folder && count < GUESTS_MAX && (entry = readdir(folder))) {
+		uint64_t pid;
+		int fd;
+
+		if (parse_number(entry->d_name, &pid) || !pid || pid > INT32_MAX)
+			continue;
+		fd = connect_to((pid_t)pid);
+		if (fd < 0)
+			continue; /* left over, or just beginning */
+		close(fd);
+		pids[count++] = (pid_t)pid;
+	}
+	if (folder)
+		closedir(folder);
+	return count;
+}
+
+/* Of the guest @pid; 0: of the only one. */
+static enum status ask_guest(pid_t pid, struct json_object *question, struct json_object **answer)
+{
+	pid_t pids[GUESTS_MAX];
+	struct json_object *error;
+	int fd;
+
+	if (!pid) {
+		size_t count = find_guests(pids);
+
+		if (!count)
+			return complain(STATUS_OTHER, "no guest of uiommu vm is running");
+		if (count > 1)
+			return complain(STATUS_USAGE, "%zu guests are running; --vm says which, and uiommu ls --vm lists them",
+					count);
+		pid = pids[0];
+	}
+	fd = connect_to(pid);
+	if (fd < 0)
+		return complain(status_of(fd), "guest %d: %s", pid, strerror(-fd));
+	*answer = ask(fd, question);
+	if (!*answer)
+		return complain(STATUS_OTHER, "guest %d has not answered", pid);
+	if (!json_object_object_get_ex(*answer, "error", &error))
+		return STATUS_OK;
+	complain(STATUS_OTHER, "guest %d: %s", pid, json_object_get_string(error));
+	json_object_put(*answer);
+	return STATUS_OTHER;
+}
+
+/* --- what JSON has --- */
+
+static const char *text_in(struct json_object *object, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(object, key, &value) ? json_object_get_string(value) : "";
+}
+
+static struct json_object *in(struct json_object *object, const char *key)
+{
+	struct json_object *value = NULL;
+
+	json_object_object_get_ex(object, key, &value);
+	return value;
+}
+
+static size_t length_of(struct json_object *array)
+{
+	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
+/* --- ls --vm --- */
+
+static void print_words(struct json_object *array)
+{
+	for (size_t i = 0; i < length_of(array); i++)
+		printf("%s%s", i ? "," : "", json_object_get_string(json_object_array_get_idx(array, i)));
+}
+
+static void print_guest(struct json_object *guest)
+{
+	struct json_object *vtd = in(guest, "vtd"), *devices = in(guest, "devices");
+
+	printf("%-8s %-9s %-14s %-8s %-24s\n", text_in(guest, "pid"), text_in(vtd, "mode"), text_in(vtd, "root"), "", "VT-d");
+	for (size_t i = 0; i < length_of(devices); i++) {
+		struct json_object *device = json_object_array_get_idx(devices, i);
+
+		printf("%-8s %-9s %-14s %-8s %-24s ", text_in(guest, "pid"), "", "", text_in(device, "bdf"),
+		       text_in(device, "model"));
+		print_words(in(device, "enabled"));
+		putchar('\n');
+	}
+}
+
+enum status vm_look_ls(const struct command *command, bool json)
+{
+	struct json_object *question = json_object_new_object(), *answer = json_answer(command), *guests = json_object_new_array();
+	pid_t pids[GUESTS_MAX];
+	size_t count = find_guests(pids);
+
+	json_add_string(question, "execute", "ls");
+	if (!json)
+		printf("%-8s %-9s %-14s %-8s %-24s %s\n", "GUEST", "MODE", "ROOT", "DEVICE", "MODEL", "ENABLED");
+	for (size_t i = 0; i < count; i++) {
+		int fd = connect_to(pids[i]);
+		struct json_object *guest = fd < 0 ? NULL : ask(fd, question);
+
+		if (!guest)
+			continue; /* it has ended just now */
+		if (!json)
+			print_guest(guest);
+		json_object_array_add(guests, guest);
+	}
+	json_object_put(question);
+	json_object_object_add(answer, "guests", guests);
+	if (json)
+		json_finish(answer);
+	else
+		json_object_put(answer);
+	return STATUS_OK;
+}
+
+/* --- walk --- */
+
+static void print_step(struct json_object *step)
+{
+	struct json_object *words = in(step, "words"), *fields = in(step, "fields");
+	char name[40];
+
+	if (*text_in(step, "stage"))
+		snprintf(name, sizeof(name), "%s level %s", text_in(step, "entry"), text_in(step, "level"));
+	else
+		snprintf(name, sizeof(name), "%s", text_in(step, "entry"));
+	printf("  %-22s at %-14s", name, text_in(step, "address"));
+	for (size_t i = 0; i < length_of(words); i++)
+		printf(" %s", json_object_get_string(json_object_array_get_idx(words, i)) + 2);
+	printf("\n   ");
+	json_object_object_foreach(fields, key, value)
+	{
+		if (json_object_is_type(value, json_type_boolean))
+			printf(" %s", key);
+		else
+			printf(" %s=%s", key, json_object_get_string(value));
+	}
+	putchar('\n');
+}
+
+static const char *fault_words(const char *reason)
+{
+	static const struct {
+		const char *reason, *words;
+	} known[] = {
+		{"not attached", "nothing is attached: there are no tables for it"},
+		{"unmapped", "it is not present"},
+		{"permission", "it does not permit that"},
+		{"privilege", "only privileged accesses may"},
+		{"blocked", "it does not let such requests through"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i].reason, reason) == 0)
+			return known[i].words;
+	return reason;
+}
+
+static void print_end(struct json_object *answer)
+{
+	struct json_object *fault = in(answer, "fault");
+
+	if (!fault)
+		printf("  leads to %s, %s, 2^%s bytes in one piece\n", text_in(answer, "output"), text_in(answer, "permitted"),
+		       text_in(answer, "page_lg2"));
+	else if (json_object_get_boolean(in(fault, "guest_memory")))
+		printf("  leads nowhere: the tables let it through, and the guest has no such memory there\n");
+	else if (!length_of(in(answer, "steps")))
+		printf("  leads nowhere: %s\n", fault_words(text_in(fault, "reason")));
+	else
+		printf("  leads nowhere: %s%s%s: %s\n", text_in(fault, "entry"), *text_in(fault, "stage") != '0' ? " level " : "",
+		       *text_in(fault, "stage") != '0' ? text_in(fault, "level") : "", fault_words(text_in(fault, "reason")));
+	if (in(answer, "cached"))
+		printf("  an access goes to %s, %s: that is cached, until it is invalidated\n", text_in(answer, "cached"),
+		       text_in(answer, "cached_permitted"));
+}
+
+static void print_walk(struct json_object *answer)
+{
+	struct json_object *steps = in(answer, "steps");
+
+	printf("%s%s%s, address %s:%s\n", text_in(answer, "device"), in(answer, "pasid") ? ", PASID " : "",
+	       text_in(answer, "pasid"), text_in(answer, "address"),
+	       json_object_get_boolean(in(answer, "decoded")) ? "" : " (the entry for it has not been used yet)");
+	for (size_t i = 0; i < length_of(steps); i++)
+		print_step(json_object_array_get_idx(steps, i));
+	print_end(answer);
+}
+
+static enum status run_walk(const struct command *command, int argc, char **argv)
+{
+	const char *device = NULL, *pasid = NULL;
+	struct json_object *question, *answer = NULL, *object;
+	uint64_t address = 0;
+	pid_t guest = 0;
+	bool json = false;
+	const struct arg args[] = {
+		{"device", ARG_TEXT, true, &device, "BDF", "as the guest knows it, such as 01:00.0"},
+		{"pasid", ARG_TEXT, false, &pasid, "N", "the guest's; without it, the device's requests without PASID"},
+		{"vm", ARG_PID, false, &guest, "PID", "of uiommu vm or qemu-args, if there are several"},
+		{"json", ARG_FLAG, false, &json, NULL, "print JSON"},
+		{"", ARG_OPERAND, true, &address, "ADDR", "the address that the device uses"},
+	};
+	enum status status;
+
+	if (!args_parse(command, "Print how a guest's tables translate an address, entry by entry, and what is cached of that.",
+			args, ARRAY_SIZE(args), argc, argv, &status))
+		return status;
+	question = json_object_new_object();
+	json_add_string(question, "execute", "walk");
+	json_add_string(question, "device", device);
+	json_add_address(question, "address", address);
+	if (pasid)
+		json_add_string(question, "pasid", pasid);
+	status = ask_guest(guest, question, &answer);
+	json_object_put(question);
+	if (status)
+		return status;
+	if (json) {
+		object = json_answer(command);
+		json_object_object_foreach(answer, key, value) json_object_object_add(object, key, json_object_get(value));
+		json_finish(object);
+	} else {
+		print_walk(answer);
+	}
+	status = in(answer, "fault") ? STATUS_FAULT : STATUS_OK;
+	json_object_put(answer);
+	return status;
+}
+
+const struct command command_walk = {"walk", "print how a guest's tables translate an address", run_walk};
