@@ -236,6 +236,28 @@ static uint32_t compat_ioas(struct iommufd *iommufd, uint32_t instead_of_none)
 	return id;
 }
 
+/*
+ * An IOAS for a container. Programs ask it for its ranges before they have a device in it, and count beyond the last address; so
+ * there is one, as of an IOMMU with addresses of 57 bits.
+ */
+static int make_compat_ioas(struct uiommu_context *context, uint32_t *out_id)
+{
+	const struct uiommu_range beyond = {UINT64_C(1) << 57, UINT64_MAX};
+	int error = uiommu_ioas_alloc(context, out_id);
+	struct object *object;
+
+	if (error)
+		return error;
+	object = object_get(context, *out_id, UIOMMU_OBJECT_IOAS);
+	if (!object)
+		return -ENOMEM; /* somebody has ended it already */
+	error = ioas_reserve_for_ever(container_of(object, struct ioas, object), &beyond);
+	object_put(object);
+	if (error)
+		uiommu_destroy(context, *out_id);
+	return error;
+}
+
 int iommufd_compat_ioas(struct abi_file *file, bool make, uint32_t *out_id)
 {
 	struct iommufd *iommufd = container_of(file, struct iommufd, file);
@@ -245,7 +267,7 @@ int iommufd_compat_ioas(struct abi_file *file, bool make, uint32_t *out_id)
 	*out_id = compat_ioas(iommufd, 0);
 	if (*out_id || !make)
 		return *out_id ? 0 : -ENODEV;
-	error = uiommu_ioas_alloc(iommufd->context, &made);
+	error = make_compat_ioas(iommufd->context, &made);
 	if (error)
 		return error;
 	*out_id = compat_ioas(iommufd, made);

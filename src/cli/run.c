@@ -158,8 +158,11 @@ static enum status become(const struct session_options *options, char **program)
 static enum status run(const struct command *command, int argc, char **argv)
 {
 	struct session_options options = {0};
+	struct arg_list devices = {.count = 0};
+	const char *texts[ARG_LIST_MAX + 1] = {NULL};
 	bool stop = false;
 	const struct arg args[] = {
+		{"device", ARG_LIST, false, &devices, "MODEL", "a device under /dev/vfio; may be given again"},
 		{"trace", ARG_TEXT, false, &options.trace, "FILE", "write a line for each call, decoded"},
 		{"static", ARG_FLAG, false, &stop, NULL, "stop the program at system calls; by itself if nothing can be preloaded"},
 		{"mock", ARG_FLAG, false, &options.mock, NULL, "with the commands that the kernel's selftests need"},
@@ -173,6 +176,8 @@ static enum status run(const struct command *command, int argc, char **argv)
 		    "Run a program with /dev/iommu and /dev/vfio of software devices: uiommu run [OPTIONS] -- PROGRAM [ARGS...]",
 		    args, ARRAY_SIZE(args), separator, argv, &status))
 		return status;
+	memcpy(texts, devices.items, devices.count * sizeof(texts[0]));
+	options.devices = texts;
 	if (separator + 1 >= argc)
 		return complain(STATUS_USAGE, "run: no program; see uiommu run --help");
 	if (!find_shim(shim, sizeof(shim)))

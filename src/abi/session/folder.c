@@ -165,8 +165,24 @@ int folder_link(struct session *session, const char *name, const char *target)
 	return symlink(target, path) ? -errno : 0;
 }
 
+static int tree_node(void *session, const char *path, unsigned int major, unsigned int minor)
+{
+	return folder_node(session, path, makedev(major, minor));
+}
+
+static int tree_file(void *session, const char *path, const void *data, size_t length)
+{
+	return folder_file(session, path, data, length);
+}
+
+static int tree_link(void *session, const char *path, const char *target)
+{
+	return folder_link(session, path, target);
+}
+
 static int fill(struct session *session)
 {
+	static const struct vfio_tree_ops tree = {tree_node, tree_file, tree_link};
 	static const char *const folders[] = {
 		"/dev/vfio/devices/",	"/sys/bus/pci/devices/",     "/sys/bus/pci/drivers/vfio-pci/",
 		"/sys/class/vfio-dev/", "/sys/kernel/iommu_groups/",
@@ -176,7 +192,9 @@ static int fill(struct session *session)
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]) && !error; i++)
 		error = path_in_tree(session, folders[i], path, sizeof(path));
-	return error ? error : folder_node(session, "/dev/iommu", makedev(NODE_MAJOR, NODE_MINOR));
+	if (!error)
+		error = folder_node(session, "/dev/iommu", makedev(NODE_MAJOR, NODE_MINOR));
+	return error ? error : devices_tree(session->devices, &tree, session);
 }
 
 int folder_create(struct session *session)

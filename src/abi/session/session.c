@@ -26,7 +26,7 @@ int session_open(struct session *session, const char *name, struct abi_file **ou
 		return iommufd_open(session->mock ? IOMMUFD_MOCK : 0, out);
 	if (!strcmp(name, "/dev/vfio") || !strcmp(name, "/dev/vfio/devices"))
 		return -EISDIR;
-	return -ENOENT;
+	return devices_open(session->devices, name, out);
 }
 
 static int put(int epoll, int fd, enum source source)
@@ -98,6 +98,8 @@ int session_create(struct session *session, const struct session_options *option
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->drain_lock, NULL);
 	error = open_trace(session, options->trace, complaint, complaint_size);
+	if (!error)
+		error = devices_create(options->devices, complaint, complaint_size, &session->devices);
 	if (error)
 		return error;
 	error = folder_create(session);
@@ -181,6 +183,7 @@ void session_destroy(struct session *session)
 
 	held_end(session);
 	folder_destroy(session);
+	devices_destroy(session->devices);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "abi/abi.h"
+#include "abi/session/devices.h"
 #include "abi/session/protocol.h"
 
 enum {
@@ -60,6 +61,7 @@ struct session {
 	int wake; /* an eventfd: look whether it is the end */
 	int first; /* pidfd of the program, -1 when it has ended */
 	int trace; /* a file, or -1 */
+	struct session_devices *devices;
 	bool mock;
 	bool check;
 	bool unsettled; /* held_drain() has something to do, or is doing it; atomic */

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A session's devices: models by name, and what programs find of them under /dev/vfio and /sys. */
+#ifndef SESSION_DEVICES_H
+#define SESSION_DEVICES_H
+
+#include "abi/vfio.h"
+
+struct session_devices;
+
+/*
+ * @texts: "MODEL[,OPTION[=VALUE]]...[,bdf=[DOMAIN:]BUS:DEVICE.FUNCTION]", NULL at the end; without bdf they are function 0 of
+ * buses 1, 2 and so on of domain 0. @texts may be NULL. 0, or -errno and a line about it in @complaint.
+ */
+int devices_create(const char *const *texts, char *complaint, size_t size, struct session_devices **out);
+
+/* None of their files is left. NULL does nothing. */
+void devices_destroy(struct session_devices *devices);
+
+int devices_open(struct session_devices *devices, const char *path, struct abi_file **out);
+
+int devices_tree(struct session_devices *devices, const struct vfio_tree_ops *ops, void *opaque);
+
+#endif
