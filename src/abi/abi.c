@@ -64,3 +64,18 @@ void abi_munmap(struct abi_file *file, uint64_t offset, uint64_t length)
 	if (file->ops->munmap)
 		file->ops->munmap(file, offset, length);
 }
+
+void abi_watch(struct abi_file *file, struct abi_watcher *watcher)
+{
+	file->ops->watch(file, watcher);
+}
+
+void abi_unwatch(struct abi_file *file, struct abi_watcher *watcher)
+{
+	file->ops->unwatch(file, watcher);
+}
+
+void abi_touched(struct abi_file *file)
+{
+	file->ops->touched(file);
+}

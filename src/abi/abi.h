@@ -106,6 +106,16 @@ struct abi_mapping {
 	int fd;
 	int protection; /* at most; PROT_... */
 	uint64_t offset;
+	bool watched; /* whoever can catch writes to it gives it a watcher */
+};
+
+/*
+ * Somebody who can catch the next write to one mapping. protect() takes the right to write from it: false, it has gone. It waits
+ * for nothing. The first write then waits until abi_touched() has been called and has returned.
+ */
+struct abi_watcher {
+	struct cds_list_head link; /* the file's */
+	bool (*protect)(struct abi_watcher *watcher);
 };
 
 /* A NULL is what a file without it has in Linux: ENOTTY of ioctl, EINVAL of read and write, ENODEV of mmap. */
@@ -124,6 +134,10 @@ struct abi_file_ops {
 	int (*mmap)(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection, int flags,
 		    struct abi_mapping *out);
 	void (*munmap)(struct abi_file *file, uint64_t offset, uint64_t length);
+	/* A watcher of a mapping from now on, until it is taken away. NULL: mappings are not watched. */
+	void (*watch)(struct abi_file *file, struct abi_watcher *watcher);
+	void (*unwatch)(struct abi_file *file, struct abi_watcher *watcher);
+	void (*touched)(struct abi_file *file);
 	/* The last reference has been put: the end, from whatever thread; waits for accesses in flight. */
 	void (*release)(struct abi_file *file);
 };
@@ -154,5 +168,9 @@ ssize_t abi_write(struct abi_file *file, struct abi_caller *caller, uint64_t add
 int abi_mmap(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection, int flags,
 	     struct abi_mapping *out);
 void abi_munmap(struct abi_file *file, uint64_t offset, uint64_t length);
+/* @watcher stays until it is taken away; only of a file that has said that a mapping is watched. Somebody writes: abi_touched(). */
+void abi_watch(struct abi_file *file, struct abi_watcher *watcher);
+void abi_unwatch(struct abi_file *file, struct abi_watcher *watcher);
+void abi_touched(struct abi_file *file);
 
 #endif

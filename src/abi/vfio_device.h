@@ -27,6 +27,7 @@ struct vfio_watch {
 	pthread_cond_t cond;
 	pthread_t thread;
 	unsigned int mappings;
+	struct cds_list_head watchers; /* struct abi_watcher: of mappings whose writes are caught */
 	bool running; /* there is a thread */
 	bool armed; /* the model wants to know */
 	bool end;
@@ -139,6 +140,8 @@ bool vfio_watch(struct vfio_device *device);
 /* A mapping of a WATCHED BAR begins (-EAGAIN: there is no thread) or ends, or there is none any more. */
 int vfio_watch_mapped(struct vfio_device *device);
 void vfio_watch_unmapped(struct vfio_device *device);
+void vfio_watch_add(struct vfio_device *device, struct abi_watcher *watcher);
+void vfio_watch_remove(struct vfio_device *device, struct abi_watcher *watcher);
 void vfio_watch_end(struct vfio_device *device);
 
 /* Config space, under @access_lock. @length: to its end at most. */

@@ -92,6 +92,21 @@ static void device_munmap(struct abi_file *file, uint64_t offset, uint64_t lengt
 	vfio_region_munmap(file_of(file)->device, offset);
 }
 
+static void device_watch(struct abi_file *file, struct abi_watcher *watcher)
+{
+	vfio_watch_add(file_of(file)->device, watcher);
+}
+
+static void device_unwatch(struct abi_file *file, struct abi_watcher *watcher)
+{
+	vfio_watch_remove(file_of(file)->device, watcher);
+}
+
+static void device_touched(struct abi_file *file)
+{
+	pci_touched(file_of(file)->device->pci);
+}
+
 static void device_release(struct abi_file *file)
 {
 	struct vfio_file *own = file_of(file);
@@ -113,6 +128,9 @@ static const struct abi_file_ops cdev_ops = {
 	.write = device_write,
 	.mmap = device_mmap,
 	.munmap = device_munmap,
+	.watch = device_watch,
+	.unwatch = device_unwatch,
+	.touched = device_touched,
 	.release = device_release,
 };
 
@@ -123,6 +141,9 @@ static const struct abi_file_ops group_device_ops = {
 	.write = device_write,
 	.mmap = device_mmap,
 	.munmap = device_munmap,
+	.watch = device_watch,
+	.unwatch = device_unwatch,
+	.touched = device_touched,
 	.release = device_release,
 };
 

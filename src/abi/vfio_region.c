@@ -156,6 +156,7 @@ int vfio_region_mmap(struct vfio_device *device, uint64_t offset, uint64_t lengt
 		.fd = device->pci->memory_fd[region],
 		.protection = PROT_READ | PROT_WRITE,
 		.offset = bar->memory_offset + start,
+		.watched = bar->flags & UIOMMU_PCI_BAR_WATCHED,
 	};
 	return bar->flags & UIOMMU_PCI_BAR_WATCHED ? vfio_watch_mapped(device) : 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Registers that a program has mapped, and that nothing of ours sees written: while the model sleeps a thread says at each tick
- * that they may have been. Without a mapping, and while the model is awake, it waits.
+ * Registers that a program has mapped. Who hosts the program may be able to catch its next write (struct abi_watcher); then the
+ * model sleeps until that. If there is a mapping whose writes nothing of ours sees, a thread says at each tick that there may have
+ * been one, while the model sleeps; otherwise it waits.
  */
 #include <errno.h>
 #include <time.h>
@@ -49,14 +50,36 @@ static void *ticks(void *opaque)
 bool vfio_watch(struct vfio_device *device)
 {
 	struct vfio_watch *watch = &device->watch;
-	bool armed;
+	struct abi_watcher *watcher;
+	unsigned int caught = 0;
+	bool mapped;
 
 	pthread_mutex_lock(&watch->lock);
-	armed = watch->armed = watch->mappings > 0;
-	if (armed)
+	cds_list_for_each_entry (watcher, &watch->watchers, link)
+		caught += watcher->protect(watcher);
+	mapped = watch->mappings > 0;
+	watch->armed = watch->mappings > caught;
+	if (watch->armed)
 		pthread_cond_signal(&watch->cond);
 	pthread_mutex_unlock(&watch->lock);
-	return armed;
+	return mapped;
+}
+
+void vfio_watch_add(struct vfio_device *device, struct abi_watcher *watcher)
+{
+	pthread_mutex_lock(&device->watch.lock);
+	cds_list_add_tail(&watcher->link, &device->watch.watchers);
+	pthread_mutex_unlock(&device->watch.lock);
+	/* It watches from the next time on that the model sleeps. */
+	pci_touched(device->pci);
+}
+
+void vfio_watch_remove(struct vfio_device *device, struct abi_watcher *watcher)
+{
+	pthread_mutex_lock(&device->watch.lock);
+	cds_list_del(&watcher->link);
+	pthread_mutex_unlock(&device->watch.lock);
+	pci_touched(device->pci);
 }
 
 int vfio_watch_mapped(struct vfio_device *device)
@@ -107,6 +130,7 @@ void vfio_watch_init(struct vfio_device *device)
 	pthread_condattr_t attributes;
 
 	pthread_mutex_init(&device->watch.lock, NULL);
+	CDS_INIT_LIST_HEAD(&device->watch.watchers);
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&device->watch.cond, &attributes);

@@ -39,33 +39,34 @@ static bool find_shim(char *path, size_t size)
 	return (size_t)snprintf(path, size, "%s/" SHIM, UIOMMU_LIBDIR) < size && !access(path, R_OK);
 }
 
-/* Nothing of whoever called us stays open because of the session. */
-static void let_go(int keep, int also)
+/* Nothing of whoever called us stays open because of the session, but for these. */
+static void let_go(const int keep[3])
 {
 	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
-	for (int from = 3; from < INT_MAX;) {
-		int next = keep >= from && (also < from || keep < also) ? keep : also;
-
-		if (next < from)
-			next = INT_MAX;
+	for (int from = 3, next = 0; next < INT_MAX; from = next + 1) {
+		next = INT_MAX;
+		for (int i = 0; i < 3; i++)
+			if (keep[i] >= from && keep[i] < next)
+				next = keep[i];
 		if (next > from)
 			syscall(SYS_close_range, from, next - 1, 0);
-		from = next == INT_MAX ? next : next + 1;
 	}
 }
 
 /* The report is the folder's name, or a complaint behind a '!'. */
-static void serve(const struct session_options *options, int report, int first)
+static void serve(struct session_options *options, int report, int first)
 {
 	static struct session session;
 	char text[REPORT_SIZE] = "!";
 
 	setsid();
 	signal(SIGPIPE, SIG_IGN);
-	let_go(report, first);
+	if (options->check)
+		options->report = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	let_go((const int[]){report, first, options->check ? options->report : first});
 	if (session_create(&session, options, text + 1, sizeof(text) - 1)) {
 		(void)!write(report, text, strlen(text));
 		_exit(1);
@@ -78,7 +79,7 @@ static void serve(const struct session_options *options, int report, int first)
 }
 
 /* Twice, so that it is not our child. */
-static int fork_away(const struct session_options *options, int report, int first)
+static int fork_away(struct session_options *options, int report, int first)
 {
 	pid_t pid = fork();
 
@@ -96,7 +97,7 @@ static int fork_away(const struct session_options *options, int report, int firs
 }
 
 /* @folder has room for REPORT_SIZE bytes. */
-static enum status start_session(const struct session_options *options, char *folder)
+static enum status start_session(struct session_options *options, char *folder)
 {
 	int ends[2], first = (int)syscall(SYS_pidfd_open, getpid(), 0), error;
 	ssize_t length = 0, n;
@@ -142,7 +143,7 @@ static int find_separator(int argc, char **argv)
 	return at;
 }
 
-static enum status become(const struct session_options *options, char **program)
+static enum status become(struct session_options *options, char **program)
 {
 	char folder[REPORT_SIZE];
 	enum status status = start_session(options, folder);
@@ -157,7 +158,7 @@ static enum status become(const struct session_options *options, char **program)
 
 static enum status run(const struct command *command, int argc, char **argv)
 {
-	struct session_options options = {0};
+	struct session_options options = {.report = STDERR_FILENO};
 	struct arg_list devices = {.count = 0};
 	const char *texts[ARG_LIST_MAX + 1] = {NULL};
 	bool stop = false;
@@ -165,6 +166,7 @@ static enum status run(const struct command *command, int argc, char **argv)
 		{"device", ARG_LIST, false, &devices, "MODEL", "a device under /dev/vfio; may be given again"},
 		{"trace", ARG_TEXT, false, &options.trace, "FILE", "write a line for each call, decoded"},
 		{"static", ARG_FLAG, false, &stop, NULL, "stop the program at system calls; by itself if nothing can be preloaded"},
+		{"check", ARG_FLAG, false, &options.check, NULL, "report memory that goes while it is mapped for DMA"},
 		{"mock", ARG_FLAG, false, &options.mock, NULL, "with the commands that the kernel's selftests need"},
 	};
 	int separator = find_separator(argc, argv);

@@ -369,6 +369,54 @@ static void no_descriptors(char **arguments)
 	CHECK(alloc(open_iommu(0)) == 1);
 }
 
+#define IOMMU_IOAS_MAP _IO(';', 0x85)
+#define IOMMU_IOAS_UNMAP _IO(';', 0x86)
+#define IOMMU_TEST _IO(';', 0xa0)
+
+enum { PAGE = 4096, PAGES = 8 };
+
+/* Map @memory, where a device is attached. */
+static void map(int fd, int ioas, uint8_t *memory)
+{
+	struct {
+		uint32_t size, flags, ioas, reserved;
+		uint64_t address, length, iova;
+	} arguments = {sizeof(arguments), 7, (uint32_t)ioas, 0, (uint64_t)(uintptr_t)memory, PAGES * PAGE, 1 << 24};
+	struct {
+		uint32_t size, operation, id, reserved, out[14];
+	} mock = {sizeof(mock), 2, (uint32_t)ioas, 0, {0}};
+
+	CHECK(!ioctl(fd, IOMMU_IOAS_MAP, &arguments));
+	CHECK(!ioctl(fd, IOMMU_TEST, &mock));
+}
+
+static void unmap(int fd, int ioas)
+{
+	struct {
+		uint32_t size, ioas;
+		uint64_t iova, length;
+	} arguments = {sizeof(arguments), (uint32_t)ioas, 0, UINT64_MAX};
+
+	CHECK(!ioctl(fd, IOMMU_IOAS_UNMAP, &arguments));
+}
+
+/* Takes memory away that is mapped for DMA (reported), and some that no longer is. Prints where it is. */
+static void takes_away(char **arguments)
+{
+	int fd = open_iommu(0), ioas = alloc(fd);
+	uint8_t *memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)arguments;
+	CHECK(memory != MAP_FAILED);
+	memset(memory, 1, PAGES * PAGE);
+	map(fd, ioas, memory);
+	printf("%p\n", (void *)memory);
+	CHECK(!munmap(memory + PAGE, PAGE));
+	CHECK(!madvise(memory + 4 * PAGE, 2 * PAGE, MADV_DONTNEED));
+	unmap(fd, ioas);
+	CHECK(!munmap(memory + 3 * PAGE, PAGE));
+}
+
 /* Prints a line when it has objects, and goes on making and ending them until it is killed. */
 static void endless(char **arguments)
 {
@@ -405,9 +453,10 @@ static const struct {
 	const char *name;
 	void (*run)(char **arguments);
 } cases[] = {
-	{"calls", calls},	{"names", names},     {"forks", forks},		{"execs", execs},
-	{"executed", executed}, {"passing", passing}, {"threads", threads},	{"handlers", handlers},
-	{"holds", holds},	{"endless", endless}, {"sandboxed", sandboxed}, {"no-descriptors", no_descriptors},
+	{"calls", calls},	    {"names", names},	  {"forks", forks},	    {"execs", execs},
+	{"executed", executed},	    {"passing", passing}, {"threads", threads},	    {"handlers", handlers},
+	{"holds", holds},	    {"endless", endless}, {"sandboxed", sandboxed}, {"no-descriptors", no_descriptors},
+	{"takes-away", takes_away},
 };
 
 int main(int argc, char **argv)

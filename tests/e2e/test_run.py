@@ -15,7 +15,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ORDINARY
+from conftest import BUILD, ORDINARY, PAGE
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 CASES = ("calls", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
@@ -240,6 +240,22 @@ def test_trace_that_cannot_be_written(run, sessions):
     ended = run("run", "--trace", "/nonexistent/trace", "--", "true", env=sessions.environment)
     assert ended.status == OTHER and "/nonexistent/trace: No such file or directory" in ended.err
     assert sessions.folders() == []
+
+
+def test_check(run, program, sessions):
+    """What goes while it is mapped for DMA is reported, and nothing else."""
+    ended = run("run", "--mock", "--check", "--", program, "takes-away", env=sessions.environment)
+    assert ended.status == OK and ended.out.endswith("\nok\n")
+    if not ended.err:
+        pytest.skip("no userfaultfd of unprivileged processes, or none that tells of unmapped memory, in this kernel")
+    start = int(ended.out.split()[0], 16)
+    lines = [re.match(r"uiommu: \[\d+\] 0x([0-9a-f]+)-0x([0-9a-f]+) was (unmapped|thrown away) while it is mapped for DMA", line)
+             for line in ended.err.splitlines()]
+    assert all(lines)
+    assert [(int(line[1], 16) - start, int(line[2], 16) - start, line[3]) for line in lines] == [
+        (PAGE, 2 * PAGE, "unmapped"), (4 * PAGE, 6 * PAGE, "thrown away")]
+    quiet = run("run", "--mock", "--", program, "takes-away", env=sessions.environment)
+    assert (quiet.status, quiet.err) == (OK, "")
 
 
 def test_json_of_no_session(run, sessions):

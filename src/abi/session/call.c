@@ -37,6 +37,7 @@ static int64_t map(struct session *session, struct abi_caller *caller, struct ab
 	if (error)
 		abi_munmap(file, request->offset, request->count);
 	reply->offset = mapping.offset;
+	reply->flags = mapping.watched ? SESSION_WATCHED : 0;
 	return error;
 }
 

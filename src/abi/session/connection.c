@@ -141,6 +141,30 @@ static int64_t hello(struct connection *connection, struct session_message *mess
 	return (int64_t)connection->member->token;
 }
 
+/* The program has a userfaultfd for what it has mapped. */
+static int64_t watch(struct connection *connection, const struct session_request *request)
+{
+	struct session_reply question = {.kind = SESSION_HAND_OVER, .result = request->number};
+	int fd = -1, error = ask(connection, &question, -1, &fd);
+
+	if (error < 0)
+		return error;
+	return fd < 0 ? -EBADF : watch_start(connection->session, connection->member, request, fd);
+}
+
+static int64_t answer_to(struct connection *connection, struct session_message *message, struct session_reply *reply, int *fd)
+{
+	if (message->request.op == SESSION_LIST)
+		return session_list(connection->session, fd);
+	if (!connection->member) {
+		reply->flags = connection->session->check ? SESSION_CHECKS : 0;
+		return hello(connection, message);
+	}
+	if (message->request.op == SESSION_WATCH)
+		return watch(connection, &message->request);
+	return session_call(connection->session, &connection->caller, connection->member, message, reply, fd);
+}
+
 /* False: it is over. */
 static bool answer(struct connection *connection, struct session_message *message)
 {
@@ -148,12 +172,7 @@ static bool answer(struct connection *connection, struct session_message *messag
 	int fd = -1, error;
 
 	held_drain(connection->session);
-	if (message->request.op == SESSION_LIST)
-		reply.result = session_list(connection->session, &fd);
-	else
-		reply.result = connection->member ? session_call(connection->session, &connection->caller, connection->member,
-								 message, &reply, &fd)
-						  : hello(connection, message);
+	reply.result = answer_to(connection, message, &reply, &fd);
 	session_message_close(message); /* of a greeting: what is needed of it has been duplicated */
 	error = connection->gone ? -EPIPE : session_send(connection->fd, &reply, fd);
 	if (fd >= 0)

@@ -102,6 +102,7 @@ static void held_free(struct session *session, struct held *held)
 		struct range *range = held->ranges;
 
 		held->ranges = range->next;
+		watch_end_mapping(session, range->file, range->offset);
 		abi_munmap(range->file, range->offset, range->length);
 		abi_file_put(range->file);
 		free(range);
@@ -462,6 +463,32 @@ int held_map(struct session *session, struct abi_file *file, uint64_t offset, ui
 	if (error)
 		close(*fd);
 	return error;
+}
+
+static bool has_range(const struct held *held, const struct abi_file *file, uint64_t offset)
+{
+	const struct range *range = held->ranges;
+
+	while (range && (range->file != file || range->offset != offset))
+		range = range->next;
+	return range;
+}
+
+struct abi_file *held_mapped(struct session *session, const struct session_key *key, uint64_t offset)
+{
+	struct abi_file *file = NULL;
+	struct held *held;
+	bool found = false;
+
+	pthread_mutex_lock(&session->lock);
+	held = find(session, key);
+	if (held)
+		file = held->file;
+	for (size_t i = 0; file && i < SESSION_BUCKETS && !found; i++)
+		for (held = session->held[i]; held && !found; held = held->next)
+			found = has_range(held, file, offset);
+	pthread_mutex_unlock(&session->lock);
+	return found ? file : NULL;
 }
 
 void held_list(struct session *session, FILE *out)

@@ -35,6 +35,7 @@ void member_put(struct session *session, struct member *member)
 	}
 	pthread_mutex_unlock(&session->lock);
 	if (last) {
+		watch_end_member(session, member);
 		abi_memory_put(member->memory);
 		free(member);
 	}

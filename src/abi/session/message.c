@@ -103,7 +103,7 @@ int session_send(int socket, struct session_reply *reply, int fd)
 {
 	ssize_t length;
 
-	reply->flags = fd >= 0 ? SESSION_FD : 0;
+	reply->flags |= fd >= 0 ? SESSION_FD : 0;
 	do
 		length = send(socket, reply, sizeof(*reply), MSG_NOSIGNAL);
 	while (length < 0 && errno == EINTR);

@@ -43,6 +43,8 @@ enum session_op {
 	SESSION_READ, /* file, argument: address, count, offset */
 	SESSION_WRITE,
 	SESSION_MMAP, /* file, count: length, offset, flags, command: protection */
+	SESSION_WATCH, /* a userfaultfd (number) has what is at argument, count bytes; file: whose mapping it is; none: of a map for
+			  DMA */
 	SESSION_LIST, /* the session's objects, as text; the reply has a memfd of it */
 	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, or -errno */
 	SESSION_OPS,
@@ -75,7 +77,10 @@ enum session_kind {
 };
 
 enum {
-	SESSION_FD = 1, /* flags: a descriptor comes in the next message */
+	/* flags: */
+	SESSION_FD = 1, /* a descriptor comes in the next message */
+	SESSION_WATCHED = 2, /* MMAP: the program is asked for SESSION_WATCH */
+	SESSION_CHECKS = 4, /* HELLO: and of what is mapped for DMA as well */
 };
 
 struct session_reply {

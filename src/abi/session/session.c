@@ -92,7 +92,10 @@ int session_create(struct session *session, const struct session_options *option
 
 	memset(session, 0, sizeof(*session));
 	session->listening = session->epoll = session->closing = session->ready = session->inotify = session->wake = -1;
-	session->first = session->trace = -1;
+	session->first = session->trace = session->watching = session->watch_wake = -1;
+	session->report = options->report;
+	CDS_INIT_LIST_HEAD(&session->watches);
+	pthread_mutex_init(&session->watch_lock, NULL);
 	session->mock = options->mock;
 	session->check = options->check;
 	pthread_mutex_init(&session->lock, NULL);
@@ -182,6 +185,7 @@ void session_destroy(struct session *session)
 			   session->inotify,   session->wake,  session->first,	 session->trace};
 
 	held_end(session);
+	watch_finish(session);
 	folder_destroy(session);
 	devices_destroy(session->devices);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
@@ -189,4 +193,5 @@ void session_destroy(struct session *session)
 			close(fds[i]);
 	pthread_mutex_destroy(&session->drain_lock);
 	pthread_mutex_destroy(&session->lock);
+	pthread_mutex_destroy(&session->watch_lock);
 }

@@ -32,7 +32,8 @@ struct session_options {
 	const char *const *devices; /* "MODEL[,OPTION]...", NULL at the end; may be NULL */
 	const char *trace; /* file for calls, or NULL */
 	bool mock; /* the command of the kernel's selftests exists */
-	bool check; /* report the use of memory that was mapped anew */
+	bool check; /* report what a device with pinned pages would not see */
+	int report; /* where to */
 };
 
 struct member_facts {
@@ -66,6 +67,12 @@ struct session {
 	bool check;
 	bool unsettled; /* held_drain() has something to do, or is doing it; atomic */
 	pthread_mutex_t drain_lock; /* held by whoever drains; taken before the other */
+	int report; /* where --check writes to */
+	pthread_mutex_t watch_lock; /* watches (watch.c); before the next one */
+	struct cds_list_head watches;
+	pthread_t watch_thread;
+	int watching; /* an epoll of them, or -1: there is no thread yet */
+	int watch_wake; /* an eventfd: it ends */
 	pthread_mutex_t lock;
 	/* Under the lock: */
 	struct held *held[SESSION_BUCKETS]; /* by inode */
@@ -111,6 +118,16 @@ void held_poll_ready(struct session *session);
 /* A descriptor of what @file has mapped, to send and to close; abi_munmap() is said when nobody has it mapped any more. */
 int held_map(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, const struct abi_mapping *mapping,
 	     int *fd);
+
+/* The file that has something mapped at @offset, without a reference, or NULL. */
+struct abi_file *held_mapped(struct session *session, const struct session_key *key, uint64_t offset);
+
+/* @member's userfaultfd @fd, which is taken over, for what the request says (SESSION_WATCH). -EINVAL, -EMFILE, -ENOMEM, -EAGAIN. */
+int watch_start(struct session *session, const struct member *member, const struct session_request *request, int fd);
+/* Nobody has it mapped any more; the program has ended. */
+void watch_end_mapping(struct session *session, const struct abi_file *file, uint64_t offset);
+void watch_end_member(struct session *session, const struct member *member);
+void watch_finish(struct session *session);
 
 /* End all of them. */
 void held_end(struct session *session);

@@ -44,6 +44,7 @@ struct connections {
 	uint32_t connecting; /* a lock: 0, 1, or 2: somebody waits */
 	uint32_t released; /* counts calls that have ended while somebody waited */
 	uint32_t waiting;
+	uint32_t checks; /* the session said SESSION_CHECKS */
 	struct slot slots[SLOTS];
 };
 
@@ -357,6 +358,7 @@ static int hello(struct connections *all, int socket)
 	if (!all->token)
 		close_inherited();
 	all->token = (uint64_t)reply.result;
+	__atomic_store_n(&all->checks, reply.flags & SESSION_CHECKS, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -432,7 +434,7 @@ static int answer(int socket, int number, const int *fd)
 }
 
 /* The answers to a request, up to the last one. */
-static int64_t converse(int socket, int flags, int *fd, uint64_t *offset)
+static int64_t converse(int socket, int flags, int *fd, uint64_t *offset, uint32_t *out)
 {
 	for (;;) {
 		struct session_reply reply = {0};
@@ -457,6 +459,7 @@ static int64_t converse(int socket, int flags, int *fd, uint64_t *offset)
 				return -EMFILE;
 			*fd = came;
 			*offset = reply.offset;
+			*out = reply.flags;
 			return reply.result;
 		}
 		if (error)
@@ -475,7 +478,7 @@ static int64_t exchange(int socket, struct session_request *request, const void 
 		request->length = 0;
 		sent = send_message(socket, parts, 1, NULL, 0);
 	}
-	return sent < 0 ? -ENODEV : converse(socket, flags, fd, offset);
+	return sent < 0 ? -ENODEV : converse(socket, flags, fd, offset, &request->flags);
 }
 
 int64_t client_call(struct session_request *request, const void *inlined, int *fd, uint64_t *offset)
@@ -496,6 +499,13 @@ int64_t client_call(struct session_request *request, const void *inlined, int *f
 	}
 	sys_4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, SIGNAL_BYTES);
 	return result;
+}
+
+bool client_checks(void)
+{
+	const struct connections *all = __atomic_load_n(&connections, __ATOMIC_ACQUIRE);
+
+	return all && __atomic_load_n(&all->checks, __ATOMIC_RELAXED);
 }
 
 void client_connect(void)

@@ -20,10 +20,13 @@ size_t undo_redirect(char *name, size_t length);
 /* The daemon's file behind @fd. False: it is another one. */
 bool client_file(int fd, struct session_key *out);
 
+/* What is mapped for DMA is to be watched; known once there was a call. */
+bool client_checks(void);
+
 /*
  * One call; what the system call would return, or -errno. @inlined (may be NULL) has request->length bytes to go with it; a bad
  * pointer is the same as none. *@fd (may be NULL) is the descriptor that came with the answer: close-on-exec, unless request->flags
- * of an open say no.
+ * of an open say no. request->flags are the answer's afterwards.
  */
 int64_t client_call(struct session_request *request, const void *inlined, int *fd, uint64_t *offset);
 

@@ -9,6 +9,7 @@
 #include "abi/shim/client.h"
 #include "abi/shim/next.h"
 #include "abi/shim/sys.h"
+#include "abi/shim/watch.h"
 
 static bool ours(int fd, struct session_key *key)
 {
@@ -23,10 +24,29 @@ static uint32_t sure_length(uint64_t argument)
 	return left < SESSION_INLINE ? (uint32_t)left : SESSION_INLINE;
 }
 
+enum {
+	IOAS_MAP = SESSION_IOCTL_TYPE << 8 | 0x85,
+	TYPE1_MAP_DMA = SESSION_IOCTL_TYPE << 8 | 0x71,
+};
+
+/* The call has succeeded: so what it has read is there. */
+static void watch_mapped(unsigned long command, uint64_t argument)
+{
+	/* Of struct iommu_ioas_map, address and length; of struct vfio_iommu_type1_dma_map, address and size. */
+	const unsigned int address = command == IOAS_MAP ? 2 : 1, length = 3;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
+	const uint64_t *words = (const uint64_t *)(uintptr_t)argument;
+
+	/* A device has another command with that number, and a shorter struct. */
+	if (client_checks() && (command == IOAS_MAP || (command == TYPE1_MAP_DMA && (uint32_t)words[0] >= 32)))
+		watch_memory(words[address], words[length]);
+}
+
 ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 {
 	struct session_request request = {.op = SESSION_IOCTL, .command = (uint32_t)command};
 	va_list arguments;
+	int64_t result;
 
 	va_start(arguments, command);
 	request.argument = va_arg(arguments, unsigned long);
@@ -35,7 +55,10 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 		return (int)next_result(sys_3(SYS_ioctl, fd, (long)command, (long)request.argument));
 	request.length = sure_length(request.argument);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
-	return (int)next_result(client_call(&request, (const void *)(uintptr_t)request.argument, NULL, NULL));
+	result = client_call(&request, (const void *)(uintptr_t)request.argument, NULL, NULL);
+	if (result >= 0)
+		watch_mapped(command, request.argument);
+	return (int)next_result(result);
 }
 
 /* At the file's position, which a pipe does not have. */
@@ -146,6 +169,8 @@ static long map_ours(void *address, size_t length, int protection, int flags, co
 		return (long)error;
 	mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, (long)offset);
 	sys_close(fd);
+	if (request.flags & SESSION_WATCHED && (mapped > 0 || mapped < -4095))
+		watch_mapping(&what->file, what->offset, (uint64_t)mapped, length);
 	return mapped;
 }
 
