@@ -117,17 +117,17 @@ static void nothing_is_stale(const struct copier *copier, uint8_t *from, uint8_t
 
 static void interrupts(const struct copier *copier)
 {
-	struct {
+	union {
 		struct vfio_irq_set set;
-		int32_t fd;
-	} request = {.set = {.argsz = sizeof(request),
+		uint8_t bytes[sizeof(struct vfio_irq_set) + sizeof(int32_t)];
+	} request = {.set = {.argsz = sizeof(request.bytes),
 			     .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
 			     .index = VFIO_PCI_MSIX_IRQ_INDEX,
 			     .count = 1}};
 	struct pollfd event = {.fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN};
 	uint64_t count;
 
-	request.fd = event.fd;
+	memcpy(request.set.data, &event.fd, sizeof(int32_t));
 	CHECK(!ioctl(copier->fd, VFIO_DEVICE_SET_IRQS, &request));
 	CHECK(copy(copier, IOVA + PAGES * PAGE, NO_PASID, IOVA + PAGES * PAGE + PAGE, NO_PASID, 8) == DONE);
 	CHECK(poll(&event, 1, -1) == 1);
