@@ -122,12 +122,24 @@ UIOMMU_API int uiommu_abi_munmap(int fd, void *map, uint64_t offset, size_t leng
 
 /** UIOMMU_ABI_IOCTL() - an ioctl's command; there are no others of type 'u' here. */
 #define UIOMMU_ABI_IOCTL(number) ((unsigned long)('u' << 8 | (number)))
-#define UIOMMU_ABI_VERSION UIOMMU_ABI_IOCTL(0) /**< &struct uiommu_abi_version */
-#define UIOMMU_ABI_BIND UIOMMU_ABI_IOCTL(1) /**< &struct uiommu_abi_bind */
-#define UIOMMU_ABI_UNBIND UIOMMU_ABI_IOCTL(2) /**< &struct uiommu_abi_unbind */
-#define UIOMMU_ABI_PASID_SET_ALLOC UIOMMU_ABI_IOCTL(3) /**< &struct uiommu_abi_pasid_set_alloc */
-#define UIOMMU_ABI_PASID_ALLOC UIOMMU_ABI_IOCTL(4) /**< &struct uiommu_abi_pasid_alloc */
-#define UIOMMU_ABI_PASID_FREE UIOMMU_ABI_IOCTL(5) /**< &struct uiommu_abi_pasid_free */
+
+/** UIOMMU_ABI_VERSION - &struct uiommu_abi_version. */
+#define UIOMMU_ABI_VERSION UIOMMU_ABI_IOCTL(0)
+
+/** UIOMMU_ABI_BIND - &struct uiommu_abi_bind. */
+#define UIOMMU_ABI_BIND UIOMMU_ABI_IOCTL(1)
+
+/** UIOMMU_ABI_UNBIND - &struct uiommu_abi_unbind. */
+#define UIOMMU_ABI_UNBIND UIOMMU_ABI_IOCTL(2)
+
+/** UIOMMU_ABI_PASID_SET_ALLOC - &struct uiommu_abi_pasid_set_alloc. */
+#define UIOMMU_ABI_PASID_SET_ALLOC UIOMMU_ABI_IOCTL(3)
+
+/** UIOMMU_ABI_PASID_ALLOC - &struct uiommu_abi_pasid_alloc. */
+#define UIOMMU_ABI_PASID_ALLOC UIOMMU_ABI_IOCTL(4)
+
+/** UIOMMU_ABI_PASID_FREE - &struct uiommu_abi_pasid_free. */
+#define UIOMMU_ABI_PASID_FREE UIOMMU_ABI_IOCTL(5)
 
 /**
  * struct uiommu_abi_version - who answers.
@@ -170,14 +182,25 @@ struct uiommu_abi_bind {
 	uint32_t reserved;
 };
 
-/** struct uiommu_abi_unbind - uiommu_unbind(), with its errnos: of @device_id and @pasid. */
+/**
+ * struct uiommu_abi_unbind - uiommu_unbind(), with its errnos.
+ * @size: sizeof(struct uiommu_abi_unbind)
+ * @device_id: the device
+ * @pasid: the PASID
+ */
 struct uiommu_abi_unbind {
 	uint32_t size;
 	uint32_t device_id;
 	uint32_t pasid;
 };
 
-/** struct uiommu_abi_pasid_set_alloc - uiommu_pasid_set_alloc(): @out_set_id is destroyed by IOMMU_DESTROY. @flags: 0. */
+/**
+ * struct uiommu_abi_pasid_set_alloc - uiommu_pasid_set_alloc(), with its errnos.
+ * @size: sizeof(struct uiommu_abi_pasid_set_alloc)
+ * @flags: 0
+ * @quota: at most so many PASIDs at a time
+ * @out_set_id: the set, which IOMMU_DESTROY destroys
+ */
 struct uiommu_abi_pasid_set_alloc {
 	uint32_t size;
 	uint32_t flags;
@@ -185,7 +208,14 @@ struct uiommu_abi_pasid_set_alloc {
 	uint32_t out_set_id;
 };
 
-/** struct uiommu_abi_pasid_alloc - uiommu_pasid_alloc(): the lowest free number of @first to @last, for the set @set_id. */
+/**
+ * struct uiommu_abi_pasid_alloc - uiommu_pasid_alloc(), with its errnos.
+ * @size: sizeof(struct uiommu_abi_pasid_alloc)
+ * @set_id: the set
+ * @first: least number
+ * @last: greatest one
+ * @out_pasid: the lowest of them that is free
+ */
 struct uiommu_abi_pasid_alloc {
 	uint32_t size;
 	uint32_t set_id;
@@ -194,7 +224,12 @@ struct uiommu_abi_pasid_alloc {
 	uint32_t out_pasid;
 };
 
-/** struct uiommu_abi_pasid_free - uiommu_pasid_free(). */
+/**
+ * struct uiommu_abi_pasid_free - uiommu_pasid_free(), with its errnos.
+ * @size: sizeof(struct uiommu_abi_pasid_free)
+ * @set_id: the set
+ * @pasid: the number
+ */
 struct uiommu_abi_pasid_free {
 	uint32_t size;
 	uint32_t set_id;
