@@ -69,7 +69,7 @@ int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *da
 struct abi_memory *abi_memory_with(const struct abi_memory *alike, uint64_t device, uint64_t inode, uint64_t offset,
 				   uint64_t *address, uint64_t *length);
 
-/* Is all of it mapped, with @access (enum uiommu_access)? -EFAULT. */
+/* Is all of it mapped, with @access (enum uiommu_access)? -EFAULT; -ENOMEM: nobody can tell. */
 int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access);
 
 struct abi_caller_ops {

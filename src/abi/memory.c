@@ -203,7 +203,11 @@ int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t lengt
 	struct process_vma vma;
 
 	while (address < end) {
-		if (process_describe(memory->process, address, &vma) || (vma.access & access) != access)
+		int error = process_describe(memory->process, address, &vma);
+
+		if (error && error != -ENOENT && error != -ESRCH)
+			return -ENOMEM;
+		if (error || (vma.access & access) != access)
 			return -EFAULT;
 		address = vma.end;
 	}

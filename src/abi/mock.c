@@ -314,9 +314,10 @@ static int op_add_reserved(struct abi_call *call, struct mock_command *command)
 static int check_backing(struct abi_call *call, const struct area *area, uint64_t iova, uint64_t uptr)
 {
 	struct abi_place place;
+	int error = abi_memory_check(call->caller->memory, uptr, 1, UIOMMU_READ);
 
-	if (abi_memory_check(call->caller->memory, uptr, 1, UIOMMU_READ))
-		return -EFAULT;
+	if (error)
+		return error;
 	if (!area || !abi_region_place(area->region, (uint64_t)(uintptr_t)area->host + (iova - area->start), &place))
 		return -EINVAL;
 	return abi_place_is(&place, call->caller->memory, uptr) ? 0 : -EINVAL;

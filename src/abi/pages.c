@@ -193,8 +193,9 @@ static int pin(void *opaque, uint64_t offset, uint64_t length, unsigned int acce
 	uint64_t first, last;
 	int error;
 
-	if (needed && !pages->is_file && abi_memory_check(pages->memory, offset, length, needed))
-		return -EFAULT;
+	error = needed && !pages->is_file ? abi_memory_check(pages->memory, offset, length, needed) : 0;
+	if (error)
+		return error;
 	if (needed && !pages->is_file && !pages->memory->own)
 		remember(pages, offset, length);
 	range_of(pages, offset, length, &first, &last);

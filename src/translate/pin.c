@@ -33,6 +33,7 @@ struct uiommu_pin {
 	pthread_cond_t idle; /* the callback has returned */
 	bool put; /* unpinned inside the callback; freed after it */
 	bool areas_only; /* of dma_pin_areas() */
+	int error; /* why region_pin() refused */
 	uint32_t link_count;
 	struct pin_link links[]; /* one per piece; not all are in an area */
 };
@@ -66,7 +67,7 @@ static void pin_free(struct uiommu_pin *pin)
 }
 
 /* Of dma_pin_areas(): what @link is about is in use. Under the space's lock. */
-static unsigned int pin_region(struct pin_link *link, const struct piece *piece, uint64_t address, unsigned int access)
+static unsigned int pin_region(struct pin_link *link, const struct piece *piece, uint64_t address, unsigned int access, int *error)
 {
 	struct region *region = piece->area ? piece->area->region : NULL;
 
@@ -74,7 +75,8 @@ static unsigned int pin_region(struct pin_link *link, const struct piece *piece,
 		return UIOMMU_FAULT_NONE;
 	link->offset = area_offset(piece->area, address);
 	link->length = piece->length;
-	if (region_pin(region, link->offset, link->length, access))
+	*error = region_pin(region, link->offset, link->length, access);
+	if (*error)
 		return UIOMMU_FAULT_MEMORY;
 	link->region = region_get(region);
 	return UIOMMU_FAULT_NONE;
@@ -86,7 +88,7 @@ static unsigned int add_piece(struct uiommu_dma_pin *request, struct uiommu_pin 
 	struct pin_link *link = &pin->links[pin->link_count];
 
 	if (pin->areas_only) {
-		unsigned int reason = pin_region(link, piece, address, request->access);
+		unsigned int reason = pin_region(link, piece, address, request->access, &pin->error);
 
 		if (reason)
 			return reason;
@@ -152,7 +154,7 @@ static int pin_held(struct uiommu_device *device, struct attachment *attachment,
 	if (reason) {
 		failure_set(failure, device, request->pasid, address, request->access, reason,
 			    &(struct piece){.attachment = attachment});
-		error = -EFAULT;
+		error = pin->error ? pin->error : -EFAULT;
 	} else if (count > request->iov_count) {
 		error = -ENOBUFS;
 	} else {
@@ -164,7 +166,7 @@ static int pin_held(struct uiommu_device *device, struct attachment *attachment,
 		unpin_regions(pin);
 		pin->link_count = 0;
 	}
-	if (error != -EFAULT)
+	if (!reason)
 		request->iov_count = count;
 	pthread_mutex_unlock(&pin->space->lock);
 	return error;
