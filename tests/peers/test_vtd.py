@@ -343,6 +343,6 @@ def test_the_same_as_behind_qemus(qemu, tmp_path, kind):
             stack.callback(machine.end)
             machine.start(kind != "legacy")
         seen = set()
-        for seed in range(int(os.environ.get("UIOMMU_TEST_SCALE", "1")) * SEEDS):
+        for seed in range(min(int(os.environ.get("UIOMMU_TEST_SCALE", "1")), 10) * SEEDS):
             seen |= compare(*machines, seed, kind)
         assert not CODES[kind] - seen, [hex(code) for code in CODES[kind] - seen if code]
