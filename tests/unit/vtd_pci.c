@@ -201,8 +201,8 @@ static void a_driver(void **state)
 	entry_at(queue)[2] = UINT64_C(5) << 32 | 1 << 5 | 5;
 	entry_at(queue)[3] = status;
 	bar_write(0x88, 8, 32);
-	while (__atomic_load_n((uint32_t *)(void *)at(status), __ATOMIC_ACQUIRE) != 5)
-		sched_yield();
+	/* The thread that writes does what it sets off, as the unit's own has nothing to do. */
+	assert_int_equal(*(uint32_t *)(void *)at(status), 5);
 	assert_int_equal(uiommu_dma_read(g.device, UIOMMU_NO_PASID, VA, &value, 8, NULL), -EFAULT);
 	assert_int_equal(__atomic_load_n(&r.messages, __ATOMIC_SEQ_CST), 1);
 	assert_int_equal(r.address, 0xfee00000);

@@ -24,6 +24,25 @@ struct uiommu_vtd_pci {
 	bool work, stop;
 };
 
+/* The write of registers that this thread is inside of: true, it has set off work. NULL: none. */
+static __thread bool *set_off;
+
+/* --- what the unit asks for --- */
+
+static void work(void *opaque)
+{
+	struct uiommu_vtd_pci *function = opaque;
+
+	if (set_off) {
+		*set_off = true;
+		return;
+	}
+	pthread_mutex_lock(&function->lock);
+	function->work = true;
+	pthread_cond_signal(&function->wake);
+	pthread_mutex_unlock(&function->lock);
+}
+
 /* --- what the guest does --- */
 
 static uint64_t read_registers(void *opaque, unsigned int bar, uint64_t offset, unsigned int size)
@@ -35,14 +54,24 @@ static uint64_t read_registers(void *opaque, unsigned int bar, uint64_t offset, 
 	return vtd ? uiommu_vtd_read(vtd, offset, size) : 0;
 }
 
+/*
+ * The first turn of what that sets off is the transport's thread's: a guest waits for it, and another thread would have to wake up
+ * first. No access needs this thread to end: one that a message serves is taken back when it is waited for (vfio_user/remote.h).
+ */
 static void write_registers(void *opaque, unsigned int bar, uint64_t offset, unsigned int size, uint64_t value)
 {
 	struct uiommu_vtd_pci *function = opaque;
 	struct uiommu_vtd *vtd = rcu_read(function->vtd);
+	bool work_is_due = false;
 
 	(void)bar;
-	if (vtd)
-		uiommu_vtd_write(vtd, offset, size, value);
+	if (!vtd)
+		return;
+	set_off = &work_is_due;
+	uiommu_vtd_write(vtd, offset, size, value);
+	set_off = NULL;
+	if (work_is_due && uiommu_vtd_run(vtd))
+		work(function);
 }
 
 static void reset(void *opaque, enum uiommu_pci_reset_type type)
@@ -73,16 +102,6 @@ static void interrupt(void *opaque, uint64_t address, uint32_t data)
 
 	/* Without a transport there is nobody to be interrupted. */
 	(void)uiommu_pci_message(function->pci, address, data);
-}
-
-static void work(void *opaque)
-{
-	struct uiommu_vtd_pci *function = opaque;
-
-	pthread_mutex_lock(&function->lock);
-	function->work = true;
-	pthread_cond_signal(&function->wake);
-	pthread_mutex_unlock(&function->lock);
 }
 
 static uint32_t host_pasid(void *opaque, uint32_t device_id, uint32_t pasid)
