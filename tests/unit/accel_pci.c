@@ -17,6 +17,7 @@ enum {
 	DISABLED = 0,
 	ENABLED = 2,
 	DRAINING = 3,
+	ABORTING = 4,
 	HALTED = 16,
 	PASID_A = 1,
 	PASID_B = 2,
@@ -519,11 +520,14 @@ static void no_answer(void **state)
 		check_moved(&y, i);
 	}
 	page_command(0, ABORT);
+	map(&x, SOURCE);
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_int_equal(state_of(0), ABORTING);
+		assert_int_equal(get(0, 0x40, 8), 0);
+		answer(PASID_A, va(SOURCE, 0), false, 0);
+	}
 	assert_int_equal(state_of(0), DISABLED);
 	assert_int_equal(get(0, 0x40, 8), 1);
-	map(&x, SOURCE);
-	for (unsigned int i = 0; i < 4; i++)
-		answer(PASID_A, va(SOURCE, 0), false, 0);
 	for (unsigned int i = 0; i < 5; i++) {
 		assert_int_equal(status(&x, i), 0);
 		assert_false(moved(&x, i));

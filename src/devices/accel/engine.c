@@ -346,6 +346,9 @@ static void queue_link(struct engine_queue *queue)
 
 static void queue_unlink(struct engine_queue *queue)
 {
+	if (queue->stopped)
+		return;
+	queue->stopped = true;
 	cds_list_del(&queue->link);
 	queue->accel->queue_count--;
 }
@@ -388,6 +391,16 @@ void engine_queue_detach_locked(struct engine_queue *queue)
 {
 	queue_unlink(queue);
 	queue_end(queue);
+}
+
+void engine_queue_stop_locked(struct engine_queue *queue)
+{
+	queue_unlink(queue);
+}
+
+bool engine_queue_asks(const struct engine_queue *queue)
+{
+	return __atomic_load_n(&queue->asked, __ATOMIC_ACQUIRE);
 }
 
 void engine_queue_detach(struct engine_queue *queue)

@@ -64,6 +64,12 @@ void engine_queue_detach(struct engine_queue *queue);
 int engine_queue_attach_locked(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out);
 void engine_queue_detach_locked(struct engine_queue *queue);
 
+/* Nothing of it is done any more; engine_queue_detach_locked() is still to come. By the runner. */
+void engine_queue_stop_locked(struct engine_queue *queue);
+
+/* It has page requests without a response. Its function's engine_function() control is called after one has come. */
+bool engine_queue_asks(const struct engine_queue *queue);
+
 /* Of a queue with @fetch: what has been rung so far is still taken, and no more. */
 void engine_queue_close(struct engine_queue *queue);
 

@@ -69,7 +69,7 @@ static void credit_return(struct task *task)
 {
 	if (task->asks) {
 		__atomic_sub_fetch(&task->queue->credits->used, 1, __ATOMIC_RELAXED);
-		__atomic_sub_fetch(&task->queue->asked, 1, __ATOMIC_RELAXED);
+		__atomic_sub_fetch(&task->queue->asked, 1, __ATOMIC_RELEASE);
 	}
 	task->asks = false;
 }
@@ -87,6 +87,9 @@ static void page_answered(void *opaque, unsigned int response)
 		/* The last response that there is (PCIe 6.0, 10.4.2.2). */
 		if (asked && response == UIOMMU_RESPONSE_FAILURE)
 			__atomic_store_n(&queue->accel->allocation, 0, __ATOMIC_RELAXED);
+		/* Somebody may be waiting for the last one (engine_queue_asks()). */
+		if (asked)
+			__atomic_store_n(&queue->accel->kicked, true, __ATOMIC_RELEASE);
 		task->next = queue->ready;
 		__atomic_store_n(&queue->ready, task, __ATOMIC_RELAXED);
 		/* Dekker with accel_arm(): ready before the look at asleep. */

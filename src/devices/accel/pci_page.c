@@ -310,6 +310,30 @@ static bool drain(struct page *page)
 	return page->queue && !engine_queue_drained(page->queue) ? true : end(page, ACCEL_STATE_DRAINING);
 }
 
+static bool is_resetting(struct page *page)
+{
+	bool resetting;
+
+	pthread_mutex_lock(&page->function->lock);
+	resetting = page->function->resetting;
+	pthread_mutex_unlock(&page->function->lock);
+	return resetting;
+}
+
+/*
+ * A PASID has been stopped when its page requests have been answered (PCIe 6.0, 10.4.1.2): software may take it that none comes,
+ * and that no answer is owed, when it has been told that the page is disabled. A reset forgets them.
+ */
+static bool stop(struct page *page)
+{
+	if (page->queue) {
+		engine_queue_stop_locked(page->queue);
+		if (engine_queue_asks(page->queue) && !is_resetting(page))
+			return true;
+	}
+	return end(page, ACCEL_STATE_ABORTING);
+}
+
 bool page_control(struct page *page)
 {
 	switch (page_state(page) & PAGE_STATE) {
@@ -318,7 +342,7 @@ bool page_control(struct page *page)
 	case ACCEL_STATE_DRAINING:
 		return drain(page);
 	case ACCEL_STATE_ABORTING:
-		return end(page, ACCEL_STATE_ABORTING);
+		return stop(page);
 	default:
 		return false;
 	}

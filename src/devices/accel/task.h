@@ -117,6 +117,7 @@ struct engine_queue {
 	struct fetch fetch;
 	struct credits *credits; /* of a function */
 	uint32_t asked; /* page requests without a response; atomic */
+	bool stopped; /* the engine's list has it no more */
 	struct task_list starved; /* wait until page requests may be sent */
 	uint32_t flags;
 	uint32_t pasid;
