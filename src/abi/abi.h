@@ -111,7 +111,7 @@ struct abi_mapping {
 
 /*
  * Somebody who can catch the next write to one mapping. protect() takes the right to write from it: false, it has gone. It waits
- * for nothing. The first write then waits until abi_touched() has been called and has returned.
+ * for nothing. The first write then waits; the right is given back, and abi_touched() is called after that.
  */
 struct abi_watcher {
 	struct cds_list_head link; /* the file's */

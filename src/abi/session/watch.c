@@ -3,7 +3,7 @@
  * Userfaultfds of programs, made by the shim. Two things are learnt from them, and nothing else is done with them.
  *
  * Of registers that a program has mapped (a device's doorbells): the next write, while the device sleeps. The right to write is
- * taken from the mapping, the write faults and waits, the device is told, and the right is given back.
+ * taken from the mapping, the write faults and waits, the right is given back, and the device is told.
  *
  * With --check, of memory that is mapped for DMA: that it is unmapped, or thrown away. A kernel would have pinned the pages, and
  * the device would keep them; here it will reach what is mapped there next.
@@ -74,9 +74,13 @@ static bool handle(const struct session *session, const struct watch *watch)
 		return length < 0 && (errno == EAGAIN || errno == EINTR);
 	switch (message.event) {
 	case UFFD_EVENT_PAGEFAULT:
+		/*
+		 * In this order. Between the two the device may take the right away once more, of which the other order would know
+		 * nothing: it would sleep, and the write would not be caught.
+		 */
+		set_protection(watch, false);
 		if (watch->file)
 			abi_touched(watch->file);
-		set_protection(watch, false);
 		break;
 	case UFFD_EVENT_UNMAP:
 		report(session, watch, "unmapped", message.arg.remove.start, message.arg.remove.end);
