@@ -15,11 +15,10 @@ static void put(uint8_t *data, unsigned int offset, unsigned int width, uint64_t
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "put");
 
-/* Filled up with spaces. */
-static void put_text(uint8_t *data, unsigned int offset, unsigned int width, const char *text)
+void nvme_put_text(uint8_t *data, unsigned int offset, unsigned int width, const char *text)
 {
-	memset(data + offset, ' ', width);
-	memcpy(data + offset, text, min_u64(strlen(text), width));
+	for (unsigned int i = 0; i < width; i++)
+		data[offset + i] = *text ? (uint8_t)*text++ : ' ';
 }
 
 static void put_names(const struct nvme *nvme, uint8_t *data)
@@ -27,15 +26,15 @@ static void put_names(const struct nvme *nvme, uint8_t *data)
 	const uint8_t *id = nvme->uuid;
 	char text[100];
 
-	snprintf(text, sizeof(text), "%02x%02x%02x%02x%02x%02x%02x%02x%02x%02x", id[0], id[1], id[2], id[3], id[4], id[5], id[10],
-		 id[11], id[12], id[13]);
-	put_text(data, 4, 20, text); /* serial number */
-	put_text(data, 24, 40, "uiommu NVMe"); /* model number */
-	put_text(data, 64, 8, UIOMMU_VERSION); /* firmware revision */
-	snprintf(text, sizeof(text),
+	/* NVM subsystem's qualified name, which ends with a zero byte. */
+	snprintf((char *)data + 768, 256,
 		 "nqn.2014-08.org.nvmexpress:uuid:%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", id[0],
 		 id[1], id[2], id[3], id[4], id[5], id[6], id[7], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15]);
-	memcpy(data + 768, text, strlen(text)); /* NVM subsystem's qualified name */
+	snprintf(text, sizeof(text), "%02x%02x%02x%02x%02x%02x%02x%02x%02x%02x", id[0], id[1], id[2], id[3], id[4], id[5], id[10],
+		 id[11], id[12], id[13]);
+	nvme_put_text(data, 4, 20, text); /* serial number */
+	nvme_put_text(data, 24, 40, "uiommu NVMe"); /* model number */
+	nvme_put_text(data, 64, 8, UIOMMU_VERSION); /* firmware revision */
 }
 
 /* Figure 247 */

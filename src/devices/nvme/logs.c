@@ -63,8 +63,7 @@ static uint32_t health_log(const struct nvme *nvme, uint8_t *data)
 static uint32_t firmware_log(uint8_t *data)
 {
 	put(data, 0, 1, 1); /* slot 1 is active */
-	memset(data + 8, ' ', 8);
-	memcpy(data + 8, UIOMMU_VERSION, min_u64(strlen(UIOMMU_VERSION), 8));
+	nvme_put_text(data, 8, 8, UIOMMU_VERSION);
 	return NVME_LOG_FIRMWARE_SIZE;
 }
 

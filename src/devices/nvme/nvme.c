@@ -213,8 +213,10 @@ int nvme_make(struct uiommu_context *context, uint32_t device_id, const struct o
 	struct nvme *nvme = calloc(1, sizeof(*nvme));
 	int error;
 
-	if (!nvme)
-		return complain_about(complaint, -ENOMEM, "nvme: no memory");
+	if (!nvme) {
+		complain_about(complaint, -ENOMEM, "nvme: no memory");
+		return -ENOMEM;
+	}
 	nvme->context = context;
 	nvme->spin_ns = SPIN_NS;
 	nvme->power_on = clock_ns();

@@ -285,6 +285,9 @@ void nvme_submit(struct nvme *nvme, struct nvme_slot *slot);
 /* Fill in the slot's buffer: a status. */
 unsigned int nvme_identify(struct nvme *nvme, struct nvme_slot *slot);
 
+/* ASCII, filled up with spaces. */
+void nvme_put_text(uint8_t *data, unsigned int offset, unsigned int width, const char *text);
+
 void nvme_features_reset(struct nvme *nvme);
 /* A status; *@result is the completion's. */
 unsigned int nvme_get_features(struct nvme *nvme, const struct nvme_command *command, uint32_t *result);
