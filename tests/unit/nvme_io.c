@@ -336,7 +336,7 @@ static void a_full_completion_queue_waits(void **state)
 {
 	uint64_t page = rig_pages(&rig, 1);
 	struct nvme_completion completion;
-	uint16_t next = rig.queues[1].next_cid;
+	uint16_t next;
 	unsigned int seen = 0;
 
 	(void)state;

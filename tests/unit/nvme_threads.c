@@ -37,7 +37,7 @@ static void open_file_threaded(void)
 /* Commands that come while it is awake, while it falls asleep, and while it sleeps. */
 static void sleeps_and_wakes(void **state)
 {
-	uint64_t data = rig.next_page;
+	uint64_t data;
 
 	(void)state;
 	open_threaded("size=2M", false);
