@@ -167,6 +167,38 @@ UIOMMU_API bool uiommu_vtd_run(struct uiommu_vtd *vtd);
  */
 UIOMMU_API int uiommu_vtd_reset(struct uiommu_vtd *vtd);
 
+/** UIOMMU_VTD_FAULTS - so many faults are remembered. */
+#define UIOMMU_VTD_FAULTS 64
+
+/**
+ * struct uiommu_vtd_fault - a fault that the unit has recorded, or had no room to record.
+ * @time_ns: when, in nanoseconds since 1970
+ * @invalidated_ns: when software last invalidated what the entry is in, at that time; 0: not among its last 256 invalidations.
+ *                  One that was for another domain is taken for it, too
+ * @fault: what failed; its PASID is the device's
+ * @source_id: of the device
+ * @code: fault reason (specification 7.1.3, table 30)
+ */
+struct uiommu_vtd_fault {
+	uint64_t time_ns;
+	uint64_t invalidated_ns;
+	struct uiommu_fault fault;
+	uint32_t source_id;
+	uint32_t code;
+};
+
+/**
+ * uiommu_vtd_faults() - the last faults, the newest first.
+ * @vtd: from uiommu_vtd_create()
+ * @faults: array for them
+ * @count: its size
+ *
+ * A reset of the unit does not forget them.
+ *
+ * Return: how many there are, at most @count and %UIOMMU_VTD_FAULTS.
+ */
+UIOMMU_API size_t uiommu_vtd_faults(struct uiommu_vtd *vtd, struct uiommu_vtd_fault *faults, size_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -249,8 +249,10 @@ static void print_faults(const struct command *command, const struct show *show,
 static enum status run_fault(const struct command *command, int argc, char **argv)
 {
 	struct show show = {.count = UINT64_MAX};
+	bool guests = false;
 	const struct arg args[] = {
 		{"count", ARG_COUNT, false, &show.count, "N", "at most so many, the newest first"},
+		{"vm", ARG_FLAG, false, &guests, NULL, "of the guests of uiommu vm, not of a daemon"},
 		SOCKET_ARG,
 		JSON_ARG,
 	};
@@ -264,6 +266,8 @@ static enum status run_fault(const struct command *command, int argc, char **arg
 			"Explain the last faults of a daemon's devices, as far as you may see them. Silent if there were none.",
 			args, ARRAY_SIZE(args), argc, argv, &status))
 		return status;
+	if (guests)
+		return vm_look_faults(command, show.json, show.count);
 	status = daemon_connect(show.socket, &client);
 	if (status)
 		return status;

@@ -10,7 +10,7 @@ _uiommu_options()
 	ls) echo "--socket --run --vm --json --help" ;;
 	stat) echo "--socket --json --help" ;;
 	walk) echo "--device --pasid --vm --json --help" ;;
-	fault) echo "--count --socket --json --help" ;;
+	fault) echo "--count --socket --vm --json --help" ;;
 	doctor) echo "--pid --json --help" ;;
 	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
 	qemu-args)

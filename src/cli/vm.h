@@ -133,6 +133,8 @@ struct json_object *vm_entry_fields(const struct uiommu_walk_step *step);
 
 /* uiommu ls --vm */
 enum status vm_look_ls(const struct command *command, bool json);
+/* uiommu fault --vm; at most @count of each guest */
+enum status vm_look_faults(const struct command *command, bool json, uint64_t count);
 
 /* --- the launcher --- */
 

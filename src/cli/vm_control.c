@@ -211,6 +211,41 @@ static struct json_object *answer_walk(const struct control *control, struct jso
 	return answer;
 }
 
+/* --- faults --- */
+
+static struct json_object *vtd_fault_object(const struct control *control, const struct uiommu_vtd_fault *record)
+{
+	struct json_object *object = fault_object(&record->fault);
+	char bdf[16];
+
+	snprintf(bdf, sizeof(bdf), "%02x:00.%u", record->source_id >> 8, record->source_id & 7);
+	json_add_number(object, "guest", (uint64_t)getppid());
+	json_add_string(object, "device", bdf);
+	for (unsigned int i = 0; i < control->vm->endpoint_count; i++)
+		if (uiommu_model_device(control->models[i]) == record->fault.device_id)
+			json_add_string(object, "model", control->vm->endpoints[i].model);
+	if (record->fault.pasid != UIOMMU_NO_PASID)
+		json_add_number(object, "pasid", record->fault.pasid);
+	json_add_address(object, "address", record->fault.address);
+	add_access(object, "access", record->fault.access);
+	json_add_number(object, "code", record->code);
+	json_add_number(object, "time_ns", record->time_ns);
+	json_add_number(object, "invalidated_ns", record->invalidated_ns);
+	return object;
+}
+
+static struct json_object *answer_faults(const struct control *control)
+{
+	struct json_object *answer = json_object_new_object(), *array = json_object_new_array();
+	struct uiommu_vtd_fault faults[UIOMMU_VTD_FAULTS];
+	size_t count = uiommu_vtd_faults(control->vtd, faults, ARRAY_SIZE(faults));
+
+	for (size_t i = 0; i < count; i++)
+		json_object_array_add(array, vtd_fault_object(control, &faults[i]));
+	json_object_object_add(answer, "faults", array);
+	return answer;
+}
+
 /* --- the socket --- */
 
 static struct json_object *answer_to(const struct control *control, struct json_object *question)
@@ -221,6 +256,8 @@ static struct json_object *answer_to(const struct control *control, struct json_
 		return answer_ls(control);
 	if (what && strcmp(what, "walk") == 0)
 		return answer_walk(control, question);
+	if (what && strcmp(what, "faults") == 0)
+		return answer_faults(control);
 	return mistake("not understood");
 }
 

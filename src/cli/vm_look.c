@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/plain.h"
@@ -173,31 +174,39 @@ static void print_guest(struct json_object *guest)
 	}
 }
 
-enum status vm_look_ls(const struct command *command, bool json)
+/* What each guest that runs answers, as elements of an array. */
+static struct json_object *ask_all(const char *what)
 {
-	struct json_object *question = json_object_new_object(), *answer = json_answer(command), *guests = json_object_new_array();
+	struct json_object *question = json_object_new_object(), *answers = json_object_new_array();
 	pid_t pids[GUESTS_MAX];
 	size_t count = find_guests(pids);
 
-	json_add_string(question, "execute", "ls");
-	if (!json)
-		printf("%-8s %-9s %-14s %-8s %-24s %s\n", "GUEST", "MODE", "ROOT", "DEVICE", "MODEL", "ENABLED");
+	json_add_string(question, "execute", what);
 	for (size_t i = 0; i < count; i++) {
 		int fd = connect_to(pids[i]);
-		struct json_object *guest = fd < 0 ? NULL : ask(fd, question);
+		struct json_object *answer = fd < 0 ? NULL : ask(fd, question);
 
-		if (!guest)
-			continue; /* it has ended just now */
-		if (!json)
-			print_guest(guest);
-		json_object_array_add(guests, guest);
+		if (answer) /* otherwise it has ended just now */
+			json_object_array_add(answers, answer);
 	}
 	json_object_put(question);
-	json_object_object_add(answer, "guests", guests);
-	if (json)
+	return answers;
+}
+
+enum status vm_look_ls(const struct command *command, bool json)
+{
+	struct json_object *guests = ask_all("ls"), *answer;
+
+	if (json) {
+		answer = json_answer(command);
+		json_object_object_add(answer, "guests", guests);
 		json_finish(answer);
-	else
-		json_object_put(answer);
+		return STATUS_OK;
+	}
+	printf("%-8s %-9s %-14s %-8s %-24s %s\n", "GUEST", "MODE", "ROOT", "DEVICE", "MODEL", "ENABLED");
+	for (size_t i = 0; i < length_of(guests); i++)
+		print_guest(json_object_array_get_idx(guests, i));
+	json_object_put(guests);
 	return STATUS_OK;
 }
 
@@ -244,6 +253,18 @@ static const char *fault_words(const char *reason)
 	return reason;
 }
 
+/* Which entry stopped it, and why. */
+static void print_reason(struct json_object *fault, const char *what)
+{
+	bool stage = *text_in(fault, "stage") != '0';
+
+	if (json_object_get_boolean(in(fault, "guest_memory")))
+		printf("  %s: nothing in the tables, but the guest has no such memory there\n", what);
+	else
+		printf("  %s: %s%s%s: %s\n", what, text_in(fault, "entry"), stage ? " level " : "",
+		       stage ? text_in(fault, "level") : "", fault_words(text_in(fault, "reason")));
+}
+
 static void print_end(struct json_object *answer)
 {
 	struct json_object *fault = in(answer, "fault");
@@ -251,13 +272,10 @@ static void print_end(struct json_object *answer)
 	if (!fault)
 		printf("  leads to %s, %s, 2^%s bytes in one piece\n", text_in(answer, "output"), text_in(answer, "permitted"),
 		       text_in(answer, "page_lg2"));
-	else if (json_object_get_boolean(in(fault, "guest_memory")))
-		printf("  leads nowhere: the tables let it through, and the guest has no such memory there\n");
 	else if (!length_of(in(answer, "steps")))
 		printf("  leads nowhere: %s\n", fault_words(text_in(fault, "reason")));
 	else
-		printf("  leads nowhere: %s%s%s: %s\n", text_in(fault, "entry"), *text_in(fault, "stage") != '0' ? " level " : "",
-		       *text_in(fault, "stage") != '0' ? text_in(fault, "level") : "", fault_words(text_in(fault, "reason")));
+		print_reason(fault, "leads nowhere");
 	if (in(answer, "cached"))
 		printf("  an access goes to %s, %s: that is cached, until it is invalidated\n", text_in(answer, "cached"),
 		       text_in(answer, "cached_permitted"));
@@ -314,6 +332,57 @@ static enum status run_walk(const struct command *command, int argc, char **argv
 	status = in(answer, "fault") ? STATUS_FAULT : STATUS_OK;
 	json_object_put(answer);
 	return status;
+}
+
+/* --- fault --vm --- */
+
+static void print_guest_fault(struct json_object *fault)
+{
+	uint64_t when = json_object_get_uint64(in(fault, "time_ns")), before = json_object_get_uint64(in(fault, "invalidated_ns"));
+	time_t seconds = (time_t)(when / 1000000000);
+	bool pasid = in(fault, "pasid");
+	const char *access = text_in(fault, "access");
+	char text[40];
+	struct tm local;
+
+	localtime_r(&seconds, &local);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &local);
+	printf("%s.%03u guest %s, %s (%s)%s%s: could not %s at %s, fault reason 0x%02x\n", text,
+	       (unsigned int)(when / 1000000 % 1000), text_in(fault, "guest"), text_in(fault, "device"), text_in(fault, "model"),
+	       pasid ? ", PASID " : "", text_in(fault, "pasid"),
+	       access[1] == 'w'	  ? "write"
+	       : access[2] == 'x' ? "execute"
+				  : "read",
+	       text_in(fault, "address"), (unsigned int)json_object_get_int(in(fault, "code")));
+	print_reason(fault, "stopped by");
+	if (before)
+		printf("  invalidated last %.3f ms before that\n", (double)(when - before) / 1e6);
+	else
+		printf("  not invalidated lately\n");
+}
+
+enum status vm_look_faults(const struct command *command, bool json, uint64_t count)
+{
+	struct json_object *guests = ask_all("faults"), *answer = json_answer(command), *all = json_object_new_array();
+
+	for (size_t i = 0; i < length_of(guests); i++) {
+		struct json_object *faults = in(json_object_array_get_idx(guests, i), "faults");
+
+		for (size_t k = 0; k < length_of(faults) && k < count; k++) {
+			struct json_object *fault = json_object_array_get_idx(faults, k);
+
+			if (!json)
+				print_guest_fault(fault);
+			json_object_array_add(all, json_object_get(fault));
+		}
+	}
+	json_object_put(guests);
+	json_object_object_add(answer, "faults", all);
+	if (json)
+		json_finish(answer);
+	else
+		json_object_put(answer);
+	return STATUS_OK;
 }
 
 const struct command command_walk = {"walk", "print how a guest's tables translate an address", run_walk};

@@ -93,6 +93,24 @@ def test_questions_that_make_no_sense(machine):
     assert one(machine)
 
 
+def test_faults(tools):
+    """A device that is told to read where nothing is, as Linux reports it, and as it looks from outside."""
+    with guest.Machine(tools, "copier") as running:
+        running.boot()
+        assert not [fault for fault in json.loads(ask("fault", "--vm", "--json"))["faults"] if fault["guest"] == running.server.pid]
+        running.expect(r"DMAR: DRHD: handling fault status reg 2")
+        running.expect(r"DMAR: \[DMA Read NO_PASID\] Request device \[0000:01:00.0\] fault addr 0x1000 \[fault reason 0x71\]")
+        running.run("cd /sys/bus/pci/devices/0000:01:00.0; printf '\\006' | dd of=config bs=1 seek=4 conv=notrunc 2>/dev/null; "
+                    "bar=$(head -n1 resource | cut -d' ' -f1); devmem $bar 64 0x1000; devmem $((bar+8)) 64 0x2000; "
+                    "devmem $((bar+16)) 32 8; devmem $((bar+32)) 32 1; devmem $((bar+36)) 32")
+        fault, = [fault for fault in json.loads(ask("fault", "--vm", "--json"))["faults"] if fault["guest"] == running.server.pid]
+        assert (fault["device"], fault["model"], fault["address"], fault["access"], fault["code"]) == ("01:00.0", "copier", "0x1000", "r--", 0x71)
+        assert (fault["entry"], fault["reason"]) == ("first stage", "unmapped") and "pasid" not in fault
+        text = ask("fault", "--vm")
+        assert "01:00.0 (copier): could not read at 0x1000, fault reason 0x71" in text
+        assert f"stopped by: first stage level {fault['level']}: it is not present" in text
+
+
 def test_legacy_mode(tools):
     with guest.Machine(tools, "nvme,size=16M", modules=NVME, append="intel_iommu=sm_off") as running:
         running.boot()

@@ -331,6 +331,43 @@ static void bits_of_the_second_stage(void **state)
 }
 
 /* While translation is off nothing is recorded. */
+/* The last faults, and when what stopped them was last invalidated. */
+static void history(void **state)
+{
+	struct uiommu_vtd_fault faults[UIOMMU_VTD_FAULTS + 1];
+
+	(void)state;
+	make_tables(true);
+	queue_make(true);
+	assert_int_equal(uiommu_vtd_faults(r.vtd, faults, 4), 0);
+	WITH(t.leaf, 0, 1, VA, true, 0x71);
+	assert_int_equal(uiommu_vtd_faults(r.vtd, faults, 4), 1);
+	assert_int_equal(faults[0].code, 0x71);
+	assert_int_equal(faults[0].source_id, SOURCE_ID);
+	assert_int_equal(faults[0].fault.address, VA);
+	assert_int_equal(faults[0].fault.pasid, 1);
+	assert_int_equal(faults[0].fault.reason, UIOMMU_FAULT_UNMAPPED);
+	assert_true(faults[0].time_ns > 0);
+	assert_int_equal(faults[0].invalidated_ns, 0);
+	invalidate(D_IOTLB(1, 0), 0);
+	WITH(t.leaf, 0, 1, VA, true, 0x71);
+	/* Of an entry for a PASID that is another matter. */
+	WITH(pasid_entry_of(1), 0, 1, VA, true, 0x59);
+	assert_int_equal(uiommu_vtd_faults(r.vtd, faults, 4), 3);
+	assert_int_equal(faults[0].code, 0x59);
+	assert_int_equal(faults[0].invalidated_ns, 0);
+	assert_true(faults[1].invalidated_ns > 0 && faults[1].invalidated_ns <= faults[1].time_ns);
+	assert_int_equal(faults[2].invalidated_ns, 0);
+	/* Only so many are kept, whether there was room for a record or not. */
+	*t.leaf = 0;
+	command(SRTP, true);
+	for (int i = 0; i < UIOMMU_VTD_FAULTS * 2; i++)
+		assert_int_equal(uiommu_dma_read(g.device, 1, VA, &(uint64_t){0}, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_vtd_faults(r.vtd, faults, UIOMMU_VTD_FAULTS + 1), UIOMMU_VTD_FAULTS);
+	assert_int_equal(faults[UIOMMU_VTD_FAULTS - 1].code, 0x71);
+	write32(R_FSTS, 1);
+}
+
 static void nothing_while_off(void **state)
 {
 	uint64_t value;
@@ -393,11 +430,17 @@ static void as_the_decoder_says(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		VTD_TEST(legacy_entries),	   VTD_TEST(legacy_pages),
-		VTD_TEST(scalable_entries),	   VTD_TEST(first_stage_pages),
-		VTD_TEST(second_stage_pages),	   VTD_TEST(nested),
-		VTD_TEST(bits_of_the_first_stage), VTD_TEST(bits_of_the_second_stage),
-		VTD_TEST(nothing_while_off),	   cmocka_unit_test(as_the_decoder_says),
+		VTD_TEST(legacy_entries),
+		VTD_TEST(legacy_pages),
+		VTD_TEST(scalable_entries),
+		VTD_TEST(first_stage_pages),
+		VTD_TEST(second_stage_pages),
+		VTD_TEST(nested),
+		VTD_TEST(bits_of_the_first_stage),
+		VTD_TEST(bits_of_the_second_stage),
+		VTD_TEST(history),
+		VTD_TEST(nothing_while_off),
+		cmocka_unit_test(as_the_decoder_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -150,6 +150,7 @@ static void record(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uin
 	uint32_t status = vtd_get32(vtd, VTD_FSTS), at = VTD_FRCD + vtd->fault_index * 16;
 	uint64_t upper = FIELD_PREP64(VTD_FRCD_FR, code) | source_id | VTD_FRCD_F | type;
 
+	vtd_history_fault(vtd, fault, source_id, code);
 	if (status & VTD_FSTS_PFO)
 		return;
 	if (vtd_get64(vtd, at + 8) & VTD_FRCD_F) {

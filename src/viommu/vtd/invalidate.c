@@ -10,6 +10,7 @@ void vtd_invalidate_flush(struct uiommu_vtd *vtd)
 	if (!vtd->batched)
 		return;
 	tables_invalidate(vtd->tables, vtd->batch, vtd->batched);
+	vtd_history_invalidated(vtd, vtd->batch, vtd->batched);
 	vtd->batched = 0;
 }
 

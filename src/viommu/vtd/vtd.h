@@ -90,6 +90,21 @@ struct vtd_root {
 	unsigned int mode; /* enum uiommu_vtd_tables_mode */
 };
 
+enum { VTD_HISTORY_INVALIDATIONS = 256 };
+
+struct vtd_invalidated {
+	uint64_t time_ns;
+	struct uiommu_invalidation request;
+};
+
+/* Rings; the counts only grow. */
+struct vtd_history {
+	struct uiommu_vtd_fault faults[UIOMMU_VTD_FAULTS];
+	uint64_t faulted;
+	struct vtd_invalidated invalidations[VTD_HISTORY_INVALIDATIONS];
+	uint64_t invalidated;
+};
+
 struct uiommu_vtd {
 	struct uiommu_context *context;
 	struct hwpt *tables; /* used; every device is attached to it */
@@ -126,6 +141,7 @@ struct uiommu_vtd {
 	unsigned int asked; /* device-TLB invalidations that have not been completed */
 	bool stalled; /* and the queue waits for them */
 	unsigned int calls; /* of device_tlb.c, from elsewhere than the unit's own calls */
+	struct vtd_history history;
 
 	/* The runner's. */
 	struct uiommu_invalidation batch[VTD_BATCH];
@@ -200,6 +216,10 @@ void vtd_fault_event(struct fault_sink *sink, const struct uiommu_fault *fault);
 
 /* Under the lock: of a page request. @code 0: nothing is recorded. */
 void vtd_fault_record_page(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uint16_t source_id, unsigned int code);
+
+/* history.c; the second one under the lock. */
+void vtd_history_invalidated(struct uiommu_vtd *vtd, const struct uiommu_invalidation *requests, unsigned int count);
+void vtd_history_fault(struct uiommu_vtd *vtd, const struct uiommu_fault *fault, uint16_t source_id, unsigned int code);
 
 /* device_tlb.c: as the runner. */
 void vtd_device_tlb_invalidate(struct uiommu_vtd *vtd, uint16_t source_id, const struct uiommu_ats_invalidation *what);
