@@ -21,7 +21,7 @@ PIN, VECTOR, MESSAGE_ADDRESS, MESSAGE, MASTER, RESETS, STATE, LAST_ERROR = 0x20,
 BUFFER = 0x10000
 IN, OUT, HERE = 1, 2, 0x100
 BUSY, DONE, FAULT = 1, 2, 3
-DRAINING, UNMAPPED, PERMISSION, MEMORY = 2, 3, 4, 7
+NOT_ATTACHED, DRAINING, UNMAPPED, PERMISSION, MEMORY = 1, 2, 3, 4, 7
 ON = (6).to_bytes(2, "little")  # memory space and bus master
 PAGE = mmap.PAGESIZE
 
@@ -310,7 +310,7 @@ def test_a_translated_function_has_no_memory_of_its_own(ram):
     assert peer.map(0, PAGE, ram[0]) == 0
     assert peer.map(0, 2 * PAGE, ram[0]) == 0
     transfer(peer, IN, 0, 8)
-    assert finished(peer) == (FAULT, DRAINING, 0)
+    assert finished(peer) == (FAULT, NOT_ATTACHED, 0)
     assert peer.unmap(0, 123 * PAGE).error == 0
     peer.close()
     device.stop()
