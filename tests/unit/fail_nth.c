@@ -834,6 +834,52 @@ static int call_vfio_user(struct world *w)
 	return error;
 }
 
+static int use_vfio(struct uiommu_vfio *vfio, int iommufd, int cdev)
+{
+	struct {
+		uint32_t set[5];
+		int32_t fd;
+	} irqs = {{24, 0x24, 0, 0, 1}, eventfd(0, EFD_CLOEXEC)};
+	uint32_t bind[4] = {16, 0, (uint32_t)iommufd};
+	int error = irqs.fd < 0 ? -EMFILE : uiommu_ioctl(cdev, ';' << 8 | 118, bind), group;
+
+	if (!error)
+		error = uiommu_ioctl(cdev, VFIO_DEVICE_SET_IRQS, &irqs);
+	if (!error) {
+		group = uiommu_vfio_open(vfio, "/dev/vfio/0");
+		error = group == -EBUSY ? 0 : group;
+	}
+	if (irqs.fd >= 0)
+		close(irqs.fd);
+	return error;
+}
+
+/* A table with one function, which is bound and has an interrupt. */
+static int call_vfio(struct world *w)
+{
+	struct uiommu_pci_description description = {.size = sizeof(description), .ops = &pci_ops, .interrupt_pin = 1};
+	struct uiommu_vfio *vfio = NULL;
+	struct uiommu_pci *pci = NULL;
+	int iommufd = -1, cdev = -1, error = uiommu_pci_create(w->context, w->msi_id, &description, NULL, &pci);
+
+	if (!error)
+		error = uiommu_vfio_create(&vfio);
+	if (!error)
+		error = uiommu_vfio_add(vfio, pci, 0);
+	if (!error) {
+		iommufd = uiommu_abi_open("/dev/iommu", NULL);
+		cdev = uiommu_vfio_open(vfio, "/dev/vfio/devices/vfio0");
+		error = iommufd < 0 ? iommufd : cdev < 0 ? cdev : use_vfio(vfio, iommufd, cdev);
+	}
+	if (cdev >= 0)
+		uiommu_abi_close(cdev);
+	if (iommufd >= 0)
+		uiommu_abi_close(iommufd);
+	uiommu_vfio_destroy(vfio);
+	uiommu_pci_destroy(pci);
+	return error;
+}
+
 static int call_model(struct world *w)
 {
 	struct uiommu_model *model;
@@ -1367,6 +1413,7 @@ static const struct scenario scenarios[] = {
 	{"attach a mediated device", call_attach_mdev_own, NULL, call_mdev},
 	{"portal", call_portal, end_accel_queue, call_mdev},
 	{"vfio_user", call_vfio_user, NULL, NULL},
+	{"vfio", call_vfio, NULL, NULL},
 	{"tables_map", call_tables_map, NULL, NULL},
 	{"iommufd", call_abi_open, end_abi, NULL},
 	{"IOAS_ALLOC", call_abi_ioas, end_abi, before_abi},
