@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The engine: its thread and its turns, and a controller's states. */
+#include <sched.h>
 #include <string.h>
 
 #include "devices/nvme/nvme.h"
 #include "translate/inflight.h"
 #include "util/clock.h"
-#include "util/cpu.h"
 #include "util/thread.h"
 #include "util/util.h"
 
@@ -252,7 +252,8 @@ static void *run(void *opaque)
 		} else if (asleep) {
 			sleep = true;
 		} else if (clock_ns() - last < nvme->spin_ns) {
-			cpu_relax();
+			/* Whoever is about to write may wait for this processor. */
+			sched_yield();
 		} else {
 			fall_asleep(nvme);
 			asleep = true;

@@ -17,7 +17,7 @@
 
 enum { OPTION_FILE, OPTION_BYTES, OPTION_RO, OPTION_BLOCK, OPTIONS };
 
-enum { BLOCK_LG2_MIN = 9, BLOCK_LG2_MAX = 12, BAR_BYTES = 0x2000, MSIX_BYTES = 0x1000, SPIN_NS = 20000 };
+enum { BLOCK_LG2_MIN = 9, BLOCK_LG2_MAX = 12, BAR_BYTES = 0x2000, MSIX_BYTES = 0x1000, SPIN_NS = 50000 };
 
 static const struct uiommu_model_option options[OPTIONS] = {
 	[OPTION_FILE] = {"file", "PATH", "the file that holds the namespace; otherwise it is memory and begins as zeroes"},
