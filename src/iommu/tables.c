@@ -691,7 +691,7 @@ static int make_given(struct hwpt *parent, struct fault_queue *queue, const stru
 	struct tables_fault fault;
 
 	/* Behind it is the parent, and nothing of the entry's. */
-	if (!tables.format->entry(&tables, given->words, &device, &fault) || device.has_stage2)
+	if (!tables.format || !tables.format->entry(&tables, given->words, &device, &fault) || device.has_stage2)
 		return -EINVAL;
 	return given->flags & UIOMMU_HWPT_PASID ? page_table_of(parent, queue, &device, given->flags, out)
 						: tables_of(parent, queue, &device, given->flags, out);

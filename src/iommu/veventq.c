@@ -94,6 +94,7 @@ static size_t take(struct veventq *queue, uint8_t *buffer, size_t room)
 	if (!queue->count)
 		return 0;
 	event = cds_list_first_entry(&queue->events, struct event, link);
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): what has been freed is in no list */
 	length = sizeof(event->header) + event->length;
 	if (length > room)
 		return 0;
