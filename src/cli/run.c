@@ -46,11 +46,11 @@ static void let_go(const int keep[3])
 
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
-	for (int from = 3, next = 0; next < INT_MAX; from = next + 1) {
+	for (unsigned int from = 3, next = 0; next < INT_MAX; from = next + 1) {
 		next = INT_MAX;
 		for (int i = 0; i < 3; i++)
-			if (keep[i] >= from && keep[i] < next)
-				next = keep[i];
+			if ((unsigned int)keep[i] >= from && (unsigned int)keep[i] < next)
+				next = (unsigned int)keep[i];
 		if (next > from)
 			syscall(SYS_close_range, from, next - 1, 0);
 	}
