@@ -4,8 +4,8 @@
  * whatever its VMM knows of IOMMUs.
  *
  * The function is made first, because its transport makes the address space in which the guest's memory is; the unit is started
- * when that is there. What a write of its registers sets off is begun by the transport's thread, which may wait for accesses then; a
- * thread of its own does the rest, and what comes otherwise.
+ * when that is there. What a write of its registers sets off is begun by the transport's thread, which may wait for accesses then;
+ * a thread of its own does the rest, and what comes otherwise.
  */
 #ifndef UIOMMU_VTD_PCI_H
 #define UIOMMU_VTD_PCI_H
