@@ -138,8 +138,8 @@ static void unpin_range(struct pages *pages, uint64_t first, uint64_t last)
 	if (--pinned->count)
 		return;
 	cds_list_del(&pinned->link);
-	free(pinned);
 	bytes = uncovered(pages, first, last) * page_size();
+	free(pinned);
 	abi_memory_uncharge(pages->memory, bytes, pages->accounting);
 	pages->charged -= bytes;
 }

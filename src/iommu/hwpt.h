@@ -26,7 +26,7 @@ struct hwpt {
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
 	struct hwpt *parent; /* nested: used */
-	struct viommu *viommu; /* nested, of a vIOMMU: used; or NULL */
+	struct viommu *viommu; /* nested, of a vIOMMU: used; or NULL; atomic */
 	struct stages stages; /* nested, one page table; with DIRTY_TRACKING: itself */
 	struct guest_tables *tables; /* nested, a guest's tables (tables.h); otherwise NULL */
 	struct cds_list_head sibling; /* nested: in parent->children */

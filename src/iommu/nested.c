@@ -207,7 +207,7 @@ int viommu_invalidate(struct viommu *viommu, const struct uiommu_invalidation *r
 	int error = 0;
 
 	for (child = child_after(viommu->parent, NULL); child; child = next) {
-		if (child->viommu == viommu && !error)
+		if (__atomic_load_n(&child->viommu, __ATOMIC_ACQUIRE) == viommu && !error)
 			error = invalidate_child(child, requests, count);
 		next = child_after(viommu->parent, child);
 		object_put(&child->object);

@@ -78,8 +78,8 @@ static void append(struct veventq *queue, const void *data, size_t length)
 	tell_pipe(queue, was_empty);
 }
 
-/* The next record, if it fits. Bytes, or 0. */
-static size_t take(struct veventq *queue, uint8_t *buffer, size_t room)
+/* The next record, if it fits; its event goes to @taken. Bytes, or 0. */
+static size_t take(struct veventq *queue, uint8_t *buffer, size_t room, struct cds_list_head *taken)
 {
 	struct event *event;
 	size_t length;
@@ -100,8 +100,7 @@ static size_t take(struct veventq *queue, uint8_t *buffer, size_t room)
 		return 0;
 	memcpy(buffer, &event->header, sizeof(event->header));
 	memcpy(buffer + sizeof(event->header), event->data, event->length);
-	cds_list_del(&event->link);
-	free(event);
+	cds_list_move(&event->link, taken);
 	queue->count--;
 	return length;
 }
@@ -227,19 +226,24 @@ int veventq_fd(struct uiommu_context *context, uint32_t id)
 ssize_t veventq_read(struct uiommu_context *context, uint32_t id, void *buffer, size_t size)
 {
 	struct veventq *queue = queue_get(context, id);
+	struct event *event, *next;
 	size_t done = 0, length;
 	bool was_empty;
 	ssize_t result;
+	CDS_LIST_HEAD(taken);
 
 	if (!queue)
 		return -ENOENT;
 	pthread_mutex_lock(&context->viommu_lock);
 	was_empty = is_empty(queue);
-	while (size >= sizeof(((struct event *)NULL)->header) && (length = take(queue, (uint8_t *)buffer + done, size - done)))
+	while (size >= sizeof(((struct event *)NULL)->header) &&
+	       (length = take(queue, (uint8_t *)buffer + done, size - done, &taken)))
 		done += length;
 	tell_pipe(queue, was_empty);
 	result = size < sizeof(((struct event *)NULL)->header) || (!done && !was_empty) ? -EINVAL : (ssize_t)done;
 	pthread_mutex_unlock(&context->viommu_lock);
+	cds_list_for_each_entry_safe (event, next, &taken, link)
+		free(event);
 	object_put(&queue->object);
 	return result;
 }

@@ -60,7 +60,7 @@ void viommu_adopt(struct viommu *viommu, uint32_t hwpt_id)
 	if (!object)
 		return;
 	object_use(&viommu->object);
-	object_hwpt(object)->viommu = viommu;
+	__atomic_store_n(&object_hwpt(object)->viommu, viommu, __ATOMIC_RELEASE);
 	object_put(object);
 }
 
