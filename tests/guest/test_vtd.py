@@ -53,15 +53,24 @@ def test_linux_uses_the_unit(tools, append, more, scalable):
         assert has(log, "TLB invalidation policy: strict mode") == ("strict" in append)
 
 
+def is_busy(running):
+    """The disk is read without end, from now on."""
+    job = running.start("while dd if=/dev/nvme0n1 of=/dev/null iflag=direct bs=64k 2>/dev/null; do echo round; done")
+    job.until("round")
+
+
 def test_beginning_anew(tools):
+    """By the guest, by QEMU, and with another QEMU; the disk is at work when it is not asked."""
     with machine(tools) as running:
         running.boot()
         in_use(running)
         running.reboot()
         in_use(running)
+        is_busy(running)
         running.monitor("system_reset")
         running.ready()
         in_use(running)
+        is_busy(running)
         running.kill_qemu()
         running.boot()
         in_use(running)
@@ -91,10 +100,11 @@ def test_an_endpoint_of_all(tools):
 
 
 def test_a_server_that_is_killed(tools):
-    """QEMU ends with it; both begin anew."""
+    """While the disk is at work. QEMU ends with it; both begin anew."""
     with machine(tools) as running:
         running.boot()
         in_use(running)
+        is_busy(running)
         assert "the server has ended unexpectedly" in running.kill_server()
         running.kill_qemu()
         running.serve()
