@@ -10,13 +10,14 @@ BUILD := build
 PYTHON := /usr/bin/python3
 
 .DEFAULT_GOAL := all
-.PHONY: all build help demo check check-long bench install uninstall fuzz format clean
+.PHONY: all build help demo demo-vm check check-long bench install uninstall fuzz format clean
 
 all: build
 
 help:
 	@echo 'make             build into $(BUILD)/'
 	@echo 'make demo        see what it does, in a minute'
+	@echo 'make demo-vm     a process in a guest and a device share addresses; needs a minute or two, and QEMU (uiommu vm --setup)'
 	@echo 'make check       every test and check (check-long: the same with more work per test)'
 	@echo 'make bench       the benchmarks; writes $(BUILD)/bench.json'
 	@echo 'make fuzz        fuzz each parser for a minute (SECONDS=60)'
@@ -38,6 +39,9 @@ build: $(BUILD)/build.ninja
 demo: NEEDS := demo
 demo: build
 	@$(PYTHON) scripts/demo $(BUILD)
+
+demo-vm: build
+	@$(PYTHON) scripts/demo-vm $(BUILD)
 
 check:
 	@scripts/deps build demo fuzz check

@@ -122,3 +122,16 @@ def test_legacy_mode(tools):
 
 def test_a_guest_that_is_none():
     assert "No such file" in ask("walk", "--vm", os.getpid(), "--device", "01:00.0", "0", status=4)
+
+
+def test_the_demonstration(tools):
+    """What make demo-vm shows."""
+    assert tools
+    done = subprocess.run([guest.TOP / "scripts/demo-vm", os.environ.get("UIOMMU_BUILD", guest.TOP / "build")], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, check=False)
+    if done.returncode and "vm-setup: " in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("whose page was not there: it asked for it") == 4
+    assert "host     PASID entry" in done.stdout and "host     leads to 0x" in done.stdout
+    assert done.stdout.count("guest  the processor reads at 0x") == 4 and "guest  passed" in done.stdout
