@@ -131,7 +131,7 @@ static void sizes_and_privileges(void **state)
 		struct iotlb_fill begun = iotlb_begin(&iotlb, &owner);
 		struct pgtable_result result = {
 			.oa = UINT64_C(1) << 40, .page_lg2 = sizes[i / 2], .access = i % 2 ? UIOMMU_READ : UIOMMU_WRITE};
-		struct iotlb_hit hit;
+		struct iotlb_hit hit = {.oa = 0};
 
 		iotlb_fill(&iotlb, &owner, &begun, 0x1234, i % 2, &result);
 		assert_true(iotlb_probe(&owner, 0x1230, i % 2, sizes[i / 2], IOTLB_WAYS, &hit));
