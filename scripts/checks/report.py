@@ -11,7 +11,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 LOG_LINES = 120
 # A command that takes longer hangs; the limit is there so that a hang is reported and the rest still runs.
 SCALE = int(os.environ.get("UIOMMU_TEST_SCALE", "1"))
-COMMAND_LIMIT = 1200
+COMMAND_LIMIT = 1200 * SCALE
 # `make check` runs this, and this runs make.
 MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DESTDIR", "PREFIX", "BUILD")
 
