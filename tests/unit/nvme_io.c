@@ -108,6 +108,13 @@ static void prps(void **state)
 	assert_int_equal(rw(NVME_READ, 100, 504, to, list + 510 * 8), NVME_SUCCESS);
 	for (unsigned int i = 0; i < 63; i++)
 		rig_expect(&rig, to + UINT64_C(2) * i * PAGE, PAGE, 9 + i * UINT64_C(4096));
+	/* One place, for two pages. */
+	entries[511] = list + 2 * PAGE;
+	memset(rig_memory(&rig, to), 0, 8 * PAGE);
+	assert_int_equal(rw(NVME_READ, 100, 24, to, list + 511 * 8), NVME_SUCCESS);
+	rig_expect(&rig, to, PAGE, 9);
+	rig_expect(&rig, to + 4 * PAGE, PAGE, 9 + PAGE);
+	rig_expect(&rig, to + 6 * PAGE, PAGE, 9 + 2 * PAGE);
 	/* As much as one command may move, with its last entry the last of a page: it leads nowhere. */
 	scattered(list + (512 - 127) * 8, to + 2 * PAGE, 127);
 	assert_int_equal(rw(NVME_READ, 100, 1024, to, list + (512 - 127) * 8), NVME_SUCCESS);
