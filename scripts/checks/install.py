@@ -18,7 +18,7 @@ def installed_files(root):
 
 def expected(pages):
     names = ["bin/uiommu", "bin/uiommud", "libuiommu.a", "libuiommu.so", "libuiommu.so.0", "pkgconfig/uiommu.pc", "libexec/uiommu/vm-setup",
-             "bash-completion/completions/uiommu"]
+             "uiommu/libuiommu-shim.so", "bash-completion/completions/uiommu"]
     names += ["include/uiommu/" + os.path.basename(path) for path in headers.headers()]
     return names + pages
 
