@@ -68,7 +68,7 @@ uninstall: build
 
 format:
 	@scripts/deps format
-	find src include tests examples bench -name '*.[ch]' -exec clang-format -i {} +
+	find src include tests examples bench guest -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-*

@@ -9,11 +9,11 @@
  *	mmap	maps its doorbell
  *	release	aborts the page, waits until the device has let go of it, and only then unbinds
  *
- * A process that exits or executes another program loses its memory before its files. What the device does in between finds nothing,
- * and the IOMMU may tell of it.
+ * A process that exits or executes another program loses its memory before its files. What the device does in between finds
+ *nothing, and the IOMMU may tell of it.
  *
- * The device can go at any time (hot-unplug, unbinding the driver): what it is used for is ended then, and files stay as what can do
- * nothing more. Lock order: device->alive, file->lock; device->list_lock is a leaf.
+ * The device can go at any time (hot-unplug, unbinding the driver): what it is used for is ended then, and files stay as what can
+ *do nothing more. Lock order: device->alive, file->lock; device->list_lock is a leaf.
  */
 #include <linux/delay.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
@@ -43,7 +43,7 @@
 #define STATUS_RESETTING 1
 #define REG_EVENT_INTERRUPT 0x18
 #define REG_EVENTS 0x40
-#define REG_PAGE(n) (0x1000 + (n) * 0x40)
+#define REG_PAGE(n) (0x1000 + (n)*0x40)
 
 /* Of a page. */
 #define PAGE_COMMAND 0x00
@@ -132,8 +132,7 @@ static int page_abort(struct accel_file *file)
 	if (!file->ring)
 		return 0;
 	writel(COMMAND_ABORT, page_register(device, file->page, PAGE_COMMAND));
-	if (!wait_event_timeout(device->pages[file->page].wait, page_disabled(device, file->page),
-				msecs_to_jiffies(PATIENCE_MS))) {
+	if (!wait_event_timeout(device->pages[file->page].wait, page_disabled(device, file->page), msecs_to_jiffies(PATIENCE_MS))) {
 		dev_err(&device->pdev->dev, "page %u does not end\n", file->page);
 		return -ENODEV;
 	}
@@ -161,7 +160,8 @@ static int page_enable(struct accel_file *file, const struct uiommu_accel_ring *
 	return 0;
 }
 
-/* It takes as long as its page faults take. A device that is reset, because it goes, tells nobody: so it is looked at now and then. */
+/* It takes as long as its page faults take. A device that is reset, because it goes, tells nobody: so it is looked at now and then.
+ */
 static int page_drain(struct accel_file *file)
 {
 	struct accel_device *device = file->device;
@@ -331,14 +331,12 @@ static int accel_mmap(struct file *filp, struct vm_area_struct *vma)
 
 static int ioctl_info(struct accel_file *file, void __user *argument)
 {
-	struct uiommu_accel_info info = {
-		.pasid = file->pasid, .page = file->page, .state = page_state(file->device, file->page)};
+	struct uiommu_accel_info info = {.pasid = file->pasid, .page = file->page, .state = page_state(file->device, file->page)};
 
 	return copy_to_user(argument, &info, sizeof(info)) ? -EFAULT : 0;
 }
 
-static int ioctl_locked(struct accel_file *file, unsigned int command, void __user *argument,
-			const struct uiommu_accel_ring *ring)
+static int ioctl_locked(struct accel_file *file, unsigned int command, void __user *argument, const struct uiommu_accel_ring *ring)
 {
 	int error = file_check(file);
 
@@ -455,9 +453,7 @@ static irqreturn_t on_events(int irq, void *opaque)
 		if (!events)
 			continue;
 		writel(events, word);
-		for_each_set_bit(i, &events, 32)
-			if (first + i < device->page_count)
-				wake_up(&device->pages[first + i].wait);
+		for_each_set_bit(i, &events, 32) if (first + i < device->page_count) wake_up(&device->pages[first + i].wait);
 	}
 	return IRQ_HANDLED;
 }
@@ -656,8 +652,7 @@ static void accel_remove(struct pci_dev *pdev)
 	WRITE_ONCE(device->gone, true);
 	if (device->mapping)
 		unmap_mapping_range(device->mapping, 0, 0, 1);
-	list_for_each_entry_safe(file, next, &device->files, link)
-		file_unbind(file);
+	list_for_each_entry_safe(file, next, &device->files, link) file_unbind(file);
 	interrupts_off(device);
 	up_write(&device->alive);
 	for (unsigned int i = 0; i < device->page_count; i++)
@@ -668,10 +663,7 @@ static void accel_remove(struct pci_dev *pdev)
 	kref_put(&device->kref, accel_free);
 }
 
-static const struct pci_device_id accel_id_table[] = {
-	{ PCI_DEVICE(0x1234, 0x5541) },
-	{ }
-};
+static const struct pci_device_id accel_id_table[] = {{PCI_DEVICE(0x1234, 0x5541)}, {}};
 MODULE_DEVICE_TABLE(pci, accel_id_table);
 
 static struct pci_driver accel_driver = {

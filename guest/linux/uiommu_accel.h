@@ -2,10 +2,10 @@
 /*
  * /dev/uiommuN: the accelerator for a process, at its own addresses.
  *
- * Opening binds the process: the device has a PASID for its address space until the file is closed. UIOMMU_ACCEL_RING says where its
- * ring of descriptors is; then mapping a page of the file gives the doorbell (docs/accel.md, "Doorbell pages"). Both are for the
- * process that has opened the file only: a child that has inherited it, or another program after exec, gets EPERM, and the mapping is
- * not inherited.
+ * Opening binds the process: the device has a PASID for its address space until the file is closed. UIOMMU_ACCEL_RING says where
+ * its ring of descriptors is; then mapping a page of the file gives the doorbell (docs/accel.md, "Doorbell pages"). Both are for
+ * the process that has opened the file only: a child that has inherited it, or another program after exec, gets EPERM, and the
+ * mapping is not inherited.
  *
  * read() takes 8 bytes, the number of interrupts since the last read, and waits for one; poll() says whether there are any. An
  * interrupt may be another process's: records say what is complete.

@@ -9,7 +9,7 @@ import tempfile
 
 from checks.report import TOP, run
 
-FOLDERS = ["bench", "docs", "examples", "include", "scripts", "src", "tests"]
+FOLDERS = ["bench", "docs", "examples", "guest", "include", "scripts", "src", "tests"]
 TOP_FILES = [name for name in ("README.md", "Makefile", "meson.build") if os.path.exists(os.path.join(TOP, name))]
 
 
@@ -51,7 +51,8 @@ def licences(report):
     for path in sources:
         with open(os.path.join(TOP, path), encoding="utf-8") as file:
             head = file.read(400)
-        if head and "SPDX-License-Identifier: BSD-3-Clause" not in head:
+        licence = "GPL-2.0-only" if path.startswith("guest/linux/") else "BSD-3-Clause"
+        if head and f"SPDX-License-Identifier: {licence}" not in head:
             bad.append(path)
     if bad:
         report.fail("licence lines", "no SPDX line: " + " ".join(bad))
@@ -86,7 +87,7 @@ def links(report):
         base = os.path.dirname(path)
         missing = [target for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
                    if not os.path.exists(os.path.join(TOP, base, target))]
-        missing += [target for target in re.findall(r"`((?:src|include|tests|docs|scripts|examples|bench)/[\w./-]+)`", text)
+        missing += [target for target in re.findall(r"`((?:src|include|tests|docs|scripts|examples|bench|guest)/[\w./-]+)`", text)
                     if not os.path.exists(os.path.join(TOP, target))]
         if missing:
             report.fail(f"links of {path}", "\n".join(missing))
