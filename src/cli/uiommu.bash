@@ -17,7 +17,7 @@ _uiommu_options()
 		echo "--device --memory --cpus --accel --caching-mode --without --kernel --initrd --append --disk --file --module" \
 			"--run --qemu --help --"
 		;;
-	run) echo "--trace --static --check --mock --help --" ;;
+	run) echo "--device --trace --static --check --mock --help --" ;;
 	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args run walk --version --help" ;;
 	esac
 }
