@@ -78,3 +78,13 @@ def test_the_device_goes(tools, driver):
         machine.monitor("system_reset")
         machine.ready()
         passes(machine, "accel-sva")
+
+
+def test_caching_mode(tools, driver):
+    """The guest says of each PASID's entry that it is there, and the entry is read then."""
+    with guest.Machine(tools, "accel", modules=[driver], options=["--caching-mode"],
+                       programs=[guest.program(f"guest/tests/accel-{name}") for name in ("sva", "faults", "many")]) as machine:
+        machine.boot()
+        passes(machine, "accel-sva")
+        passes(machine, "accel-faults")
+        passes(machine, "accel-many 10 2")
