@@ -10,10 +10,10 @@
  *	release	aborts the page, waits until the device has let go of it, and only then unbinds
  *
  * A process that exits or executes another program loses its memory before its files. What the device does in between finds
- *nothing, and the IOMMU may tell of it.
+ * nothing, and the IOMMU may tell of it.
  *
  * The device can go at any time (hot-unplug, unbinding the driver): what it is used for is ended then, and files stay as what can
- *do nothing more. Lock order: device->alive, file->lock; device->list_lock is a leaf.
+ * do nothing more. Lock order: device->alive, file->lock; device->list_lock is a leaf.
  */
 #include <linux/delay.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
@@ -160,8 +160,7 @@ static int page_enable(struct accel_file *file, const struct uiommu_accel_ring *
 	return 0;
 }
 
-/* It takes as long as its page faults take. A device that is reset, because it goes, tells nobody: so it is looked at now and then.
- */
+/* It takes as long as its page faults take. A device that is reset because it goes tells nobody, so it is looked at each second. */
 static int page_drain(struct accel_file *file)
 {
 	struct accel_device *device = file->device;
@@ -453,7 +452,11 @@ static irqreturn_t on_events(int irq, void *opaque)
 		if (!events)
 			continue;
 		writel(events, word);
-		for_each_set_bit(i, &events, 32) if (first + i < device->page_count) wake_up(&device->pages[first + i].wait);
+		for_each_set_bit(i, &events, 32)
+		{
+			if (first + i < device->page_count)
+				wake_up(&device->pages[first + i].wait);
+		}
 	}
 	return IRQ_HANDLED;
 }
