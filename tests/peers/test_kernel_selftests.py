@@ -13,8 +13,6 @@ from conftest import program
 ROOT = os.geteuid() == 0
 HUGE_PAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 TESTS, SKIPPED = 246, 5
-# They read in /proc what the kernel has pinned of a process, and there nothing is.
-OF_THE_KERNEL = {f"change_process.account_{kind}.basic" for kind in ("none", "user", "mm")}
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +67,4 @@ def test_iommufd(selftest, huge_pages):
         print("\n".join(f"skipped without huge pages: {name}" for name in sorted(skipped)))
         assert len(skipped) <= 24
         failed -= skipped
-    assert failed == OF_THE_KERNEL
+    assert not failed

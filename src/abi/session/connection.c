@@ -104,7 +104,7 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 
 static bool capable(struct abi_caller *caller, int capability)
 {
-	return connection_of(caller)->member->facts.capabilities >> capability & 1;
+	return member_capable(connection_of(caller)->member, capability);
 }
 
 static const struct abi_caller_ops ops = {.descriptor = descriptor, .install = install, .capable = capable};
@@ -162,6 +162,8 @@ static int64_t answer_to(struct connection *connection, struct session_message *
 	}
 	if (message->request.op == SESSION_WATCH)
 		return watch(connection, &message->request);
+	if (message->request.op == SESSION_STATUS)
+		return session_status(connection->session, message->request.number, fd);
 	return session_call(connection->session, &connection->caller, connection->member, message, reply, fd);
 }
 

@@ -62,22 +62,30 @@ static void list_programs(FILE *out, struct session *session)
 	pthread_mutex_unlock(&session->lock);
 }
 
-int session_list(struct session *session, int *fd)
+FILE *session_memfd(const char *name, int *fd)
 {
 	FILE *out;
 	int copy;
 
-	*fd = memfd_create("list", MFD_CLOEXEC);
+	*fd = memfd_create(name, MFD_CLOEXEC);
 	copy = *fd < 0 ? -1 : dup(*fd);
 	out = copy < 0 ? NULL : fdopen(copy, "w");
-	if (!out) {
-		if (copy >= 0)
-			close(copy);
-		if (*fd >= 0)
-			close(*fd);
-		*fd = -1;
+	if (out)
+		return out;
+	if (copy >= 0)
+		close(copy);
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return NULL;
+}
+
+int session_list(struct session *session, int *fd)
+{
+	FILE *out = session_memfd("list", fd);
+
+	if (!out)
 		return -EMFILE;
-	}
 	list_programs(out, session);
 	held_list(session, out);
 	fclose(out);

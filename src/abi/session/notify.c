@@ -100,31 +100,12 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 
 static bool capable(struct abi_caller *caller, int capability)
 {
-	return stopped_of(caller)->member->facts.capabilities >> capability & 1;
+	return member_capable(stopped_of(caller)->member, capability);
 }
 
 static const struct abi_caller_ops ops = {.descriptor = descriptor, .install = install, .capable = capable};
 
 /* --- who it is --- */
-
-/* A line of /proc/PID/status, of a thread as well. */
-static bool status_value(pid_t pid, const char *name, int base, uint64_t *out)
-{
-	char path[40], line[256];
-	bool found = false;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	while (file && !found && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, strlen(name))) {
-			*out = strtoull(line + strlen(name), NULL, base);
-			found = true;
-		}
-	if (file)
-		fclose(file);
-	return found;
-}
 
 static int member_new(struct session *session, pid_t process, struct member **out)
 {

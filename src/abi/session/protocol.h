@@ -46,6 +46,7 @@ enum session_op {
 	SESSION_WATCH, /* a userfaultfd (number) has what is at argument, count bytes; file: whose mapping it is; none: of a map for
 			  DMA */
 	SESSION_LIST, /* the session's objects, as text; the reply has a memfd of it */
+	SESSION_STATUS, /* number: a pid; flags: open(2)'s; the reply has a memfd of its /proc/PID/status */
 	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, or -errno */
 	SESSION_OPS,
 };
@@ -70,7 +71,8 @@ struct session_request {
 };
 
 enum session_kind {
-	SESSION_DONE, /* result: what the call returns, or -errno; OPEN, MMAP and LIST have a descriptor; HELLO: the token */
+	SESSION_DONE, /* result: what the call returns, or -errno; OPEN, MMAP, LIST and STATUS have a descriptor; HELLO: the token
+		       */
 	SESSION_INSTALL, /* a descriptor. Answer with its number */
 	SESSION_HAND_OVER, /* result: a number. Answer with that descriptor */
 	SESSION_CLOSE, /* result: a number that was installed. Answer when it is closed */

@@ -132,6 +132,18 @@ void watch_finish(struct session *session);
 /* End all of them. */
 void held_end(struct session *session);
 
+/* A memfd, and a stream that writes to it; or NULL. */
+FILE *session_memfd(const char *name, int *fd);
+
+/* A number in /proc/PID/status, of a thread as well. */
+bool status_value(pid_t pid, const char *name, int base, uint64_t *out);
+
+/* Has it this capability (CAP_...) now? */
+bool member_capable(const struct member *member, int capability);
+
+/* /proc/PID/status of a program, as text in a memfd. -ENOENT: it is none of ours; -EMFILE. */
+int session_status(struct session *session, pid_t pid, int *fd);
+
 /* The objects, as text in a memfd (list.c). -EMFILE. */
 int session_list(struct session *session, int *fd);
 void session_list_file(FILE *out, uint64_t id, struct abi_file *file);

@@ -471,7 +471,8 @@ static int64_t exchange(int socket, struct session_request *request, const void 
 {
 	struct iovec parts[] = {{request, sizeof(*request)}, {(void *)(uintptr_t)inlined, request->length}};
 	/* What an ioctl makes is close-on-exec, and so are the mappings' descriptors. */
-	int flags = request->op == SESSION_OPEN && !(request->flags & O_CLOEXEC) ? 0 : MSG_CMSG_CLOEXEC;
+	bool opens = request->op == SESSION_OPEN || request->op == SESSION_STATUS;
+	int flags = opens && !(request->flags & O_CLOEXEC) ? 0 : MSG_CMSG_CLOEXEC;
 	long sent = send_message(socket, parts, request->length ? 2 : 1, NULL, 0);
 
 	if (sent == -EFAULT) {

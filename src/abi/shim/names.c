@@ -56,11 +56,42 @@ static int see_through(int fd, int flags)
 	return device;
 }
 
+/* The process of "/proc/PID/status"; 0: it is no such name. */
+static int status_of(const char *path)
+{
+	static const char proc[] = "/proc/", self[] = "self";
+	int pid = 0;
+
+	if (!path || strncmp(path, proc, sizeof(proc) - 1) != 0)
+		return 0;
+	path += sizeof(proc) - 1;
+	if (!strncmp(path, self, sizeof(self) - 1)) {
+		pid = (int)sys_0(SYS_getpid);
+		path += sizeof(self) - 1;
+	}
+	for (; *path >= '0' && *path <= '9' && pid < 100000000; path++)
+		pid = pid * 10 + (*path - '0');
+	return strcmp(path, "/status") ? 0 : pid;
+}
+
+/* What is pinned of a program, the session knows. A negative number: the kernel's file says all there is. */
+static int open_status(const char *path, int flags)
+{
+	struct session_request request = {.op = SESSION_STATUS, .number = status_of(path), .flags = (uint32_t)flags};
+	int fd = -1;
+
+	if (!request.number || (flags & (O_ACCMODE | O_PATH)) != O_RDONLY || !client_active())
+		return -ENOENT;
+	return client_call(&request, NULL, &fd, NULL) < 0 ? -ENOENT : fd;
+}
+
 static int open_any(int directory, const char *path, int flags, mode_t mode)
 {
 	struct redirected to;
-	int fd;
+	int fd = open_status(path, flags);
 
+	if (fd >= 0)
+		return fd;
 	redirect(path, &to);
 	if (to.name && is_device_name(to.name) && !(flags & (O_PATH | O_DIRECTORY))) {
 		fd = open_device(to.name, flags);
@@ -118,8 +149,16 @@ ENTRY(int, __openat64_2, (int directory, const char *path, int flags))
 /* A stream of a device makes no sense, but who opens one gets what stands for it. */
 static FILE *open_stream(const char *path, const char *mode)
 {
+	int fd = *mode == 'r' && !strchr(mode, '+') ? open_status(path, strchr(mode, 'e') ? O_CLOEXEC : 0) : -ENOENT;
 	struct redirected to;
+	FILE *stream;
 
+	if (fd >= 0) {
+		stream = fdopen(fd, mode);
+		if (!stream)
+			sys_close(fd);
+		return stream;
+	}
 	if (!next.fopen)
 		next.fopen = next_find("fopen");
 	redirect(path, &to);
