@@ -203,7 +203,7 @@ static int open_pipe(struct session *session, struct abi_file *file, int flags, 
 }
 
 /* A byte comes into the pipe, or is taken out of it. Under the lock. */
-static void pipe_update(struct held *held)
+static void pipe_update(struct session *session, struct held *held)
 {
 	struct pollfd state = {.fd = held->file->descriptor, .events = POLLIN};
 	bool readable = poll(&state, 1, 0) > 0 && state.revents & POLLIN;
@@ -216,6 +216,8 @@ static void pipe_update(struct held *held)
 		held->byte = write(held->pipe, &byte, 1) == 1;
 		return;
 	}
+	/* As long as we have it open it does not show that nobody else has. */
+	__atomic_store_n(&session->unsettled, true, __ATOMIC_RELEASE);
 	reader = open_again(held->pipe, O_RDONLY | O_NONBLOCK);
 	if (reader < 0)
 		return; /* woken for nothing, as anybody may be */
@@ -233,7 +235,7 @@ static void add(struct session *session, struct held *held)
 	if (!known)
 		insert(session, held);
 	if (held->pipe >= 0)
-		pipe_update(held);
+		pipe_update(session, held);
 	pthread_mutex_unlock(&session->lock);
 	if (known) {
 		abi_file_put(held->file);
@@ -355,11 +357,13 @@ void held_drain(struct session *session)
 	struct epoll_event event;
 	struct held *ended;
 
-	if (epoll_wait(session->closing, &event, 1, 0) <= 0 && !__atomic_load_n(&session->unsettled, __ATOMIC_ACQUIRE))
+	/* In this order: what is settled by another one now is over when he is no longer draining. */
+	if (epoll_wait(session->closing, &event, 1, 0) <= 0 && !__atomic_load_n(&session->unsettled, __ATOMIC_ACQUIRE) &&
+	    !__atomic_load_n(&session->draining, __ATOMIC_ACQUIRE))
 		return;
 	/* Whoever comes meanwhile waits until it is over. */
 	pthread_mutex_lock(&session->drain_lock);
-	__atomic_store_n(&session->unsettled, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&session->draining, true, __ATOMIC_RELEASE);
 	do {
 		pthread_mutex_lock(&session->lock);
 		read_inotify(session);
@@ -371,6 +375,7 @@ void held_drain(struct session *session)
 		}
 		/* What has ended may have been the last that had a mapping's file open. */
 	} while (ended);
+	__atomic_store_n(&session->draining, false, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&session->drain_lock);
 }
 
@@ -381,7 +386,7 @@ void held_poll(struct session *session, const struct session_key *key)
 	pthread_mutex_lock(&session->lock);
 	held = find(session, key);
 	if (held && held->pipe >= 0)
-		pipe_update(held);
+		pipe_update(session, held);
 	pthread_mutex_unlock(&session->lock);
 }
 
@@ -391,7 +396,7 @@ static void poll_inode(struct session *session, uint64_t inode)
 	pthread_mutex_lock(&session->lock);
 	for (struct held *held = *bucket(session, inode); held; held = held->next)
 		if (held->key.inode == inode && held->pipe >= 0)
-			pipe_update(held);
+			pipe_update(session, held);
 	pthread_mutex_unlock(&session->lock);
 }
 

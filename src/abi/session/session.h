@@ -65,7 +65,8 @@ struct session {
 	struct session_devices *devices;
 	bool mock;
 	bool check;
-	bool unsettled; /* held_drain() has something to do, or is doing it; atomic */
+	bool unsettled; /* held_drain() may have something to do; atomic, written under the lock */
+	bool draining; /* or it is doing it; atomic, written under the next one */
 	pthread_mutex_t drain_lock; /* held by whoever drains; taken before the other */
 	int report; /* where --check writes to */
 	pthread_mutex_t watch_lock; /* watches (watch.c); before the next one */
