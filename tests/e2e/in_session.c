@@ -226,10 +226,13 @@ static int receive_fd(int socket_fd)
 	char byte, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
 	struct iovec part = {&byte, 1};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	const struct cmsghdr *header;
 	int fd;
 
 	CHECK(recvmsg(socket_fd, &message, 0) == 1);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+	header = CMSG_FIRSTHDR(&message);
+	CHECK(header);
+	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
 	return fd;
 }
 

@@ -144,7 +144,7 @@ static void memory_that_is_not_there(void **state)
 	arguments.length = 3 * page;
 	munmap(memory + page, page);
 	assert_int_equal(map(fd, &arguments), -EFAULT);
-	mmap(memory + page, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_true(mmap(memory + page, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
 	assert_int_equal(map(fd, &arguments), -EFAULT);
 	assert_int_equal(unmap(fd, ioas, 0, UINT64_MAX, NULL), 0);
 	arguments.flags = FIXED | READ;

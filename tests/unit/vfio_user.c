@@ -265,7 +265,7 @@ static void make_memory(void)
  */
 static void engines_against_requests(void **state)
 {
-	unsigned int rounds = scaled(60), total = 0;
+	unsigned int rounds = scaled(60), total = 0, faults = 0;
 
 	(void)state;
 	open_server(0);
@@ -293,9 +293,12 @@ static void engines_against_requests(void **state)
 	close(rig.fd);
 	for (unsigned int i = 0; i < ENGINES; i++) {
 		pthread_join(rig.engines[i].thread, NULL);
-		assert_true(rig.engines[i].faults > 0 && rig.engines[i].faults < rig.engines[i].done);
+		assert_true(rig.engines[i].faults < rig.engines[i].done);
+		faults += rig.engines[i].faults;
 		total += rig.engines[i].done;
 	}
+	/* One of them has met a hole; which ones do is chance. */
+	assert_true(faults > 0);
 	assert_true(total >= rig.asked && rig.asked >= rounds * 5 * ENGINES);
 	close(rig.memory);
 	close_server();

@@ -43,10 +43,11 @@ static bool pasid_valid(uint32_t value)
 static unsigned int enable_check(const struct page *page)
 {
 	const struct uiommu_accel_pci *function = page->function;
-	uint64_t bytes = sizeof(struct uiommu_accel_desc) << page->size;
+	uint64_t bytes;
 
 	if (page->size > 12 || !ring_entries_valid(UINT32_C(1) << page->size))
 		return ACCEL_REASON_SIZE;
+	bytes = sizeof(struct uiommu_accel_desc) << page->size;
 	if (page->ring % sizeof(struct uiommu_accel_desc) || page->ring > UINT64_MAX - (bytes - 1))
 		return ACCEL_REASON_RING;
 	if (page->pasid && (!pasid_valid(page->pasid) || !(uiommu_pci_state(function->base.pci) & UIOMMU_PCI_PASID_ON)))
