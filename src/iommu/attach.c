@@ -317,6 +317,8 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 		attach_unclaim(old);
 		return error;
 	}
+	/* Whoever finds the new one waits until we are done with it. */
+	new->ending = true;
 	error = attach_close_pins(old, false, new);
 	if (error) {
 		attach_free(new);
@@ -325,6 +327,7 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 	}
 	pthread_mutex_lock(&device->lock);
 	ats_attached(new);
+	new->ending = false;
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
 	rcu_wait();
