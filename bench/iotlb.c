@@ -322,13 +322,15 @@ static void invalidations(struct run *run)
 	pthread_join(thread, NULL);
 }
 
-/* Threads that translate, each through PASIDs of its own, and one that invalidates or only wakes as often. */
+/* Threads that translate, each through PASIDs of its own, and one that sleeps, wakes now and then, or invalidates as often. */
 enum { CROWD = 2, SPELL_MS = 40, PERIOD_US = 100 };
+
+enum third { SLEEPS, WAKES, INVALIDATES };
 
 struct crowd {
 	struct run *run;
 	unsigned int threads;
-	bool invalidates;
+	enum third third;
 	bool bare; /* the lookup alone */
 	pthread_barrier_t ready;
 	bool stop;
@@ -375,10 +377,10 @@ static void spell(struct crowd *crowd)
 	for (unsigned int i = 0; bench_now_ns() < end; i++) {
 		const struct uiommu_invalidation page = {.start = VA + i % PAGES * PAGE, .last = VA + i % PAGES * PAGE + PAGE - 1};
 
-		if (crowd->invalidates)
+		if (crowd->third == INVALIDATES)
 			support_check(!uiommu_hwpt_invalidate(crowd->run->context, crowd->run->nested[1 + i % PASIDS], &page, 1));
 		/* At fixed times, so that it is this many a second whatever an invalidation takes. */
-		next += PERIOD_US * 1e3;
+		next = crowd->third == SLEEPS ? end : next + PERIOD_US * 1e3;
 		when = (struct timespec){(time_t)(next / 1e9), (long)(next - (double)(time_t)(next / 1e9) * 1e9)};
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
 	}
@@ -386,9 +388,9 @@ static void spell(struct crowd *crowd)
 }
 
 /* Translations per microsecond, of all threads together. */
-static double throughput(struct run *run, unsigned int threads, bool invalidates, bool bare_only)
+static double throughput(struct run *run, unsigned int threads, enum third third, bool bare_only)
 {
-	struct crowd crowd = {.run = run, .threads = threads, .invalidates = invalidates, .bare = bare_only};
+	struct crowd crowd = {.run = run, .threads = threads, .third = third, .bare = bare_only};
 	pthread_t thread[CROWD];
 	struct one one[CROWD];
 	double begin, total = 0;
@@ -416,7 +418,7 @@ static double larger(double a, double b)
 
 static void threads(struct run *run)
 {
-	double one = 0, two = 0, disturbed = 0, bare_one = 0, bare_two = 0;
+	double one = 0, two = 0, woken = 0, disturbed = 0, bare_one = 0, bare_two = 0;
 	char note[128];
 	cpu_set_t any;
 
@@ -426,15 +428,16 @@ static void threads(struct run *run)
 		CPU_SET(cpu, &any);
 	sched_setaffinity(0, sizeof(any), &any);
 	for (unsigned int i = 0; i < REPEATS / 3; i++) {
-		one = larger(one, throughput(run, 1, false, false));
-		two = larger(two, throughput(run, 2, false, false));
-		disturbed = larger(disturbed, throughput(run, 2, true, false));
-		bare_one = larger(bare_one, throughput(run, 1, false, true));
-		bare_two = larger(bare_two, throughput(run, 2, false, true));
+		one = larger(one, throughput(run, 1, SLEEPS, false));
+		two = larger(two, throughput(run, 2, SLEEPS, false));
+		woken = larger(woken, throughput(run, 2, WAKES, false));
+		disturbed = larger(disturbed, throughput(run, 2, INVALIDATES, false));
+		bare_one = larger(bare_one, throughput(run, 1, SLEEPS, true));
+		bare_two = larger(bare_two, throughput(run, 2, SLEEPS, true));
 	}
 	snprintf(note, sizeof(note), "one thread; best of the repeats; two threads of bare lookups: %.2f", bare_two / bare_one);
 	bench_report_least("translate_2threads", "per us", two, one, 1.9, note);
-	bench_report_least("translate_2threads_inval", "per us", disturbed, two, 0.9,
+	bench_report_least("translate_2threads_inval", "per us", disturbed, woken, 0.9,
 			   "10,000 pages/s are invalidated by a third thread; the same with it only waking");
 	bench_pin(0, 1);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Pages that are not there, not yet, no more, or not for writing: what the device may do is what the process may. */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -117,11 +118,11 @@ static void lost(void)
 	desc.completion_address = (uintptr_t)gone;
 	accel_submit(&accel, &desc);
 	while ((accel.doorbell[3] & 0xff) != UIOMMU_ACCEL_ERROR_RECORD)
-		usleep(1000);
+		sched_yield();
 	CHECK(!munmap(accel.ring, accel.entries * sizeof(*accel.ring)));
 	accel.doorbell[0] = accel.tail + 1;
 	while (!(accel.doorbell[2] & 16))
-		usleep(1000);
+		sched_yield();
 	CHECK(!ioctl(accel.fd, UIOMMU_ACCEL_DRAIN));
 	accel.ring = (void *)fresh(1);
 	accel.tail = 0;
