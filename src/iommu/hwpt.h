@@ -90,6 +90,18 @@ void nested_end(struct hwpt *hwpt);
 /* Allocated, not finalised, inside calls of the parent and of @queue, which may be NULL. Errors as there. */
 int nested_make(struct hwpt *parent, struct fault_queue *queue, const struct uiommu_hwpt_nested *nested, struct hwpt **out);
 
+/* A nested HWPT that is to be made, by @make of @what, as nested_make() does it. */
+struct nested_request {
+	uint32_t parent_id;
+	uint32_t flags;
+	uint32_t fault_queue_id; /* with FAULT */
+	int (*make)(struct hwpt *parent, struct fault_queue *queue, const void *what, struct hwpt **out);
+	const void *what;
+};
+
+/* Make it, an object. -ENOENT, -EINVAL: the parent, the queue; or the errors of @make. */
+int nested_alloc(struct uiommu_context *context, const struct nested_request *request, uint32_t *out_id);
+
 /* The parent of a new nested HWPT, for the length of a call. -ENOENT, -EINVAL. */
 int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt **out);
 

@@ -107,24 +107,17 @@ int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt *
 	return -EINVAL;
 }
 
-int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu_hwpt_nested *nested, uint32_t *out_id)
+int nested_alloc(struct uiommu_context *context, const struct nested_request *request, uint32_t *out_id)
 {
-	struct uiommu_hwpt_nested given;
 	struct fault_queue *queue;
 	struct hwpt *parent, *hwpt;
-	int error = copy_struct(&given, sizeof(given), sizeof(given), nested, nested->size);
+	int error = nested_parent_get(context, request->parent_id, &parent);
 
 	if (error)
 		return error;
-	if (given.flags & ~(uint32_t)(UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID | UIOMMU_HWPT_STALL) ||
-	    (given.flags & UIOMMU_HWPT_STALL && !(given.flags & UIOMMU_HWPT_FAULT)))
-		return -EOPNOTSUPP;
-	error = nested_parent_get(context, given.parent_id, &parent);
-	if (error)
-		return error;
-	error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
+	error = hwpt_queue_get(context, request->flags, request->fault_queue_id, &queue);
 	if (!error)
-		error = nested_make(parent, queue, &given, &hwpt);
+		error = request->make(parent, queue, request->what, &hwpt);
 	if (!error) {
 		*out_id = hwpt->object.id;
 		object_finalise(&hwpt->object);
@@ -133,6 +126,25 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 		object_put(&queue->object);
 	object_put(&parent->object);
 	return error;
+}
+
+static int make_nested(struct hwpt *parent, struct fault_queue *queue, const void *what, struct hwpt **out)
+{
+	return nested_make(parent, queue, what, out);
+}
+
+int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu_hwpt_nested *nested, uint32_t *out_id)
+{
+	struct uiommu_hwpt_nested given;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), nested, nested->size);
+
+	if (error)
+		return error;
+	if (given.flags & ~(uint32_t)(UIOMMU_HWPT_FAULT | UIOMMU_HWPT_PASID | UIOMMU_HWPT_STALL) ||
+	    (given.flags & UIOMMU_HWPT_STALL && !(given.flags & UIOMMU_HWPT_FAULT)))
+		return -EOPNOTSUPP;
+	return nested_alloc(
+		context, &(struct nested_request){given.parent_id, given.flags, given.fault_queue_id, make_nested, &given}, out_id);
 }
 
 /* One page table: forget, wait for whoever found what is forgotten, and then for those who hold it; devices last. */

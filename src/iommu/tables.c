@@ -599,31 +599,22 @@ int tables_check(const struct uiommu_hwpt_tables *given)
 		       : 0;
 }
 
+static int make_tables(struct hwpt *parent, struct fault_queue *queue, const void *what, struct hwpt **out)
+{
+	return tables_make(parent, queue, what, out);
+}
+
 int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu_hwpt_tables *tables, uint32_t *out_id)
 {
 	struct uiommu_hwpt_tables given;
-	struct fault_queue *queue;
-	struct hwpt *parent, *hwpt;
 	int error = copy_struct(&given, sizeof(given), sizeof(given), tables, tables->size);
 
 	if (!error)
 		error = tables_check(&given);
 	if (error)
 		return error;
-	error = nested_parent_get(context, given.parent_id, &parent);
-	if (error)
-		return error;
-	error = hwpt_queue_get(context, given.flags, given.fault_queue_id, &queue);
-	if (!error)
-		error = tables_make(parent, queue, &given, &hwpt);
-	if (!error) {
-		*out_id = hwpt->object.id;
-		object_finalise(&hwpt->object);
-	}
-	if (queue)
-		object_put(&queue->object);
-	object_put(&parent->object);
-	return error;
+	return nested_alloc(
+		context, &(struct nested_request){given.parent_id, given.flags, given.fault_queue_id, make_tables, &given}, out_id);
 }
 
 /* --- an entry in hand --- */
@@ -680,8 +671,9 @@ static int tables_of(struct hwpt *parent, struct fault_queue *queue, const struc
 	return 0;
 }
 
-static int make_given(struct hwpt *parent, struct fault_queue *queue, const struct tables_given *given, struct hwpt **out)
+static int make_given(struct hwpt *parent, struct fault_queue *queue, const void *what, struct hwpt **out)
 {
+	const struct tables_given *given = what;
 	const struct tables tables = {
 		.format = format_of(given->tables),
 		.config = {.output_lg2 = 48, .flags = given->capabilities},
@@ -699,21 +691,7 @@ static int make_given(struct hwpt *parent, struct fault_queue *queue, const stru
 
 int hwpt_alloc_given(struct uiommu_context *context, const struct tables_given *given, uint32_t *out_id)
 {
-	struct fault_queue *queue;
-	struct hwpt *parent, *hwpt;
-	int error = nested_parent_get(context, given->parent_id, &parent);
-
-	if (error)
-		return error;
-	error = hwpt_queue_get(context, given->flags, given->fault_queue_id, &queue);
-	if (!error)
-		error = make_given(parent, queue, given, &hwpt);
-	if (!error) {
-		*out_id = hwpt->object.id;
-		object_finalise(&hwpt->object);
-	}
-	if (queue)
-		object_put(&queue->object);
-	object_put(&parent->object);
-	return error;
+	return nested_alloc(context,
+			    &(struct nested_request){given->parent_id, given->flags, given->fault_queue_id, make_given, given},
+			    out_id);
 }
