@@ -7,8 +7,7 @@
 
 #include <sched.h>
 
-#include "pci/pci.h"
-#include "pci/spec.h"
+#include "vectors.h"
 
 enum {
 	ENABLE = 1,
@@ -37,40 +36,9 @@ struct process {
 static struct {
 	struct uiommu_accel_pci *function;
 	struct uiommu_pci *pci;
-	struct pci_transport transport;
-	unsigned int interrupts[64]; /* by vector; atomic */
 	uint64_t requests; /* the guest's page request queue */
 	uint32_t handled; /* bytes of it */
 } a;
-
-/* --- a transport --- */
-
-static bool take_interrupt(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector)
-{
-	(void)transport;
-	assert_int_equal(kind, PCI_MSIX);
-	__atomic_add_fetch(&a.interrupts[vector], 1, __ATOMIC_SEQ_CST);
-	return true;
-}
-
-static void no_message(struct pci_transport *transport, uint64_t address, uint32_t data)
-{
-	(void)transport;
-	(void)address;
-	(void)data;
-}
-
-static void take_intx(struct pci_transport *transport, bool asserted)
-{
-	(void)transport;
-	(void)asserted;
-}
-
-static void master(struct pci_transport *transport, bool on)
-{
-	(void)transport;
-	(void)on;
-}
 
 /* --- a driver --- */
 
@@ -95,15 +63,12 @@ static void set(unsigned int bar, uint64_t offset, unsigned int size, uint64_t v
 
 static uint32_t config_get(unsigned int offset, unsigned int size)
 {
-	uint32_t value = 0;
-
-	assert_int_equal(pci_config_read(a.pci, offset, &value, size), 0);
-	return value;
+	return function_config_get(a.pci, offset, size);
 }
 
 static void config_set(unsigned int offset, unsigned int size, uint32_t value)
 {
-	assert_int_equal(pci_config_write(a.pci, offset, &value, size), 0);
+	function_config_set(a.pci, offset, size, value);
 }
 
 static uint64_t of_page(uint32_t page, unsigned int offset)
@@ -137,8 +102,7 @@ static void make_function(uint32_t flags)
 	memset(&a, 0, sizeof(a));
 	assert_int_equal(uiommu_accel_pci_create(g.context, g.device_id, &config, &a.function), 0);
 	a.pci = uiommu_accel_pci_function(a.function);
-	a.transport = (struct pci_transport){take_intx, take_interrupt, no_message, master};
-	assert_int_equal(pci_connect(a.pci, &a.transport), 0);
+	vectors_connect(a.pci);
 }
 
 static unsigned int place(enum uiommu_pci_capability_type type)
@@ -411,10 +375,10 @@ static void two_processes(void **state)
 	for (unsigned int i = 9; i < 12; i++)
 		check_moved(&x, i);
 	assert_false(moved(&y, 9));
-	assert_int_equal(a.interrupts[0], 1);
+	assert_int_equal(interrupts[0], 1);
 	submit(&y, 1, UIOMMU_ACCEL_REQUEST_INTERRUPT);
 	check_moved(&y, 1);
-	assert_int_equal(a.interrupts[5], 1);
+	assert_int_equal(interrupts[5], 1);
 	assert_int_equal(get(0, of_page(5, 0x30), 8), UINT64_C(1) << 32 | 1);
 	assert_int_equal(get(0, 0x40, 8), 0);
 	assert_int_equal(read32(R_FSTS), 0);
@@ -472,7 +436,7 @@ static void pages_are_refused(void **state)
 	assert_true(moved(&x, 2));
 	check_error(&x, 1, UIOMMU_ACCEL_ERROR_RECORD, va(RECORDS, 64));
 	assert_int_equal(get(0, 0x40, 8), 1);
-	assert_int_equal(a.interrupts[0], 1);
+	assert_int_equal(interrupts[0], 1);
 	set(0, 0x40, 8, 1);
 	set(0, of_page(0, 0x20), 4, 0);
 	check_error(&x, 1, 0, 0);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The accelerator with DSA's registers, written by number as DSA's drivers do, and its portals. */
-#include "test.h"
+#include "vectors.h"
 
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
-
-#include "pci/pci.h"
-#include "pci/spec.h"
 
 enum {
 	PAGE = 4096,
@@ -37,39 +34,10 @@ static struct {
 	struct uiommu_context *context;
 	struct uiommu_model *model;
 	struct uiommu_pci *pci;
-	struct pci_transport transport;
-	unsigned int interrupts[16]; /* by vector; atomic */
 	uint8_t *memory; /* at IOVA 0x10000, of PASID_B one page later */
 } d;
 
 #define IOVA UINT64_C(0x10000)
-
-static bool take_interrupt(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector)
-{
-	(void)transport;
-	assert_int_equal(kind, PCI_MSIX);
-	__atomic_add_fetch(&d.interrupts[vector], 1, __ATOMIC_SEQ_CST);
-	return true;
-}
-
-static void no_message(struct pci_transport *transport, uint64_t address, uint32_t data)
-{
-	(void)transport;
-	(void)address;
-	(void)data;
-}
-
-static void take_intx(struct pci_transport *transport, bool asserted)
-{
-	(void)transport;
-	(void)asserted;
-}
-
-static void master(struct pci_transport *transport, bool on)
-{
-	(void)transport;
-	(void)on;
-}
 
 /* --- a driver --- */
 
@@ -88,12 +56,12 @@ static void set(uint64_t offset, unsigned int size, uint64_t value)
 
 static void config_set(unsigned int offset, unsigned int size, uint32_t value)
 {
-	assert_int_equal(pci_config_write(d.pci, offset, &value, size), 0);
+	function_config_set(d.pci, offset, size, value);
 }
 
 static void wait_interrupt(unsigned int vector, unsigned int count)
 {
-	while (__atomic_load_n(&d.interrupts[vector], __ATOMIC_SEQ_CST) < count)
+	while (interrupts_of(vector) < count)
 		sched_yield();
 }
 
@@ -165,8 +133,7 @@ static int setup(void **state)
 	assert_int_equal(uiommu_model_create(d.context, 8, "dsa", NULL, 0, &d.model), 0);
 	d.pci = uiommu_model_function(d.model);
 	id = uiommu_model_device(d.model);
-	d.transport = (struct pci_transport){take_intx, take_interrupt, no_message, master};
-	assert_int_equal(pci_connect(d.pci, &d.transport), 0);
+	vectors_connect(d.pci);
 	assert_int_equal(uiommu_ioas_alloc(d.context, &ioas), 0);
 	assert_int_equal(uiommu_ioas_alloc(d.context, &other), 0);
 	map(ioas, d.memory);
@@ -275,7 +242,7 @@ static void dedicated(void **state)
 	assert_int_equal(wait_record(d.memory), UIOMMU_ACCEL_SUCCESS);
 	assert_memory_equal(d.memory + 2 * PAGE, d.memory, PAGE);
 	assert_int_equal(d.memory[2 * PAGE + 100], (uint8_t)700);
-	assert_int_equal(d.interrupts[0], 0);
+	assert_int_equal(interrupts_of(0), 0);
 	/* No such vector; and without an interrupt the field is reserved. */
 	desc = move(0, PAGE);
 	desc.flags_opcode |= UIOMMU_ACCEL_REQUEST_INTERRUPT;
