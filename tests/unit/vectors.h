@@ -35,7 +35,8 @@ static void take_switch(struct pci_transport *transport, bool on)
 
 static void vectors_connect(struct uiommu_pci *pci)
 {
-	static struct pci_transport transport = {take_switch, take_vector, take_message, take_switch};
+	static struct pci_transport transport = {
+		.intx = take_switch, .interrupt = take_vector, .message = take_message, .master = take_switch};
 
 	memset(interrupts, 0, sizeof(interrupts));
 	assert_int_equal(pci_connect(pci, &transport), 0);
