@@ -80,6 +80,7 @@ struct accel_device {
 	struct miscdevice misc;
 	int id;
 	unsigned int page_count, vector_count;
+	int irqs[VECTORS_MAX]; /* of the vectors: to ask for them may sleep */
 	struct rw_semaphore alive; /* read by whoever uses registers */
 	bool gone; /* under @alive */
 	struct mutex list_lock;
@@ -426,12 +427,11 @@ static const struct file_operations accel_fops = {
 static irqreturn_t on_completion(int irq, void *opaque)
 {
 	struct accel_device *device = opaque;
-	int vector = irq - pci_irq_vector(device->pdev, 0);
 
 	for (unsigned int i = 0; i < device->page_count; i++) {
 		struct accel_page *page = &device->pages[i];
 
-		if (page->vector != vector || !test_bit(i, device->used))
+		if (device->irqs[page->vector] != irq || !test_bit(i, device->used))
 			continue;
 		atomic64_inc(&page->interrupts);
 		wake_up(&page->wait);
@@ -481,19 +481,21 @@ static int interrupts_on(struct accel_device *device)
 	if (count < 0)
 		return count;
 	device->vector_count = count;
+	for (int i = 0; i < count; i++)
+		device->irqs[i] = pci_irq_vector(pdev, i);
 	for (unsigned int i = 0; i < device->page_count; i++)
 		device->pages[i].vector = count > 1 ? 1 + i % (count - 1) : 0;
-	error = request_threaded_irq(pci_irq_vector(pdev, 0), on_first, on_events, 0, NAME, device);
+	error = request_threaded_irq(device->irqs[0], on_first, on_events, 0, NAME, device);
 	if (error) {
 		pci_free_irq_vectors(pdev);
 		return error;
 	}
 	for (int i = 1; i < count; i++) {
-		error = request_irq(pci_irq_vector(pdev, i), on_completion, 0, NAME, device);
+		error = request_irq(device->irqs[i], on_completion, 0, NAME, device);
 		if (!error)
 			continue;
 		while (--i >= 0)
-			free_irq(pci_irq_vector(pdev, i), device);
+			free_irq(device->irqs[i], device);
 		pci_free_irq_vectors(pdev);
 		return error;
 	}
@@ -505,7 +507,7 @@ static void interrupts_off(struct accel_device *device)
 {
 	writel(0, device->registers + REG_EVENT_INTERRUPT);
 	for (unsigned int i = 0; i < device->vector_count; i++)
-		free_irq(pci_irq_vector(device->pdev, i), device);
+		free_irq(device->irqs[i], device);
 	pci_free_irq_vectors(device->pdev);
 }
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The accelerator behind the VT-d, Linux's shared virtual addressing, and our driver: processes that share their addresses with it."""
 
-import os
 import subprocess
 
 import pytest
@@ -54,9 +53,6 @@ def test_processes(tools, driver):
         passes(machine, "accel-sva")
 
 
-@pytest.mark.skipif(int(os.environ.get("UIOMMU_TEST_SCALE", "1")) == 1,
-                    reason="emulated processors that are four at a time stop in the guest's kernel now and then, not understood; "
-                           "make check-long runs it")
 def test_four_processors(tools, driver):
     """The same at the same time."""
     with accel(tools, driver, cpus=4) as machine:
