@@ -5,9 +5,8 @@
  */
 #include "test.h"
 
-#include <sched.h>
-
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
