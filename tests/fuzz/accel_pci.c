@@ -8,7 +8,6 @@
 
 enum { FUNCTION_PAGES = 4 };
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const struct uiommu_accel_pci_config config = {
@@ -77,7 +76,6 @@ static void do_step(const struct step *step)
 	run(4);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct step step;

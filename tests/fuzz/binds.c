@@ -5,22 +5,12 @@
  *
  * The input is a struct header and then pairs of a place and a word that is written there.
  */
+#include "fuzz.h"
+
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-			abort();                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 enum { RAM_BYTES = 64 << 12, PAYLOAD = 160, ACCESSES = 4 };
 
@@ -165,7 +155,6 @@ static void bind(const struct header *header)
 		;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct header header;

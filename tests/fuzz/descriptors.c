@@ -9,9 +9,9 @@
  *
  * What must not change, whatever happens: pages next to the mapped ones, read-only pages, and the lists.
  */
+#include "fuzz.h"
+
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
@@ -51,35 +51,6 @@ static struct {
 	uint8_t *list_self; /* the same in the arena's neighbourhood, read-only */
 	bool hole_mapped;
 } world;
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			abort();                                                                                                   \
-	} while (0)
-
-static void take(struct input *input, void *out, size_t size)
-{
-	size_t there = size < input->left ? size : input->left;
-
-	memset(out, 0, size);
-	memcpy(out, input->data, there);
-	input->data += there;
-	input->left -= there;
-}
-
-static uint8_t take_byte(struct input *input)
-{
-	uint8_t byte;
-
-	take(input, &byte, 1);
-	return byte;
-}
 
 /* --- the world --- */
 
@@ -139,7 +110,6 @@ static void world_memory(void)
 	close(fd);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct uiommu_device_config device = {.size = sizeof(device), .name = "fuzz", .pasid_bits = 20};
@@ -450,7 +420,6 @@ static void session_close(struct session *session)
 		uiommu_accel_revoke(world.accel, handle);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct session session;

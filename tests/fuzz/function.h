@@ -6,24 +6,14 @@
 #ifndef TESTS_FUZZ_FUNCTION_H
 #define TESTS_FUZZ_FUNCTION_H
 
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
+
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
 
 #include "pci/pci.h"
 #include "pci/spec.h"
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-			abort();                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 enum { PAGE = 4096, PAGES = 16, HOLE = 9, BYTES = PAGES * PAGE, STEPS = 64, TURNS = 4096 };
 
@@ -45,7 +35,7 @@ static struct {
 	bool whole;
 } f;
 
-static bool take(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector)
+static bool interrupt(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector)
 {
 	(void)transport;
 	(void)kind;
@@ -128,7 +118,7 @@ static void make_device(void)
 
 static void connect_function(void)
 {
-	static struct pci_transport transport = {intx, take, message, master};
+	static struct pci_transport transport = {intx, interrupt, message, master};
 
 	CHECK(!pci_connect(f.pci, &transport));
 }

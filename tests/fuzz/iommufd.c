@@ -5,11 +5,9 @@
  *
  * The input is a list of struct step. What a word of a command's struct is made of says the command's line in the table below.
  */
+#include "fuzz.h"
+
 #include <linux/vfio.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
@@ -17,14 +15,6 @@
 #include "abi/local.h"
 #include "abi/spec.h"
 #include "util/util.h"
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-			abort();                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 enum { ARENA_PAGES = 64, STEPS_MAX = 64, FDS_MAX = 64, WORDS_MAX = 18, IDS = 16, RESULT_FD = 99 };
 
@@ -242,8 +232,6 @@ static void make(void)
 	world.arena = mmap(NULL, (ARENA_PAGES + 1) * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	CHECK(world.arena != MAP_FAILED && !munmap(world.arena + ARENA_PAGES * 4096, 4096));
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -4,9 +4,9 @@
  * each begins with a byte that says what it is. Whatever comes, slots and places in queues are accounted for, and the controller
  * works after a reset.
  */
+#include "fuzz.h"
+
 #include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 #include <uiommu/uiommu.h>
 
 #include "devices/model.h"
@@ -15,16 +15,8 @@
 #include "pci/spec.h"
 #include "util/util.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { PAGE = 4096, RAM_BYTES = 16 * PAGE, ENTRIES = 8, STEPS_MAX = 200 };
 enum { TO_REGISTER, TO_DOORBELL, TO_MEMORY, COMMAND, ENABLE, TURN, RESET, KINDS };
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			abort();                                                                                                   \
-	} while (0)
 
 static struct world {
 	struct uiommu_context *context;
@@ -34,30 +26,6 @@ static struct world {
 	uint32_t tails[NVME_QUEUES];
 	_Alignas(PAGE) uint8_t ram[RAM_BYTES]; /* at address 0 */
 } world;
-
-/* What is left of the input; beyond its end there are zeroes. */
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static void take(struct input *input, void *out, size_t length)
-{
-	size_t part = input->size < length ? input->size : length;
-
-	memset(out, 0, length);
-	memcpy(out, input->data, part);
-	input->data += part;
-	input->size -= part;
-}
-
-static uint32_t number(struct input *input, size_t bytes)
-{
-	uint32_t value = 0;
-
-	take(input, &value, bytes);
-	return value;
-}
 
 static void intx(struct pci_transport *transport, bool asserted)
 {
@@ -209,7 +177,7 @@ static void enable(bool pair)
 /* A command that is likely to get somewhere: most of it is small numbers. */
 static void command(struct input *input)
 {
-	unsigned int queue = number(input, 1) % 4;
+	unsigned int queue = take_byte(input) % 4;
 	const struct nvme_sq *sq = &world.nvme->sqs[queue];
 	struct nvme_command command = {0};
 	uint8_t bytes[24];
@@ -242,7 +210,7 @@ static void command(struct input *input)
 
 static void memory(struct input *input)
 {
-	uint32_t at = number(input, 2) % RAM_BYTES, length = number(input, 1) + 1;
+	uint32_t at = (uint32_t)take_number(input, 2) % RAM_BYTES, length = take_byte(input) + 1;
 
 	if (length > RAM_BYTES - at)
 		length = RAM_BYTES - at;
@@ -251,16 +219,17 @@ static void memory(struct input *input)
 
 static void step(struct input *input)
 {
-	unsigned int kind = number(input, 1), offset;
+	unsigned int kind = take_byte(input), offset;
 
 	switch (kind % KINDS) {
 	case TO_REGISTER:
-		offset = number(input, 1) & ~3u;
-		set(offset, offset % 8 || kind & 128 ? 4 : 8, number(input, 4) | (uint64_t)number(input, 4) << 32);
+		offset = take_byte(input) & ~3u;
+		set(offset, offset % 8 || kind & 128 ? 4 : 8, take_number(input, 4) | take_number(input, 4) << 32);
 		break;
 	case TO_DOORBELL:
-		offset = number(input, 2) % 0x1000 & ~3u;
-		set(NVME_DOORBELLS + (kind & 128 ? offset % 32 : offset), 4, kind & 64 ? number(input, 1) : number(input, 4));
+		offset = (uint32_t)take_number(input, 2) % 0x1000 & ~3u;
+		set(NVME_DOORBELLS + (kind & 128 ? offset % 32 : offset), 4,
+		    kind & 64 ? take_byte(input) : (uint32_t)take_number(input, 4));
 		break;
 	case TO_MEMORY:
 		memory(input);
@@ -272,7 +241,7 @@ static void step(struct input *input)
 		enable(kind & 128);
 		break;
 	case TURN:
-		turns(number(input, 1));
+		turns(take_byte(input));
 		break;
 	default:
 		pci_reset(world.nvme->pci, kind & 128 ? UIOMMU_PCI_RESET_BUS : UIOMMU_PCI_RESET_FUNCTION);
@@ -291,7 +260,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(world.ram, 0, RAM_BYTES);
 	memset(world.tails, 0, sizeof(world.tails));
 	master_on();
-	for (unsigned int i = 0; i < STEPS_MAX && input.size; i++) {
+	for (unsigned int i = 0; i < STEPS_MAX && input.left; i++) {
 		step(&input);
 		turns(1);
 	}

@@ -3,23 +3,15 @@
  * A guest that writes anything anywhere in config space and BARs. The input is a sequence of steps of 11 bytes: where, how, what.
  * Whatever comes, config space stays a config space.
  */
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
+
 #include <uiommu/pci.h>
 
 #include "pci/pci.h"
 #include "pci/spec.h"
 #include "util/util.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { STEP = 11, TO_CONFIG = 0, FROM_CONFIG, TO_BAR, FROM_BAR, INTERRUPT, PIN, RESET, KINDS };
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			abort();                                                                                                   \
-	} while (0)
 
 struct world {
 	struct uiommu_context *context;

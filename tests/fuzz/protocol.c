@@ -7,10 +7,10 @@
  * would come further than that), and the second which descriptors go with it. What must hold, whatever is said: each request that
  * is not refused has one reply or none; the accounts are those of what exists; at the end nothing is left.
  */
+#include "fuzz.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,20 +20,12 @@
 #include "support/support.h"
 #include "util/util.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum {
 	STEP_TO_BROKER = 1,
 	STEP_RAW = 2,
 	STEP_FULL = 4,
 	POOL = 9,
 };
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			abort();                                                                                                   \
-	} while (0)
 
 static struct inside inside;
 static int pool[POOL]; /* a bundle of this process, and other things */
@@ -101,21 +93,6 @@ static void check_accounts(void)
 		CHECK(used[i] <= inside.options.limits.of[i].client);
 }
 
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-static size_t take(struct input *input, void *to, size_t size)
-{
-	size_t got = size < input->left ? size : input->left;
-
-	memcpy(to, input->data, got);
-	input->data += got;
-	input->left -= got;
-	return got;
-}
-
 /* False: the connection has ended. */
 static bool step(struct input *input, bool *clean)
 {
@@ -123,16 +100,13 @@ static bool step(struct input *input, bool *clean)
 		struct protocol_header header;
 		uint8_t bytes[1024];
 	} message = {0};
-	uint8_t kind = 0, choice = 0, length[2] = {0};
+	uint8_t kind = take_byte(input), choice = take_byte(input);
+	size_t size = take_number(input, 2) % sizeof(message);
 	unsigned int fd_count, before = inside.replies;
 	int fds[PROTOCOL_FDS_MAX + 1];
-	size_t size;
 	bool ended;
 
-	take(input, &kind, 1);
-	take(input, &choice, 1);
-	take(input, length, 2);
-	size = take(input, message.bytes, (length[0] | (size_t)length[1] << 8) % sizeof(message));
+	size = take(input, message.bytes, size);
 	if (kind & STEP_TO_BROKER) {
 		*clean = false;
 		return inside_tell_broker(&inside, message.bytes, kind & STEP_RAW ? size : sizeof(struct link_message));

@@ -5,20 +5,10 @@
  *
  * The input is a struct header and then pairs of a place and a word that is written there.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "fuzz.h"
 
 #include "translate/tables/tables.h"
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-			abort();                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 /* One line for each format. */
 static const struct tables_format *const formats[] = {
@@ -117,7 +107,6 @@ static void look_up(const struct tables *tables, const struct header *header)
 	}
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
@@ -127,7 +116,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct header header;

@@ -3,9 +3,9 @@
  * A program's history with VFIO and an iommufd: files that are opened, ioctls with any arguments, accesses to regions, mappings,
  * and closes in any order. Whatever it did, afterwards both functions are as after a reset and at home.
  */
+#include "fuzz.h"
+
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <uiommu/dma.h>
@@ -96,31 +96,9 @@ static void make_all(void)
 	memset(fuzz.fds, 0xff, sizeof(fuzz.fds));
 }
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint8_t byte(struct input *input)
-{
-	if (!input->size)
-		return 0;
-	input->size--;
-	return *input->data++;
-}
-
-static uint32_t word(struct input *input)
-{
-	uint32_t value = 0;
-
-	for (unsigned int i = 0; i < 4; i++)
-		value |= (uint32_t)byte(input) << 8 * i;
-	return value;
-}
-
 static int *slot(struct input *input)
 {
-	return &fuzz.fds[byte(input) % SLOTS];
+	return &fuzz.fds[take_byte(input) % SLOTS];
 }
 
 static void close_slot(int *fd)
@@ -135,7 +113,7 @@ static void open_file(struct input *input)
 	static const char *const paths[] = {"/dev/iommu",  "/dev/vfio/vfio",	      "/dev/vfio/0",
 					    "/dev/vfio/1", "/dev/vfio/devices/vfio0", "/dev/vfio/devices/vfio1"};
 	int *fd = slot(input);
-	unsigned int which = byte(input) % ARRAY_SIZE(paths);
+	unsigned int which = take_byte(input) % ARRAY_SIZE(paths);
 
 	close_slot(fd);
 	*fd = which ? uiommu_vfio_open(fuzz.vfio, paths[which]) : uiommu_abi_open(paths[0], NULL);
@@ -195,14 +173,14 @@ static void keep_memory(unsigned int number, uint8_t *argument)
 static void ioctl_file(struct input *input)
 {
 	_Alignas(8) uint8_t argument[ARGUMENT] = {0};
-	const unsigned int which = byte(input) % ARRAY_SIZE(commands), shape = byte(input);
+	const unsigned int which = take_byte(input) % ARRAY_SIZE(commands), shape = take_byte(input);
 	int fd = *slot(input), other = shape & 1 ? fuzz.event : *slot(input), result;
-	size_t length = byte(input) % 49;
+	size_t length = take_byte(input) % 49;
 	int *made;
 
-	memcpy(argument, &(uint32_t){shape & 2 ? word(input) : commands[which].size}, 4);
+	memcpy(argument, &(uint32_t){shape & 2 ? (uint32_t)take_number(input, 4) : commands[which].size}, 4);
 	for (size_t i = 0; i < length; i++)
-		argument[(commands[which].size ? 4 : 0) + i] = byte(input);
+		argument[(commands[which].size ? 4 : 0) + i] = take_byte(input);
 	if (commands[which].fd_at >= 0 && shape & 4)
 		memcpy(argument + commands[which].fd_at, &other, sizeof(other));
 	if (commands[which].number == VFIO_GROUP_GET_DEVICE_FD && shape & 4)
@@ -222,12 +200,13 @@ static void ioctl_file(struct input *input)
 static void access_region(struct input *input)
 {
 	int fd = *slot(input);
-	uint64_t region = byte(input) % 10, offset = region << VFIO_SPEC_REGION_SHIFT | (word(input) & 0x1ffff);
-	unsigned int length = byte(input);
+	uint64_t region = take_byte(input) % 10,
+		 offset = region << VFIO_SPEC_REGION_SHIFT | ((uint32_t)take_number(input, 4) & 0x1ffff);
+	unsigned int length = take_byte(input);
 	uint8_t buffer[256];
 
 	for (unsigned int i = 0; i < 8; i++)
-		buffer[i] = byte(input);
+		buffer[i] = take_byte(input);
 	memset(buffer + 8, buffer[0], sizeof(buffer) - 8);
 	if (length & 1)
 		uiommu_abi_write(fd, buffer, length >> 1, offset);
@@ -238,20 +217,18 @@ static void access_region(struct input *input)
 static void map_region(struct input *input)
 {
 	int fd = *slot(input);
-	uint64_t offset = (uint64_t)(byte(input) % 9) << VFIO_SPEC_REGION_SHIFT | (uint64_t)(byte(input) % 5) * PAGE;
-	size_t length = (size_t)(byte(input) % 5) * PAGE;
+	uint64_t offset = (uint64_t)(take_byte(input) % 9) << VFIO_SPEC_REGION_SHIFT | (uint64_t)(take_byte(input) % 5) * PAGE;
+	size_t length = (size_t)(take_byte(input) % 5) * PAGE;
 	uint8_t *map = uiommu_abi_mmap(fd, offset, length, PROT_READ | PROT_WRITE, MAP_SHARED);
 
 	if (map == MAP_FAILED)
 		return;
-	map[length - 1] = byte(input);
+	map[length - 1] = take_byte(input);
 	if (uiommu_abi_munmap(fd, map, offset, length))
 		abort();
 }
 
 static void (*const steps[])(struct input *input) = {open_file, ioctl_file, ioctl_file, ioctl_file, access_region, map_region};
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -260,8 +237,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	make_all();
 	fuzz.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	while (input.size) {
-		unsigned int step = byte(&input) % (ARRAY_SIZE(steps) + 1);
+	while (input.left) {
+		unsigned int step = take_byte(&input) % (ARRAY_SIZE(steps) + 1);
 
 		if (step < ARRAY_SIZE(steps))
 			steps[step](&input);

@@ -7,10 +7,10 @@
  * They are sent as they are, or made a message: the first two are its command and its flags then. Whatever comes: a request that is
  * not refused as a whole has one reply or none, and at the end nothing is left.
  */
+#include "fuzz.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -20,15 +20,7 @@
 #include "util/util.h"
 #include "vfio_user/server.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { RAW = 1, FDS = 7, POOL = 4, BAR_BYTES = 4096, BYTES_MAX = 1 << 16 };
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			abort();                                                                                                   \
-	} while (0)
 
 static struct {
 	struct uiommu_context *context;

@@ -5,21 +5,11 @@
  *
  * The input is a byte that says how the unit is set up, and then struct step after struct step.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
+
 #include <sys/mman.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
-			abort();                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 enum { PAGE = 4096, PAGES = 16, BYTES = PAGES * PAGE, STEPS = 64, SOURCE_ID = 8, TURNS = 1000 };
 
@@ -52,7 +42,6 @@ static void on_work(void *opaque)
 	CHECK(opaque == &f);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	const struct uiommu_device_config device = {.size = sizeof(device), .rid = 1, .name = "nic", .pasid_bits = 20};
@@ -186,7 +175,6 @@ static void do_step(struct uiommu_vtd *vtd, const struct step *step)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct uiommu_vtd *vtd;

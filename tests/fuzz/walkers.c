@@ -9,9 +9,9 @@
  * What must hold: a walk ends after few fetches; what it says has a meaning; blocks of the size that it reports are blocks; a quiet
  * walk writes nothing, any other changes no more entries than it has read, and finds what the quiet one has found.
  */
+#include "fuzz.h"
+
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <uiommu/context.h>
 
@@ -19,9 +19,6 @@
 #include "pgtable/pgtable.h"
 #include "util/bits.h"
 #include "util/util.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Pages of the guest's memory. Those that are not named are read-write; in areas, others are not or in part. */
 enum {
@@ -81,27 +78,6 @@ static struct {
 	uint8_t before[ARENA];
 	struct areas areas;
 } world;
-
-struct input {
-	const uint8_t *data;
-	size_t left;
-};
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition))                                                                                                  \
-			abort();                                                                                                   \
-	} while (0)
-
-static void take(struct input *input, void *out, size_t size)
-{
-	size_t there = size < input->left ? size : input->left;
-
-	memset(out, 0, size);
-	memcpy(out, input->data, there);
-	input->data += there;
-	input->left -= there;
-}
 
 /* --- the world --- */
 
