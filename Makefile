@@ -44,18 +44,18 @@ demo-vm: build
 	@$(PYTHON) scripts/demo-vm $(BUILD)
 
 check:
-	@scripts/deps build demo fuzz check
+	@scripts/deps check
 	@$(PYTHON) scripts/check
 
 check-long:
-	@scripts/deps build demo fuzz check
+	@scripts/deps check
 	@$(PYTHON) scripts/check --long
 
 bench: build
 	@scripts/bench $(BUILD)
 
 fuzz:
-	@scripts/deps build fuzz
+	@scripts/deps fuzz
 	@scripts/fuzz $(or $(SECONDS),60)
 
 install: build
