@@ -129,7 +129,8 @@ enum uiommu_pci_reset_type {
  *           already: of a function that is no bus master any more no DMA is let through, and none is running. ATS and PRI are the
  *           model's to end (uiommu_ats_disable(), uiommu_pri_disable())
  * @touched: the memory of a WATCHED BAR is about to be written, for the first time since uiommu_pci_watch(), by somebody who has it
- *           mapped. Called from any thread, at any moment: wake up whoever looks at it, and wait for nothing
+ *           mapped; or it has another value than it had. Called from any thread, at any moment: wake up whoever looks at it, and
+ * wait for nothing
  */
 struct uiommu_pci_ops {
 	uint64_t (*read)(void *opaque, unsigned int bar, uint64_t offset, unsigned int size);

@@ -31,7 +31,7 @@ void abi_file_put(struct abi_file *file)
 
 int abi_descriptor(const char *name)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd >= 0)
 		return fd;

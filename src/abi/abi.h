@@ -107,6 +107,7 @@ struct abi_mapping {
 	int protection; /* at most; PROT_... */
 	uint64_t offset;
 	bool watched; /* whoever can catch writes to it gives it a watcher */
+	bool native; /* @fd is the file's descriptor, and @offset what was asked for: who has one can map it himself */
 };
 
 /*

@@ -20,6 +20,13 @@
 int vfio_open(struct uiommu_vfio *vfio, const char *path, struct abi_file **out);
 
 /*
+ * Whoever opens a device through the cdev, or first through its group, can map BARs from its own descriptor, without anybody's
+ * help, at the offsets that VFIO_DEVICE_GET_REGION_INFO says: the BARs' memory lies there meanwhile (struct abi_mapping.native).
+ * Before anything is opened.
+ */
+void vfio_map_natively(struct uiommu_vfio *vfio);
+
+/*
  * What a program finds in /dev and /sys of all this. Each returns 0, or what vfio_tree() returns then. Paths and targets are
  * absolute or, of a link, relative to its folder; folders are made as they are needed.
  */

@@ -78,7 +78,7 @@ static int bind_to(const struct vfio_call *call, const struct vfio_spec_bind *bi
 		error = get_iommufd(call, bind->iommufd, &iommufd);
 	if (error)
 		return error;
-	error = vfio_device_open(device, iommufd, true);
+	error = vfio_device_open(call->file, iommufd);
 	abi_file_put(iommufd);
 	if (error)
 		return error;

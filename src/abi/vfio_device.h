@@ -21,12 +21,20 @@ enum {
 	VFIO_NAME = 16, /* "0000:01:00.0" */
 };
 
+/* What a program has mapped of a WATCHED BAR's memory: from the first byte to the last, wherever there are holes. */
+struct vfio_mapped {
+	uint64_t start, end;
+	uint64_t *seen; /* what was there when the model went to sleep */
+};
+
 /* WATCHED BARs that programs have mapped (vfio_watch.c). Its lock is below the function's. */
 struct vfio_watch {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	pthread_t thread;
 	unsigned int mappings;
+	struct vfio_mapped mapped[UIOMMU_PCI_BARS];
+	uint64_t ticks; /* how often the thread has looked; atomic */
 	struct cds_list_head watchers; /* struct abi_watcher: of mappings whose writes are caught */
 	bool running; /* there is a thread */
 	bool armed; /* the model wants to know */
@@ -68,6 +76,7 @@ struct uiommu_vfio {
 	struct vfio_device *devices[VFIO_DEVICES];
 	unsigned int count;
 	uint64_t next_address, next_low; /* for BARs: of 64 bits, of 32 */
+	bool native; /* vfio_map_natively() */
 };
 
 /* A device's file: of the cdev, or of a group. */
@@ -76,6 +85,7 @@ struct vfio_file {
 	struct vfio_device *device;
 	struct abi_file *group; /* a reference; NULL: the cdev's */
 	bool granted; /* the device is open; atomic */
+	bool native; /* the memory of its BARs lies in the file's descriptor; before @granted */
 };
 
 /* One ioctl. */
@@ -93,7 +103,7 @@ struct vfio_call {
 };
 
 /* vfio_open.c: under the device's lock. The first open gives it to @iommufd, the last close takes it back. */
-int vfio_device_open(struct vfio_device *device, struct abi_file *iommufd, bool cdev);
+int vfio_device_open(struct vfio_file *file, struct abi_file *iommufd);
 void vfio_device_close(struct vfio_device *device);
 int vfio_transport_init(struct vfio_device *device);
 
@@ -129,16 +139,18 @@ void vfio_config_mode(struct vfio_device *device, enum pci_irq before, enum pci_
 /* Regions, at @offset of the file. */
 ssize_t vfio_region_read(struct vfio_device *device, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
 ssize_t vfio_region_write(struct vfio_device *device, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
-int vfio_region_mmap(struct vfio_device *device, uint64_t offset, uint64_t length, int flags, struct abi_mapping *out);
-
+int vfio_region_mmap(struct vfio_file *file, uint64_t offset, uint64_t length, int flags, struct abi_mapping *out);
 void vfio_region_munmap(struct vfio_device *device, uint64_t offset);
 
 void vfio_watch_init(struct vfio_device *device);
 void vfio_watch_fini(struct vfio_device *device);
 /* The transport's watch(). */
 bool vfio_watch(struct vfio_device *device);
-/* A mapping of a WATCHED BAR begins (-EAGAIN: there is no thread) or ends, or there is none any more. */
-int vfio_watch_mapped(struct vfio_device *device);
+/*
+ * A mapping of @length bytes at @start of a WATCHED BAR's memory begins (-EAGAIN: there is no thread; -ENOMEM) or ends, or there is
+ * none any more. Of native mappings nobody hears the end before that of the file: they are one.
+ */
+int vfio_watch_mapped(struct vfio_device *device, unsigned int bar, uint64_t start, uint64_t length);
 void vfio_watch_unmapped(struct vfio_device *device);
 void vfio_watch_add(struct vfio_device *device, struct abi_watcher *watcher);
 void vfio_watch_remove(struct vfio_device *device, struct abi_watcher *watcher);

@@ -83,7 +83,7 @@ static int device_mmap(struct abi_file *file, struct abi_caller *caller, uint64_
 {
 	(void)caller;
 	(void)protection;
-	return granted(file_of(file)) ? vfio_region_mmap(file_of(file)->device, offset, length, flags, out) : -EINVAL;
+	return granted(file_of(file)) ? vfio_region_mmap(file_of(file), offset, length, flags, out) : -EINVAL;
 }
 
 static void device_munmap(struct abi_file *file, uint64_t offset, uint64_t length)

@@ -120,7 +120,7 @@ static int match(const struct vfio_device *device, const char *name)
 }
 
 /* Under the device's lock. */
-static int open_in(struct vfio_group *group)
+static int open_in(struct vfio_group *group, struct vfio_file *file)
 {
 	struct vfio_device *device = group->device;
 	uint32_t ioas;
@@ -128,7 +128,7 @@ static int open_in(struct vfio_group *group)
 
 	if (!group->iommufd)
 		return -EINVAL;
-	error = vfio_device_open(device, group->iommufd, false);
+	error = vfio_device_open(file, group->iommufd);
 	if (error || device->opens > 1)
 		return error;
 	error = iommufd_compat_ioas(device->iommufd, false, &ioas);
@@ -156,7 +156,7 @@ static int get_device_fd(struct vfio_group *group, struct abi_caller *caller, ui
 	if (result)
 		return result;
 	pthread_mutex_lock(&group->device->lock);
-	result = open_in(group);
+	result = open_in(group, container_of(file, struct vfio_file, file));
 	if (!result)
 		__atomic_store_n(&container_of(file, struct vfio_file, file)->granted, true, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&group->device->lock);

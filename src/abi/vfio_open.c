@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A device's opens and closes: whose it is, and how it does DMA and sends interrupts meanwhile. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "abi/iommufd.h"
@@ -49,8 +50,28 @@ int vfio_transport_init(struct vfio_device *device)
 	return pci_irqs_init(&device->irqs, device->pci, PCI_IRQS_FIXED | PCI_IRQS_REQUESTS);
 }
 
-static int first_open(struct vfio_device *device, struct abi_file *iommufd)
+/* The memory of BARs goes to where the program that has the descriptor would map it. */
+static int lay_out(struct vfio_file *file)
 {
+	struct uiommu_pci *pci = file->device->pci;
+	int fd = file->file.descriptor, error = 0;
+	uint64_t end = 0;
+
+	for (unsigned int i = 0; i < UIOMMU_PCI_BARS; i++)
+		if (pci->bars[i].memory_length)
+			end = ((uint64_t)i << VFIO_SPEC_REGION_SHIFT) + pci->bars[i].memory_offset + pci->bars[i].memory_length;
+	if (ftruncate(fd, (off_t)end) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return -ENOMEM;
+	for (unsigned int i = 0; i < UIOMMU_PCI_BARS && !error; i++)
+		if (pci->bars[i].memory_length)
+			error = pci_memory_move(pci, i, fd, (uint64_t)i << VFIO_SPEC_REGION_SHIFT);
+	file->native = !error;
+	return error;
+}
+
+static int first_open(struct vfio_file *file, struct abi_file *iommufd)
+{
+	struct vfio_device *device = file->device;
 	struct uiommu_device *dma = uiommu_pci_device(device->pci);
 	struct uiommu_context *context = iommufd_context(iommufd);
 	int error = device_lend(dma, context);
@@ -59,6 +80,12 @@ static int first_open(struct vfio_device *device, struct abi_file *iommufd)
 		return error == -EEXIST ? -EBUSY : error;
 	error = pci_connect(device->pci, &device->transport);
 	if (error) {
+		device_return(dma);
+		return error;
+	}
+	error = device->vfio->native ? lay_out(file) : 0;
+	if (error) {
+		pci_connect(device->pci, NULL);
 		device_return(dma);
 		return error;
 	}
@@ -72,13 +99,15 @@ static int first_open(struct vfio_device *device, struct abi_file *iommufd)
 	return 0;
 }
 
-int vfio_device_open(struct vfio_device *device, struct abi_file *iommufd, bool cdev)
+int vfio_device_open(struct vfio_file *file, struct abi_file *iommufd)
 {
+	struct vfio_device *device = file->device;
+	bool cdev = !file->group;
 	int error;
 
 	if (device->opens && cdev)
 		return -EINVAL;
-	error = device->opens ? 0 : first_open(device, iommufd);
+	error = device->opens ? 0 : first_open(file, iommufd);
 	if (error)
 		return error;
 	device->opens++;

@@ -141,11 +141,14 @@ ssize_t vfio_region_write(struct vfio_device *device, struct abi_caller *caller,
 			  offset);
 }
 
-int vfio_region_mmap(struct vfio_device *device, uint64_t offset, uint64_t length, int flags, struct abi_mapping *out)
+int vfio_region_mmap(struct vfio_file *file, uint64_t offset, uint64_t length, int flags, struct abi_mapping *out)
 {
+	struct vfio_device *device = file->device;
 	uint64_t region = offset >> VFIO_SPEC_REGION_SHIFT, start = offset & ((UINT64_C(1) << VFIO_SPEC_REGION_SHIFT) - 1);
 	const struct uiommu_pci_bar *bar = region < UIOMMU_PCI_BARS ? &device->pci->bars[region] : NULL;
 
+	if (device->vfio->native && !file->native)
+		return -ENODEV;
 	if (!(flags & MAP_SHARED) || !bar || !bar->memory_length || start < bar->memory_offset)
 		return -EINVAL;
 	start -= bar->memory_offset;
@@ -155,10 +158,11 @@ int vfio_region_mmap(struct vfio_device *device, uint64_t offset, uint64_t lengt
 	*out = (struct abi_mapping){
 		.fd = device->pci->memory_fd[region],
 		.protection = PROT_READ | PROT_WRITE,
-		.offset = bar->memory_offset + start,
+		.offset = device->pci->memory_at[region] + bar->memory_offset + start,
+		.native = file->native,
 		.watched = bar->flags & UIOMMU_PCI_BAR_WATCHED,
 	};
-	return bar->flags & UIOMMU_PCI_BAR_WATCHED ? vfio_watch_mapped(device) : 0;
+	return bar->flags & UIOMMU_PCI_BAR_WATCHED ? vfio_watch_mapped(device, (unsigned int)region, start, length) : 0;
 }
 
 void vfio_region_munmap(struct vfio_device *device, uint64_t offset)

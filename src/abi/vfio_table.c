@@ -28,6 +28,11 @@ int uiommu_vfio_create(struct uiommu_vfio **out)
 	return 0;
 }
 
+void vfio_map_natively(struct uiommu_vfio *vfio)
+{
+	vfio->native = true;
+}
+
 static void device_free(struct vfio_device *device)
 {
 	if (device->transport.intx)

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Registers that a program has mapped. Who hosts the program may be able to catch its next write (struct abi_watcher); then the
- * model sleeps until that. If there is a mapping whose writes nothing of ours sees, a thread says at each tick that there may have
- * been one, while the model sleeps; otherwise it waits.
+ * model sleeps until that. If there is a mapping whose writes nothing of ours sees, a thread compares what is mapped with what was
+ * there, at each tick, while the model sleeps; otherwise it waits.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "abi/vfio_device.h"
 #include "util/clock.h"
 #include "util/thread.h"
+#include "util/util.h"
 
 enum { TICK_NS = 1000 * 1000 };
 
@@ -20,6 +22,70 @@ static void tick_after(struct timespec *at)
 	if (at->tv_nsec >= 1000 * 1000 * 1000) {
 		at->tv_nsec -= 1000 * 1000 * 1000;
 		at->tv_sec++;
+	}
+}
+
+/* What is mapped of a BAR, as it is now. */
+static const uint64_t *memory_of(const struct vfio_device *device, unsigned int bar)
+{
+	return device->pci->memory[bar] ? (uint64_t *)device->pci->memory[bar] + device->watch.mapped[bar].start / sizeof(uint64_t)
+					: NULL;
+}
+
+static size_t words(const struct vfio_mapped *mapped)
+{
+	return (mapped->end - mapped->start) / sizeof(uint64_t);
+}
+
+/* Under the lock, as what follows. */
+static void remember(struct vfio_device *device)
+{
+	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
+		const struct vfio_mapped *mapped = &device->watch.mapped[bar];
+		const uint64_t *memory = memory_of(device, bar);
+
+		for (size_t i = 0, count = words(mapped); i < count; i++)
+			mapped->seen[i] = __atomic_load_n(&memory[i], __ATOMIC_RELAXED);
+	}
+}
+
+/* Values are compared: one that is written again says nothing new. */
+static bool has_changed(const struct vfio_device *device)
+{
+	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
+		const struct vfio_mapped *mapped = &device->watch.mapped[bar];
+		const uint64_t *memory = memory_of(device, bar);
+
+		for (size_t i = 0, count = words(mapped); i < count; i++)
+			if (mapped->seen[i] != __atomic_load_n(&memory[i], __ATOMIC_RELAXED))
+				return true;
+	}
+	return false;
+}
+
+static int extend(struct vfio_device *device, unsigned int bar, uint64_t start, uint64_t end)
+{
+	struct vfio_mapped *mapped = &device->watch.mapped[bar];
+	uint64_t *seen;
+
+	if (mapped->end) {
+		start = min_u64(start, mapped->start);
+		end = max_u64(end, mapped->end);
+	}
+	seen = realloc(mapped->seen, end - start);
+	if (!seen)
+		return -ENOMEM;
+	*mapped = (struct vfio_mapped){start, end, seen};
+	/* What was written since the last time is seen by the model, which is woken. */
+	remember(device);
+	return 0;
+}
+
+static void forget(struct vfio_watch *watch)
+{
+	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
+		free(watch->mapped[bar].seen);
+		watch->mapped[bar] = (struct vfio_mapped){.seen = NULL};
 	}
 }
 
@@ -38,6 +104,9 @@ static void *ticks(void *opaque)
 		tick_after(&at);
 		while (!watch->end && pthread_cond_timedwait(&watch->cond, &watch->lock, &at) != ETIMEDOUT)
 			;
+		__atomic_fetch_add(&watch->ticks, 1, __ATOMIC_RELEASE);
+		if (watch->armed && !has_changed(device))
+			continue;
 		watch->armed = false;
 		pthread_mutex_unlock(&watch->lock);
 		pci_touched(device->pci);
@@ -59,8 +128,11 @@ bool vfio_watch(struct vfio_device *device)
 		caught += watcher->protect(watcher);
 	mapped = watch->mappings > 0;
 	watch->armed = watch->mappings > caught;
-	if (watch->armed)
+	if (watch->armed) {
+		/* Before the model looks once more: what it does not see then is different from this. */
+		remember(device);
 		pthread_cond_signal(&watch->cond);
+	}
 	pthread_mutex_unlock(&watch->lock);
 	return mapped;
 }
@@ -82,18 +154,19 @@ void vfio_watch_remove(struct vfio_device *device, struct abi_watcher *watcher)
 	pci_touched(device->pci);
 }
 
-int vfio_watch_mapped(struct vfio_device *device)
+int vfio_watch_mapped(struct vfio_device *device, unsigned int bar, uint64_t start, uint64_t length)
 {
 	struct vfio_watch *watch = &device->watch;
-	int error = 0;
+	int error;
 
 	pthread_mutex_lock(&watch->lock);
-	if (!watch->running) {
+	error = extend(device, bar, start, start + length);
+	if (!error && !watch->running) {
 		watch->end = false;
 		error = thread_start(&watch->thread, ticks, device);
 		watch->running = !error;
 	}
-	if (!error)
+	if (!error && !(device->vfio->native && watch->mappings))
 		watch->mappings++;
 	pthread_mutex_unlock(&watch->lock);
 	if (!error)
@@ -104,7 +177,7 @@ int vfio_watch_mapped(struct vfio_device *device)
 void vfio_watch_unmapped(struct vfio_device *device)
 {
 	pthread_mutex_lock(&device->watch.lock);
-	if (device->watch.mappings)
+	if (device->watch.mappings && !device->vfio->native)
 		device->watch.mappings--;
 	pthread_mutex_unlock(&device->watch.lock);
 }
@@ -123,6 +196,10 @@ void vfio_watch_end(struct vfio_device *device)
 	pthread_mutex_unlock(&watch->lock);
 	if (running)
 		pthread_join(watch->thread, NULL);
+	pthread_mutex_lock(&watch->lock);
+	watch->armed = false;
+	forget(watch);
+	pthread_mutex_unlock(&watch->lock);
 }
 
 void vfio_watch_init(struct vfio_device *device)

@@ -184,7 +184,8 @@ static enum status run(const struct command *command, int argc, char **argv)
 		return complain(STATUS_USAGE, "run: no program; see uiommu run --help");
 	if (!find_shim(shim, sizeof(shim)))
 		return complain(STATUS_OTHER, "run: " SHIM " is not installed");
-	if (stop || run_is_static(program[0]))
+	options.native = stop || run_is_static(program[0]);
+	if (options.native)
 		return run_static(&options, program, set_environment);
 	return become(&options, program);
 }

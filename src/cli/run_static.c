@@ -115,6 +115,7 @@ static void set_signals(void)
 	sigaction(SIGINT, &ignore, NULL);
 	sigaction(SIGQUIT, &ignore, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGXFSZ, &ignore, NULL);
 	sigaction(SIGTERM, &pass_on, NULL);
 	sigaction(SIGHUP, &pass_on, NULL);
 	sigaction(SIGUSR1, &pass_on, NULL);

@@ -72,6 +72,26 @@ static int make_memory(struct uiommu_pci *pci, unsigned int bar)
 	return 0;
 }
 
+int pci_memory_move(struct uiommu_pci *pci, unsigned int bar, int fd, uint64_t at)
+{
+	size_t length = pci->bars[bar].memory_length;
+	off_t start = (off_t)(at + pci->bars[bar].memory_offset);
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (own < 0)
+		return -EMFILE;
+	/* In one step: whoever looks at it meanwhile finds one or the other. */
+	if (pwrite(own, pci->memory[bar], length, start) != (ssize_t)length ||
+	    mmap(pci->memory[bar], length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, own, start) == MAP_FAILED) {
+		close(own);
+		return -ENOMEM;
+	}
+	close(pci->memory_fd[bar]);
+	pci->memory_fd[bar] = own;
+	pci->memory_at[bar] = at;
+	return 0;
+}
+
 static int fill(struct uiommu_pci *pci, const struct uiommu_pci_description *given)
 {
 	int error = pci_layout(pci, given);

@@ -36,7 +36,7 @@ struct pci_transport {
 	 * first write after that, whoever makes it, waits until the transport has called pci_touched() and has given the right
 	 * back; so a value that is written is always seen by whoever looks after touched(). A new mapping begins with the right,
 	 * and with a call of pci_touched(). Where a write cannot be caught (nothing of ours runs in the program) the transport
-	 * calls pci_touched() by a timer instead. False: there is no mapping.
+	 * looks by a timer instead, and calls pci_touched() when what is there is not what it was. False: there is no mapping.
 	 */
 	bool (*watch)(struct pci_transport *transport);
 };
@@ -67,6 +67,7 @@ struct uiommu_pci {
 	uint8_t pin; /* 0: none */
 	struct uiommu_pci_bar bars[UIOMMU_PCI_BARS];
 	int memory_fd[UIOMMU_PCI_BARS]; /* -1: none; who may map it is said by pci_shared() and WATCHED */
+	uint64_t memory_at[UIOMMU_PCI_BARS]; /* where there the BAR's first byte is */
 	void *memory[UIOMMU_PCI_BARS];
 
 	pthread_mutex_t lock;
@@ -107,6 +108,13 @@ void pci_touched(struct uiommu_pci *pci);
 void pci_master(struct uiommu_pci *pci, struct pci_transport *transport, bool on);
 
 void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type);
+
+/*
+ * The memory of @bar is that of another file from now on, with what is in it: there its first byte is at @at, which is a multiple
+ * of the page size. Nobody can shorten the file. Whoever has mapped it before keeps what is no longer the BAR's. While nobody is
+ * connected, or the transport's thread; a model that writes there meanwhile may lose that. -EMFILE, -ENOMEM.
+ */
+int pci_memory_move(struct uiommu_pci *pci, unsigned int bar, int fd, uint64_t at);
 
 /* Has @bar memory that needs no calls, so that a guest may map it? */
 static inline bool pci_shared(const struct uiommu_pci *pci, unsigned int bar)

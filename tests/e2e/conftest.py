@@ -3,9 +3,11 @@
 
 import json
 import os
+import pathlib
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -99,6 +101,48 @@ class Uiommu:
 @pytest.fixture(scope="session")
 def run(stage):
     return Uiommu(stage)
+
+
+class Sessions:
+    """Where this test's sessions have their folders."""
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+
+    def folders(self):
+        return sorted(self.runtime.glob("uiommu/run-*"))
+
+    def daemon(self):
+        """A pidfd of the only session's daemon."""
+        (folder,) = self.folders()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
+            own.connect(str(folder / "socket"))
+            pid, _, _ = struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return os.pidfd_open(pid)
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    if ORDINARY:
+        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            folder.chmod(0o755)
+        os.chown(tmp_path, ORDINARY["user"], ORDINARY["group"])
+    return Sessions(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def staged(stage):
+    """Where programs that run under `uiommu run` are, beside what is preloaded into them."""
+    folder = pathlib.Path(stage, "src", "abi", "shim")
+    folder.mkdir(parents=True)
+    for made in (folder, folder.parent, folder.parent.parent):
+        made.chmod(0o755)
+    shutil.copy(os.path.join(BUILD, "src", "abi", "shim", "libuiommu-shim.so"), folder)
+    for name in ("in-session", "nvme-driver"):
+        shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
+        shutil.copy(os.path.join(BUILD, "tests", "e2e", f"{name}-static"), stage)
+    return stage
 
 
 class Daemon:

@@ -3,62 +3,23 @@
 
 import json
 import os
-import pathlib
 import random
 import re
 import select
-import shutil
 import signal
-import socket
-import struct
 import subprocess
 
 import pytest
 
-from conftest import BUILD, ORDINARY, PAGE
+from conftest import ORDINARY, PAGE
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 CASES = ("calls", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
 
 
 @pytest.fixture(scope="session")
-def program(stage):
-    folder = pathlib.Path(stage, "src", "abi", "shim")
-    folder.mkdir(parents=True)
-    for made in (folder, folder.parent, folder.parent.parent):
-        made.chmod(0o755)
-    shutil.copy(os.path.join(BUILD, "src", "abi", "shim", "libuiommu-shim.so"), folder)
-    for name in ("in-session", "in-session-static"):
-        shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
-    return os.path.join(stage, "in-session")
-
-
-class Sessions:
-    """Where this test's sessions have their folders."""
-
-    def __init__(self, runtime):
-        self.runtime = runtime
-        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
-
-    def folders(self):
-        return sorted(self.runtime.glob("uiommu/run-*"))
-
-    def daemon(self):
-        """A pidfd of the only session's daemon."""
-        (folder,) = self.folders()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
-            own.connect(str(folder / "socket"))
-            pid, _, _ = struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return os.pidfd_open(pid)
-
-
-@pytest.fixture
-def sessions(tmp_path):
-    if ORDINARY:
-        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            folder.chmod(0o755)
-        os.chown(tmp_path, ORDINARY["user"], ORDINARY["group"])
-    return Sessions(tmp_path)
+def program(staged):
+    return os.path.join(staged, "in-session")
 
 
 def wait_for_end(pidfd):

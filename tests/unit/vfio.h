@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "abi/spec.h"
-#include "abi/vfio.h"
+#include "abi/vfio_device.h"
 #include "abi/vfio_spec.h"
 #include "pci/irqs.h"
 #include "pci/pci.h"

@@ -173,7 +173,9 @@ static void watched(void **state)
 {
 	struct vfio_rig *rig = *state;
 	struct copier *copier = &rig->copiers[0];
+	const struct vfio_watch *watch = &rig->vfio->devices[0]->watch;
 	volatile uint32_t *map;
+	uint64_t ticks;
 
 	assert_false(uiommu_pci_watch(copier->pci));
 	map = uiommu_abi_mmap(rig->cdev, region(4), VFIO_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -185,6 +187,14 @@ static void watched(void **state)
 		wait_touched(copier, i + 2);
 		assert_int_equal(((uint32_t *)uiommu_pci_memory(copier->pci, 4))[i], i + 1);
 	}
+	/* Looks that find nothing disturb nobody. */
+	assert_true(uiommu_pci_watch(copier->pci));
+	ticks = __atomic_load_n(&watch->ticks, __ATOMIC_ACQUIRE);
+	while (__atomic_load_n(&watch->ticks, __ATOMIC_ACQUIRE) < ticks + 20)
+		sched_yield();
+	assert_int_equal(copier->touched, 21);
+	map[VFIO_PAGE / 4 - 1] = 1;
+	wait_touched(copier, 22);
 	assert_int_equal(uiommu_abi_munmap(rig->cdev, (void *)map, region(4), VFIO_PAGE), 0);
 	assert_false(uiommu_pci_watch(copier->pci));
 }

@@ -33,7 +33,10 @@ static int64_t map(struct session *session, struct abi_caller *caller, struct ab
 
 	if (error)
 		return error;
-	error = held_map(session, file, request->offset, request->count, &mapping, fd);
+	if (fd)
+		error = held_map(session, file, request->offset, request->count, &mapping, fd);
+	else if (!mapping.native)
+		error = -ENODEV;
 	if (error)
 		abi_munmap(file, request->offset, request->count);
 	reply->offset = mapping.offset;

@@ -105,7 +105,7 @@ static int add_all(struct session_devices *devices, const char *const *texts, ch
 	return error;
 }
 
-int devices_create(const char *const *texts, char *complaint, size_t size, struct session_devices **out)
+int devices_create(const char *const *texts, bool native, char *complaint, size_t size, struct session_devices **out)
 {
 	struct session_devices *devices = calloc(1, sizeof(*devices));
 	size_t count = 0;
@@ -117,6 +117,8 @@ int devices_create(const char *const *texts, char *complaint, size_t size, struc
 	if (!error)
 		error = uiommu_vfio_create(&devices->vfio);
 	if (!error) {
+		if (native)
+			vfio_map_natively(devices->vfio);
 		devices->models = calloc(count + 1, sizeof(struct uiommu_model *));
 		error = devices->models ? add_all(devices, texts, complaint, size) : -ENOMEM;
 	}

@@ -9,9 +9,10 @@ struct session_devices;
 
 /*
  * @texts: "MODEL[,OPTION[=VALUE]]...[,bdf=[DOMAIN:]BUS:DEVICE.FUNCTION]", NULL at the end; without bdf they are function 0 of
- * buses 1, 2 and so on of domain 0. @texts may be NULL. 0, or -errno and a line about it in @complaint.
+ * buses 1, 2 and so on of domain 0. @texts may be NULL. @native: vfio_map_natively(). 0, or -errno and a line about it in
+ * @complaint.
  */
-int devices_create(const char *const *texts, char *complaint, size_t size, struct session_devices **out);
+int devices_create(const char *const *texts, bool native, char *complaint, size_t size, struct session_devices **out);
 
 /* None of their files is left. NULL does nothing. */
 void devices_destroy(struct session_devices *devices);

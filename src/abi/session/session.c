@@ -102,7 +102,7 @@ int session_create(struct session *session, const struct session_options *option
 	pthread_mutex_init(&session->drain_lock, NULL);
 	error = open_trace(session, options->trace, complaint, complaint_size);
 	if (!error)
-		error = devices_create(options->devices, complaint, complaint_size, &session->devices);
+		error = devices_create(options->devices, options->native, complaint, complaint_size, &session->devices);
 	if (error)
 		return error;
 	error = folder_create(session);

@@ -33,6 +33,7 @@ struct session_options {
 	const char *trace; /* file for calls, or NULL */
 	bool mock; /* the command of the kernel's selftests exists */
 	bool check; /* report what a device with pinned pages would not see */
+	bool native; /* programs map BARs from the descriptors that they have */
 	int report; /* where to */
 };
 
@@ -162,7 +163,7 @@ void member_put(struct session *session, struct member *member);
 
 /*
  * Make the call that @message asks for, of @caller, which is @member. What the system call returns, or -errno; *@fd is a descriptor
- * to hand over, if there is one.
+ * to hand over, if there is one. Of a mapping it may be NULL: the caller maps the descriptor that it has.
  */
 int64_t session_call(struct session *session, struct abi_caller *caller, const struct member *member,
 		     struct session_message *message, struct session_reply *reply, int *fd);

@@ -71,14 +71,14 @@ static void advance(struct stopped *stopped, uint64_t number, int64_t by)
 static int64_t call_descriptor(struct stopped *stopped, struct session_message *message, uint64_t number)
 {
 	struct session_reply reply;
-	int fd = -1, error;
+	int error;
 
 	if (!is_ours(stopped, number, &message->request.file))
 		return STOPPED_GO_ON;
 	error = stopped_identify(stopped);
 	if (error)
 		return error;
-	return session_call(stopped->session, &stopped->caller, stopped->member, message, &reply, &fd);
+	return session_call(stopped->session, &stopped->caller, stopped->member, message, &reply, NULL);
 }
 
 static int64_t call_ioctl(struct stopped *stopped)
@@ -115,12 +115,18 @@ static int64_t call_transfer(struct stopped *stopped, enum session_op op, bool p
 	return result;
 }
 
-/* The kernel would map the descriptor itself, and nobody here can make it map another one. */
+/* Nobody here can make the kernel map another descriptor than the program's: it does, where that is the right one. */
 static int64_t call_mmap(struct stopped *stopped)
 {
-	struct session_key key;
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	struct session_message message = {.request = {.op = SESSION_MMAP,
+						      .count = arguments[1],
+						      .offset = arguments[5],
+						      .command = (uint32_t)arguments[2],
+						      .flags = (uint32_t)arguments[3]}};
+	int64_t result = call_descriptor(stopped, &message, arguments[4]);
 
-	return is_ours(stopped, stopped->call.data.args[4], &key) ? -ENODEV : STOPPED_GO_ON;
+	return result ? result : STOPPED_GO_ON;
 }
 
 /* --- calls on names --- */
