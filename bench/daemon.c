@@ -126,13 +126,6 @@ struct bench {
 	uint8_t *memory;
 };
 
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* 99th percentile of 4 KiB copies in our own memory, one at a time. */
 static double p99(struct bench *bench)
 {
@@ -150,7 +143,7 @@ static double p99(struct bench *bench)
 		times[i] = bench_now_ns() - start;
 	}
 	support_check(record->status == UIOMMU_ACCEL_SUCCESS);
-	qsort(times, OPERATIONS, sizeof(times[0]), compare_doubles);
+	qsort(times, OPERATIONS, sizeof(times[0]), bench_compare);
 	return times[OPERATIONS * 99 / 100];
 }
 

@@ -30,7 +30,7 @@ double bench_now_ns(void)
 	return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
-static int compare_doubles(const void *a, const void *b)
+int bench_compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 
@@ -39,7 +39,7 @@ static int compare_doubles(const void *a, const void *b)
 
 static struct bench_sample summarise(double *values, unsigned int count)
 {
-	qsort(values, count, sizeof(*values), compare_doubles);
+	qsort(values, count, sizeof(*values), bench_compare);
 	return (struct bench_sample){values[0], values[count / 2]};
 }
 

@@ -27,6 +27,7 @@ struct bench_pair {
 
 void bench_pin(pid_t pid, unsigned int cpu);
 double bench_now_ns(void);
+int bench_compare(const void *a, const void *b); /* of two doubles, for qsort() */
 
 struct bench_sample bench_measure(bench_fn fn, void *opaque, unsigned int repeats);
 

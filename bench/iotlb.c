@@ -9,23 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <uiommu/uiommu.h>
-#include <unistd.h>
 
+#include "guest_ram.h"
 #include "harness.h"
-#include "support/support.h"
 #include "util/rcu.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
 
-enum { PAGE = 4096, PAGES = 1024, PASIDS = 16, LOOKUPS = 1 << 16, REPEATS = 60, INVALIDATIONS = 200 };
-
-#define RAM_BYTES (UINT64_C(64) << 20)
-#define VA UINT64_C(0x7f0000000000)
+enum { PAGES = 1024, PASIDS = 16, LOOKUPS = 1 << 16, REPEATS = 60, INVALIDATIONS = 200 };
 
 struct set {
 	uint64_t key[4];
@@ -38,38 +33,15 @@ struct lookup {
 };
 
 struct run {
-	struct uiommu_context *context;
+	struct guest guest;
 	struct uiommu_device *device;
 	uint32_t device_id, parent, nested[PASIDS + 1];
 	struct uiommu_attachment *attachment[PASIDS + 1];
-	uint8_t *ram;
-	uint64_t next_page;
 	struct set *sets;
 	uint64_t set_mask;
 	struct lookup *lookups;
 	bool stop, reading;
 };
-
-static uint64_t page_new(struct run *run)
-{
-	run->next_page += PAGE;
-	support_check(run->next_page < RAM_BYTES);
-	return run->next_page;
-}
-
-static void map_page(struct run *run, uint64_t root, uint64_t va, uint64_t page)
-{
-	uint64_t table = root;
-
-	for (unsigned int shift = 39; shift > 12; shift -= 9) {
-		uint64_t *entry = (uint64_t *)(void *)(run->ram + table) + (va >> shift & 511);
-
-		if (!*entry)
-			*entry = page_new(run) | 0x7;
-		table = *entry & ~UINT64_C(0xfff);
-	}
-	((uint64_t *)(void *)(run->ram + table))[va >> 12 & 511] = page | 0x7;
-}
 
 static void make_nested(struct run *run, uint32_t pasid)
 {
@@ -77,42 +49,34 @@ static void make_nested(struct run *run, uint32_t pasid)
 		.size = sizeof(nested),
 		.flags = UIOMMU_HWPT_PASID,
 		.parent_id = run->parent,
-		.first = {.format = UIOMMU_FORMAT_VTD_FIRST, .base = {page_new(run)}, .levels = 4, .output_lg2 = 46, .flags = 3},
+		.first = {.format = UIOMMU_FORMAT_VTD_FIRST,
+			  .base = {page_new(&run->guest)},
+			  .levels = 4,
+			  .output_lg2 = 46,
+			  .flags = 3},
 	};
-	uint64_t page = page_new(run);
+	uint64_t page = page_new(&run->guest);
 
 	for (uint64_t i = 0; i < PAGES; i++)
-		map_page(run, nested.first.base[0], VA + i * PAGE, page);
-	support_check(!uiommu_hwpt_alloc_nested(run->context, &nested, &run->nested[pasid]));
-	support_check(!uiommu_attach(run->context, run->device_id, pasid, run->nested[pasid]));
+		map_page(&run->guest, nested.first.base[0], VA + i * PAGE, page | 0x7);
+	support_check(!uiommu_hwpt_alloc_nested(run->guest.context, &nested, &run->nested[pasid]));
+	support_check(!uiommu_attach(run->guest.context, run->device_id, pasid, run->nested[pasid]));
 	run->attachment[pasid] = uiommu_attachment_get(run->device, pasid);
 }
 
 static void make(struct run *run)
 {
 	const struct uiommu_device_config config = {.size = sizeof(config), .name = "bench", .pasid_bits = 20};
-	struct uiommu_ioas_map map = {.size = sizeof(map),
-				      .flags = UIOMMU_MAP_FIXED | UIOMMU_MAP_READ | UIOMMU_MAP_WRITE,
-				      .source = UIOMMU_MAP_FILE,
-				      .length = RAM_BYTES};
 	struct uiommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc), .type = UIOMMU_HWPT_PAGING, .flags = UIOMMU_HWPT_NEST_PARENT, .iotlb_entries = 1 << 16};
-	int fd = memfd_create("ram", MFD_CLOEXEC);
 
-	support_check(fd >= 0 && !ftruncate(fd, (off_t)RAM_BYTES));
-	run->ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	support_check(run->ram != MAP_FAILED);
-	support_check(!uiommu_open(NULL, &run->context));
-	support_check(!uiommu_ioas_alloc(run->context, &map.ioas_id));
-	map.fd = fd;
-	support_check(!uiommu_ioas_map(run->context, &map));
-	alloc.parent_id = map.ioas_id;
-	support_check(!uiommu_hwpt_alloc(run->context, &alloc, &run->parent));
-	support_check(!uiommu_device_alloc(run->context, &config, &run->device_id));
-	run->device = uiommu_device_get(run->context, run->device_id);
+	guest_make(&run->guest);
+	alloc.parent_id = run->guest.ioas;
+	support_check(!uiommu_hwpt_alloc(run->guest.context, &alloc, &run->parent));
+	support_check(!uiommu_device_alloc(run->guest.context, &config, &run->device_id));
+	run->device = uiommu_device_get(run->guest.context, run->device_id);
 	for (uint32_t pasid = 1; pasid <= PASIDS; pasid++)
 		make_nested(run, pasid);
-	close(fd);
 }
 
 static uint64_t key_of(const struct lookup *lookup)
@@ -253,7 +217,7 @@ static double forget(void *opaque, uint32_t id, uint64_t last)
 	double begin = bench_now_ns();
 
 	for (unsigned int i = 0; i < INVALIDATIONS; i++)
-		support_check(!uiommu_hwpt_invalidate(run->context, id, &request, 1));
+		support_check(!uiommu_hwpt_invalidate(run->guest.context, id, &request, 1));
 	return (bench_now_ns() - begin) / INVALIDATIONS;
 }
 
@@ -372,13 +336,14 @@ static void *translate_all(void *opaque)
 static void spell(struct crowd *crowd)
 {
 	double next = bench_now_ns(), end = next + SPELL_MS * 1e6;
+	struct run *run = crowd->run;
 	struct timespec when;
 
 	for (unsigned int i = 0; bench_now_ns() < end; i++) {
 		const struct uiommu_invalidation page = {.start = VA + i % PAGES * PAGE, .last = VA + i % PAGES * PAGE + PAGE - 1};
 
 		if (crowd->third == INVALIDATES)
-			support_check(!uiommu_hwpt_invalidate(crowd->run->context, crowd->run->nested[1 + i % PASIDS], &page, 1));
+			support_check(!uiommu_hwpt_invalidate(run->guest.context, run->nested[1 + i % PASIDS], &page, 1));
 		/* At fixed times, so that it is this many a second whatever an invalidation takes. */
 		next = crowd->third == SLEEPS ? end : next + PERIOD_US * 1e3;
 		when = (struct timespec){(time_t)(next / 1e9), (long)(next - (double)(time_t)(next / 1e9) * 1e9)};
@@ -463,8 +428,8 @@ int main(void)
 	for (uint32_t pasid = 1; pasid <= PASIDS; pasid++)
 		uiommu_attachment_put(run.attachment[pasid]);
 	uiommu_device_put(run.device);
-	support_check(!uiommu_close(run.context));
-	munmap(run.ram, RAM_BYTES);
+	support_check(!uiommu_close(run.guest.context));
+	munmap(run.guest.ram, RAM_BYTES);
 	free(run.sets);
 	free(run.lookups);
 	return 0;

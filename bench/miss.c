@@ -8,72 +8,30 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <uiommu/uiommu.h>
-#include <unistd.h>
 
+#include "guest_ram.h"
 #include "harness.h"
-#include "support/support.h"
 
-enum { PAGE = 4096, PAGES = 1024, LOOKUPS = 1 << 14, REPEATS = 40 };
-
-#define RAM_BYTES (UINT64_C(64) << 20)
-#define VA UINT64_C(0x7f0000000000)
-#define ADDRESS UINT64_C(0x000ffffffffff000)
+enum { PAGES = 1024, LOOKUPS = 1 << 14, REPEATS = 40 };
 
 struct run {
-	struct uiommu_context *context;
-	uint32_t device_id, ioas;
+	struct guest guest;
+	uint32_t device_id;
 	struct uiommu_device *device;
 	struct uiommu_attachment *cached, *bare;
-	uint8_t *ram;
-	uint64_t next_page;
 	uint64_t *addresses;
 };
-
-static uint64_t page_new(struct run *run)
-{
-	run->next_page += PAGE;
-	support_check(run->next_page < RAM_BYTES);
-	return run->next_page;
-}
-
-/* Tables and pages have @bits. */
-static void map_page(struct run *run, uint64_t root, uint64_t va, uint64_t page, uint64_t bits)
-{
-	uint64_t table = root;
-
-	for (unsigned int shift = 39; shift > 12; shift -= 9) {
-		uint64_t *entry = (uint64_t *)(void *)(run->ram + table) + (va >> shift & 511);
-
-		if (!*entry)
-			*entry = page_new(run) | bits;
-		table = *entry & ADDRESS;
-	}
-	((uint64_t *)(void *)(run->ram + table))[va >> 12 & 511] = page | bits;
-}
 
 static void make(struct run *run)
 {
 	const struct uiommu_device_config config = {.size = sizeof(config), .name = "bench", .pasid_bits = 20};
-	struct uiommu_ioas_map map = {.size = sizeof(map),
-				      .flags = UIOMMU_MAP_FIXED | UIOMMU_MAP_READ | UIOMMU_MAP_WRITE,
-				      .source = UIOMMU_MAP_FILE,
-				      .length = RAM_BYTES};
 
-	map.fd = memfd_create("ram", MFD_CLOEXEC);
-	support_check(map.fd >= 0 && !ftruncate(map.fd, (off_t)RAM_BYTES));
-	run->ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd, 0);
-	support_check(run->ram != MAP_FAILED);
-	support_check(!uiommu_open(NULL, &run->context));
-	support_check(!uiommu_ioas_alloc(run->context, &run->ioas));
-	map.ioas_id = run->ioas;
-	support_check(!uiommu_ioas_map(run->context, &map));
-	support_check(!uiommu_device_alloc(run->context, &config, &run->device_id));
-	run->device = uiommu_device_get(run->context, run->device_id);
+	guest_make(&run->guest);
+	support_check(!uiommu_device_alloc(run->guest.context, &config, &run->device_id));
+	run->device = uiommu_device_get(run->guest.context, run->device_id);
 	run->addresses = malloc(LOOKUPS * sizeof(*run->addresses));
 	support_check(run->addresses);
-	close(map.fd);
 }
 
 static struct uiommu_attachment *attach(struct run *run, uint32_t pasid, uint64_t first, uint64_t second, uint32_t walk_entries)
@@ -82,7 +40,7 @@ static struct uiommu_attachment *attach(struct run *run, uint32_t pasid, uint64_
 		.size = sizeof(alloc),
 		.type = UIOMMU_HWPT_PAGING,
 		.flags = UIOMMU_HWPT_NEST_PARENT,
-		.parent_id = run->ioas,
+		.parent_id = run->guest.ioas,
 		.iotlb_entries = UIOMMU_IOTLB_NONE,
 		.walk_entries = walk_entries,
 	};
@@ -97,9 +55,9 @@ static struct uiommu_attachment *attach(struct run *run, uint32_t pasid, uint64_
 	if (second)
 		nested.second = (struct uiommu_page_table){
 			.format = UIOMMU_FORMAT_VTD_SECOND, .base = {second}, .levels = 4, .output_lg2 = 46};
-	support_check(!uiommu_hwpt_alloc(run->context, &alloc, &nested.parent_id));
-	support_check(!uiommu_hwpt_alloc_nested(run->context, &nested, &id));
-	support_check(!uiommu_attach(run->context, run->device_id, pasid, id));
+	support_check(!uiommu_hwpt_alloc(run->guest.context, &alloc, &nested.parent_id));
+	support_check(!uiommu_hwpt_alloc_nested(run->guest.context, &nested, &id));
+	support_check(!uiommu_attach(run->guest.context, run->device_id, pasid, id));
 	attachment = uiommu_attachment_get(run->device, pasid);
 	support_check(attachment);
 	return attachment;
@@ -137,14 +95,14 @@ static double from_the_top(void *opaque)
 static void measure(struct run *run, const char *name, uint64_t stride, bool second, double limit)
 {
 	static uint32_t pasid = 1;
-	uint64_t root = page_new(run), page = page_new(run), root2 = second ? page_new(run) : 0;
+	uint64_t root = page_new(&run->guest), page = page_new(&run->guest), root2 = second ? page_new(&run->guest) : 0;
 	struct bench_pair pair;
 
 	srand(1);
 	for (uint64_t i = 0; i < PAGES; i++)
-		map_page(run, root, VA + i * stride, page, 0x67);
-	for (uint64_t at = PAGE, used = run->next_page; second && at <= used; at += PAGE)
-		map_page(run, root2, at, at, 0x3);
+		map_page(&run->guest, root, VA + i * stride, page | 0x67);
+	for (uint64_t at = PAGE, used = run->guest.next_page; second && at <= used; at += PAGE)
+		map_page(&run->guest, root2, at, at | 0x3);
 	for (unsigned int i = 0; i < LOOKUPS; i++)
 		run->addresses[i] = VA + (uint64_t)(rand() % PAGES) * stride + (uint64_t)(rand() % PAGE);
 	run->cached = attach(run, pasid++, root, root2, 0);
@@ -157,7 +115,7 @@ static void measure(struct run *run, const char *name, uint64_t stride, bool sec
 
 int main(void)
 {
-	struct run run = {.next_page = 0};
+	struct run run = {.guest.next_page = 0};
 
 	bench_pin(0, 1);
 	support_check(!uiommu_install_fault_handler());
@@ -167,8 +125,8 @@ int main(void)
 	measure(&run, "miss_nested_vtd", PAGE, true, 1);
 	measure(&run, "miss_nested_vtd_64G", UINT64_C(64) << 20, true, 1);
 	uiommu_device_put(run.device);
-	support_check(!uiommu_close(run.context));
-	munmap(run.ram, RAM_BYTES);
+	support_check(!uiommu_close(run.guest.context));
+	munmap(run.guest.ram, RAM_BYTES);
 	free(run.addresses);
 	return 0;
 }

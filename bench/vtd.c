@@ -9,106 +9,64 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <uiommu/uiommu.h>
-#include <unistd.h>
 
+#include "guest_ram.h"
 #include "harness.h"
-#include "support/support.h"
 
-enum { PAGE = 4096, PAGES = 64, LOOKUPS = 1 << 15, REPEATS = 40, ROUNDS = 200, ENTRIES = 256, DOMAIN = 3, MORE = 1000 };
-
-#define RAM_BYTES (UINT64_C(64) << 20)
-#define VA UINT64_C(0x7f0000000000)
+enum { PAGES = 64, LOOKUPS = 1 << 15, REPEATS = 40, ROUNDS = 200, ENTRIES = 256, DOMAIN = 3, MORE = 1000 };
 
 /* One guest memory, seen by a device behind a VT-d and by one with attachments by calls. */
 struct run {
-	struct uiommu_context *context;
+	struct guest guest;
 	struct uiommu_vtd *vtd;
 	struct uiommu_device *guests, *direct;
 	struct uiommu_attachment *by_guest, *by_call;
-	uint8_t *ram;
-	uint64_t next_page, first, second, directory, queue, status, page;
+	uint64_t first, second, directory, queue, status, page;
 	uint32_t parent, guests_id, direct_id;
 	uint32_t waits;
 };
 
-static uint64_t *words(const struct run *run, uint64_t address)
-{
-	return (uint64_t *)(void *)(run->ram + address);
-}
-
-static uint64_t page_new(struct run *run)
-{
-	run->next_page += PAGE;
-	support_check(run->next_page < RAM_BYTES);
-	return run->next_page;
-}
-
-static void map_page(struct run *run, uint64_t root, uint64_t address, uint64_t entry)
-{
-	uint64_t table = root;
-
-	for (unsigned int shift = 39; shift > 12; shift -= 9) {
-		uint64_t *next = words(run, table) + (address >> shift & 511);
-
-		if (!*next)
-			*next = page_new(run) | (entry & 0x27);
-		table = *next & ~UINT64_C(0xfff);
-	}
-	words(run, table)[address >> 12 & 511] = entry;
-}
-
 static void make_memory(struct run *run, uint32_t iotlb_entries)
 {
-	struct uiommu_ioas_map map = {.size = sizeof(map),
-				      .flags = UIOMMU_MAP_FIXED | UIOMMU_MAP_READ | UIOMMU_MAP_WRITE,
-				      .source = UIOMMU_MAP_FILE,
-				      .length = RAM_BYTES};
 	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc),
 					  .type = UIOMMU_HWPT_PAGING,
 					  .flags = UIOMMU_HWPT_NEST_PARENT,
 					  .iotlb_entries = iotlb_entries};
 
-	map.fd = memfd_create("ram", MFD_CLOEXEC);
-	support_check(map.fd >= 0 && !ftruncate(map.fd, (off_t)RAM_BYTES));
-	run->ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd, 0);
-	support_check(run->ram != MAP_FAILED);
-	support_check(!uiommu_open(NULL, &run->context));
-	support_check(!uiommu_ioas_alloc(run->context, &map.ioas_id));
-	support_check(!uiommu_ioas_map(run->context, &map));
-	close(map.fd);
-	alloc.parent_id = map.ioas_id;
-	support_check(!uiommu_hwpt_alloc(run->context, &alloc, &run->parent));
+	guest_make(&run->guest);
+	alloc.parent_id = run->guest.ioas;
+	support_check(!uiommu_hwpt_alloc(run->guest.context, &alloc, &run->parent));
 }
 
 static void make_tables(struct run *run)
 {
-	run->first = page_new(run);
-	run->second = page_new(run);
-	run->page = page_new(run);
+	run->first = page_new(&run->guest);
+	run->second = page_new(&run->guest);
+	run->page = page_new(&run->guest);
 	for (uint64_t i = 0; i < PAGES; i++)
-		map_page(run, run->first, VA + i * PAGE, run->page | 0x67);
+		map_page(&run->guest, run->first, VA + i * PAGE, run->page | 0x67);
 	for (uint64_t address = 0; address < 512 * PAGE; address += PAGE)
-		map_page(run, run->second, address, address | 0x3);
+		map_page(&run->guest, run->second, address, address | 0x3);
 }
 
 /* Root, context, directory and PASID table; PASID 1: first stage, or both. */
 static void program(struct run *run, bool nested)
 {
-	uint64_t root = page_new(run), context = page_new(run), directory = page_new(run), pasids = page_new(run);
+	uint64_t root = page_new(&run->guest), context = page_new(&run->guest), directory = page_new(&run->guest),
+		 pasids = page_new(&run->guest);
 
 	run->directory = directory;
 
-	words(run, root)[0] = context | 1;
-	words(run, context)[0] = directory | 9;
-	words(run, directory)[0] = pasids | 1;
-	words(run, pasids)[8] = run->second | (nested ? UINT64_C(3) : UINT64_C(1)) << 6 | 2 << 2 | 1;
-	words(run, pasids)[9] = DOMAIN;
-	words(run, pasids)[10] = run->first;
-	run->status = page_new(run);
-	run->queue = page_new(run);
-	page_new(run);
+	words_at(&run->guest, root)[0] = context | 1;
+	words_at(&run->guest, context)[0] = directory | 9;
+	words_at(&run->guest, directory)[0] = pasids | 1;
+	words_at(&run->guest, pasids)[8] = run->second | (nested ? UINT64_C(3) : UINT64_C(1)) << 6 | 2 << 2 | 1;
+	words_at(&run->guest, pasids)[9] = DOMAIN;
+	words_at(&run->guest, pasids)[10] = run->first;
+	run->status = page_new(&run->guest);
+	run->queue = page_new(&run->guest);
+	page_new(&run->guest);
 	uiommu_vtd_write(run->vtd, 0x20, 8, root | 1 << 10);
 	uiommu_vtd_write(run->vtd, 0x18, 4, 1 << 30);
 	uiommu_vtd_write(run->vtd, 0x90, 8, run->queue | 1 << 11 | 1);
@@ -137,8 +95,8 @@ static void attach_directly(struct run *run, bool nested)
 						   .levels = 4,
 						   .output_lg2 = 48,
 						   .flags = UIOMMU_VTD_SECOND_SNOOP | UIOMMU_VTD_SECOND_2M | UIOMMU_VTD_SECOND_1G};
-	support_check(!uiommu_hwpt_alloc_nested(run->context, &by_call, &id));
-	support_check(!uiommu_attach(run->context, run->direct_id, 1, id));
+	support_check(!uiommu_hwpt_alloc_nested(run->guest.context, &by_call, &id));
+	support_check(!uiommu_attach(run->guest.context, run->direct_id, 1, id));
 }
 
 static void make(struct run *run, uint32_t iotlb_entries, bool nested)
@@ -146,17 +104,17 @@ static void make(struct run *run, uint32_t iotlb_entries, bool nested)
 	struct uiommu_device_config device = {.size = sizeof(device), .rid = 1, .name = "guests", .pasid_bits = 20};
 	struct uiommu_vtd_config config = {.size = sizeof(config)};
 
-	*run = (struct run){.next_page = PAGE};
+	*run = (struct run){.guest.next_page = PAGE};
 	make_memory(run, iotlb_entries);
 	make_tables(run);
-	support_check(!uiommu_device_alloc(run->context, &device, &run->guests_id));
+	support_check(!uiommu_device_alloc(run->guest.context, &device, &run->guests_id));
 	device.rid = 2;
 	device.name = "direct";
-	support_check(!uiommu_device_alloc(run->context, &device, &run->direct_id));
-	run->guests = uiommu_device_get(run->context, run->guests_id);
-	run->direct = uiommu_device_get(run->context, run->direct_id);
+	support_check(!uiommu_device_alloc(run->guest.context, &device, &run->direct_id));
+	run->guests = uiommu_device_get(run->guest.context, run->guests_id);
+	run->direct = uiommu_device_get(run->guest.context, run->direct_id);
 	config.parent_id = run->parent;
-	support_check(!uiommu_vtd_create(run->context, &config, &run->vtd));
+	support_check(!uiommu_vtd_create(run->guest.context, &config, &run->vtd));
 	support_check(!uiommu_vtd_add(run->vtd, run->guests_id, 0));
 	program(run, nested);
 	attach_directly(run, nested);
@@ -172,8 +130,8 @@ static void end(struct run *run)
 	support_check(!uiommu_vtd_destroy(run->vtd));
 	uiommu_device_put(run->guests);
 	uiommu_device_put(run->direct);
-	support_check(!uiommu_close(run->context));
-	munmap(run->ram, RAM_BYTES);
+	support_check(!uiommu_close(run->guest.context));
+	munmap(run->guest.ram, RAM_BYTES);
 }
 
 static double translations(const struct run *run, struct uiommu_attachment *attachment)
@@ -220,7 +178,7 @@ static void compare(const char *name, uint32_t iotlb_entries, bool nested)
 static double queue(void *opaque)
 {
 	struct run *run = opaque;
-	uint64_t *descriptor = words(run, run->queue), tail = uiommu_vtd_read(run->vtd, 0x88, 8) / 8, value;
+	uint64_t *descriptor = words_at(&run->guest, run->queue), tail = uiommu_vtd_read(run->vtd, 0x88, 8) / 8, value;
 	double start = bench_now_ns();
 
 	for (unsigned int round = 0; round < ROUNDS; round++) {
@@ -234,7 +192,7 @@ static double queue(void *opaque)
 		descriptor[tail + 1] = run->status;
 		tail = (tail + 4) % (ENTRIES * 4);
 		uiommu_vtd_write(run->vtd, 0x88, 8, tail * 8);
-		value = *words(run, run->status);
+		value = *words_at(&run->guest, run->status);
 		support_check((uint32_t)value == run->waits);
 	}
 	return (bench_now_ns() - start) / (ROUNDS * ENTRIES);
@@ -247,12 +205,12 @@ static void use_more(struct run *run)
 
 	for (uint32_t pasid = 64; pasid < 64 + MORE; pasid++) {
 		if (pasid % 64 == 0) {
-			table = page_new(run);
-			words(run, run->directory)[pasid / 64] = table | 1;
+			table = page_new(&run->guest);
+			words_at(&run->guest, run->directory)[pasid / 64] = table | 1;
 		}
-		words(run, table)[pasid % 64 * 8 + 1] = DOMAIN;
-		words(run, table)[pasid % 64 * 8 + 2] = run->first;
-		words(run, table)[pasid % 64 * 8] = 1 << 6 | 1;
+		words_at(&run->guest, table)[pasid % 64 * 8 + 1] = DOMAIN;
+		words_at(&run->guest, table)[pasid % 64 * 8 + 2] = run->first;
+		words_at(&run->guest, table)[pasid % 64 * 8] = 1 << 6 | 1;
 		support_check(!uiommu_dma_read(run->guests, pasid, VA, &value, sizeof(value), NULL));
 	}
 }
