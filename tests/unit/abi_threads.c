@@ -17,18 +17,10 @@ static struct {
 	uint8_t *memory;
 } w;
 
-static uint32_t random_number(uint32_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 17;
-	*seed ^= *seed << 5;
-	return *seed;
-}
-
 /* Whether it succeeds depends on the others; what is asserted is that nothing else happens. */
-static void one(uint32_t *seed)
+static void one(uint64_t *seed)
 {
-	uint32_t id = random_number(seed) % IDS, device = w.devices[random_number(seed) % DEVICES];
+	uint32_t id = (uint32_t)(random_number(seed) % IDS), device = w.devices[random_number(seed) % DEVICES];
 	struct abi_ioas_alloc ioas = {.size = sizeof(ioas)};
 	struct abi_ioas_map map = {.size = sizeof(map),
 				   .flags = 7,
@@ -92,7 +84,7 @@ static void one(uint32_t *seed)
 
 static void *hammer(void *seed)
 {
-	uint32_t state = (uint32_t)(uintptr_t)seed;
+	uint64_t state = (uintptr_t)seed;
 
 	for (unsigned int i = 0; i < scaled(ROUNDS); i++)
 		one(&state);

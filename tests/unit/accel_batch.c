@@ -243,21 +243,6 @@ static void the_list_faults(void **state)
 	rig_expect(rig_run(rig, &list(rig)[0]), UIOMMU_ACCEL_BATCH_PAGE_FAULT, 0, 0, rig_at(RIG_HOLE, 0), 0);
 }
 
-static struct uiommu_fault_event next_request(struct rig *rig)
-{
-	struct uiommu_fault_event event;
-
-	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 1);
-	assert_int_not_equal(event.cookie, 0);
-	return event;
-}
-
-static void respond(struct rig *rig, const struct uiommu_fault_event *event, unsigned int response)
-{
-	assert_int_equal(uiommu_fault_respond(rig->context, rig->faults, event->cookie, response), 0);
-	rig_poll(rig);
-}
-
 static void the_list_blocks(void **state)
 {
 	struct rig *rig = *state;

@@ -263,27 +263,11 @@ static void addresses_that_wrap(void **state)
 
 /* --- page requests --- */
 
-/* The request that is waiting now: nothing else was told of the fault. */
-static struct uiommu_fault_event next_request(struct rig *rig)
-{
-	struct uiommu_fault_event event;
-
-	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 1);
-	assert_int_not_equal(event.cookie, 0);
-	return event;
-}
-
 static void nothing_told(struct rig *rig)
 {
 	struct uiommu_fault_event event;
 
 	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 0);
-}
-
-static void respond(struct rig *rig, const struct uiommu_fault_event *event, unsigned int response)
-{
-	assert_int_equal(uiommu_fault_respond(rig->context, rig->faults, event->cookie, response), 0);
-	rig_poll(rig);
 }
 
 static struct uiommu_accel_desc blocking_move(uint64_t destination, uint64_t source, uint32_t size, unsigned int record)

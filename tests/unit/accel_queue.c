@@ -554,12 +554,12 @@ static void scribble_slots(struct remote *remote, uint32_t head, uint64_t *seed)
 		struct uiommu_accel_desc desc;
 
 		for (word = (uint64_t *)&desc; word < (uint64_t *)(&desc + 1); word++)
-			*word = rig_random(seed);
-		if (rig_random(seed) % 4) {
+			*word = random_number(seed);
+		if (random_number(seed) % 4) {
 			desc.pasid_priv = RIG_PASID;
-			desc.flags_opcode = (uint32_t)(rig_random(seed) % 18 << 24 | (rig_random(seed) & 0x1e));
-			desc.source = rig_at(0, 0) + rig_random(seed) % (100 * RIG_PAGE) / 64 * 64;
-			desc.destination = rig_at(200, 0) + rig_random(seed) % (100 * RIG_PAGE);
+			desc.flags_opcode = (uint32_t)(random_number(seed) % 18 << 24 | (random_number(seed) & 0x1e));
+			desc.source = rig_at(0, 0) + random_number(seed) % (100 * RIG_PAGE) / 64 * 64;
+			desc.destination = rig_at(200, 0) + random_number(seed) % (100 * RIG_PAGE);
 			desc.transfer_size &= 0x3ffff;
 			desc.interrupt_handle = 0;
 			desc.specific = desc.seed_address = desc.handles = 0;
@@ -584,7 +584,7 @@ static void a_hostile_ring(void **state)
 		uint64_t *words = (uint64_t *)remote.ring;
 
 		for (unsigned int i = 0; i < RING_HEADER_SIZE / sizeof(*words); i++)
-			words[i] = rig_random(&seed);
+			words[i] = random_number(&seed);
 		scribble_slots(&remote, head, &seed);
 		assert_in_range(uiommu_accel_poll(rig->accel, 64), 1, 64);
 		head = remote.ring->head;

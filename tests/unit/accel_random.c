@@ -25,7 +25,7 @@ struct outcome {
 
 static uint64_t below(struct model *model, uint64_t limit)
 {
-	return rig_random(&model->seed) % limit;
+	return random_number(&model->seed) % limit;
 }
 
 static bool readable(uint64_t address)
@@ -328,7 +328,7 @@ static struct uiommu_accel_desc random_desc(struct model *model)
 		if (desc.flags_opcode & UIOMMU_ACCEL_READ_SEED)
 			desc.seed_address = random_address(model) & ~UINT64_C(3);
 		else
-			desc.specific = (uint32_t)rig_random(&model->seed);
+			desc.specific = (uint32_t)random_number(&model->seed);
 		return desc;
 	}
 	if (kinds[kind].opcode == UIOMMU_ACCEL_COMPARE || kinds[kind].opcode == UIOMMU_ACCEL_COMPARE_PATTERN)

@@ -215,22 +215,30 @@ static inline void rig_expect(const struct uiommu_accel_record *record, unsigned
 	assert_memory_equal((const uint8_t *)record + 1, (const uint8_t *)&expected + 1, sizeof(expected) - 1);
 }
 
-static inline uint64_t rig_random(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
-
 static inline void rig_scramble(struct rig *rig, uint64_t seed)
 {
 	for (unsigned int i = 0; i < RIG_SPACES; i++)
 		for (size_t at = 0; at < (size_t)RIG_PAGES * RIG_PAGE; at += sizeof(uint64_t)) {
-			uint64_t value = rig_random(&seed);
+			uint64_t value = random_number(&seed);
 
 			memcpy(rig->memory[i] + at, &value, sizeof(value));
 		}
+}
+
+/* The request that is waiting now: nothing else was told of the fault. */
+static inline struct uiommu_fault_event next_request(struct rig *rig)
+{
+	struct uiommu_fault_event event;
+
+	assert_int_equal(uiommu_fault_read(rig->context, rig->faults, &event, 1), 1);
+	assert_int_not_equal(event.cookie, 0);
+	return event;
+}
+
+static inline void respond(struct rig *rig, const struct uiommu_fault_event *event, unsigned int response)
+{
+	assert_int_equal(uiommu_fault_respond(rig->context, rig->faults, event->cookie, response), 0);
+	rig_poll(rig);
 }
 
 #endif

@@ -20,14 +20,6 @@ struct model {
 	uint64_t seed;
 };
 
-static uint64_t random_number(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
-
 enum { OPERATIONS = 100000 };
 
 static void model_insert(struct model *model, unsigned int first, unsigned int length)

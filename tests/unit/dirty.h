@@ -27,14 +27,6 @@ struct rig {
 
 static struct rig r;
 
-static inline uint64_t random_number(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
-
 static inline int hwpt_make(uint32_t flags, uint32_t iotlb_entries, uint32_t *id)
 {
 	const struct uiommu_hwpt_alloc alloc = {

@@ -257,20 +257,12 @@ static void tracked(void **state)
 
 /* --- against a table --- */
 
-static uint32_t next_random(uint32_t *random)
-{
-	*random ^= *random << 13;
-	*random ^= *random >> 17;
-	*random ^= *random << 5;
-	return *random;
-}
-
 /* Slot i is page 2 i and has the page of the memory that is said here, or -1. */
 static void random_changes(void **state)
 {
 	struct uiommu_guest_region add[SLOTS];
 	struct uiommu_range remove[SLOTS];
-	uint32_t random = 2463534242u;
+	uint64_t random = 2463534242u;
 	int now[SLOTS], then[SLOTS];
 
 	(void)state;
@@ -282,7 +274,7 @@ static void random_changes(void **state)
 
 		memcpy(then, now, sizeof(then));
 		for (unsigned int slot = 0; slot < SLOTS; slot++) {
-			uint32_t kind = next_random(&random);
+			uint32_t kind = (uint32_t)random_number(&random);
 			int page = (int)(kind >> 8) % PAGES;
 
 			if (kind & 3 && kind & 4) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Nested HWPTs that are a guest's device or PASID table. */
-#include "guest.h"
+#include "poison.h"
 
 /* A scalable-mode PASID directory with one table, and in it the entry of PASID: first stage, 4 levels, domain 5. */
 static uint64_t *pasid_entry(uint64_t *directory)
@@ -242,28 +242,7 @@ static void a_device_table(void **state)
  * The guest moves a PASID from one page table to another, invalidates its entry and poisons what the old one led to: nobody reads
  * poison.
  */
-enum { ROUNDS = 3000, GOOD = 0x11, POISON = 0xee };
-
-struct reader {
-	pthread_t thread;
-	bool stop;
-	unsigned long good, poisoned;
-};
-
-static void *reads(void *opaque)
-{
-	struct reader *reader = opaque;
-	uint8_t buffer[64];
-
-	while (!__atomic_load_n(&reader->stop, __ATOMIC_ACQUIRE)) {
-		if (uiommu_dma_read(g.device, PASID, VA, buffer, sizeof(buffer), NULL))
-			continue;
-		for (unsigned int i = 0; i < sizeof(buffer); i++)
-			reader->poisoned += buffer[i] != GOOD;
-		__atomic_store_n(&reader->good, reader->good + 1, __ATOMIC_RELEASE);
-	}
-	return NULL;
-}
+enum { ROUNDS = 3000 };
 
 static void entries_against_accesses(void **state)
 {
@@ -272,7 +251,7 @@ static void entries_against_accesses(void **state)
 	const struct uiommu_invalidation of_pasid = {
 		.last = UINT64_MAX, .flags = UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_PASID, .pasid = PASID};
 	struct uiommu_hwpt_tables tables = directory_of(directory);
-	struct reader reader[2] = {{.stop = false}};
+	struct reader reader[2];
 	uint32_t id;
 
 	(void)state;
@@ -285,23 +264,20 @@ static void entries_against_accesses(void **state)
 	assert_int_equal(uiommu_hwpt_alloc_tables(g.context, &tables, &id), 0);
 	assert_int_equal(uiommu_attach(g.context, g.device_id, UIOMMU_NO_PASID, id), 0);
 	for (unsigned int i = 0; i < 2; i++)
-		assert_int_equal(pthread_create(&reader[i].thread, NULL, reads, &reader[i]), 0);
+		reader_start(&reader[i], PASID);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		unsigned long *awaited = &reader[i / 64 % 2].good, before = __atomic_load_n(awaited, __ATOMIC_ACQUIRE);
+		const struct reader *awaited = &reader[i / 64 % 2];
+		unsigned long before = reader_good(awaited);
 
 		memset(at(pages[(i + 1) % 2]), GOOD, PAGE);
 		__atomic_store_n(&entry[2], roots[(i + 1) % 2], __ATOMIC_RELEASE);
 		assert_int_equal(uiommu_hwpt_invalidate(g.context, id, &of_pasid, 1), 0);
 		memset(at(pages[i % 2]), POISON, PAGE);
-		while (i % 64 == 0 && __atomic_load_n(awaited, __ATOMIC_ACQUIRE) == before)
-			sched_yield();
+		if (i % 64 == 0)
+			reader_await(awaited, before);
 	}
-	for (unsigned int i = 0; i < 2; i++) {
-		__atomic_store_n(&reader[i].stop, true, __ATOMIC_RELEASE);
-		pthread_join(reader[i].thread, NULL);
-		assert_int_equal(reader[i].poisoned, 0);
-		assert_true(reader[i].good > 0);
-	}
+	for (unsigned int i = 0; i < 2; i++)
+		reader_end(&reader[i]);
 	assert_int_equal(uiommu_detach(g.context, g.device_id, UIOMMU_NO_PASID), 0);
 }
 

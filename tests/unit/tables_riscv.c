@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include "pgtable/riscv.h"
+#include "refusing.h"
 #include "translate/tables/riscv.h"
 #include "translate/tables/tables.h"
 
@@ -671,17 +672,6 @@ static void fields_of_pc(void **state)
 	assert_true(find(0));
 	assert_false(look(5));
 	assert_fault(RESERVED, PASID, 0, 267);
-}
-
-static uint8_t refusal;
-
-static uint64_t refusing(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	(void)pgtable;
-	(void)address;
-	(void)flags;
-	*out = (struct pgtable_result){.reason = refusal, .stage = 2};
-	return 0;
 }
 
 static void causes_of_stage_2(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* SMMUv3: from the STE and the substream id to the CD, and what it says. */
+#include "refusing.h"
 #include "tables_smmuv3.h"
 
 /* --- substreams --- */
@@ -321,17 +322,6 @@ static void nested(void **state)
 	assert_false(look(5 * 64 + 7));
 	assert_int_equal(fault.ipa, CD_DIR + 5 * 8);
 	assert_fault(UNMAPPED, PASID_DIR, 0x10);
-}
-
-static uint8_t refusal;
-
-static uint64_t refusing(const struct pgtable *pgtable, uint64_t address, unsigned int flags, struct pgtable_result *out)
-{
-	(void)pgtable;
-	(void)address;
-	(void)flags;
-	*out = (struct pgtable_result){.reason = refusal, .stage = 2};
-	return 0;
 }
 
 static void events_of_stage_2(void **state)

@@ -22,4 +22,13 @@ static inline unsigned int scaled(unsigned int count)
 	return scale ? count * (unsigned int)strtoul(scale, NULL, 10) : count;
 }
 
+/* Numbers that follow from @seed, which is not 0. */
+static inline uint64_t random_number(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return *seed;
+}
+
 #endif

@@ -14,14 +14,6 @@ enum { PAGE = 4096, ALL = UIOMMU_VTD_SECOND_AD | UIOMMU_VTD_SECOND_2M | UIOMMU_V
 #define M2 (UINT64_C(1) << 21)
 #define G1 (UINT64_C(1) << 30)
 
-static uint64_t random_number(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
-
 static void reclaim(struct vtd_tables *tables)
 {
 	vtd_tables_reclaim(tables, vtd_tables_retired(tables));

@@ -14,15 +14,6 @@ static struct {
 	uint64_t *leaf, *second_leaf;
 } t;
 
-static void identity(uint64_t second)
-{
-	for (uint64_t page = 0; page < RAM_PAGES; page++) {
-		uint64_t address = page % 2 ? HIGH_START + page / 2 * PAGE : page / 2 * PAGE;
-
-		*leaf_of(second, address, SECOND) = address | SECOND;
-	}
-}
-
 /* PASID 1: first stage, 2: second, 3: nested, 4: pass-through. */
 static void make_tables(bool scalable)
 {

@@ -2,6 +2,8 @@
 /* VT-d: translation in all modes, what each descriptor makes forgotten and what not, wait descriptors, errors of the queue. */
 #include "vtd_rig.h"
 
+#include "poison.h"
+
 /* Two pages with different content, one of them mapped at VA. */
 static struct {
 	uint64_t page[2];
@@ -42,15 +44,6 @@ static void off_and_on(void **state)
 	assert_int_equal(uiommu_vtd_reset(r.vtd), 0);
 	assert_int_equal(dma_value(UIOMMU_NO_PASID, two.page[1]), 0x101);
 	assert_int_equal(read32(R_FSTS), 0);
-}
-
-static void identity(uint64_t second)
-{
-	for (uint64_t page = 0; page < RAM_PAGES; page++) {
-		uint64_t address = page % 2 ? HIGH_START + page / 2 * PAGE : page / 2 * PAGE;
-
-		*leaf_of(second, address, SECOND) = address | SECOND;
-	}
 }
 
 /* First, second, nested, pass-through; with PASID and without, which is PASID 0's entry. */
@@ -646,33 +639,12 @@ static void errors_are_events(void **state)
 }
 
 /* The guest changes a page's mapping, invalidates it, waits and poisons the old page: nobody reads poison. */
-enum { ROUNDS = 2000, GOOD = 0x11, POISON = 0xee };
-
-struct reader {
-	pthread_t thread;
-	bool stop;
-	unsigned long good, poisoned;
-};
-
-static void *reads(void *opaque)
-{
-	struct reader *reader = opaque;
-	uint8_t buffer[64];
-
-	while (!__atomic_load_n(&reader->stop, __ATOMIC_ACQUIRE)) {
-		if (uiommu_dma_read(g.device, 1, VA, buffer, sizeof(buffer), NULL))
-			continue;
-		for (unsigned int i = 0; i < sizeof(buffer); i++)
-			reader->poisoned += buffer[i] != GOOD;
-		__atomic_store_n(&reader->good, reader->good + 1, __ATOMIC_RELEASE);
-	}
-	return NULL;
-}
+enum { ROUNDS = 2000 };
 
 static void invalidations_against_accesses(void **state)
 {
 	uint64_t first = page_new(), pages[2] = {page_new(), page_new()}, *leaf = leaf_of(first, VA, FIRST_TABLE);
-	struct reader reader = {.stop = false};
+	struct reader reader;
 
 	(void)state;
 	scalable_tables();
@@ -682,21 +654,18 @@ static void invalidations_against_accesses(void **state)
 	*leaf = pages[0] | FIRST_PAGE;
 	command(TE, true);
 	queue_make(true);
-	assert_int_equal(pthread_create(&reader.thread, NULL, reads, &reader), 0);
+	reader_start(&reader, 1);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
-		unsigned long before = __atomic_load_n(&reader.good, __ATOMIC_ACQUIRE);
+		unsigned long before = reader_good(&reader);
 
 		memset(at(pages[(i + 1) % 2]), GOOD, PAGE);
 		__atomic_store_n(leaf, pages[(i + 1) % 2] | FIRST_PAGE, __ATOMIC_RELEASE);
 		invalidate(i % 3 ? D_PASID_IOTLB(3, DOMAIN, 1) : D_PASID_CACHE(1, DOMAIN, 1), i % 3 ? VA : 0);
 		memset(at(pages[i % 2]), POISON, PAGE);
-		while (i % 64 == 0 && __atomic_load_n(&reader.good, __ATOMIC_ACQUIRE) == before)
-			sched_yield();
+		if (i % 64 == 0)
+			reader_await(&reader, before);
 	}
-	__atomic_store_n(&reader.stop, true, __ATOMIC_RELEASE);
-	pthread_join(reader.thread, NULL);
-	assert_int_equal(reader.poisoned, 0);
-	assert_true(reader.good > 0);
+	reader_end(&reader);
 }
 
 int main(void)

@@ -274,4 +274,14 @@ static inline void check_record(unsigned int n, uint64_t address, uint32_t pasid
 	assert_int_equal(read64(at + 8) >> 63, 0);
 }
 
+/* All memory at its own addresses, in a second stage. */
+static inline void identity(uint64_t second)
+{
+	for (uint64_t page = 0; page < RAM_PAGES; page++) {
+		uint64_t address = page % 2 ? HIGH_START + page / 2 * PAGE : page / 2 * PAGE;
+
+		*leaf_of(second, address, SECOND) = address | SECOND;
+	}
+}
+
 #endif
