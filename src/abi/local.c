@@ -59,6 +59,15 @@ int abi_local_install(struct abi_file *file)
 	return error ? error : fd;
 }
 
+int abi_local_give(struct abi_file *file)
+{
+	int fd = abi_local_install(file);
+
+	if (fd < 0)
+		abi_file_put(file);
+	return fd;
+}
+
 struct abi_file *abi_local_file(int fd)
 {
 	struct abi_file *file;
@@ -146,10 +155,7 @@ int uiommu_abi_open(const char *path, const struct uiommu_abi_options *options)
 	result = iommufd_open(given.flags & UIOMMU_ABI_MOCK ? IOMMUFD_MOCK : 0, &file);
 	if (result)
 		return result;
-	result = abi_local_install(file);
-	if (result < 0)
-		abi_file_put(file);
-	return result;
+	return abi_local_give(file);
 }
 
 int uiommu_abi_close(int fd)
@@ -187,7 +193,9 @@ int uiommu_ioctl(int fd, unsigned long command, void *argument)
 	return result;
 }
 
-ssize_t uiommu_abi_read(int fd, void *buffer, size_t count, uint64_t offset)
+static ssize_t transfer(int fd, uint64_t buffer, size_t count, uint64_t offset,
+			ssize_t (*how)(struct abi_file *file, struct abi_caller *caller, uint64_t buffer, size_t count,
+				       uint64_t offset))
 {
 	struct abi_caller *caller;
 	struct abi_file *file;
@@ -195,22 +203,19 @@ ssize_t uiommu_abi_read(int fd, void *buffer, size_t count, uint64_t offset)
 
 	if (result)
 		return result;
-	result = abi_read(file, caller, (uint64_t)(uintptr_t)buffer, count, offset);
+	result = how(file, caller, buffer, count, offset);
 	abi_file_put(file);
 	return result;
 }
 
+ssize_t uiommu_abi_read(int fd, void *buffer, size_t count, uint64_t offset)
+{
+	return transfer(fd, (uint64_t)(uintptr_t)buffer, count, offset, abi_read);
+}
+
 ssize_t uiommu_abi_write(int fd, const void *buffer, size_t count, uint64_t offset)
 {
-	struct abi_caller *caller;
-	struct abi_file *file;
-	ssize_t result = begin(fd, &file, &caller);
-
-	if (result)
-		return result;
-	result = abi_write(file, caller, (uint64_t)(uintptr_t)buffer, count, offset);
-	abi_file_put(file);
-	return result;
+	return transfer(fd, (uint64_t)(uintptr_t)buffer, count, offset, abi_write);
 }
 
 void *uiommu_abi_mmap(int fd, uint64_t offset, size_t length, int protection, int flags)

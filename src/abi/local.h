@@ -10,6 +10,8 @@ int abi_local(struct abi_caller **out);
 
 /* A new descriptor for @file, whose reference it takes over if it succeeds. -EMFILE, -ENOMEM. */
 int abi_local_install(struct abi_file *file);
+/* The same, and the reference is dropped if it fails. */
+int abi_local_give(struct abi_file *file);
 
 /* With a reference, or NULL. */
 struct abi_file *abi_local_file(int fd);

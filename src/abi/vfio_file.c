@@ -121,31 +121,15 @@ static void device_release(struct abi_file *file)
 	free(own);
 }
 
-static const struct abi_file_ops cdev_ops = {
-	.name = "/dev/vfio/devices/vfio",
-	.ioctl = device_ioctl,
-	.read = device_read,
-	.write = device_write,
-	.mmap = device_mmap,
-	.munmap = device_munmap,
-	.watch = device_watch,
-	.unwatch = device_unwatch,
-	.touched = device_touched,
-	.release = device_release,
-};
+#define DEVICE_OPS(called)                                                                                                         \
+	{                                                                                                                          \
+		.name = (called), .ioctl = device_ioctl, .read = device_read, .write = device_write, .mmap = device_mmap,          \
+		.munmap = device_munmap, .watch = device_watch, .unwatch = device_unwatch, .touched = device_touched,              \
+		.release = device_release,                                                                                         \
+	}
 
-static const struct abi_file_ops group_device_ops = {
-	.name = "anon_inode:[vfio-device]",
-	.ioctl = device_ioctl,
-	.read = device_read,
-	.write = device_write,
-	.mmap = device_mmap,
-	.munmap = device_munmap,
-	.watch = device_watch,
-	.unwatch = device_unwatch,
-	.touched = device_touched,
-	.release = device_release,
-};
+static const struct abi_file_ops cdev_ops = DEVICE_OPS("/dev/vfio/devices/vfio");
+static const struct abi_file_ops group_device_ops = DEVICE_OPS("anon_inode:[vfio-device]");
 
 int vfio_file_open(struct vfio_device *device, struct abi_file *group, struct abi_file **out)
 {

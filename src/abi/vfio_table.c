@@ -152,10 +152,5 @@ int uiommu_vfio_open(struct uiommu_vfio *vfio, const char *path)
 	struct abi_file *file;
 	int result = vfio_open(vfio, path, &file);
 
-	if (result)
-		return result;
-	result = abi_local_install(file);
-	if (result < 0)
-		abi_file_put(file);
-	return result;
+	return result ? result : abi_local_give(file);
 }

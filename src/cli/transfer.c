@@ -3,11 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/args.h"
 #include "cli/engine.h"
 #include "cli/explain.h"
+#include "util/clock.h"
 #include "util/util.h"
 
 /* One descriptor moves less than %UIOMMU_ACCEL_TRANSFER_MAX, so longer transfers are several, one after the other. */
@@ -118,20 +118,12 @@ static enum status take_record(struct transfer *transfer, struct engine *engine,
 	}
 }
 
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
 static enum status run_pieces(struct transfer *transfer, struct engine *engine, const struct end *ends, size_t count)
 {
 	const struct end *src = &ends[0], *dst = &ends[count - 1];
 	bool upwards = moves_upwards(transfer);
 	enum status status = STATUS_OK;
-	uint64_t began = now();
+	uint64_t began = clock_ns();
 
 	for (uint64_t at = 0, length; !status && at < transfer->length && !transfer->different; at += length) {
 		struct uiommu_accel_desc desc;
@@ -142,7 +134,7 @@ static enum status run_pieces(struct transfer *transfer, struct engine *engine, 
 		if (!status)
 			status = take_record(transfer, engine, ends, count, length);
 	}
-	transfer->nanoseconds = now() - began;
+	transfer->nanoseconds = clock_ns() - began;
 	return status;
 }
 

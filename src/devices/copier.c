@@ -11,10 +11,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <uiommu/dma.h>
 
 #include "devices/model.h"
+#include "util/clock.h"
 #include "util/thread.h"
 #include "util/util.h"
 
@@ -89,14 +89,6 @@ static void look(const struct copier *copier, struct job *job)
 	};
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
 /* Without the lock. */
 static bool goes_on(struct copier *copier, const struct job *job)
 {
@@ -107,14 +99,14 @@ static bool goes_on(struct copier *copier, const struct job *job)
 static void copy(struct copier *copier, const struct job *job)
 {
 	struct uiommu_dma_result result = {.done = 0};
-	uint64_t start = now_ns();
+	uint64_t start = clock_ns();
 	int error = 0;
 
 	for (uint32_t i = 0; i < job->repeat && !error && goes_on(copier, job); i++)
 		error = uiommu_dma_copy(uiommu_pci_device(copier->pci), &job->destination, &job->source, job->length, &result);
 	pthread_mutex_lock(&copier->lock);
 	if (copier->resets == job->resets) {
-		set(copier, ELAPSED, 8, now_ns() - start);
+		set(copier, ELAPSED, 8, clock_ns() - start);
 		set(copier, COPIED, 4, result.done);
 		set(copier, REASON, 4, error ? result.fault.reason : UIOMMU_FAULT_NONE);
 		set(copier, FAULT_ADDRESS, 8, error ? result.fault.address : 0);

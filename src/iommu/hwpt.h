@@ -83,8 +83,12 @@ static inline const struct pgtable *hwpt_behind(const struct hwpt *parent)
  */
 void hwpt_forget_all(struct hwpt *hwpt);
 
-/* A nested one's own part (nested.c). nested_begin(): after what it is has been set. */
+/*
+ * A nested one's own part (nested.c). nested_begin(): after what it is has been set. nested_begin_stages(): it is @config's, and
+ * *@out; or it is no more, and errors are those of stages_init().
+ */
 void nested_begin(struct hwpt *hwpt);
+int nested_begin_stages(struct hwpt *hwpt, const struct stages_config *config, struct hwpt **out);
 void nested_end(struct hwpt *hwpt);
 
 /* Allocated, not finalised, inside calls of the parent and of @queue, which may be NULL. Errors as there. */

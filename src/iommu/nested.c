@@ -18,6 +18,19 @@ void nested_begin(struct hwpt *hwpt)
 	pthread_mutex_unlock(&parent->children_lock);
 }
 
+int nested_begin_stages(struct hwpt *hwpt, const struct stages_config *config, struct hwpt **out)
+{
+	int error = stages_init(&hwpt->stages, config, &hwpt->space->areas, &hwpt->parent->cache);
+
+	if (error) {
+		hwpt_abort(hwpt);
+		return error;
+	}
+	nested_begin(hwpt);
+	*out = hwpt;
+	return 0;
+}
+
 void nested_end(struct hwpt *hwpt)
 {
 	struct hwpt *parent = hwpt->parent;
@@ -84,14 +97,7 @@ int nested_make(struct hwpt *parent, struct fault_queue *queue, const struct uio
 	hwpt = hwpt_alloc_nested(parent, queue, nested->flags);
 	if (!hwpt)
 		return -ENOMEM;
-	error = stages_init(&hwpt->stages, &config, &parent->space->areas, &parent->cache);
-	if (error) {
-		hwpt_abort(hwpt);
-		return error;
-	}
-	nested_begin(hwpt);
-	*out = hwpt;
-	return 0;
+	return nested_begin_stages(hwpt, &config, out);
 }
 
 int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt **out)

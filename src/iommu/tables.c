@@ -628,7 +628,6 @@ static int page_table_of(struct hwpt *parent, struct fault_queue *queue, const s
 	struct stages_config config;
 	struct hwpt *hwpt;
 	bool found;
-	int error;
 
 	rcu_enter();
 	found = device->format->pasid(device, UIOMMU_NO_PASID, &entry, &fault);
@@ -641,14 +640,7 @@ static int page_table_of(struct hwpt *parent, struct fault_queue *queue, const s
 	if (!hwpt)
 		return -ENOMEM;
 	config = tables_stages(hwpt, &entry);
-	error = stages_init(&hwpt->stages, &config, &parent->space->areas, &parent->cache);
-	if (error) {
-		hwpt_abort(hwpt);
-		return error;
-	}
-	nested_begin(hwpt);
-	*out = hwpt;
-	return 0;
+	return nested_begin_stages(hwpt, &config, out);
 }
 
 static int tables_of(struct hwpt *parent, struct fault_queue *queue, const struct tables_device *device, uint32_t flags,

@@ -148,17 +148,25 @@ int uiommu_pasid_set_info(struct uiommu_context *context, uint32_t set_id, struc
 	return 0;
 }
 
-int uiommu_pasid_alloc(struct uiommu_context *context, uint32_t set_id, uint32_t first, uint32_t last, uint32_t *out_pasid)
+/* Inside a call of the set that *@out is then. */
+static int of_owner(struct uiommu_context *context, uint32_t set_id, struct object **inside, struct pasid_set **out)
 {
 	int error = context_check_owner(context);
-	struct object *inside;
-	struct pasid_set *set;
 
 	if (error)
 		return error;
-	set = set_get(context, set_id, &inside);
-	if (!set)
-		return -ENOENT;
+	*out = set_get(context, set_id, inside);
+	return *out ? 0 : -ENOENT;
+}
+
+int uiommu_pasid_alloc(struct uiommu_context *context, uint32_t set_id, uint32_t first, uint32_t last, uint32_t *out_pasid)
+{
+	struct object *inside;
+	struct pasid_set *set;
+	int error = of_owner(context, set_id, &inside, &set);
+
+	if (error)
+		return error;
 	error = pasid_alloc(set, first, last, out_pasid);
 	if (!error)
 		pasid_tell(set->space, *out_pasid);
@@ -179,17 +187,10 @@ static int free_one(struct uiommu_context *context, struct pasid_set *set, uint3
 	return 0;
 }
 
-/* Inside a call of the set that *@out is: what waits for accesses may begin. */
+/* The same for what waits for accesses. */
 static int enter(struct uiommu_context *context, uint32_t set_id, struct object **inside, struct pasid_set **out)
 {
-	int error = context_check_owner(context);
-
-	if (error)
-		return error;
-	if (thread_inside())
-		return -EDEADLK;
-	*out = set_get(context, set_id, inside);
-	return *out ? 0 : -ENOENT;
+	return thread_inside() ? -EDEADLK : of_owner(context, set_id, inside, out);
 }
 
 int uiommu_pasid_free(struct uiommu_context *context, uint32_t set_id, uint32_t pasid)
@@ -250,15 +251,12 @@ int uiommu_pasid_next(struct uiommu_context *context, uint32_t set_id, uint32_t 
 
 int uiommu_pasid_set_data(struct uiommu_context *context, uint32_t set_id, uint32_t pasid, void *data, void **out_old)
 {
-	int error = context_check_owner(context);
 	struct object *inside;
 	struct pasid_set *set;
+	int error = of_owner(context, set_id, &inside, &set);
 
 	if (error)
 		return error;
-	set = set_get(context, set_id, &inside);
-	if (!set)
-		return -ENOENT;
 	error = pasid_set_data(set, pasid, data, out_old);
 	set_put(inside);
 	return error;

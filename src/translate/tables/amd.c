@@ -68,17 +68,9 @@ static int check(const struct tables *tables)
 	return config->mode ? -EOPNOTSUPP : 0;
 }
 
-static bool refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure, uint32_t detail)
-{
-	fault->reason = reason;
-	fault->structure = structure;
-	fault->detail = detail;
-	return false;
-}
-
 static bool illegal(struct tables_fault *fault)
 {
-	return refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_ILLEGAL_DEV_TABLE_ENTRY);
+	return tables_refuse(fault, UIOMMU_FAULT_RESERVED, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_ILLEGAL_DEV_TABLE_ENTRY);
 }
 
 /* --- from the requester id to the device --- */
@@ -153,7 +145,7 @@ static bool decode(const struct tables *tables, const uint64_t *words, struct ta
 	out->domain = (uint32_t)FIELD_GET64(DOMAIN_ID, words[1]);
 	if (!(words[0] & TV)) {
 		fault->quiet = words[1] & SA;
-		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_IO_PAGE_FAULT);
+		return tables_refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_IO_PAGE_FAULT);
 	}
 	if (!host_tables(tables, words, out) || !guest_tables(&tables->config, words, out))
 		return illegal(fault);
@@ -186,10 +178,10 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 
 	*fault = (struct tables_fault){0};
 	if (rid >= config->entries)
-		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_ILLEGAL_DEV_TABLE_ENTRY);
+		return tables_refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_ILLEGAL_DEV_TABLE_ENTRY);
 	fault->structure = UIOMMU_STRUCTURE_DEVICE;
 	if (!tables_read(&tables->memory, NULL, config->base + (uint64_t)rid * DTE_SIZE, words, 4, fault))
-		return refuse(fault, fault->reason, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_DEV_TAB_HARDWARE_ERROR);
+		return tables_refuse(fault, fault->reason, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_DEV_TAB_HARDWARE_ERROR);
 	return entry(tables, words, out, fault);
 }
 
@@ -207,15 +199,15 @@ static bool gcr3_entry(const struct tables_device *device, uint64_t table, uint3
 	fault->structure = structure;
 	if (!tables_read(&device->memory, host, address, entry, 1, fault)) {
 		if (fault->reason == UIOMMU_FAULT_MEMORY)
-			return refuse(fault, fault->reason, structure, AMD_EVENT_PAGE_TAB_HARDWARE_ERROR);
+			return tables_refuse(fault, fault->reason, structure, AMD_EVENT_PAGE_TAB_HARDWARE_ERROR);
 		fault->quiet = device->flags & TABLES_NO_FAULTS;
-		return refuse(fault, fault->reason, structure, AMD_EVENT_IO_PAGE_FAULT);
+		return tables_refuse(fault, fault->reason, structure, AMD_EVENT_IO_PAGE_FAULT);
 	}
 	fault->quiet = device->flags & TABLES_NO_FAULTS;
 	if (!(*entry & GCR3_V))
-		return refuse(fault, UIOMMU_FAULT_UNMAPPED, structure, AMD_EVENT_IO_PAGE_FAULT);
+		return tables_refuse(fault, UIOMMU_FAULT_UNMAPPED, structure, AMD_EVENT_IO_PAGE_FAULT);
 	if (*entry & GCR3_RESERVED || (!device->has_stage2 && *entry & ADDRESS & ~low_mask(device->output_lg2)))
-		return refuse(fault, UIOMMU_FAULT_RESERVED, structure, AMD_EVENT_IO_PAGE_FAULT);
+		return tables_refuse(fault, UIOMMU_FAULT_RESERVED, structure, AMD_EVENT_IO_PAGE_FAULT);
 	fault->quiet = false;
 	return true;
 }
@@ -270,7 +262,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 	if (device->mode == TABLES_BLOCK)
 		return true;
 	if (!implied && !(device->flags & TABLES_PASIDS))
-		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_INVALID_DEVICE_REQUEST);
+		return tables_refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_INVALID_DEVICE_REQUEST);
 	if (implied)
 		pasid = device->rid_pasid;
 	if (!device->has_pasid_table || pasid == UIOMMU_NO_PASID) {
@@ -279,7 +271,7 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 	}
 	if (pasid > UIOMMU_PASID_LAST || pasid >> device->pasid_bits) {
 		fault->quiet = device->flags & TABLES_NO_FAULTS;
-		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_IO_PAGE_FAULT);
+		return tables_refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, AMD_EVENT_IO_PAGE_FAULT);
 	}
 	return guest_entry(device, pasid, out, fault);
 }

@@ -69,11 +69,8 @@ static int check(const struct tables *tables)
 
 static bool refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure, unsigned int level, uint32_t detail)
 {
-	fault->reason = reason;
-	fault->structure = structure;
 	fault->level = (uint8_t)level;
-	fault->detail = detail;
-	return false;
+	return tables_refuse(fault, reason, structure, detail);
 }
 
 /* --- from the device id to the DC --- */

@@ -86,11 +86,8 @@ enum { OVERRIDE_OFF = 2, OVERRIDE_ON = 3 }; /* PRIVCFG, INSTCFG */
 
 static inline bool smmuv3_refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure, uint32_t detail)
 {
-	fault->reason = reason;
-	fault->structure = structure;
 	fault->level = structure == UIOMMU_STRUCTURE_DEVICE_DIR || structure == UIOMMU_STRUCTURE_PASID_DIR;
-	fault->detail = detail;
-	return false;
+	return tables_refuse(fault, reason, structure, detail);
 }
 
 /* S2PS, IPS: the size in effect. 0b111 behaves as 0b110. */

@@ -143,4 +143,13 @@ bool tables_read(const struct pgtable_memory *memory, const struct pgtable *stag
 extern const struct tables_format tables_smmuv3; /* smmuv3.c */
 extern const struct tables_format tables_riscv; /* riscv.c */
 
+/* False: @fault says why. */
+static inline bool tables_refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure, uint32_t detail)
+{
+	fault->reason = reason;
+	fault->structure = structure;
+	fault->detail = detail;
+	return false;
+}
+
 #endif

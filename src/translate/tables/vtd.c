@@ -104,19 +104,11 @@ static int check(const struct tables *tables)
 	}
 }
 
-static bool refuse(struct tables_fault *fault, uint8_t reason, uint8_t structure, uint32_t detail)
-{
-	fault->reason = reason;
-	fault->structure = structure;
-	fault->detail = detail;
-	return false;
-}
-
 /* For what a value says, not a reserved bit. */
 static bool refuse_value(struct tables_fault *fault, uint8_t reason, uint8_t structure, uint32_t detail)
 {
 	fault->flags = UIOMMU_FAULT_VALUE;
-	return refuse(fault, reason, structure, detail);
+	return tables_refuse(fault, reason, structure, detail);
 }
 
 /* Copy the entry and judge what is the same for all: present, and none of the @reserved bits. @quiet gathers FPD. */
@@ -126,14 +118,14 @@ static bool fetch(const struct pgtable_memory *memory, uint64_t address, const s
 	fault->quiet = false;
 	fault->structure = kind->structure;
 	if (!tables_read(memory, NULL, address, words, kind->words, fault))
-		return refuse(fault, fault->reason, kind->structure, kind->access);
+		return tables_refuse(fault, fault->reason, kind->structure, kind->access);
 	*quiet |= kind->fpd && words[0] & FPD;
 	fault->quiet = *quiet;
 	if (!(words[0] & PRESENT))
-		return refuse(fault, UIOMMU_FAULT_UNMAPPED, kind->structure, kind->absent);
+		return tables_refuse(fault, UIOMMU_FAULT_UNMAPPED, kind->structure, kind->absent);
 	for (unsigned int i = 0; i < kind->words; i++)
 		if (words[i] & reserved[i])
-			return refuse(fault, UIOMMU_FAULT_RESERVED, kind->structure, kind->reserved);
+			return tables_refuse(fault, UIOMMU_FAULT_RESERVED, kind->structure, kind->reserved);
 	fault->quiet = false;
 	return true;
 }
@@ -251,7 +243,7 @@ static bool device(const struct tables *tables, uint32_t rid, struct tables_devi
 		.memory = tables->memory,
 	};
 	if (rid > UINT16_MAX)
-		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_ROOT_ABSENT);
+		return tables_refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_ROOT_ABSENT);
 	switch (tables->config.mode) {
 	case UIOMMU_VTD_TABLES_LEGACY:
 		return legacy_device(tables, rid, out, fault);
@@ -376,7 +368,7 @@ static bool without_table(const struct tables_device *device, struct tables_entr
 	if (device->mode != TABLES_TRANSLATE)
 		return true;
 	if (!device->has_stage2)
-		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_INVALID);
+		return tables_refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_INVALID);
 	out->has_stage2 = true;
 	out->stage2_format = device->stage2.format;
 	out->stage2 = device->stage2.config;
@@ -394,22 +386,22 @@ static bool pasid(const struct tables_device *device, uint32_t pasid, struct tab
 		return without_table(device, out, fault);
 	if (!device->has_pasid_table) {
 		fault->quiet = false;
-		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_LEGACY_PASID);
+		return tables_refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_LEGACY_PASID);
 	}
 	if (!implied && !(device->flags & TABLES_PASIDS))
-		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_NO_PASID);
+		return tables_refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_NO_PASID);
 	if (!implied && (uint64_t)pasid >> (FIELD_GET64(UIOMMU_VTD_TABLES_PSS, device->capabilities) + 1))
-		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_PASID_SIZE);
+		return tables_refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE_DIR, VTD_FAULT_PASID_SIZE);
 	if (!implied && pasid == device->rid_pasid)
 		return refuse_value(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_RID_PASID);
 	if (implied)
 		pasid = device->rid_pasid;
 	if (pasid >> device->pasid_bits)
-		return refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_PASID_RANGE);
+		return tables_refuse(fault, UIOMMU_FAULT_RANGE, UIOMMU_STRUCTURE_DEVICE, VTD_FAULT_SM_CONTEXT_PASID_RANGE);
 	if (!pasid_table(device, pasid, out, fault))
 		return false;
 	if (implied && device->flags & TABLES_RID_PRIVILEGED && !(out->flags & TABLES_PRIVILEGED))
-		return refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_PASID, VTD_FAULT_PASID_NO_SUPERVISOR);
+		return tables_refuse(fault, UIOMMU_FAULT_BLOCKED, UIOMMU_STRUCTURE_PASID, VTD_FAULT_PASID_NO_SUPERVISOR);
 	return true;
 }
 
