@@ -16,7 +16,7 @@ all: build
 
 help:
 	@echo 'make             build into $(BUILD)/'
-	@echo 'make demo        see what it does, in a minute'
+	@echo 'make demo        see what it does, in half a minute'
 	@echo 'make demo-vm     a process in a guest and a device share addresses; needs a minute or two, and QEMU (uiommu vm --setup)'
 	@echo 'make check       every test and check (check-long: the same with more work per test)'
 	@echo 'make bench       the benchmarks; writes $(BUILD)/bench.json'

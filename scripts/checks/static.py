@@ -60,6 +60,44 @@ def licences(report):
         report.ok()
 
 
+# What may be included from where: folders of src/, from the lowest layer up. A folder sees its own layer and those below.
+LAYERS = [
+    {"util"},
+    {"memory", "pgtable", "translate"},
+    {"iommu", "pasid", "sva"},
+    {"pci"},
+    {"devices"},
+    {"abi", "client", "cli", "daemon", "vfio_user", "viommu"},
+]
+
+
+def layers(report):
+    """docs/architecture.md: calls go down only."""
+    level = {folder: i for i, layer in enumerate(LAYERS) for folder in layer}
+    bad = []
+    for path in files(".c", ".h", folders=("src",)):
+        with open(os.path.join(TOP, path), encoding="utf-8") as file:
+            included = re.findall(r'#include "(\w+)/', file.read())
+        bad += [f"{path} includes of {folder}/" for folder in included if level[folder] > level[path.split("/")[1]]]
+    if bad:
+        report.fail("layers", "\n".join(bad))
+    else:
+        report.ok()
+
+
+def sizes(report):
+    long = []
+    for path in files(".c", ".h", ".py"):
+        with open(os.path.join(TOP, path), encoding="utf-8") as file:
+            lines = sum(1 for line in file)
+        if lines > 800:
+            long.append(f"{path} has {lines} lines")
+    if long:
+        report.fail("files of more than 800 lines have two subjects", "\n".join(long))
+    else:
+        report.ok()
+
+
 def tidy(report, build):
     """One case a file; .clang-tidy says which checks, all of them are errors."""
     with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as file:

@@ -183,7 +183,7 @@ static void print_help(const struct command *command, const char *description, c
 		const char *space = args[i].value ? " " : "", *value = args[i].value ? args[i].value : "";
 
 		if (args[i].kind == ARG_REST)
-			printf(" [-- %s]", value);
+			printf(args[i].required ? " -- %s" : " [-- %s]", value);
 		else if (args[i].kind == ARG_OPERAND)
 			printf(" %s", value);
 		else
@@ -219,7 +219,7 @@ static enum status check_required(const struct command *command, const struct ar
 	for (size_t i = 0; i < count; i++) {
 		char message[64];
 
-		if (seen[i] || !args[i].required || args[i].kind == ARG_OPERAND)
+		if (seen[i] || !args[i].required || args[i].kind == ARG_OPERAND || args[i].kind == ARG_REST)
 			continue;
 		snprintf(message, sizeof(message), "--%s is missing", args[i].name);
 		return bad_usage(command, message);

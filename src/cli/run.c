@@ -168,15 +168,14 @@ static enum status run(const struct command *command, int argc, char **argv)
 		{"static", ARG_FLAG, false, &stop, NULL, "stop the program at system calls; by itself if nothing can be preloaded"},
 		{"check", ARG_FLAG, false, &options.check, NULL, "report memory that goes while it is mapped for DMA"},
 		{"mock", ARG_FLAG, false, &options.mock, NULL, "with the commands that the kernel's selftests need"},
+		{"--", ARG_REST, true, NULL, "PROGRAM...", "what is run, and its arguments"},
 	};
 	int separator = find_separator(argc, argv);
 	char **program = argv + separator + 1;
 	enum status status;
 
-	if (!args_parse(
-		    command,
-		    "Run a program with /dev/iommu and /dev/vfio of software devices: uiommu run [OPTIONS] -- PROGRAM [ARGS...]",
-		    args, ARRAY_SIZE(args), separator, argv, &status))
+	if (!args_parse(command, "Run a program with /dev/iommu and /dev/vfio of software devices.", args, ARRAY_SIZE(args),
+			separator, argv, &status))
 		return status;
 	memcpy(texts, devices.items, devices.count * sizeof(texts[0]));
 	options.devices = texts;

@@ -52,6 +52,20 @@ def test_version_and_help(run):
         assert "--json" in own.out
 
 
+def test_options_are_told_everywhere(run):
+    """What --help of a command lists is in its manual page and is completed."""
+    commands = re.findall(r"^  ([a-z-]+) ", run("--help").out, flags=re.M)
+    assert len(commands) == 12
+    completion = pathlib.Path(TOP, "src/cli/uiommu.bash").read_text(encoding="utf-8")
+    for command in commands:
+        page = pathlib.Path(TOP, "docs/man", "uiommu-run.1.scd" if command == "run" else "uiommu.1.scd").read_text(encoding="utf-8")
+        done = subprocess.run(["bash", "-c", completion + '\n_uiommu_options "$1"', "bash", command],
+                              capture_output=True, text=True, check=True)
+        options = set(re.findall(r"^  (--[a-z-]+)", run(command, "--help").out, flags=re.M))
+        assert options <= set(done.stdout.split()), command
+        assert not {option for option in options if option not in page} - {"--help"}, command
+
+
 def test_copy(run, bystander, place):
     source, destination = bystander(), bystander()
     source.ask("random", 1)
