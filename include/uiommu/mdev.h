@@ -90,6 +90,17 @@ UIOMMU_API int uiommu_vpasid_unmap(struct uiommu_context *context, uint32_t set_
  */
 UIOMMU_API uint32_t uiommu_vpasid_find(const struct uiommu_pasid_set *set, uint32_t vpasid);
 
+/**
+ * uiommu_vpasid_of() - what stands for a PASID.
+ * @set: from uiommu_pasid_set_get()
+ * @pasid: any number
+ *
+ * Takes no lock, so that uiommu_vtd_config's guest_pasid may call it.
+ *
+ * Return: the vPASID, or %UIOMMU_NO_PASID. Thread-safe.
+ */
+UIOMMU_API uint32_t uiommu_vpasid_of(const struct uiommu_pasid_set *set, uint32_t pasid);
+
 #ifdef __cplusplus
 }
 #endif

@@ -57,9 +57,9 @@ enum uiommu_vtd_flags {
  * @fault_records: number of fault recording registers, 1 to 32; 0: 8
  * @pasid_set_id: the guest allocates its PASIDs from this set (pasid.h), by virtual commands (VCS); 0: it allocates them itself
  * @reserved: 0
- * @host_pasid: with CACHING_MODE: the PASID that a device emits for what the guest calls @pasid, or %UIOMMU_NO_PASID: none. No lock
- *              is held, any thread; NULL: the same
- * @guest_pasid: the other way round; with a lock held: it may not call anything of this library
+ * @host_pasid: the PASID that a device emits for what the guest calls @pasid, or %UIOMMU_NO_PASID: none. No lock is held, any
+ *              thread; NULL: the same. What is emitted for a number stays the same until the guest's entries are invalidated
+ * @guest_pasid: the other way round; with a lock held: it may not call anything of this library but uiommu_vpasid_of()
  * @interrupt: the guest wants @data written to @address as an interrupt message; no lock is held, any thread; may be NULL
  * @work: there is something to do for uiommu_vtd_run(), which has to be called soon, and not from here; no lock is held, any
  * thread. NULL: uiommu_vtd_write() does it before it returns
@@ -87,8 +87,8 @@ struct uiommu_vtd_config {
  * @config: what it is; copied
  * @out: the unit, to be destroyed before the context is closed
  *
- * Return: 0, -EINVAL (size, parent, a number out of its range, capabilities that need others, one PASID function without the other
- * or without CACHING_MODE), -E2BIG, -EOPNOTSUPP (flags), -ENOENT (no such HWPT or set), -ENOMEM.
+ * Return: 0, -EINVAL (size, parent, a number out of its range, capabilities that need others, one PASID function without the
+ * other), -E2BIG, -EOPNOTSUPP (flags), -ENOENT (no such HWPT or set), -ENOMEM.
  */
 UIOMMU_API int uiommu_vtd_create(struct uiommu_context *context, const struct uiommu_vtd_config *config, struct uiommu_vtd **out);
 

@@ -310,6 +310,13 @@ uint32_t uiommu_vpasid_find(const struct uiommu_pasid_set *set, uint32_t vpasid)
 	return word ? (uint32_t)(word & VPASID_PASID) : UIOMMU_NO_PASID;
 }
 
+uint32_t uiommu_vpasid_of(const struct uiommu_pasid_set *set, uint32_t pasid)
+{
+	const struct vpasid_table *table = set->object ? rcu_read(of(set->object)->vpasids) : NULL;
+
+	return table ? vpasid_of(table, pasid) : UIOMMU_NO_PASID;
+}
+
 /* --- subscriptions --- */
 
 int uiommu_pasid_subscribe(struct uiommu_context *context, uint32_t set_id, const struct uiommu_pasid_subscribe *request,

@@ -7,12 +7,18 @@
 
 #include "util/util.h"
 
+/* Of a pPASID: the word that stands for it, and where that is. */
+struct named {
+	uint64_t *word; /* NULL: none does */
+	uint32_t vpasid; /* atomic; 0: none does; UIOMMU_NO_PASID: no vPASID but a word of the user's */
+};
+
 struct vpasid_table {
 	struct vpasid_view view;
 	struct pasid_set *set;
 	struct uiommu_pasid_subscription *subscription;
 	pthread_mutex_t lock;
-	uint64_t **words_of[VPASID_FANOUT]; /* by pPASID, in leaves that are made on demand: the word that stands for it */
+	struct named *names[VPASID_FANOUT]; /* by pPASID; RCU; leaves are made on demand, freed with the table */
 };
 
 const struct vpasid_view *vpasid_view(const struct vpasid_table *table)
@@ -20,34 +26,44 @@ const struct vpasid_view *vpasid_view(const struct vpasid_table *table)
 	return &table->view;
 }
 
-/* The place of @pasid's word; NULL if there is no room for it. Under the lock. */
-static uint64_t **reverse(const struct vpasid_table *table, uint32_t pasid)
+/* The place of @pasid; NULL if there is no room for it. */
+static struct named *name_of(const struct vpasid_table *table, uint32_t pasid)
 {
-	uint64_t **leaf = table->words_of[pasid >> VPASID_FANOUT_LG2];
+	struct named *leaf = rcu_read(table->names[pasid >> VPASID_FANOUT_LG2]);
 
 	return leaf ? &leaf[pasid & (VPASID_FANOUT - 1)] : NULL;
 }
 
+uint32_t vpasid_of(const struct vpasid_table *table, uint32_t pasid)
+{
+	const struct named *name = pasid <= UIOMMU_PASID_LAST ? name_of(table, pasid) : NULL;
+	uint32_t vpasid = name ? __atomic_load_n(&name->vpasid, __ATOMIC_RELAXED) : 0;
+
+	return vpasid ? vpasid : UIOMMU_NO_PASID;
+}
+
+/* Under the lock. */
 static void take_out(struct vpasid_table *table, uint32_t pasid)
 {
-	uint64_t **place = reverse(table, pasid);
+	struct named *name = name_of(table, pasid);
 
-	__atomic_store_n(*place, 0, __ATOMIC_RELAXED);
-	*place = NULL;
+	__atomic_store_n(name->word, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&name->vpasid, 0, __ATOMIC_RELAXED);
+	name->word = NULL;
 }
 
 /* Of the set. What was looked up before is of an old generation from now on, so nothing has to be waited for. */
 static unsigned int notify(void *opaque, const struct uiommu_pasid_notice *notice)
 {
 	struct vpasid_table *table = opaque;
-	uint64_t **place;
+	const struct named *name;
 
 	if (notice->event != UIOMMU_PASID_FREE)
 		return UIOMMU_PASID_DONE;
 	pthread_mutex_lock(&table->lock);
-	place = reverse(table, notice->pasid);
-	if (place && *place &&
-	    **place >> VPASID_GENERATION_SHIFT << VPASID_GENERATION_SHIFT == notice->generation << VPASID_GENERATION_SHIFT)
+	name = name_of(table, notice->pasid);
+	if (name && name->word &&
+	    *name->word >> VPASID_GENERATION_SHIFT << VPASID_GENERATION_SHIFT == notice->generation << VPASID_GENERATION_SHIFT)
 		take_out(table, notice->pasid);
 	pthread_mutex_unlock(&table->lock);
 	return UIOMMU_PASID_DONE;
@@ -79,7 +95,7 @@ void vpasid_table_destroy(struct vpasid_table *table)
 	pasid_unsubscribe(table->subscription);
 	for (unsigned int i = 0; i < VPASID_FANOUT; i++) {
 		free(table->view.leaves[i]);
-		free(table->words_of[i]);
+		free(table->names[i]);
 	}
 	pthread_mutex_destroy(&table->lock);
 	free(table);
@@ -99,31 +115,36 @@ static uint64_t *word_make(struct vpasid_table *table, uint32_t vpasid)
 	return &(*leaf)[vpasid & (VPASID_FANOUT - 1)];
 }
 
-static int reverse_make(struct vpasid_table *table, uint32_t pasid)
+static int name_make(struct vpasid_table *table, uint32_t pasid)
 {
-	uint64_t ***leaf = &table->words_of[pasid >> VPASID_FANOUT_LG2];
+	struct named **leaf = &table->names[pasid >> VPASID_FANOUT_LG2], *made;
 
-	if (!*leaf)
-		*leaf = calloc(VPASID_FANOUT, sizeof(**leaf));
-	return *leaf ? 0 : -ENOMEM;
+	if (*leaf)
+		return 0;
+	made = calloc(VPASID_FANOUT, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	rcu_publish(*leaf, made);
+	return 0;
 }
 
 /* Under the lock. The word is there before the look at the number: if it is freed after that, notify() finds the word. */
-static int put_in(struct vpasid_table *table, uint64_t *word, uint32_t pasid)
+static int put_in(struct vpasid_table *table, uint32_t vpasid, uint64_t *word, uint32_t pasid)
 {
 	uint64_t generation = pasid_generation(table->set, pasid);
-	uint64_t **place;
+	struct named *name;
 
 	if (!generation)
 		return -ENOENT;
 	if (*word)
 		return -EEXIST;
-	if (reverse_make(table, pasid))
+	if (name_make(table, pasid))
 		return -ENOMEM;
-	place = reverse(table, pasid);
-	if (*place)
+	name = name_of(table, pasid);
+	if (name->word)
 		return -EBUSY;
-	*place = word;
+	name->word = word;
+	__atomic_store_n(&name->vpasid, vpasid, __ATOMIC_RELAXED);
 	__atomic_store_n(word, generation << VPASID_GENERATION_SHIFT | VPASID_VALID | pasid, __ATOMIC_RELAXED);
 	if (pasid_generation(table->set, pasid) == generation && pasid_state(table->set, pasid) != PASID_DRAINING)
 		return 0;
@@ -138,7 +159,7 @@ int vpasid_map(struct vpasid_table *table, uint32_t vpasid, uint32_t pasid)
 
 	pthread_mutex_lock(&table->lock);
 	word = word_make(table, vpasid);
-	error = word ? put_in(table, word, pasid) : -ENOMEM;
+	error = word ? put_in(table, vpasid, word, pasid) : -ENOMEM;
 	pthread_mutex_unlock(&table->lock);
 	return error;
 }
@@ -169,7 +190,7 @@ static int use_new(struct vpasid_table *table, uint64_t *word, const struct vpas
 
 	if (error)
 		return error;
-	error = put_in(table, word, *pasid);
+	error = put_in(table, use->own ? UIOMMU_NO_PASID : use->vpasid, word, *pasid);
 	if (error)
 		pasid_unuse(pasid_set_space(table->set), *pasid);
 	return error;

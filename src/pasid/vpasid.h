@@ -50,6 +50,9 @@ static inline uint64_t vpasid_look(const struct vpasid_view *view, uint32_t vpas
 	return leaf ? __atomic_load_n(&leaf[vpasid & (VPASID_FANOUT - 1)], __ATOMIC_RELAXED) : 0;
 }
 
+/* What stands for @pasid; UIOMMU_NO_PASID: no vPASID. Takes no lock. */
+uint32_t vpasid_of(const struct vpasid_table *table, uint32_t pasid);
+
 /* Is the PASID still what it was? So many generations later that the number of it is the same again, it is taken to be. */
 static inline bool vpasid_is_current(const uint64_t *tags, uint64_t word)
 {

@@ -177,11 +177,6 @@ static void bad_configurations(void **state)
 	config.parent_id = g.parent;
 	config.guest_pasid = NULL;
 	assert_int_equal(uiommu_vtd_create(g.context, &config, &vtd), -EINVAL);
-	config = config_of(true);
-	config.size = sizeof(config);
-	config.parent_id = g.parent;
-	config.flags = 0;
-	assert_int_equal(uiommu_vtd_create(g.context, &config, &vtd), -EINVAL);
 	config = config_of(false);
 	config.size = sizeof(config);
 	config.parent_id = config.pasid_set_id = g.parent;

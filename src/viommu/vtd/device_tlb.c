@@ -76,10 +76,11 @@ void vtd_device_tlb_invalidate(struct uiommu_vtd *vtd, uint16_t source_id, const
 	vtd_unlock(vtd);
 	if (asked)
 		*asked = (struct asked){.vtd = vtd, .source_id = source_id};
-	/* Whoever does no ATS keeps nothing. */
 	if (id)
 		told.pasid = vtd_host_pasid(vtd, id, what->pasid);
-	if (id && (!asked || uiommu_ats_invalidate(vtd->context, id, &told, completed, asked))) {
+	/* Whoever does no ATS keeps nothing, and nobody does of what the device does not emit. */
+	if (id && (!asked || (told.pasid == UIOMMU_NO_PASID && what->pasid != told.pasid) ||
+		   uiommu_ats_invalidate(vtd->context, id, &told, completed, asked))) {
 		vtd_lock(vtd);
 		vtd->asked--;
 		vtd_unlock(vtd);

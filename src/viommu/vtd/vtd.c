@@ -373,9 +373,7 @@ static int check_config(const struct uiommu_vtd_config *config)
 	if (config->host_bits < 32 || config->host_bits > 52 || config->fault_records < 1 ||
 	    config->fault_records > VTD_RECORDS_MAX || config->reserved)
 		return -EINVAL;
-	if (maps && (!config->host_pasid || !config->guest_pasid || !(config->flags & UIOMMU_VTD_CACHING_MODE)))
-		return -EINVAL;
-	return 0;
+	return maps && (!config->host_pasid || !config->guest_pasid) ? -EINVAL : 0;
 }
 
 /* Capabilities without those that they are nothing without (11.4.3). */
