@@ -24,10 +24,13 @@ struct uiommu_vfio_user;
  * @UIOMMU_VFIO_USER_TRANSLATED: the function's DMA is translated by an IOMMU, and what it is attached to is somebody else's
  *                               business. The port has no IOAS; what the other side says of memory is answered and has no effect
  * @UIOMMU_VFIO_USER_ONCE: when a connection ends, uiommu_vfio_user_run() returns
+ * @UIOMMU_VFIO_USER_MAPPED_ONLY: memory that the other side does not share by a descriptor that can be mapped is none: accesses to
+ * it fault, and so none ever waits for the other side. For devices of which one engine serves several guests
  */
 enum uiommu_vfio_user_flags {
 	UIOMMU_VFIO_USER_TRANSLATED = 1,
 	UIOMMU_VFIO_USER_ONCE = 2,
+	UIOMMU_VFIO_USER_MAPPED_ONLY = 4,
 };
 
 /**

@@ -52,7 +52,7 @@ static int map_one(struct port *port, const struct vfu_dma_map *map, int fd)
 
 	/* What is no file, or shorter, or cannot be mapped as it is asked for, is still memory of the other side. */
 	if (error == -EINVAL || error == -EACCES || error == -EBADF)
-		error = map_remote(port, map, flags);
+		error = port->mapped_only ? 0 : map_remote(port, map, flags);
 	return error;
 }
 
@@ -81,8 +81,12 @@ int memory_map(struct port *port, struct message *message, struct reply *reply)
 
 static int unmap(struct port *port, uint64_t start, uint64_t length, uint64_t *bytes)
 {
+	int error;
+
 	*bytes = 0;
-	return uiommu_ioas_unmap(port->server->context, port->ioas_id, start, length, bytes);
+	error = uiommu_ioas_unmap(port->server->context, port->ioas_id, start, length, bytes);
+	/* What has not been mapped may go, too. */
+	return port->mapped_only && error == -ENOENT ? 0 : error;
 }
 
 int memory_unmap(struct port *port, const struct message *message, struct reply *reply)

@@ -13,7 +13,7 @@
 #include "util/util.h"
 #include "vfio_user/server.h"
 
-enum { KNOWN_FLAGS = UIOMMU_VFIO_USER_TRANSLATED | UIOMMU_VFIO_USER_ONCE };
+enum { KNOWN_FLAGS = UIOMMU_VFIO_USER_TRANSLATED | UIOMMU_VFIO_USER_ONCE | UIOMMU_VFIO_USER_MAPPED_ONLY };
 
 static int fd_error(void)
 {
@@ -147,6 +147,7 @@ int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_por
 	port->server = server;
 	port->pci = given->pci;
 	port->once = given->flags & UIOMMU_VFIO_USER_ONCE;
+	port->mapped_only = given->flags & UIOMMU_VFIO_USER_MAPPED_ONLY;
 	port->listen_fd = -1;
 	error = fill(port, given);
 	if (!error) {

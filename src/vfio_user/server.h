@@ -30,7 +30,7 @@ struct port {
 	struct uiommu_pci *pci;
 	struct pci_transport transport;
 	uint32_t ioas_id; /* 0: there is none */
-	bool once;
+	bool once, mapped_only; /* as its flags say */
 	unsigned int index;
 	int listen_fd;
 	char *path; /* of a socket that is ours; or NULL */

@@ -346,6 +346,31 @@ static void once_ends_with_the_connection(void **state)
 	close_server();
 }
 
+/* What would have to be asked for is no memory, and the other side may say of it what it likes. */
+static void nobody_is_asked(void **state)
+{
+	struct uiommu_dma_result result;
+	uint8_t byte;
+
+	(void)state;
+	open_server(UIOMMU_VFIO_USER_MAPPED_ONLY);
+	make_memory();
+	connect_peer();
+	assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
+	assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
+	assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+	assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+	assert_int_equal(uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, 64, &byte, 1, &result), 0);
+	assert_int_equal(byte, 1);
+	assert_int_not_equal(uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, REMOTE, &byte, 1, &result), 0);
+	assert_int_equal(result.fault.reason, UIOMMU_FAULT_UNMAPPED);
+	assert_int_equal(unmap(REMOTE, REMOTE_BYTES), 0);
+	assert_int_equal(unmap(0, GUEST_BYTES), 0);
+	close(rig.fd);
+	close(rig.memory);
+	close_server();
+}
+
 static void bad_ports_are_refused(void **state)
 {
 	struct uiommu_vfio_user_port port = {.size = sizeof(port), .path = "/tmp/uiommu-unit-never"};
@@ -356,7 +381,7 @@ static void bad_ports_are_refused(void **state)
 	port.pci = rig.pci;
 	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY);
 	assert_int_not_equal(access(port.path, F_OK), 0);
-	port.flags = 4;
+	port.flags = 8;
 	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EOPNOTSUPP);
 	port.flags = 0;
 	port.size = 8;
@@ -393,9 +418,8 @@ static void bad_ports_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(engines_against_requests),
-		cmocka_unit_test(engines_against_disconnects),
-		cmocka_unit_test(once_ends_with_the_connection),
+		cmocka_unit_test(engines_against_requests),	 cmocka_unit_test(engines_against_disconnects),
+		cmocka_unit_test(once_ends_with_the_connection), cmocka_unit_test(nobody_is_asked),
 		cmocka_unit_test(bad_ports_are_refused),
 	};
 
