@@ -69,6 +69,42 @@ UIOMMU_API int uiommu_model_create(struct uiommu_context *context, uint32_t rid,
 				   size_t complaint_size, struct uiommu_model **out);
 
 /**
+ * struct uiommu_model_virtual - a virtual device of a model. Zero what is not used.
+ * @size: sizeof(struct uiommu_model_virtual)
+ * @rid: its requester id, which no other device of the context has
+ * @set_id: the PASID set that what it emits comes from (pasid.h), not the context's own; of one guest's virtual devices the same
+ * @reserved: 0
+ * @text: as uiommu_model_create() takes it
+ * @complaint: what is wrong, when this fails; as there
+ * @complaint_size: bytes of @complaint
+ */
+struct uiommu_model_virtual {
+	uint32_t size;
+	uint32_t rid;
+	uint32_t set_id;
+	uint32_t reserved;
+	const char *text;
+	char *complaint;
+	size_t complaint_size;
+};
+
+/**
+ * uiommu_model_create_virtual() - make a virtual device: a function for another guest, of an accelerator that is there.
+ * @parent: from uiommu_model_create(), which cannot be destroyed until the virtual device has been
+ * @request: what it is; copied
+ * @out: the model, which no transport has yet
+ *
+ * Its engine is @parent's (accel_pci.h says what they share, and what not); its device and everything that is attached to that is
+ * its own.
+ *
+ * Return: 0, -EINVAL (size, no text, no such model or option, not @parent's model, an option of @parent's engine, no set), -E2BIG,
+ * -EOPNOTSUPP (the model has no virtual devices; reserved), -EEXIST (@rid is in use), -ENOENT (no such set), -EMFILE, -ENOMEM.
+ * Thread-safe.
+ */
+UIOMMU_API int uiommu_model_create_virtual(struct uiommu_model *parent, const struct uiommu_model_virtual *request,
+					   struct uiommu_model **out);
+
+/**
  * uiommu_model_function() - the PCI function, for a transport.
  * @model: from uiommu_model_create()
  *
@@ -91,7 +127,7 @@ UIOMMU_API uint32_t uiommu_model_device(const struct uiommu_model *model);
  * Waits for its accesses in flight. A device that is still in use, because something is attached or bound to it, stays until the
  * context ends.
  *
- * Return: 0, -EDEADLK (inside an access or callback; nothing has changed).
+ * Return: 0, -EDEADLK (inside an access or callback; nothing has changed), -EBUSY (it has virtual devices).
  */
 UIOMMU_API int uiommu_model_destroy(struct uiommu_model *model);
 

@@ -20,6 +20,8 @@ static const struct model_type *const types[] = {
 struct uiommu_model {
 	const struct model_type *type;
 	struct uiommu_context *context;
+	struct uiommu_model *parent; /* it is a virtual device of that one; or NULL */
+	unsigned int children; /* atomic: its own virtual devices */
 	uint32_t device;
 	void *instance;
 };
@@ -57,18 +59,63 @@ static int device_alloc(struct uiommu_context *context, uint32_t rid, const stru
 	return error;
 }
 
-static int create(struct uiommu_model *model, uint32_t rid, const struct option_value *values, const struct complaint *complaint)
+/* What is asked for. */
+struct wish {
+	struct uiommu_context *context;
+	struct uiommu_model *parent; /* a virtual device of that; or NULL */
+	uint32_t rid, set_id;
+	const char *text;
+};
+
+static int create(struct uiommu_model *model, const struct wish *wish, const struct option_value *values,
+		  const struct complaint *complaint)
 {
 	const char *name = model->type->info.name;
-	int error = device_alloc(model->context, rid, model->type, &model->device);
+	int error = device_alloc(model->context, wish->rid, model->type, &model->device);
+	struct model_virtual device = {model->context, model->device, wish->set_id};
 
 	if (error == -EEXIST)
-		return complain_about(complaint, error, "%s: requester id %04x is in use", name, (unsigned int)rid);
+		return complain_about(complaint, error, "%s: requester id %04x is in use", name, (unsigned int)wish->rid);
 	if (error)
 		return complain_about(complaint, error, "%s: %s", name, strerror(-error));
-	error = model->type->create(model->context, model->device, values, complaint, &model->instance);
+	if (wish->parent)
+		error = model->type->create_virtual(wish->parent->instance, &device, values, complaint, &model->instance);
+	else
+		error = model->type->create(model->context, model->device, values, complaint, &model->instance);
 	if (error)
 		uiommu_destroy(model->context, model->device);
+	return error;
+}
+
+static int make(const struct wish *wish, const struct complaint *to, struct uiommu_model **out)
+{
+	struct option_value values[MODEL_OPTIONS];
+	const char *options;
+	const struct model_type *type = find_type(wish->text, &options);
+	struct uiommu_model *model;
+	int error;
+
+	if (!type)
+		return complain_about(to, -EINVAL, "there is no model \"%.*s\"", (int)strcspn(wish->text, ","), wish->text);
+	if (wish->parent && !type->create_virtual)
+		return complain_about(to, -EOPNOTSUPP, "%s has no virtual devices", type->info.name);
+	if (wish->parent && type != wish->parent->type)
+		return complain_about(to, -EINVAL, "%s is no virtual device of %s", type->info.name, wish->parent->type->info.name);
+	error = options_parse(type, options, values, to);
+	model = error ? NULL : calloc(1, sizeof(*model));
+	if (model) {
+		model->type = type;
+		model->context = wish->context;
+		model->parent = wish->parent;
+		error = create(model, wish, values, to);
+	} else if (!error) {
+		error = complain_about(to, -ENOMEM, "%s: no memory", type->info.name);
+	}
+	options_free(type, values);
+	if (error)
+		free(model);
+	else
+		*out = model;
 	return error;
 }
 
@@ -76,28 +123,28 @@ int uiommu_model_create(struct uiommu_context *context, uint32_t rid, const char
 			struct uiommu_model **out)
 {
 	const struct complaint to = {complaint, complaint_size};
-	struct option_value values[MODEL_OPTIONS];
-	const char *options;
-	const struct model_type *type = find_type(text, &options);
-	struct uiommu_model *model;
-	int error;
+	const struct wish wish = {.context = context, .rid = rid, .text = text};
 
-	if (!type)
-		return complain_about(&to, -EINVAL, "there is no model \"%.*s\"", (int)strcspn(text, ","), text);
-	error = options_parse(type, options, values, &to);
-	model = error ? NULL : calloc(1, sizeof(*model));
-	if (model) {
-		model->type = type;
-		model->context = context;
-		error = create(model, rid, values, &to);
-	} else if (!error) {
-		error = complain_about(&to, -ENOMEM, "%s: no memory", type->info.name);
-	}
-	options_free(type, values);
+	return make(&wish, &to, out);
+}
+
+int uiommu_model_create_virtual(struct uiommu_model *parent, const struct uiommu_model_virtual *request, struct uiommu_model **out)
+{
+	struct uiommu_model_virtual given;
+	struct complaint to;
+	struct wish wish;
+	int error = copy_struct(&given, sizeof(given), sizeof(given), request, request->size);
+
+	if (!error && (given.reserved || !given.text))
+		error = given.text ? -EOPNOTSUPP : -EINVAL;
 	if (error)
-		free(model);
-	else
-		*out = model;
+		return error;
+	to = (struct complaint){given.complaint, given.complaint_size};
+	wish = (struct wish){parent->context, parent, given.rid, given.set_id, given.text};
+	__atomic_add_fetch(&parent->children, 1, __ATOMIC_RELAXED);
+	error = make(&wish, &to, out);
+	if (error)
+		__atomic_sub_fetch(&parent->children, 1, __ATOMIC_RELAXED);
 	return error;
 }
 
@@ -117,8 +164,12 @@ int uiommu_model_destroy(struct uiommu_model *model)
 		return 0;
 	if (thread_inside())
 		return -EDEADLK;
+	if (__atomic_load_n(&model->children, __ATOMIC_ACQUIRE))
+		return -EBUSY;
 	model->type->destroy(model->instance);
 	uiommu_destroy(model->context, model->device);
+	if (model->parent)
+		__atomic_sub_fetch(&model->parent->children, 1, __ATOMIC_RELEASE);
 	free(model);
 	return 0;
 }

@@ -36,6 +36,11 @@ struct option_value {
 
 enum { MODEL_OPTIONS = 16 };
 
+struct model_virtual {
+	struct uiommu_context *context;
+	uint32_t device_id, set_id;
+};
+
 struct model_type {
 	struct uiommu_model_info info;
 	const struct option_rule *rules; /* of info.options */
@@ -43,6 +48,9 @@ struct model_type {
 	/* Make the function of @device_id. The values are the caller's. */
 	int (*create)(struct uiommu_context *context, uint32_t device_id, const struct option_value *values,
 		      const struct complaint *complaint, void **out);
+	/* The same, of a virtual device of @parent, which emits PASIDs of the set. NULL: there are none. */
+	int (*create_virtual)(const void *parent, const struct model_virtual *device, const struct option_value *values,
+			      const struct complaint *complaint, void **out);
 	struct uiommu_pci *(*function)(const void *instance);
 	void (*destroy)(void *instance);
 };

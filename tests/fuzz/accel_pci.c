@@ -1,12 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The accelerator's function: config space, registers, doorbells, rings and records.
+ * The accelerator's function, and a virtual device of its engine in another guest's hands: config space, registers, doorbells,
+ * rings and records.
  *
  * The input is struct step after struct step, which begin with pages that are enabled and rings that are there.
  */
 #include "function.h"
 
-enum { FUNCTION_PAGES = 4 };
+enum { FUNCTION_PAGES = 4, FUNCTIONS = 2, QUOTA = 4 };
+
+static struct uiommu_pci *functions[FUNCTIONS];
+static struct uiommu_pasid_set *set;
+
+/* Its guest's PASIDs 1 and 2 have all that the other one's have, and so have no others. */
+static void make_virtual(void)
+{
+	const struct uiommu_device_config device = {.size = sizeof(device), .rid = 2, .name = "virtual", .pasid_bits = 20};
+	const struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc), .quota = QUOTA};
+	struct uiommu_accel_pci_config config = {.size = sizeof(config), .pages = FUNCTION_PAGES, .vectors = 4, .accel = f.engine};
+	struct uiommu_accel_pci *function;
+	uint32_t id, pasid;
+
+	CHECK(!uiommu_device_alloc(f.context, &device, &id));
+	CHECK(!uiommu_pasid_set_alloc(f.context, &alloc, &config.set_id));
+	set = uiommu_pasid_set_get(f.context, config.set_id);
+	for (uint32_t vpasid = 1; vpasid <= 2; vpasid++) {
+		CHECK(!uiommu_pasid_alloc(f.context, config.set_id, 1, 100, &pasid));
+		CHECK(!uiommu_vpasid_map(f.context, config.set_id, vpasid, pasid));
+		CHECK(!uiommu_attach(f.context, id, pasid, f.hwpt));
+	}
+	CHECK(!uiommu_accel_pci_create(f.context, id, &config, &function));
+	functions[1] = uiommu_accel_pci_function(function);
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -18,14 +43,19 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	make_device();
 	CHECK(!uiommu_accel_pci_create(f.context, f.device, &config, &function));
-	f.pci = uiommu_accel_pci_function(function);
+	functions[0] = uiommu_accel_pci_function(function);
 	f.engine = uiommu_accel_pci_engine(function);
-	connect_function();
+	make_virtual();
+	for (unsigned int i = 0; i < FUNCTIONS; i++) {
+		f.pci = functions[i];
+		connect_function();
+	}
 	return 0;
 }
 
-static void set_up(void)
+static void set_up(unsigned int i)
 {
+	f.pci = functions[i];
 	enable_function();
 	for (unsigned int page = 0; page < FUNCTION_PAGES; page++) {
 		uint64_t at = 0x1000 + page * 0x40;
@@ -44,6 +74,7 @@ static void do_step(const struct step *step)
 	unsigned int size = sizes[step->size % 4];
 	uint64_t offset = step->where & ~(uint64_t)(size - 1);
 
+	f.pci = functions[step->kind >> 7];
 	switch (step->kind % 8) {
 	case 0: /* memory */
 		memcpy(f.bytes + step->where % (BYTES - 8), &step->data, 8);
@@ -80,17 +111,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct step step;
 
-	set_up();
+	for (unsigned int i = 0; i < FUNCTIONS; i++)
+		set_up(i);
 	for (unsigned int i = 0; i < STEPS && size >= sizeof(step); i++, data += sizeof(step), size -= sizeof(step)) {
 		memcpy(&step, data, sizeof(step));
 		do_step(&step);
 	}
-	reset_function();
-	for (unsigned int page = 0; page < FUNCTION_PAGES; page++) {
-		uint32_t state;
+	for (unsigned int i = 0; i < FUNCTIONS; i++) {
+		f.pci = functions[i];
+		reset_function();
+		for (unsigned int page = 0; page < FUNCTION_PAGES; page++) {
+			uint32_t state;
 
-		CHECK(!pci_bar_read(f.pci, 0, 0x1004 + page * 0x40, &state, sizeof(state)));
-		CHECK(!state);
+			CHECK(!pci_bar_read(f.pci, 0, 0x1004 + page * 0x40, &state, sizeof(state)));
+			CHECK(!state);
+		}
+	}
+	/* It never has more than that, and never what is another one's. */
+	for (uint32_t pasid = 1, held = 0; pasid <= 100; pasid++) {
+		held += uiommu_vpasid_of(set, pasid) != UIOMMU_NO_PASID;
+		CHECK(held <= QUOTA && (pasid > 2 || !held));
 	}
 	return 0;
 }

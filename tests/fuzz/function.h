@@ -14,6 +14,7 @@
 
 #include "pci/pci.h"
 #include "pci/spec.h"
+#include "translate/space.h"
 
 enum { PAGE = 4096, PAGES = 16, HOLE = 9, BYTES = PAGES * PAGE, STEPS = 64, TURNS = 4096 };
 
@@ -30,7 +31,7 @@ static struct {
 	struct uiommu_context *context;
 	struct uiommu_accel *engine; /* without a thread */
 	struct uiommu_pci *pci;
-	uint32_t device, queue, ioas, ram;
+	uint32_t device, queue, ioas, ram, hwpt;
 	uint8_t *bytes;
 	bool whole;
 } f;
@@ -57,11 +58,13 @@ static void message(struct pci_transport *transport, uint64_t address, uint32_t 
 
 static void master(struct pci_transport *transport, bool on)
 {
+	uint32_t device = uiommu_pci_device(f.pci)->id;
+
 	(void)transport;
 	if (on)
-		(void)uiommu_attach(f.context, f.device, UIOMMU_NO_PASID, f.ioas);
+		(void)uiommu_attach(f.context, device, UIOMMU_NO_PASID, f.ioas);
 	else
-		CHECK(!uiommu_detach(f.context, f.device, UIOMMU_NO_PASID));
+		CHECK(!uiommu_detach(f.context, device, UIOMMU_NO_PASID));
 }
 
 static void map(unsigned int first, unsigned int end)
@@ -96,7 +99,6 @@ static void make_device(void)
 	const struct uiommu_device_config device = {.size = sizeof(device), .rid = 1, .name = "accel", .pasid_bits = 20};
 	struct uiommu_hwpt_alloc alloc = {
 		.size = sizeof(alloc), .type = UIOMMU_HWPT_PAGING, .flags = UIOMMU_HWPT_PASID | UIOMMU_HWPT_FAULT};
-	uint32_t hwpt;
 	int fd = memfd_create("ram", MFD_CLOEXEC);
 
 	CHECK(!uiommu_install_fault_handler());
@@ -112,8 +114,8 @@ static void make_device(void)
 	CHECK(!uiommu_device_alloc(f.context, &device, &f.device));
 	alloc.parent_id = f.ioas;
 	alloc.fault_queue_id = f.queue;
-	CHECK(!uiommu_hwpt_alloc(f.context, &alloc, &hwpt));
-	CHECK(!uiommu_attach(f.context, f.device, 1, hwpt) && !uiommu_attach(f.context, f.device, 2, hwpt));
+	CHECK(!uiommu_hwpt_alloc(f.context, &alloc, &f.hwpt));
+	CHECK(!uiommu_attach(f.context, f.device, 1, f.hwpt) && !uiommu_attach(f.context, f.device, 2, f.hwpt));
 }
 
 static void connect_function(void)

@@ -34,7 +34,7 @@ struct process {
 	uint64_t root, memory[PROCESS_PAGES];
 };
 
-static struct {
+static struct driver {
 	struct uiommu_accel_pci *function;
 	struct uiommu_pci *pci;
 	uint64_t requests; /* the guest's page request queue */

@@ -70,23 +70,24 @@ static inline void map_ram(uint64_t gpa, uint64_t offset, uint64_t length)
 	assert_int_equal(uiommu_ioas_map(g.context, &map), 0);
 }
 
-/* @flags: more flags of the parent. With DIRTY_TRACKING it is switched on. */
-static inline void guest_make_sized(uint32_t flags, uint32_t iotlb_entries, uint32_t walk_entries)
+/* In @context. @flags: more flags of the parent. With DIRTY_TRACKING it is switched on. */
+static inline void guest_make_in(struct uiommu_context *context, const struct uiommu_device_config *config, uint32_t flags,
+				 uint32_t iotlb_entries, uint32_t walk_entries)
 {
-	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "nic", .pasid_bits = 20};
 	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc),
 					  .type = UIOMMU_HWPT_PAGING,
 					  .flags = UIOMMU_HWPT_NEST_PARENT | flags,
 					  .iotlb_entries = iotlb_entries,
 					  .walk_entries = walk_entries};
 
-	g = (struct guest){
-		.next = 1, .caches = iotlb_entries != UIOMMU_IOTLB_NONE, .tracked = (flags & UIOMMU_HWPT_DIRTY_TRACKING) != 0};
+	g = (struct guest){.context = context,
+			   .next = 1,
+			   .caches = iotlb_entries != UIOMMU_IOTLB_NONE,
+			   .tracked = (flags & UIOMMU_HWPT_DIRTY_TRACKING) != 0};
 	g.fd = memfd_create("ram", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(g.fd, RAM_BYTES), 0);
 	g.bytes = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, g.fd, 0);
 	assert_true(g.bytes != MAP_FAILED);
-	assert_int_equal(uiommu_open(guest_options, &g.context), 0);
 	assert_int_equal(uiommu_ioas_alloc(g.context, &g.ioas), 0);
 	assert_int_equal(uiommu_ram_alloc(g.context, g.fd, 0, RAM_BYTES, UIOMMU_READ | UIOMMU_WRITE, &g.ram), 0);
 	map_ram(0, 0, LOW_BYTES);
@@ -96,8 +97,17 @@ static inline void guest_make_sized(uint32_t flags, uint32_t iotlb_entries, uint
 	if (flags & UIOMMU_HWPT_DIRTY_TRACKING)
 		assert_int_equal(uiommu_hwpt_set_dirty_tracking(g.context, g.parent, UIOMMU_DIRTY_TRACKING_ENABLE), 0);
 	assert_int_equal(uiommu_fault_queue_alloc(g.context, 16, &g.queue), 0);
-	assert_int_equal(uiommu_device_alloc(g.context, &config, &g.device_id), 0);
+	assert_int_equal(uiommu_device_alloc(g.context, config, &g.device_id), 0);
 	g.device = uiommu_device_get(g.context, g.device_id);
+}
+
+static inline void guest_make_sized(uint32_t flags, uint32_t iotlb_entries, uint32_t walk_entries)
+{
+	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "nic", .pasid_bits = 20};
+	struct uiommu_context *context;
+
+	assert_int_equal(uiommu_open(guest_options, &context), 0);
+	guest_make_in(context, &config, flags, iotlb_entries, walk_entries);
 }
 
 static inline void guest_make(uint32_t flags, uint32_t iotlb_entries)
@@ -127,13 +137,18 @@ static inline int setup_tracked(void **state)
 	return 0;
 }
 
+static inline void guest_unmap(void)
+{
+	munmap(g.bytes, RAM_BYTES);
+	close(g.fd);
+}
+
 static inline int teardown(void **state)
 {
 	(void)state;
 	uiommu_device_put(g.device);
 	assert_int_equal(uiommu_close(g.context), 0);
-	munmap(g.bytes, RAM_BYTES);
-	close(g.fd);
+	guest_unmap();
 	return 0;
 }
 

@@ -126,6 +126,56 @@ static void what_is_wrong_is_named(void **state)
 	assert_int_equal(uiommu_model_create(context, 1, "nvme,size=1Q", NULL, 0, &model), -EINVAL);
 }
 
+/* What is asked of @parent with @text, and what is said of it. */
+static int create_virtual(struct uiommu_model *parent, uint32_t set_id, const char *text, const char *expected,
+			  struct uiommu_model **out)
+{
+	char complaint[200] = "";
+	const struct uiommu_model_virtual request = {.size = sizeof(request),
+						     .rid = 0x10100,
+						     .set_id = set_id,
+						     .text = text,
+						     .complaint = complaint,
+						     .complaint_size = sizeof(complaint)};
+	int error = uiommu_model_create_virtual(parent, &request, out);
+
+	assert_string_equal(complaint, expected);
+	return error;
+}
+
+static void virtual_devices(void **state)
+{
+	const struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc), .quota = 4};
+	struct uiommu_model *parent = make("accel,spin=1"), *disk, *model;
+	size_t objects;
+	uint32_t set, pages = 0;
+	const uint16_t memory = PCI_COMMAND_MEMORY;
+
+	(void)state;
+	assert_int_equal(uiommu_model_create(context, 0x101, "nvme,size=1M", NULL, 0, &disk), 0);
+	assert_int_equal(uiommu_pasid_set_alloc(context, &alloc, &set), 0);
+	objects = uiommu_object_count(context);
+	assert_int_equal(create_virtual(disk, set, "nvme,size=1M", "nvme has no virtual devices", &model), -EOPNOTSUPP);
+	assert_int_equal(create_virtual(disk, set, "accel", "accel is no virtual device of nvme", &model), -EINVAL);
+	assert_int_equal(
+		create_virtual(parent, set, "accel,spin=1", "accel: spin is for an engine, which a virtual device has not", &model),
+		-EINVAL);
+	assert_int_equal(create_virtual(parent, set, "accel,pages=0", "accel: pages=0 is not between 1 and 512", &model), -EINVAL);
+	assert_int_equal(create_virtual(parent, 0, "accel", "accel: cannot be made: error 22", &model), -EINVAL);
+	assert_int_equal(create_virtual(parent, set, NULL, "", &model), -EINVAL);
+	assert_int_equal(uiommu_object_count(context), objects);
+	assert_int_equal(create_virtual(parent, set, "accel,pages=3", "", &model), 0);
+	assert_int_equal(pci_config_write(uiommu_model_function(model), PCI_COMMAND, &memory, sizeof(memory)), 0);
+	assert_int_equal(pci_bar_read(uiommu_model_function(model), 0, 4, &pages, sizeof(pages)), 0);
+	assert_int_equal(pages, 3);
+	assert_int_equal(uiommu_model_destroy(parent), -EBUSY);
+	assert_int_equal(uiommu_model_destroy(model), 0);
+	assert_int_equal(uiommu_model_destroy(parent), 0);
+	assert_int_equal(uiommu_model_destroy(disk), 0);
+	assert_int_equal(uiommu_destroy(context, set), 0);
+	assert_int_equal(uiommu_object_count(context), 0);
+}
+
 static off_t length_of(const char *path)
 {
 	struct stat status;
@@ -154,6 +204,7 @@ int main(void)
 		cmocka_unit_test(models_are_listed),
 		cmocka_unit_test(a_model_is_a_device_and_a_function),
 		cmocka_unit_test(what_is_wrong_is_named),
+		cmocka_unit_test(virtual_devices),
 		cmocka_unit_test(a_file_is_made_as_long_as_is_asked_for),
 	};
 

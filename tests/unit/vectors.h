@@ -12,7 +12,7 @@ enum { VECTORS = 64 };
 
 static unsigned int interrupts[VECTORS]; /* by vector; atomic */
 
-static bool take_vector(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector)
+static inline bool take_vector(struct pci_transport *transport, enum pci_interrupt kind, unsigned int vector)
 {
 	(void)transport;
 	assert_int_equal(kind, PCI_MSIX);
@@ -20,20 +20,20 @@ static bool take_vector(struct pci_transport *transport, enum pci_interrupt kind
 	return true;
 }
 
-static void take_message(struct pci_transport *transport, uint64_t address, uint32_t data)
+static inline void take_message(struct pci_transport *transport, uint64_t address, uint32_t data)
 {
 	(void)transport;
 	(void)address;
 	(void)data;
 }
 
-static void take_switch(struct pci_transport *transport, bool on)
+static inline void take_switch(struct pci_transport *transport, bool on)
 {
 	(void)transport;
 	(void)on;
 }
 
-static void vectors_connect(struct uiommu_pci *pci)
+static inline void vectors_connect(struct uiommu_pci *pci)
 {
 	static struct pci_transport transport = {
 		.intx = take_switch, .interrupt = take_vector, .message = take_message, .master = take_switch};

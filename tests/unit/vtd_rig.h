@@ -97,17 +97,23 @@ static inline void command(uint32_t bit, bool on)
 	assert_int_equal(!!(read32(R_GSTS) & bit), on);
 }
 
-static inline void vtd_make(struct uiommu_vtd_config *config)
+/* For the guest that there is. */
+static inline void vtd_make_for(struct uiommu_vtd_config *config)
 {
-	guest_make(0, 0);
 	r = (struct rig){.width = 32};
 	config->size = sizeof(*config);
 	config->parent_id = g.parent;
-	config->interrupt = on_interrupt;
-	config->opaque = &r;
 	assert_int_equal(uiommu_vtd_create(g.context, config, &r.vtd), 0);
 	assert_int_equal(uiommu_vtd_add(r.vtd, g.device_id, SOURCE_ID), 0);
 	traps_on();
+}
+
+static inline void vtd_make(struct uiommu_vtd_config *config)
+{
+	guest_make(0, 0);
+	config->interrupt = on_interrupt;
+	config->opaque = &r;
+	vtd_make_for(config);
 }
 
 static inline int vtd_setup(void **state)

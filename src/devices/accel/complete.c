@@ -95,12 +95,12 @@ static void record_add(struct uiommu_accel *accel, struct task *task, unsigned i
 }
 
 /* True: the task waits, to be completed with @status then. */
-static bool record_park(struct uiommu_accel *accel, struct task *task, unsigned int status, const struct uiommu_fault *fault)
+static bool record_park(struct task *task, unsigned int status, const struct uiommu_fault *fault)
 {
 	if (task->batch && !task_is_member(task))
 		task->batch = NULL; /* it gives back its slot now */
 	task->completes = (uint8_t)status;
-	if (task_park(accel, task, fault))
+	if (task_park(task, fault))
 		return true;
 	task->completes = 0;
 	return false;
@@ -120,16 +120,16 @@ static bool record_waits(struct uiommu_accel *accel, struct task *task, unsigned
 
 	if (likely(!demand_in_use()))
 		return false;
-	if (!uiommu_dma_readv(accel->device, &op, 1) || op.result.fault.reason != UIOMMU_FAULT_ABSENT)
+	if (!uiommu_dma_readv(accel->tenant->device, &op, 1) || op.result.fault.reason != UIOMMU_FAULT_ABSENT)
 		return false;
-	return record_park(accel, task, status, &op.result.fault);
+	return record_park(task, status, &op.result.fault);
 }
 
 /* A function's record: at once, because it waits for a page if it has to. False: the task does. */
 static bool record_write(struct uiommu_accel *accel, struct task *task, unsigned int status)
 {
 	struct uiommu_accel_record data = record_of(task, status);
-	struct uiommu_dma_op ops[2] = {{.flags = function_flags(accel)}, {.flags = function_flags(accel)}};
+	struct uiommu_dma_op ops[2] = {{.flags = function_flags(accel->tenant)}, {.flags = function_flags(accel->tenant)}};
 	struct uiommu_fault *fault = &ops[0].result.fault;
 
 	if (unlikely(!place_valid(accel, &task->places[PLACE_OWN], 0))) {
@@ -140,11 +140,11 @@ static bool record_write(struct uiommu_accel *accel, struct task *task, unsigned
 	/* The data before the record. */
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	/* It lies in one page: where the first part goes the status does, unless it is taken away in between. */
-	if (!uiommu_dma_writev(accel->device, &ops[0], 1) && !uiommu_dma_writev(accel->device, &ops[1], 1))
+	if (!uiommu_dma_writev(accel->tenant->device, &ops[0], 1) && !uiommu_dma_writev(accel->tenant->device, &ops[1], 1))
 		return true;
 	if (!fault->reason)
 		fault = &ops[1].result.fault;
-	if (record_park(accel, task, status, fault))
+	if (record_park(task, status, fault))
 		return false;
 	task_error(task, fault_is_lost(fault) ? UIOMMU_ACCEL_ERROR_PASID : UIOMMU_ACCEL_ERROR_RECORD,
 		   fault_is_lost(fault) ? 0 : UIOMMU_ACCEL_RECORD_FAULT, task->desc.completion_address);
@@ -156,7 +156,7 @@ static bool record_make(struct uiommu_accel *accel, struct task *task, unsigned 
 {
 	bool wanted = desc_flags(&task->desc) & UIOMMU_ACCEL_REQUEST_RECORD || status != UIOMMU_ACCEL_SUCCESS;
 
-	if (unlikely(accel->credits))
+	if (unlikely(accel->tenant->credits))
 		return !wanted || record_write(accel, task, status);
 	if (record_waits(accel, task, status))
 		return false;
@@ -234,7 +234,7 @@ void task_fault(struct uiommu_accel *accel, struct task *task, const struct uiom
 	task->fault = *fault;
 	if (!task_blocks(task) && fault->reason != UIOMMU_FAULT_ABSENT)
 		fault_complete(accel, task, UIOMMU_ACCEL_PAGE_FAULT);
-	else if (!task_park(accel, task, fault))
+	else if (!task_park(task, fault))
 		task_refuse(accel, task);
 }
 
@@ -280,7 +280,7 @@ void record_flush(struct uiommu_accel *accel)
 		records_verify(accel);
 	/* The data before the records, and within each record the status last: writes are done in the order of the ops. */
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	if (unlikely(uiommu_dma_writev(accel->device, records->ops[0], (size_t)2 * records->count))) {
+	if (unlikely(uiommu_dma_writev(accel->tenant->device, records->ops[0], (size_t)2 * records->count))) {
 		for (unsigned int i = 0; i < records->count; i++) {
 			const struct uiommu_dma_op *ops = records->ops[i];
 

@@ -215,7 +215,7 @@ static void write_bar(void *opaque, unsigned int bar, uint64_t offset, unsigned 
 		kick |= write_register(dsa, offset + 4, (uint32_t)(value >> 32));
 	pthread_mutex_unlock(&dsa->lock);
 	if (kick)
-		engine_kick(dsa->base.accel);
+		engine_kick(dsa->base.tenant);
 }
 
 void dsa_forget(struct dsa *dsa)
@@ -242,7 +242,7 @@ static void reset(void *opaque, enum uiommu_pci_reset_type type)
 	(void)type;
 	pthread_mutex_lock(&dsa->lock);
 	dsa->resetting = true;
-	engine_bar(dsa->base.accel);
+	engine_bar(dsa->base.tenant);
 	dsa_forget(dsa);
 	dsa->command = dsa->cmdsts = dsa->targets = dsa->lost = 0;
 	dsa->tells = false;
@@ -250,7 +250,7 @@ static void reset(void *opaque, enum uiommu_pci_reset_type type)
 		dsa->queues[i].word_count = 0;
 	pthread_mutex_unlock(&dsa->lock);
 	function_reset(&dsa->base);
-	engine_kick(dsa->base.accel);
+	engine_kick(dsa->base.tenant);
 }
 
 static void lose_pasids(struct dsa *dsa)
@@ -260,7 +260,7 @@ static void lose_pasids(struct dsa *dsa)
 		if (dsa->queues[i].config[DSA_WQ_MODES] & DSA_WQ_MODES_HAS_PASID)
 			dsa->lost |= UINT32_C(1) << i;
 	pthread_mutex_unlock(&dsa->lock);
-	engine_kick(dsa->base.accel);
+	engine_kick(dsa->base.tenant);
 }
 
 static void changed(void *opaque, unsigned int before, unsigned int now)
@@ -314,6 +314,8 @@ void dsa_destroy(void *instance)
 
 int dsa_make(struct uiommu_context *context, uint32_t device_id, struct dsa **out)
 {
+	struct engine_tenant_config tenant = {
+		.context = context, .device_id = device_id, .share = DSA_PAGE_REQUESTS / DSA_WQS, .control = dsa_control};
 	struct dsa *dsa = calloc(1, sizeof(*dsa));
 	int error;
 
@@ -322,9 +324,8 @@ int dsa_make(struct uiommu_context *context, uint32_t device_id, struct dsa **ou
 	pthread_mutex_init(&dsa->lock, NULL);
 	for (unsigned int i = 0; i < DSA_WQS; i++)
 		dsa->queues[i].dsa = dsa;
-	error = function_begin(&dsa->base, context, device_id);
-	if (!error)
-		error = engine_function(dsa->base.accel, DSA_PAGE_REQUESTS / DSA_WQS, dsa_control, dsa);
+	tenant.opaque = dsa;
+	error = function_begin(&dsa->base, &tenant, NULL);
 	if (!error)
 		error = create_function(dsa, context, device_id);
 	if (error)

@@ -168,7 +168,7 @@ static void end_others(struct dsa *dsa)
 		return;
 	pthread_mutex_lock(&dsa->lock);
 	dsa->resetting = false;
-	engine_unbar(dsa->base.accel);
+	engine_unbar(dsa->base.tenant);
 	pthread_mutex_unlock(&dsa->lock);
 }
 

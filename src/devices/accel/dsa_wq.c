@@ -155,7 +155,7 @@ static struct engine_queue *attach(struct dsa_wq *wq)
 	config.transfer_max = UINT64_C(1) << FIELD_GET64(DSA_WQ_LIMITS_TRANSFER, limits);
 	config.batch_max = UINT32_C(1) << FIELD_GET64(DSA_WQ_LIMITS_BATCH, limits);
 	wq->closed = false;
-	return engine_queue_attach_locked(wq->dsa->base.accel, &config, &queue) ? NULL : queue;
+	return engine_queue_attach_locked(wq->dsa->base.tenant, &config, &queue) ? NULL : queue;
 }
 
 static void detach(struct dsa_wq *wq)

@@ -132,10 +132,40 @@ static unsigned int queue_turn(struct uiommu_accel *accel, struct engine_queue *
 }
 
 /* What its function wants; as long as that is not done, it is asked after each turn of the queues. */
-static void control_turn(struct uiommu_accel *accel)
+static void control_turn(struct engine_tenant *tenant)
 {
-	if (__atomic_exchange_n(&accel->kicked, false, __ATOMIC_ACQ_REL) || accel->control_waits)
-		accel->control_waits = accel->control(accel->control_opaque);
+	if (__atomic_exchange_n(&tenant->kicked, false, __ATOMIC_ACQ_REL) || tenant->waits)
+		tenant->waits = tenant->control(tenant->opaque);
+}
+
+static void control_functions(const struct uiommu_accel *accel)
+{
+	struct cds_list_head *link;
+
+	for (link = accel->functions.next; link != &accel->functions; link = link->next)
+		control_turn(cds_list_entry(link, struct engine_tenant, link));
+}
+
+static void to_the_end(struct cds_list_head *link, struct cds_list_head *list)
+{
+	cds_list_del(link);
+	cds_list_add_tail(link, list);
+}
+
+/* A turn of the next of its queues that has something to do. */
+static unsigned int tenant_turn(struct uiommu_accel *accel, struct engine_tenant *tenant, unsigned int limit)
+{
+	unsigned int count = 0;
+
+	accel->tenant = tenant;
+	for (unsigned int i = 0; i < tenant->queue_count && !count; i++) {
+		struct engine_queue *queue = cds_list_first_entry(&tenant->queues, struct engine_queue, link);
+
+		if (tenant->queue_count > 1)
+			to_the_end(&queue->link, &tenant->queues);
+		count = queue_turn(accel, queue, limit);
+	}
+	return count;
 }
 
 unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget)
@@ -144,22 +174,18 @@ unsigned int accel_run(struct uiommu_accel *accel, unsigned int budget)
 
 	if (unlikely(accel->armed))
 		accel_disarm(accel);
-	if (unlikely(accel->credits))
-		control_turn(accel);
-	while (quiet < accel->queue_count && done < budget) {
-		struct engine_queue *queue = cds_list_first_entry(&accel->queues, struct engine_queue, link);
+	control_functions(accel);
+	while (quiet < accel->turn_count && done < budget) {
+		struct engine_tenant *tenant = cds_list_first_entry(&accel->turns, struct engine_tenant, turn);
 		unsigned int count;
 
-		if (accel->queue_count > 1) {
-			cds_list_del(&queue->link);
-			cds_list_add_tail(&queue->link, &accel->queues);
-		}
-		count = queue_turn(accel, queue, (unsigned int)min_u64(budget - done, WINDOW_TASKS));
+		if (accel->turn_count > 1)
+			to_the_end(&tenant->turn, &accel->turns);
+		count = tenant_turn(accel, tenant, (unsigned int)min_u64(budget - done, WINDOW_TASKS));
 		done += count;
 		quiet = count ? 0 : quiet + 1;
 	}
-	if (unlikely(accel->control_waits))
-		control_turn(accel);
+	control_functions(accel);
 	return done;
 }
 
@@ -173,15 +199,12 @@ unsigned int uiommu_accel_poll(struct uiommu_accel *accel, unsigned int budget)
 	return done;
 }
 
-static bool accel_quiet(struct uiommu_accel *accel)
+/* Lists are walked by node: the loop of entries makes one of the head, too, which is not aligned as they are. */
+static bool tenant_quiet(const struct engine_tenant *tenant)
 {
-	struct cds_list_head *link;
+	const struct cds_list_head *link;
 
-	if (__atomic_load_n(&accel->kicked, __ATOMIC_RELAXED))
-		return false;
-
-	/* Not the loop of entries: it makes one of the head, too, which is not aligned as they are. */
-	for (link = accel->queues.next; link != &accel->queues; link = link->next) {
+	for (link = tenant->queues.next; link != &tenant->queues; link = link->next) {
 		const struct engine_queue *queue = cds_list_entry(link, struct engine_queue, link);
 
 		if (!queue_quiet(queue))
@@ -194,6 +217,19 @@ static bool accel_quiet(struct uiommu_accel *accel)
 				return false;
 		}
 	}
+	return true;
+}
+
+static bool accel_quiet(const struct uiommu_accel *accel)
+{
+	const struct cds_list_head *link;
+
+	for (link = accel->functions.next; link != &accel->functions; link = link->next)
+		if (__atomic_load_n(&cds_list_entry(link, struct engine_tenant, link)->kicked, __ATOMIC_RELAXED))
+			return false;
+	for (link = accel->turns.next; link != &accel->turns; link = link->next)
+		if (!tenant_quiet(cds_list_entry(link, struct engine_tenant, turn)))
+			return false;
 	return true;
 }
 
@@ -213,12 +249,10 @@ bool accel_arm(struct uiommu_accel *accel)
 
 	accel->armed = true;
 	__atomic_store_n(&accel->asleep, true, __ATOMIC_RELAXED);
-	for (link = accel->queues.next; link != &accel->queues; link = link->next) {
-		struct engine_queue *queue = cds_list_entry(link, struct engine_queue, link);
-
-		if (!queue_fetches(queue) && !ring_arm(&queue->ring))
+	/* Rings are the maker's; what others submit is fetched. */
+	for (link = accel->own.queues.next; link != &accel->own.queues; link = link->next)
+		if (!ring_arm(&cds_list_entry(link, struct engine_queue, link)->ring))
 			return false;
-	}
 	/* Dekker with page_answered() and engine_ring(): asleep before the look at the ready lists and the doorbells. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return accel_quiet(accel);
@@ -298,7 +332,7 @@ static struct engine_queue *queue_alloc(uint32_t entries)
 	return queue;
 }
 
-static int queue_make(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
+static int queue_make(struct engine_tenant *tenant, const struct engine_queue_config *config, struct engine_queue **out)
 {
 	struct engine_queue *queue;
 	int rc = config_check(config);
@@ -308,15 +342,16 @@ static int queue_make(struct uiommu_accel *accel, const struct engine_queue_conf
 	queue = queue_alloc(config->entries);
 	if (!queue)
 		return -ENOMEM;
-	queue->accel = accel;
+	queue->accel = tenant->accel;
+	queue->tenant = tenant;
 	ring_engine_init(&queue->ring, config->ring, config->entries);
 	if (config->fetch) {
 		queue->ring.armed = false;
 		queue->fetch.from = *config->fetch;
 		queue->fetch.task->queue = queue;
 	}
-	if (accel->credits)
-		queue->credits = credits_get(accel->credits);
+	if (tenant->credits)
+		queue->credits = credits_get(tenant->credits);
 	queue->flags = config->flags;
 	queue->limits = (struct desc_limits){
 		.transfer_max = config->transfer_max ? config->transfer_max : UIOMMU_ACCEL_TRANSFER_MAX,
@@ -340,22 +375,29 @@ static int queue_make(struct uiommu_accel *accel, const struct engine_queue_conf
 
 static void queue_link(struct engine_queue *queue)
 {
-	cds_list_add_tail(&queue->link, &queue->accel->queues);
-	queue->accel->queue_count++;
+	struct engine_tenant *tenant = queue->tenant;
+
+	cds_list_add_tail(&queue->link, &tenant->queues);
+	if (tenant->queue_count++)
+		return;
+	cds_list_add_tail(&tenant->turn, &tenant->accel->turns);
+	tenant->accel->turn_count++;
 }
 
 static void queue_unlink(struct engine_queue *queue)
 {
-	if (queue->stopped)
-		return;
-	queue->stopped = true;
+	struct engine_tenant *tenant = queue->tenant;
+
 	cds_list_del(&queue->link);
-	queue->accel->queue_count--;
+	if (queue->stopped || --tenant->queue_count)
+		return;
+	cds_list_del(&tenant->turn);
+	tenant->accel->turn_count--;
 }
 
-int engine_queue_attach_locked(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
+int engine_queue_attach_locked(struct engine_tenant *tenant, const struct engine_queue_config *config, struct engine_queue **out)
 {
-	int rc = queue_make(accel, config, out);
+	int rc = queue_make(tenant, config, out);
 
 	if (!rc)
 		queue_link(*out);
@@ -364,7 +406,7 @@ int engine_queue_attach_locked(struct uiommu_accel *accel, const struct engine_q
 
 int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out)
 {
-	int rc = queue_make(accel, config, out);
+	int rc = queue_make(&accel->own, config, out);
 
 	if (rc)
 		return rc;
@@ -395,7 +437,11 @@ void engine_queue_detach_locked(struct engine_queue *queue)
 
 void engine_queue_stop_locked(struct engine_queue *queue)
 {
+	if (queue->stopped)
+		return;
 	queue_unlink(queue);
+	queue->stopped = true;
+	cds_list_add_tail(&queue->link, &queue->tenant->stopped);
 }
 
 bool engine_queue_asks(const struct engine_queue *queue)
@@ -413,13 +459,62 @@ void engine_queue_detach(struct engine_queue *queue)
 	queue_end(queue);
 }
 
-int engine_function(struct uiommu_accel *accel, uint32_t share, bool (*control)(void *opaque), void *opaque)
+static void tenant_init(struct engine_tenant *tenant, struct uiommu_accel *accel, struct uiommu_device *device)
 {
-	accel->share = share;
-	accel->credits = credits_make(accel->wake_fd);
-	accel->control = control;
-	accel->control_opaque = opaque;
-	return accel->credits ? 0 : -ENOMEM;
+	*tenant = (struct engine_tenant){.accel = accel, .device = device};
+	CDS_INIT_LIST_HEAD(&tenant->queues);
+	CDS_INIT_LIST_HEAD(&tenant->stopped);
+}
+
+static void detach_all(struct cds_list_head *queues)
+{
+	while (!cds_list_empty(queues))
+		engine_queue_detach_locked(cds_list_first_entry(queues, struct engine_queue, link));
+}
+
+int engine_tenant_begin(struct uiommu_accel *accel, const struct engine_tenant_config *config, struct engine_tenant **out)
+{
+	struct engine_tenant *tenant = calloc(1, sizeof(*tenant));
+
+	if (!tenant)
+		return -ENOMEM;
+	tenant_init(tenant, accel, uiommu_device_get(config->context, config->device_id));
+	tenant->share = config->share;
+	tenant->control = config->control;
+	tenant->opaque = config->opaque;
+	if (!tenant->device) {
+		free(tenant);
+		return -ENOENT;
+	}
+	tenant->credits = credits_make(accel->wake_fd);
+	if (!tenant->credits) {
+		uiommu_device_put(tenant->device);
+		free(tenant);
+		return -ENOMEM;
+	}
+	accel_lock(accel);
+	cds_list_add_tail(&tenant->link, &accel->functions);
+	accel_unlock(accel);
+	*out = tenant;
+	return 0;
+}
+
+void engine_tenant_end(struct engine_tenant *tenant)
+{
+	struct uiommu_accel *accel;
+
+	/* In a fork child, see uiommu_accel_destroy(). */
+	if (!tenant || !fork_is_owner(tenant->accel->owner))
+		return;
+	accel = tenant->accel;
+	accel_lock(accel);
+	cds_list_del(&tenant->link);
+	detach_all(&tenant->queues);
+	detach_all(&tenant->stopped);
+	accel_unlock(accel);
+	uiommu_device_put(tenant->device);
+	credits_put(tenant->credits);
+	free(tenant);
 }
 
 void engine_ring(struct uiommu_accel *accel)
@@ -430,28 +525,28 @@ void engine_ring(struct uiommu_accel *accel)
 		event_signal(accel->wake_fd);
 }
 
-void engine_kick(struct uiommu_accel *accel)
+void engine_kick(struct engine_tenant *tenant)
 {
-	__atomic_store_n(&accel->kicked, true, __ATOMIC_RELEASE);
-	engine_ring(accel);
+	__atomic_store_n(&tenant->kicked, true, __ATOMIC_RELEASE);
+	engine_ring(tenant->accel);
 }
 
-void engine_bar(struct uiommu_accel *accel)
+void engine_bar(struct engine_tenant *tenant)
 {
-	__atomic_store_n(&accel->barred, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&tenant->barred, true, __ATOMIC_RELEASE);
 }
 
-void engine_unbar(struct uiommu_accel *accel)
+void engine_unbar(struct engine_tenant *tenant)
 {
-	__atomic_store_n(&accel->barred, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&tenant->barred, false, __ATOMIC_RELEASE);
 }
 
-void engine_asks(struct uiommu_accel *accel, bool recovers, uint32_t allocation)
+void engine_asks(struct engine_tenant *tenant, bool recovers, uint32_t allocation)
 {
-	__atomic_store_n(&accel->recovers, recovers, __ATOMIC_RELAXED);
-	__atomic_store_n(&accel->allocation, allocation, __ATOMIC_RELAXED);
+	__atomic_store_n(&tenant->recovers, recovers, __ATOMIC_RELAXED);
+	__atomic_store_n(&tenant->allocation, allocation, __ATOMIC_RELAXED);
 	/* Those that wait may ask, or not at all any more. */
-	engine_ring(accel);
+	engine_ring(tenant->accel);
 }
 
 void engine_queue_put(struct engine_queue *queue)
@@ -517,7 +612,8 @@ static int accel_init(struct uiommu_accel *accel)
 	}
 	pthread_mutex_init(&accel->gate, NULL);
 	pthread_mutex_init(&accel->lock, NULL);
-	CDS_INIT_LIST_HEAD(&accel->queues);
+	CDS_INIT_LIST_HEAD(&accel->turns);
+	CDS_INIT_LIST_HEAD(&accel->functions);
 	CDS_INIT_LIST_HEAD(&accel->embedded);
 	return 0;
 }
@@ -538,7 +634,7 @@ int uiommu_accel_create(struct uiommu_context *context, uint32_t device_id, stru
 		return rc;
 	}
 	accel->context = context;
-	accel->device = device;
+	tenant_init(&accel->own, accel, device);
 	*out = accel;
 	return 0;
 }
@@ -550,12 +646,10 @@ void uiommu_accel_destroy(struct uiommu_accel *accel)
 		return;
 	accel_stop(accel);
 	queue_destroy_all(accel);
-	while (!cds_list_empty(&accel->queues))
-		engine_queue_detach(cds_list_first_entry(&accel->queues, struct engine_queue, link));
-	uiommu_device_put(accel->device);
+	detach_all(&accel->own.queues);
+	uiommu_device_put(accel->own.device);
 	pthread_mutex_destroy(&accel->gate);
 	pthread_mutex_destroy(&accel->lock);
-	credits_put(accel->credits);
 	close(accel->wake_fd);
 	buffers_unmap(accel);
 	free(accel->handles);

@@ -12,6 +12,7 @@
 #include <uiommu/accel.h>
 
 struct engine_queue;
+struct engine_tenant;
 struct ring_header;
 
 /*
@@ -58,16 +59,16 @@ int engine_queue_attach(struct uiommu_accel *accel, const struct engine_queue_co
 void engine_queue_detach(struct engine_queue *queue);
 
 /*
- * Both, by the runner itself: from engine_function()'s @control. engine_queue_detach_locked() ends in any state; what was taken is
+ * Both, by the runner itself: from a tenant's @control. engine_queue_detach_locked() ends in any state; what was taken is
  * dropped.
  */
-int engine_queue_attach_locked(struct uiommu_accel *accel, const struct engine_queue_config *config, struct engine_queue **out);
+int engine_queue_attach_locked(struct engine_tenant *tenant, const struct engine_queue_config *config, struct engine_queue **out);
 void engine_queue_detach_locked(struct engine_queue *queue);
 
 /* Nothing of it is done any more; engine_queue_detach_locked() is still to come. By the runner. */
 void engine_queue_stop_locked(struct engine_queue *queue);
 
-/* It has page requests without a response. Its function's engine_function() control is called after one has come. */
+/* It has page requests without a response. Its tenant's @control is called after one has come. */
 bool engine_queue_asks(const struct engine_queue *queue);
 
 /* Of a queue with @fetch: what has been rung so far is still taken, and no more. */
@@ -79,27 +80,39 @@ void engine_queue_reopen(struct engine_queue *queue);
 bool engine_queue_drained(const struct engine_queue *queue);
 
 /*
- * The engine belongs to a PCI function, and each of its queues may have @share page requests without a response. @control is called
- * by the runner, with the lock held, after engine_kick() and as long as it returns true. Before the engine runs. -ENOMEM.
+ * A PCI function that has queues at the engine: each may have @share page requests without a response. @control is called by the
+ * runner, with the lock held, after engine_kick() and as long as it returns true.
  */
-int engine_function(struct uiommu_accel *accel, uint32_t share, bool (*control)(void *opaque), void *opaque);
+struct engine_tenant_config {
+	struct uiommu_context *context;
+	uint32_t device_id; /* which makes the accesses of its queues */
+	uint32_t share;
+	bool (*control)(void *opaque);
+	void *opaque;
+};
+
+/* -ENOENT (no such device), -EMFILE, -ENOMEM. */
+int engine_tenant_begin(struct uiommu_accel *accel, const struct engine_tenant_config *config, struct engine_tenant **out);
+
+/* Its queues are detached. Nothing of it is called, and none of its accesses runs, when this returns. NULL does nothing. */
+void engine_tenant_end(struct engine_tenant *tenant);
 
 /* Something for @control, or for a queue that fetches. From any thread; waits for nobody. */
-void engine_kick(struct uiommu_accel *accel);
+void engine_kick(struct engine_tenant *tenant);
 void engine_ring(struct uiommu_accel *accel);
 
 /*
  * A reset: until engine_unbar() by the runner, which has ended the queues by then, no access of theirs begins. What is running has
  * to be waited for elsewhere. engine_bar() is for any thread and waits for nobody.
  */
-void engine_bar(struct uiommu_accel *accel);
-void engine_unbar(struct uiommu_accel *accel);
+void engine_bar(struct engine_tenant *tenant);
+void engine_unbar(struct engine_tenant *tenant);
 
 /*
  * What a function may do at a fault: @recovers: faults are no events, because it has asked for a translation first (ATS); and it
  * may have @allocation page requests without a response, 0: none. From any thread.
  */
-void engine_asks(struct uiommu_accel *accel, bool recovers, uint32_t allocation);
+void engine_asks(struct engine_tenant *tenant, bool recovers, uint32_t allocation);
 
 /* Descriptors completed, members of batches included. */
 uint64_t engine_queue_completed(const struct engine_queue *queue);

@@ -18,7 +18,7 @@ bool fetch_ready(const struct engine_queue *queue)
 	const struct fetch *fetch = &queue->fetch;
 	uint32_t tail = tail_of(fetch);
 
-	if (__atomic_load_n(&queue->accel->barred, __ATOMIC_ACQUIRE))
+	if (__atomic_load_n(&queue->tenant->barred, __ATOMIC_ACQUIRE))
 		return false;
 	return tail != fetch->head && !fetch->waits && !fetch->halted && queue->used < queue->ring.entries &&
 	       !(fetch->is_refused && fetch->refused == tail);
@@ -42,8 +42,8 @@ static uint32_t fetch_count(struct engine_queue *queue, unsigned int limit)
 }
 
 /* One piece: whole descriptors that were read. */
-static uint32_t read_piece(struct uiommu_accel *accel, const struct engine_queue *queue, uint32_t position,
-			   struct uiommu_accel_desc *out, uint32_t count, struct uiommu_fault *fault)
+static uint32_t read_piece(const struct engine_queue *queue, uint32_t position, struct uiommu_accel_desc *out, uint32_t count,
+			   struct uiommu_fault *fault)
 {
 	const struct uiommu_accel_desc *submitted = queue->fetch.from.submitted;
 	struct uiommu_dma_op op = {
@@ -51,26 +51,26 @@ static uint32_t read_piece(struct uiommu_accel *accel, const struct engine_queue
 		.buffer = out,
 		.length = count * sizeof(*out),
 		.pasid = queue->pasid,
-		.flags = function_flags(accel),
+		.flags = function_flags(queue->tenant),
 	};
 
 	if (submitted)
 		memcpy(out, submitted + (position & (queue->ring.entries - 1)), op.length);
-	if (submitted || !uiommu_dma_readv(accel->device, &op, 1))
+	if (submitted || !uiommu_dma_readv(queue->tenant->device, &op, 1))
 		return count;
 	*fault = op.result.fault;
 	return (uint32_t)(op.result.done / sizeof(*out));
 }
 
-static uint32_t fetch_read(struct uiommu_accel *accel, const struct engine_queue *queue, struct uiommu_accel_desc *out,
-			   uint32_t count, struct uiommu_fault *fault)
+static uint32_t fetch_read(const struct engine_queue *queue, struct uiommu_accel_desc *out, uint32_t count,
+			   struct uiommu_fault *fault)
 {
 	uint32_t head = queue->fetch.head;
 	uint32_t first = (uint32_t)min_u64(count, queue->ring.entries - (head & (queue->ring.entries - 1)));
-	uint32_t done = read_piece(accel, queue, head, out, first, fault);
+	uint32_t done = read_piece(queue, head, out, first, fault);
 
 	if (done == first && first < count)
-		done += read_piece(accel, queue, head + first, out + first, count - first, fault);
+		done += read_piece(queue, head + first, out + first, count - first, fault);
 	return done;
 }
 
@@ -95,7 +95,7 @@ unsigned int fetch_turn(struct uiommu_accel *accel, struct engine_queue *queue, 
 	uint32_t count = fetch_count(queue, limit), taken = 0;
 
 	if (count)
-		taken = fetch_read(accel, queue, descs, count, &fault);
+		taken = fetch_read(queue, descs, count, &fault);
 	take(queue, taken);
 	for (uint32_t i = 0; i < taken; i++) {
 		struct task *task = task_alloc(queue);
@@ -109,7 +109,7 @@ unsigned int fetch_turn(struct uiommu_accel *accel, struct engine_queue *queue, 
 	if (!fault.reason)
 		return taken;
 	*fetch->task = (struct task){.queue = queue, .fault = fault};
-	fetch->waits = task_park(accel, fetch->task, &fault);
+	fetch->waits = task_park(fetch->task, &fault);
 	if (!fetch->waits)
 		halt(queue);
 	return taken;

@@ -4,14 +4,22 @@
 #include "pci/pci.h"
 #include "pci/spec.h"
 
-int function_begin(struct function *function, struct uiommu_context *context, uint32_t device_id)
+int function_begin(struct function *function, const struct engine_tenant_config *config, struct uiommu_accel *engine)
 {
-	return uiommu_accel_create(context, device_id, &function->accel);
+	int error = 0;
+
+	function->shares = engine;
+	function->accel = engine;
+	if (!engine)
+		error = uiommu_accel_create(config->context, config->device_id, &function->accel);
+	return error ? error : engine_tenant_begin(function->accel, config, &function->tenant);
 }
 
 void function_end(struct function *function)
 {
-	uiommu_accel_destroy(function->accel);
+	engine_tenant_end(function->tenant);
+	if (!function->shares)
+		uiommu_accel_destroy(function->accel);
 	uiommu_atc_destroy(function->atc);
 	uiommu_pci_destroy(function->pci);
 }
@@ -37,7 +45,7 @@ static uint32_t allocation_of(struct uiommu_pci *pci)
 
 void function_reset(struct function *function)
 {
-	engine_asks(function->accel, false, 0);
+	engine_asks(function->tenant, false, 0);
 	enable_ats(function, false);
 }
 
@@ -46,6 +54,6 @@ void function_changed(struct function *function, unsigned int before, unsigned i
 	if ((before ^ now) & UIOMMU_PCI_ATS_ON)
 		enable_ats(function, now & UIOMMU_PCI_ATS_ON);
 	if ((before ^ now) & (UIOMMU_PCI_ATS_ON | UIOMMU_PCI_PRI_ON))
-		engine_asks(function->accel, now & (UIOMMU_PCI_ATS_ON | UIOMMU_PCI_PRI_ON),
+		engine_asks(function->tenant, now & (UIOMMU_PCI_ATS_ON | UIOMMU_PCI_PRI_ON),
 			    now & UIOMMU_PCI_PRI_ON ? allocation_of(function->pci) : 0);
 }

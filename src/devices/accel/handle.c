@@ -22,13 +22,15 @@ static uint64_t entry_make(uint32_t pasid, uint32_t generation)
 
 static bool entry_ended(struct uiommu_accel *accel, uint64_t entry)
 {
-	return attach_generation(accel->device, (uint32_t)entry) != entry >> 32;
+	return attach_generation(accel->own.device, (uint32_t)entry) != entry >> 32;
 }
 
 /* 0 also between a reset and the end of what was before. */
 static uint32_t generation_now(struct uiommu_accel *accel, uint32_t pasid)
 {
-	return unlikely(__atomic_load_n(&accel->barred, __ATOMIC_ACQUIRE)) ? 0 : attach_generation(accel->device, pasid);
+	const struct engine_tenant *tenant = accel->tenant;
+
+	return unlikely(__atomic_load_n(&tenant->barred, __ATOMIC_ACQUIRE)) ? 0 : attach_generation(tenant->device, pasid);
 }
 
 uint32_t accel_generation(struct uiommu_accel *accel, uint32_t pasid)
@@ -123,7 +125,7 @@ static uint32_t handle_find(struct uiommu_accel *accel)
 
 static int grant_locked(struct uiommu_accel *accel, uint32_t pasid, uint16_t *out_handle)
 {
-	uint32_t generation = attach_generation(accel->device, pasid), handle;
+	uint32_t generation = attach_generation(accel->own.device, pasid), handle;
 
 	if (!generation)
 		return -ENOENT;

@@ -46,16 +46,16 @@ void credits_put(struct credits *credits)
 
 uint32_t credits_left(const struct engine_queue *queue)
 {
-	uint32_t allocation = __atomic_load_n(&queue->accel->allocation, __ATOMIC_RELAXED);
+	uint32_t allocation = __atomic_load_n(&queue->tenant->allocation, __ATOMIC_RELAXED);
 	uint32_t used = __atomic_load_n(&queue->credits->used, __ATOMIC_RELAXED);
 	uint32_t own = __atomic_load_n(&queue->asked, __ATOMIC_RELAXED);
 
 	/* Nobody may ask: whoever wants to is told so. */
 	if (!allocation)
 		return UINT32_MAX;
-	if (used >= allocation || own >= queue->accel->share)
+	if (used >= allocation || own >= queue->tenant->share)
 		return 0;
-	return (uint32_t)min_u64(allocation - used, queue->accel->share - own);
+	return (uint32_t)min_u64(allocation - used, queue->tenant->share - own);
 }
 
 static void credit_take(struct task *task)
@@ -86,10 +86,10 @@ static void page_answered(void *opaque, unsigned int response)
 		task->refused = response != UIOMMU_RESPONSE_SUCCESS;
 		/* The last response that there is (PCIe 6.0, 10.4.2.2). */
 		if (asked && response == UIOMMU_RESPONSE_FAILURE)
-			__atomic_store_n(&queue->accel->allocation, 0, __ATOMIC_RELAXED);
+			__atomic_store_n(&queue->tenant->allocation, 0, __ATOMIC_RELAXED);
 		/* Somebody may be waiting for the last one (engine_queue_asks()). */
 		if (asked)
-			__atomic_store_n(&queue->accel->kicked, true, __ATOMIC_RELEASE);
+			__atomic_store_n(&queue->tenant->kicked, true, __ATOMIC_RELEASE);
 		task->next = queue->ready;
 		__atomic_store_n(&queue->ready, task, __ATOMIC_RELAXED);
 		/* Dekker with accel_arm(): ready before the look at asleep. */
@@ -114,7 +114,7 @@ static void task_resume(struct task *task)
 		task_push(&queue->active, task);
 }
 
-static bool request(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
+static bool request(struct task *task, const struct uiommu_fault *fault)
 {
 	struct engine_queue *queue = task->queue;
 	int error;
@@ -122,7 +122,7 @@ static bool request(struct uiommu_accel *accel, struct task *task, const struct 
 	pthread_mutex_lock(&queue->park_lock);
 	queue->references++;
 	pthread_mutex_unlock(&queue->park_lock);
-	error = uiommu_dma_page_request(accel->device, fault, page_answered, task);
+	error = uiommu_dma_page_request(queue->tenant->device, fault, page_answered, task);
 	if (!error)
 		return true;
 	credit_return(task);
@@ -133,12 +133,12 @@ static bool request(struct uiommu_accel *accel, struct task *task, const struct 
 	return true;
 }
 
-bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault)
+bool task_park(struct task *task, const struct uiommu_fault *fault)
 {
 	if (!(fault->flags & UIOMMU_FAULT_RECOVERABLE))
 		return false;
-	if (unlikely(accel->credits) && fault->reason != UIOMMU_FAULT_ABSENT) {
-		if (!__atomic_load_n(&accel->allocation, __ATOMIC_RELAXED))
+	if (unlikely(task->queue->credits) && fault->reason != UIOMMU_FAULT_ABSENT) {
+		if (!__atomic_load_n(&task->queue->tenant->allocation, __ATOMIC_RELAXED))
 			return false;
 		if (!credits_left(task->queue)) {
 			task_push(&task->queue->starved, task);
@@ -146,7 +146,7 @@ bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiomm
 		}
 		credit_take(task);
 	}
-	return request(accel, task, fault);
+	return request(task, fault);
 }
 
 void park_collect(struct engine_queue *queue)

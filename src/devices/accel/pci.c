@@ -68,14 +68,14 @@ static void forget(struct uiommu_accel_pci *function)
 {
 	pthread_mutex_lock(&function->lock);
 	function->resetting = true;
-	engine_bar(function->base.accel);
+	engine_bar(function->base.tenant);
 	function->event_interrupt = 0;
 	for (unsigned int i = 0; i < ARRAY_SIZE(function->events); i++)
 		function->events[i] = 0;
 	for (uint32_t i = 0; i < function->page_count; i++)
 		page_reset(&function->pages[i]);
 	pthread_mutex_unlock(&function->lock);
-	engine_kick(function->base.accel);
+	engine_kick(function->base.tenant);
 }
 
 static void write_function(struct uiommu_accel_pci *function, uint64_t offset, uint32_t value)
@@ -161,7 +161,7 @@ static void changed(void *opaque, unsigned int before, unsigned int now)
 	if (before & ~now & UIOMMU_PCI_PASID_ON) {
 		for (uint32_t i = 0; i < function->page_count; i++)
 			page_lose_pasid(&function->pages[i]);
-		engine_kick(function->base.accel);
+		engine_kick(function->base.tenant);
 	}
 }
 
@@ -179,7 +179,7 @@ static void reset_done(struct uiommu_accel_pci *function)
 		done &= page_state(&function->pages[i]) == ACCEL_STATE_DISABLED;
 	if (function->resetting && done) {
 		function->resetting = false;
-		engine_unbar(function->base.accel);
+		engine_unbar(function->base.tenant);
 	}
 	pthread_mutex_unlock(&function->lock);
 }
@@ -227,8 +227,10 @@ static int create_function(struct uiommu_accel_pci *function, struct uiommu_cont
 
 static int config_check(const struct uiommu_accel_pci_config *config)
 {
-	if (config->flags & ~(uint32_t)UIOMMU_ACCEL_PCI_POLLED || config->reserved)
+	if (config->flags & ~(config->accel ? 0 : (uint32_t)UIOMMU_ACCEL_PCI_POLLED))
 		return -EOPNOTSUPP;
+	if (config->accel ? !config->set_id || config->spin_us : config->set_id)
+		return -EINVAL;
 	return config->pages > ACCEL_PCI_PAGES_MAX || config->vectors > ACCEL_PCI_VECTORS_MAX ? -EINVAL : 0;
 }
 
@@ -247,12 +249,27 @@ static struct uiommu_accel_pci *function_alloc(const struct uiommu_accel_pci_con
 	return function;
 }
 
+/* @set_id 0: it is not to be one. */
+static int begin_virtual(struct uiommu_accel_pci *function, struct uiommu_context *context, uint32_t set_id)
+{
+	function->context = context;
+	function->set_id = set_id;
+	if (!set_id)
+		return 0;
+	function->set = uiommu_pasid_set_get(context, set_id);
+	if (function->set)
+		return 0;
+	return uiommu_object_type(context, set_id) == UIOMMU_OBJECT_PASID_SET ? -ENOMEM : -ENOENT;
+}
+
 int uiommu_accel_pci_create(struct uiommu_context *context, uint32_t device_id, const struct uiommu_accel_pci_config *config,
 			    struct uiommu_accel_pci **out)
 {
+	const size_t least = offsetof(struct uiommu_accel_pci_config, accel);
+	struct engine_tenant_config tenant = {.context = context, .device_id = device_id, .control = control};
 	struct uiommu_accel_pci_config given;
 	struct uiommu_accel_pci *function;
-	int error = copy_struct(&given, sizeof(given), sizeof(given), config, config->size);
+	int error = copy_struct(&given, sizeof(given), least, config, config->size);
 
 	if (!error)
 		error = config_check(&given);
@@ -261,12 +278,14 @@ int uiommu_accel_pci_create(struct uiommu_context *context, uint32_t device_id, 
 	function = function_alloc(&given);
 	if (!function)
 		return -ENOMEM;
-	error = function_begin(&function->base, context, device_id);
+	tenant.share = ACCEL_PCI_REQUESTS / function->page_count;
+	tenant.opaque = function;
+	error = begin_virtual(function, context, given.set_id);
 	if (!error)
-		error = engine_function(function->base.accel, ACCEL_PCI_REQUESTS / function->page_count, control, function);
+		error = function_begin(&function->base, &tenant, given.accel);
 	if (!error)
 		error = create_function(function, context, device_id);
-	if (!error && !(given.flags & UIOMMU_ACCEL_PCI_POLLED))
+	if (!error && !given.accel && !(given.flags & UIOMMU_ACCEL_PCI_POLLED))
 		error = uiommu_accel_start(function->base.accel, given.spin_us);
 	if (error)
 		uiommu_accel_pci_destroy(function);
@@ -292,6 +311,7 @@ int uiommu_accel_pci_destroy(struct uiommu_accel_pci *function)
 	if (thread_inside())
 		return -EDEADLK;
 	function_end(&function->base);
+	uiommu_pasid_set_put(function->set);
 	pthread_mutex_destroy(&function->lock);
 	free(function);
 	return 0;
@@ -331,6 +351,28 @@ static int model_create(struct uiommu_context *context, uint32_t device_id, cons
 	return 0;
 }
 
+static int model_create_virtual(const void *parent, const struct model_virtual *device, const struct option_value *values,
+				const struct complaint *complaint, void **out)
+{
+	const struct uiommu_accel_pci_config config = {
+		.size = sizeof(config),
+		.pages = (uint32_t)values[OPTION_PAGES].number,
+		.vectors = (uint32_t)values[OPTION_VECTORS].number,
+		.set_id = device->set_id,
+		.accel = uiommu_accel_pci_engine(parent),
+	};
+	struct uiommu_accel_pci *function;
+	int error;
+
+	if (values[OPTION_SPIN].given)
+		return complain_about(complaint, -EINVAL, "accel: spin is for an engine, which a virtual device has not");
+	error = uiommu_accel_pci_create(device->context, device->device_id, &config, &function);
+	if (error)
+		return complain_about(complaint, error, "accel: cannot be made: error %d", -error);
+	*out = function;
+	return 0;
+}
+
 static struct uiommu_pci *model_function(const void *instance)
 {
 	return uiommu_accel_pci_function(instance);
@@ -346,6 +388,7 @@ const struct model_type accel_model = {
 	.rules = rules,
 	.pasid_bits = FUNCTION_PASID_BITS,
 	.create = model_create,
+	.create_virtual = model_create_virtual,
 	.function = model_function,
 	.destroy = model_destroy,
 };

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <uiommu/accel_pci.h>
+#include <uiommu/mdev.h>
 
 #include "devices/accel/function.h"
 #include "devices/accel/pci_spec.h"
@@ -25,6 +26,7 @@ struct page {
 	uint64_t ring;
 	uint32_t size; /* log2 of the entries */
 	uint32_t pasid; /* with ACCEL_VALID, or none */
+	uint32_t emits; /* what the engine calls that, from ENABLE on */
 	uint32_t interrupt; /* with ACCEL_VALID, or none */
 	/* Under the lock: software errors since it was enabled, the first of them. */
 	struct uiommu_accel_error error;
@@ -37,6 +39,10 @@ struct page {
 struct uiommu_accel_pci {
 	struct function base;
 	uint32_t page_count, vector_count;
+	/* Of a virtual device: where the PASIDs that it emits come from, and the table of those that its guest says. */
+	struct uiommu_context *context;
+	uint32_t set_id;
+	struct uiommu_pasid_set *set; /* NULL: it is none */
 	pthread_mutex_t lock;
 	bool resetting; /* under the lock: the runner has not ended yet what was before a reset */
 	uint32_t event_interrupt; /* under the lock */

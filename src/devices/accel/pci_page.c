@@ -39,6 +39,31 @@ static bool pasid_valid(uint32_t value)
 	return value & ACCEL_VALID && pasid && pasid <= UIOMMU_PASID_LAST;
 }
 
+/*
+ * What a virtual device emits for its guest's @vpasid, which stays the same as long as the set has it: so nothing that was looked
+ * up for one number is ever found by another. UIOMMU_NO_PASID: the set has none left.
+ */
+static uint32_t virtual_pasid(const struct uiommu_accel_pci *function, uint32_t vpasid)
+{
+	uint32_t pasid = uiommu_vpasid_find(function->set, vpasid);
+
+	if (pasid != UIOMMU_NO_PASID || uiommu_pasid_alloc(function->context, function->set_id, 1, UIOMMU_PASID_LAST, &pasid))
+		return pasid;
+	if (!uiommu_vpasid_map(function->context, function->set_id, vpasid, pasid))
+		return pasid;
+	/* Another virtual device of the set was quicker, or there is no memory. */
+	(void)uiommu_pasid_free(function->context, function->set_id, pasid);
+	return uiommu_vpasid_find(function->set, vpasid);
+}
+
+/* For ENABLE, which a page without PASID does without. */
+static uint32_t emitted_pasid(const struct page *page)
+{
+	if (!pasid_valid(page->pasid))
+		return UIOMMU_NO_PASID;
+	return page->function->set ? virtual_pasid(page->function, page->pasid & ~ACCEL_VALID) : page->pasid & ~ACCEL_VALID;
+}
+
 /* Under the lock: why it cannot be enabled. */
 static unsigned int enable_check(const struct page *page)
 {
@@ -54,7 +79,7 @@ static unsigned int enable_check(const struct page *page)
 		return ACCEL_REASON_PASID;
 	if (page->interrupt && (!(page->interrupt & ACCEL_VALID) || (page->interrupt & ~ACCEL_VALID) >= function->vector_count))
 		return ACCEL_REASON_INTERRUPT;
-	return ACCEL_REASON_NONE;
+	return page->pasid && page->emits == UIOMMU_NO_PASID ? ACCEL_REASON_MEMORY : ACCEL_REASON_NONE;
 }
 
 /* Under the lock: what its last use has left. */
@@ -66,23 +91,25 @@ static void clear(struct page *page)
 }
 
 /* Under the lock. */
-static void enable(struct page *page)
+static void enable(struct page *page, uint32_t emits)
 {
-	unsigned int reason = enable_check(page);
+	unsigned int reason;
 
 	if (page->function->resetting)
 		return;
+	page->emits = emits;
+	reason = enable_check(page);
 	clear(page);
 	set_state(page, reason ? reason << ACCEL_STATE_REASON_SHIFT : ACCEL_STATE_ENABLING);
 }
 
-/* Under the lock. True: the runner has something to do. */
-static bool command(struct page *page, uint32_t value)
+/* Under the lock. True: the runner has something to do. @emits: for ENABLE */
+static bool command(struct page *page, uint32_t value, uint32_t emits)
 {
 	uint32_t state = page_state(page), plain = state & PAGE_STATE;
 
 	if (value == ACCEL_COMMAND_ENABLE && plain == ACCEL_STATE_DISABLED)
-		enable(page);
+		enable(page, emits);
 	else if (value == ACCEL_COMMAND_DRAIN && (plain == ACCEL_STATE_ENABLED || plain == ACCEL_STATE_ENABLING))
 		set_state(page, ACCEL_STATE_DRAINING | (state & ACCEL_STATE_HALTED));
 	else if (value == ACCEL_COMMAND_ABORT && plain != ACCEL_STATE_DISABLED)
@@ -120,18 +147,20 @@ static void configure(struct page *page, unsigned int offset, uint32_t value)
 void page_write(struct page *page, unsigned int offset, uint32_t value)
 {
 	struct uiommu_accel_pci *function = page->function;
-	bool kick = false;
+	bool enables = offset == ACCEL_PAGE_COMMAND && value == ACCEL_COMMAND_ENABLE, kick = false;
+	/* Only this thread writes registers. */
+	uint32_t emits = enables ? emitted_pasid(page) : UIOMMU_NO_PASID;
 
 	pthread_mutex_lock(&function->lock);
 	if (offset == ACCEL_PAGE_COMMAND)
-		kick = command(page, value);
+		kick = command(page, value, emits);
 	else if (offset == ACCEL_PAGE_ERROR)
 		page->error.code = 0;
 	else
 		configure(page, offset, value);
 	pthread_mutex_unlock(&function->lock);
 	if (kick)
-		engine_kick(function->base.accel);
+		engine_kick(function->base.tenant);
 }
 
 /* Under the lock: the first one since it was cleared, and how many there have been. */
@@ -257,11 +286,11 @@ static int attach(struct page *page)
 	pthread_mutex_lock(&page->function->lock);
 	fetch.address = page->ring;
 	config.entries = UINT32_C(1) << page->size;
-	config.pasid = page->pasid ? page->pasid & ~ACCEL_VALID : UIOMMU_NO_PASID;
+	config.pasid = page->emits;
 	page->vector = page->interrupt;
 	pthread_mutex_unlock(&page->function->lock);
 	page->closed = false;
-	return engine_queue_attach_locked(page->function->base.accel, &config, &page->queue);
+	return engine_queue_attach_locked(page->function->base.tenant, &config, &page->queue);
 }
 
 /* Unless the driver was quicker. *@tell: the driver may want to know. */
@@ -356,6 +385,7 @@ void page_reset(struct page *page)
 	clear(page);
 	page->ring = 0;
 	page->size = page->pasid = page->interrupt = 0;
+	page->emits = UIOMMU_NO_PASID;
 	set_state(page, idle ? ACCEL_STATE_DISABLED : ACCEL_STATE_ABORTING);
 }
 

@@ -297,7 +297,7 @@ static int embedded_pasids(const struct uiommu_accel *accel, const struct uiommu
 	object = object_get(accel->context, config->mdev_id, UIOMMU_OBJECT_MDEV);
 	if (!object)
 		return -ENOENT;
-	if (&object_mdev(object)->device->data == accel->device) {
+	if (&object_mdev(object)->device->data == accel->own.device) {
 		object_use(object);
 		*mdev = object_mdev(object);
 	}

@@ -33,7 +33,7 @@ static bool task_read(struct uiommu_accel *accel, const struct task *task, enum 
 				   .length = length,
 				   .pasid = task_pasid(task, place),
 				   .flags = task_flags(task)};
-	bool failed = uiommu_dma_readv(accel->device, &op, 1);
+	bool failed = uiommu_dma_readv(accel->tenant->device, &op, 1);
 
 	*result = op.result;
 	return failed;
@@ -47,7 +47,7 @@ static bool task_write(struct uiommu_accel *accel, const struct task *task, enum
 				   .length = length,
 				   .pasid = task_pasid(task, place),
 				   .flags = task_flags(task)};
-	bool failed = uiommu_dma_writev(accel->device, &op, 1);
+	bool failed = uiommu_dma_writev(accel->tenant->device, &op, 1);
 
 	if (result)
 		*result = op.result;
@@ -61,7 +61,7 @@ static enum outcome move_forward(struct uiommu_accel *accel, struct task *task, 
 	size_t length = min_u64(task_left(task), STEP_BYTES);
 	struct uiommu_dma_result result;
 
-	if (uiommu_dma_copy(accel->device, &dst, &src, length, &result)) {
+	if (uiommu_dma_copy(accel->tenant->device, &dst, &src, length, &result)) {
 		task->done += result.done;
 		*fault = result.fault;
 		return FAULT;

@@ -110,14 +110,40 @@ struct fetch {
 	struct task *task; /* what waits, in the queue's block */
 };
 
+/*
+ * Who shares the engine: whoever made it, and PCI functions. Each has queues and a device that makes their accesses. Turns go round
+ * the tenants, and among a tenant's queues: so none has less of the engine because another has more queues.
+ */
+struct engine_tenant {
+	struct uiommu_accel *accel;
+	struct uiommu_device *device; /* in use */
+	struct cds_list_head queues; /* the next one to have a turn first */
+	unsigned int queue_count;
+	struct cds_list_head stopped; /* queues that have no turns any more */
+	struct cds_list_head turn; /* in accel->turns as long as it has queues */
+
+	/* Of a PCI function (engine_tenant_begin()). */
+	struct cds_list_head link; /* in accel->functions */
+	struct credits *credits; /* NULL: it is none */
+	bool (*control)(void *opaque);
+	void *opaque;
+	bool kicked; /* atomic */
+	bool barred; /* atomic: nothing of what was taken may make an access any more */
+	bool waits; /* it wants to be called again */
+	bool recovers; /* atomic */
+	uint32_t allocation; /* of page requests; atomic */
+	uint32_t share; /* of them, of each queue */
+};
+
 struct engine_queue {
 	struct uiommu_accel *accel;
+	struct engine_tenant *tenant;
 	struct cds_list_head link;
 	struct ring_engine ring;
 	struct fetch fetch;
 	struct credits *credits; /* of a function */
 	uint32_t asked; /* page requests without a response; atomic */
-	bool stopped; /* the engine's list has it no more */
+	bool stopped;
 	struct task_list starved; /* wait until page requests may be sent */
 	uint32_t flags;
 	uint32_t pasid;
@@ -168,7 +194,8 @@ struct group {
 
 struct uiommu_accel {
 	struct uiommu_context *context;
-	struct uiommu_device *device;
+	struct engine_tenant own; /* the maker's */
+	struct engine_tenant *tenant; /* whose queue has its turn */
 	uint32_t owner; /* fork_token() of the maker */
 
 	/* Who wants the lock from a busy runner sets wanted and goes through the gate, where the runner waits for its turn. */
@@ -177,8 +204,9 @@ struct uiommu_accel {
 	unsigned int wanted;
 
 	struct cds_list_head embedded; /* struct uiommu_queue, made by uiommu_accel_queue() */
-	struct cds_list_head queues; /* the next one to have a turn first */
-	unsigned int queue_count;
+	struct cds_list_head turns; /* struct engine_tenant: the next one to have a turn first */
+	unsigned int turn_count;
+	struct cds_list_head functions; /* struct engine_tenant */
 	bool armed;
 	bool asleep; /* atomic: page responses have to write wake_fd */
 	int wake_fd;
@@ -190,17 +218,6 @@ struct uiommu_accel {
 
 	void (*fault)(void *opaque, const struct uiommu_fault *fault);
 	void *fault_opaque;
-
-	/* Of a PCI function (engine_function()). */
-	struct credits *credits; /* NULL: it is none */
-	bool (*control)(void *opaque);
-	void *control_opaque;
-	bool kicked; /* atomic */
-	bool barred; /* atomic: nothing of what was taken may make an access any more */
-	bool control_waits; /* it wants to be called again */
-	bool recovers; /* atomic */
-	uint32_t allocation; /* of page requests; atomic */
-	uint32_t share; /* of them, of each queue */
 
 	uint64_t *handles; /* generation << 32 | PASID, by handle; NULL: none granted yet */
 	uint32_t handles_end; /* greatest handle in use, and one */
@@ -263,16 +280,16 @@ static inline bool task_blocks(const struct task *task)
 }
 
 /* Of a function's accesses: the IOMMU hears of no fault that the device has been told of. */
-static inline uint32_t function_flags(const struct uiommu_accel *accel)
+static inline uint32_t function_flags(const struct engine_tenant *tenant)
 {
-	return __atomic_load_n(&accel->recovers, __ATOMIC_RELAXED) ? UIOMMU_DMA_RECOVERABLE : UIOMMU_DMA_PARKS;
+	return __atomic_load_n(&tenant->recovers, __ATOMIC_RELAXED) ? UIOMMU_DMA_RECOVERABLE : UIOMMU_DMA_PARKS;
 }
 
 /* Of its accesses. */
 static inline uint32_t task_flags(const struct task *task)
 {
 	if (unlikely(task->queue->credits))
-		return function_flags(task->queue->accel);
+		return function_flags(task->queue->tenant);
 	return task_blocks(task) ? UIOMMU_DMA_RECOVERABLE : UIOMMU_DMA_PARKS;
 }
 
@@ -363,7 +380,7 @@ void record_flush(struct uiommu_accel *accel);
 /* --- park.c --- */
 
 /* Ask for a page: true if the task now waits for the response. */
-bool task_park(struct uiommu_accel *accel, struct task *task, const struct uiommu_fault *fault);
+bool task_park(struct task *task, const struct uiommu_fault *fault);
 
 /* Move answered tasks, and those that may ask now, to the active list. Those that were refused are completed by their next step. */
 void park_collect(struct engine_queue *queue);

@@ -104,9 +104,9 @@ void window_flush(struct uiommu_accel *accel)
 
 	if (!group->count)
 		return;
-	failed = uiommu_dma_readv(accel->device, group->ops, group->count);
+	failed = uiommu_dma_readv(accel->tenant->device, group->ops, group->count);
 	group_turn_round(accel, failed);
-	failed = uiommu_dma_writev(accel->device, group->ops, group->count);
+	failed = uiommu_dma_writev(accel->tenant->device, group->ops, group->count);
 	group_finish(accel, failed);
 	group->count = 0;
 	group->bytes = 0;

@@ -96,6 +96,58 @@ static int call_model(struct world *w)
 	return error ? error : uiommu_model_destroy(model);
 }
 
+/* A virtual device of @w's engine, and a page whose PASID gets a number. Without memory for that it is not enabled. */
+static int enable_virtual(struct uiommu_accel_pci *function)
+{
+	struct uiommu_pci *pci = uiommu_accel_pci_function(function);
+	const uint16_t pasid = PCI_PASID_ENABLE;
+	const uint32_t number = UINT32_C(1) << 31 | 1;
+
+	assert_int_equal(pci_config_write(pci, pci->place[UIOMMU_PCI_PASID] + PCI_PASID_CONTROL, &pasid, sizeof(pasid)), 0);
+	assert_int_equal(pci_config_write(pci, PCI_COMMAND, &(const uint16_t){PCI_COMMAND_MEMORY}, 2), 0);
+	assert_int_equal(pci_bar_write(pci, 0, 0x1014, &number, sizeof(number)), 0);
+	return enable_page(function);
+}
+
+static int call_accel_virtual(struct world *w)
+{
+	struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc), .quota = 1};
+	struct uiommu_accel_pci_config config = {.size = sizeof(config), .accel = w->accel, .pages = 2};
+	struct uiommu_accel_pci *function;
+	int error = uiommu_pasid_set_alloc(w->context, &alloc, &config.set_id);
+
+	if (error)
+		return error;
+	error = uiommu_accel_pci_create(w->context, w->device_id, &config, &function);
+	if (!error) {
+		error = enable_virtual(function);
+		assert_int_equal(uiommu_accel_pci_destroy(function), 0);
+	}
+	assert_int_equal(uiommu_pasid_free_all(w->context, config.set_id), 0);
+	assert_int_equal(uiommu_destroy(w->context, config.set_id), 0);
+	return error;
+}
+
+static int call_model_virtual(struct world *w)
+{
+	struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc), .quota = 1};
+	struct uiommu_model_virtual request = {.size = sizeof(request), .rid = 0x4343, .text = "accel,pages=3"};
+	struct uiommu_model *parent, *model;
+	int error = uiommu_model_create(w->context, 0x4242, "accel", NULL, 0, &parent);
+
+	if (error)
+		return error;
+	error = uiommu_pasid_set_alloc(w->context, &alloc, &request.set_id);
+	if (!error) {
+		error = uiommu_model_create_virtual(parent, &request, &model);
+		if (!error)
+			assert_int_equal(uiommu_model_destroy(model), 0);
+		assert_int_equal(uiommu_destroy(w->context, request.set_id), 0);
+	}
+	assert_int_equal(uiommu_model_destroy(parent), 0);
+	return error;
+}
+
 static int call_model_accel(struct world *w)
 {
 	struct uiommu_model *model;
@@ -213,12 +265,20 @@ static int call_vfio(struct world *w)
 void models(void **state)
 {
 	static const struct scenario scenarios[] = {
-		{"accel_create", call_accel_create, NULL, NULL},   {"vtd", call_vtd, NULL, make_nest_parent},
-		{"vtd_pci", call_vtd_pci, NULL, make_nest_parent}, {"model", call_model, NULL, NULL},
-		{"model accel", call_model_accel, NULL, NULL},	   {"model dsa", call_model_dsa, NULL, NULL},
-		{"accel_pci", call_accel_pci, NULL, NULL},	   {"accel_queue", call_accel_queue, end_queue, NULL},
-		{"accel_grant", call_accel_grant, NULL, NULL},	   {"pci_create", call_pci_create, NULL, NULL},
-		{"vfio_user", call_vfio_user, NULL, NULL},	   {"vfio", call_vfio, NULL, NULL},
+		{"accel_create", call_accel_create, NULL, NULL},
+		{"vtd", call_vtd, NULL, make_nest_parent},
+		{"vtd_pci", call_vtd_pci, NULL, make_nest_parent},
+		{"model", call_model, NULL, NULL},
+		{"model accel", call_model_accel, NULL, NULL},
+		{"model dsa", call_model_dsa, NULL, NULL},
+		{"a virtual device", call_accel_virtual, NULL, NULL},
+		{"a virtual device by name", call_model_virtual, NULL, NULL},
+		{"accel_pci", call_accel_pci, NULL, NULL},
+		{"accel_queue", call_accel_queue, end_queue, NULL},
+		{"accel_grant", call_accel_grant, NULL, NULL},
+		{"pci_create", call_pci_create, NULL, NULL},
+		{"vfio_user", call_vfio_user, NULL, NULL},
+		{"vfio", call_vfio, NULL, NULL},
 	};
 
 	sweep_all(*state, scenarios, ARRAY_SIZE(scenarios));
