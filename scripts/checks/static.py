@@ -66,7 +66,7 @@ LAYERS = [
     {"memory", "pgtable", "translate"},
     {"iommu", "pasid", "sva"},
     {"pci"},
-    {"devices"},
+    {"devices", "sandbox"},
     {"abi", "client", "cli", "daemon", "vfio_user", "viommu"},
 ]
 

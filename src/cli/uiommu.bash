@@ -15,7 +15,7 @@ _uiommu_options()
 	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
 	qemu-args)
 		echo "--device --memory --cpus --accel --caching-mode --without --kernel --initrd --append --disk --file --module" \
-			"--run --qemu --help --"
+			"--run --qemu --seccomp --help --"
 		;;
 	run) echo "--device --trace --static --check --mock --help --" ;;
 	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args run walk --version --help" ;;
@@ -66,6 +66,7 @@ _uiommu()
 		compopt -o nospace 2>/dev/null
 		;;
 	--accel) mapfile -t COMPREPLY < <(compgen -W "tcg kvm" -- "$word") ;;
+	--seccomp) mapfile -t COMPREPLY < <(compgen -W "enforce log off" -- "$word") ;;
 	--without)
 		mapfile -t COMPREPLY < <(compgen -W "scalable first second nested 5level 1g pasid pri ats pass-through" -- "$word")
 		;;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <uiommu/model.h>
 #include <unistd.h>
@@ -16,7 +17,7 @@
 /* What is said, before anything is made of it. */
 struct said {
 	struct arg_list devices;
-	const char *without, *run;
+	const char *without, *run, *seccomp;
 	bool caching_mode, setup, again;
 };
 
@@ -200,12 +201,41 @@ static bool leave_out(struct vm *vm, const char *list)
 
 /* --- the commands --- */
 
+/* QEMU would say so, too, but only when it has been started. */
+static bool is_there(const char *option, const char *path, int access_mode)
+{
+	struct stat stat_of;
+	int error = 0;
+
+	if (stat(path, &stat_of) < 0 || access(path, access_mode) < 0)
+		error = errno;
+	else if (S_ISDIR(stat_of.st_mode))
+		error = EISDIR;
+	if (error)
+		complain(STATUS_OTHER, "--%s %s: %s", option, path, strerror(error));
+	return !error;
+}
+
+static bool all_are_there(const struct vm *vm)
+{
+	if ((vm->kernel && !is_there("kernel", vm->kernel, R_OK)) || (vm->initrd && !is_there("initrd", vm->initrd, R_OK)))
+		return false;
+	for (size_t i = 0; i < vm->disks.count; i++)
+		if (!is_there("disk", vm->disks.items[i], R_OK | W_OK))
+			return false;
+	if (strcmp(vm->accel, "kvm") == 0 && access("/dev/kvm", R_OK | W_OK) < 0)
+		return complain(STATUS_OTHER, "--accel kvm: /dev/kvm: %s", strerror(errno)), false;
+	return true;
+}
+
 static bool understand(struct vm *vm, const struct said *said, bool print)
 {
 	if (strcmp(vm->accel, "tcg") != 0 && strcmp(vm->accel, "kvm") != 0)
 		return complain(STATUS_USAGE, "--accel '%s': expected tcg or kvm", vm->accel), false;
 	if (vm->memory & ((1 << 20) - 1))
 		return complain(STATUS_USAGE, "--memory: not a multiple of 1M"), false;
+	if (said->seccomp && !sandbox_parse(said->seccomp, &vm->seccomp))
+		return complain(STATUS_USAGE, "--seccomp '%s': expected enforce, log or off", said->seccomp), false;
 	vm->vtd_flags = said->caching_mode ? UIOMMU_VTD_CACHING_MODE : 0;
 	vm->vtd_capabilities = UIOMMU_VTD_DEFAULT_CAPABILITIES;
 	if (said->run && asprintf(&vm->run, "#!/bin/sh\n%s\n", said->run) < 0)
@@ -214,6 +244,10 @@ static bool understand(struct vm *vm, const struct said *said, bool print)
 		return false;
 	if (!vm->kernel && (vm->initrd || vm->append) && (print || vm->disks.count))
 		return complain(STATUS_USAGE, "--initrd and --append need --kernel"), false;
+	if ((vm->initrd || vm->disks.count) && (vm->run || vm->files.count || vm->modules.count))
+		return complain(STATUS_USAGE,
+				"--run, --file and --module are for the initrd that is made: without --initrd and --disk"),
+		       false;
 	return true;
 }
 
@@ -261,7 +295,7 @@ static void print_models(void)
 
 static enum status run_either(const struct command *command, int argc, char **argv, bool print, const char *description)
 {
-	struct vm vm = {.memory = UINT64_C(1) << 30, .cpus = 1, .accel = "tcg", .base = VM_NOWHERE};
+	struct vm vm = {.memory = UINT64_C(1) << 30, .cpus = 1, .accel = "tcg", .seccomp = sandbox_default(), .base = VM_NOWHERE};
 	struct said said = {0};
 	const struct arg args[] = {
 		{"device", ARG_LIST, false, &said.devices, "MODEL", "a device behind the VT-d; may be given again"},
@@ -280,6 +314,7 @@ static enum status run_either(const struct command *command, int argc, char **ar
 		{"module", ARG_LIST, false, &vm.modules, "NAME", "of Debian's kernel, or a path; loaded in the order given"},
 		{"run", ARG_TEXT, false, &said.run, "COMMAND", "what the guest does instead of a shell; then it ends"},
 		{"qemu", ARG_TEXT, false, &vm.qemu, "PROGRAM", "instead of the one of --setup"},
+		{"seccomp", ARG_TEXT, false, &said.seccomp, "MODE", "what confines the server: enforce, log or off"},
 		{"--", ARG_REST, false, &vm.more, "OPTION...", "more options of QEMU"},
 		{"setup", ARG_FLAG, false, &said.setup, NULL, "get QEMU and a kernel, and print the name of their folder"},
 		{"again", ARG_FLAG, false, &said.again, NULL, "with --setup: make the folder anew"},
@@ -297,7 +332,8 @@ static enum status run_either(const struct command *command, int argc, char **ar
 		return set_up(said.again);
 	status = STATUS_USAGE;
 	if (understand(&vm, &said, print))
-		status = complete(&vm, paths[0], sizeof(paths[0]), print) ? vm_launch(&vm, print) : STATUS_OTHER;
+		status = all_are_there(&vm) && complete(&vm, paths[0], sizeof(paths[0]), print) ? vm_launch(&vm, print)
+												: STATUS_OTHER;
 	for (unsigned int i = 0; i < VM_ENDPOINTS_MAX; i++)
 		free(vm.endpoints[i].model);
 	free(vm.run);

@@ -2,10 +2,11 @@
 /*
  * uiommu vm: a guest behind a VT-d of ours.
  *
- * Three processes: the *launcher*, which the user started; the *server*, a child that has the VT-d, the devices and their sockets;
- * QEMU, the other child. A table in the guest's firmware (DMAR) says where the VT-d's registers are, and the guest's firmware
- * decides that. So QEMU is started twice: a *probe* without kernel and table, which ends when the registers have got their address,
- * and then for good. A server lives as long as its QEMU, or for `uiommu qemu-args` as long as the launcher.
+ * The processes: the *launcher*, which the user started; the *server*, a child that has the VT-d, the devices and their sockets,
+ * and gives up all rights that these do not need; QEMU, another child; the *keeper*, which removes the guest's folder when launcher
+ * and server have ended, in whatever way. A table in the guest's firmware (DMAR) says where the VT-d's registers are, and the
+ * guest's firmware decides that. So QEMU is started twice: a *probe* without kernel and table, which ends when the registers have
+ * got their address, and then for good. A server lives as long as its QEMU, or for `uiommu qemu-args` as long as the launcher.
  */
 #ifndef CLI_VM_H
 #define CLI_VM_H
@@ -18,6 +19,7 @@
 #include <uiommu/walk.h>
 
 #include "cli/args.h"
+#include "sandbox/sandbox.h"
 
 enum {
 	VM_ENDPOINTS_MAX = 32,
@@ -43,6 +45,7 @@ struct vm {
 	uint32_t vtd_flags, vtd_capabilities;
 	uint64_t memory, cpus;
 	const char *accel, *qemu, *kernel, *initrd, *append;
+	enum sandbox_mode seccomp; /* of the server */
 	char *run; /* contents of /main, malloc()ed; or NULL */
 	struct arg_list disks, modules, files, more;
 	char tools[VM_PATH_MAX * 4]; /* folder of --setup, "" if it is not needed */

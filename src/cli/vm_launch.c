@@ -2,7 +2,7 @@
 /*
  * The launcher: starts the server and QEMU, and sees to it that nobody is left when one of them ends. It has one thread and waits
  * at one place, for all that can happen. Should it be killed itself, the kernel tells its children (PR_SET_PDEATHSIG): QEMU ends,
- * and the server cleans up.
+ * and the server; then the keeper finds that nobody has its pipe any more, and cleans up.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -35,7 +35,8 @@ struct child {
 
 struct launcher {
 	struct vm *vm;
-	struct child server, qemu;
+	struct child server, qemu, keeper;
+	int keeper_fd; /* the keeper waits until nobody has it */
 	int events; /* from the server; -1: none */
 	int signals;
 	sigset_t handled, before;
@@ -104,10 +105,36 @@ static void end_child(struct child *child, int signal)
 	reap(child);
 }
 
+static bool start_keeper(struct launcher *launcher)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return complain(STATUS_OTHER, "pipe: %s", strerror(errno)), false;
+	launcher->keeper_fd = ends[1];
+	pid = fork();
+	if (!pid) {
+		ssize_t got;
+		char byte;
+
+		prctl(PR_SET_NAME, "uiommu-keeper");
+		/* What the terminal sends, and what ends the others, is not for it. */
+		setpgid(0, 0);
+		close(ends[1]);
+		while ((got = read(ends[0], &byte, 1)) > 0 || (got < 0 && errno == EINTR))
+			;
+		vm_folder_remove(launcher->vm->folder);
+		_exit(0);
+	}
+	close(ends[0]);
+	return child_began(&launcher->keeper, pid, "keeper");
+}
+
 static bool start_server(struct launcher *launcher)
 {
-	int ends[2], status;
-	pid_t launcher_pid = getpid(), pid;
+	int ends[2];
+	pid_t pid;
 	sigset_t blocked;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
@@ -115,15 +142,13 @@ static bool start_server(struct launcher *launcher)
 	pid = fork_child(launcher, SIGTERM);
 	if (!pid) {
 		close(ends[0]);
+		prctl(PR_SET_NAME, "uiommu-server");
 		/* What the terminal sends is for the launcher and the guest. */
 		setpgid(0, 0);
 		sigemptyset(&blocked);
 		sigaddset(&blocked, SIGTERM);
 		sigprocmask(SIG_SETMASK, &blocked, NULL);
-		status = vm_serve(launcher->vm, ends[1]);
-		if (getppid() != launcher_pid)
-			vm_folder_remove(launcher->vm->folder);
-		_exit(status);
+		_exit(vm_serve(launcher->vm, ends[1]));
 	}
 	close(ends[1]);
 	launcher->events = ends[0];
@@ -165,13 +190,14 @@ static bool start_qemu(struct launcher *launcher, struct words *words, bool quie
 
 /* --- waiting --- */
 
-static enum happening wait_for(const struct launcher *launcher, int limit)
+/* @monitor: its descriptor, or -1: what it says is for later */
+static enum happening wait_for(const struct launcher *launcher, int monitor, int limit)
 {
 	/* In the order in which they are looked at: what was said last comes before the end. */
 	struct pollfd fds[] = {
 		{.fd = launcher->signals, .events = POLLIN},
 		{.fd = launcher->events, .events = POLLIN},
-		{.fd = launcher->qmp.fd, .events = POLLIN},
+		{.fd = monitor, .events = POLLIN},
 		{.fd = launcher->server.pid ? launcher->server.fd : -1, .events = POLLIN},
 		{.fd = launcher->qemu.pid ? launcher->qemu.fd : -1, .events = POLLIN},
 	};
@@ -197,13 +223,29 @@ static bool hear(const struct launcher *launcher, struct vm_event *event)
 	return true;
 }
 
-static bool ended_badly(const struct launcher *launcher, enum happening what)
+/* It may have been only its end of the pipe that was seen. */
+static void server_ended(struct launcher *launcher)
+{
+	int status;
+
+	end_child(&launcher->server, SIGTERM);
+	status = launcher->server.status;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		complain(STATUS_OTHER,
+			 "the server has ended unexpectedly: it made a system call that it is not permitted (--seccomp)");
+	else if (WIFSIGNALED(status))
+		complain(STATUS_OTHER, "the server has ended unexpectedly: killed by signal %d", WTERMSIG(status));
+	else
+		complain(STATUS_OTHER, "the server has ended unexpectedly");
+}
+
+static bool ended_badly(struct launcher *launcher, enum happening what)
 {
 	struct signalfd_siginfo info;
 
 	switch (what) {
 	case SERVER_ENDED:
-		complain(STATUS_OTHER, "the server has ended unexpectedly");
+		server_ended(launcher);
 		break;
 	case QEMU_ENDED:
 		complain(STATUS_OTHER, "QEMU has ended before the guest began");
@@ -223,10 +265,8 @@ static bool ended_badly(const struct launcher *launcher, enum happening what)
 static bool wait_for_event(struct launcher *launcher, enum vm_event_type type, struct vm_event *event)
 {
 	for (;;) {
-		enum happening what = wait_for(launcher, PROBE_LIMIT);
+		enum happening what = wait_for(launcher, -1, PROBE_LIMIT);
 
-		if (what == MONITOR_SAYS)
-			continue;
 		if (what != SERVER_SAYS)
 			return ended_badly(launcher, what);
 		if (!hear(launcher, event))
@@ -254,7 +294,7 @@ static bool wait_for_answer(struct launcher *launcher, struct json_object **answ
 		}
 		if (error != -EAGAIN)
 			return complain(STATUS_OTHER, "QEMU's monitor: %s", strerror(-error)), false;
-		what = wait_for(launcher, PROBE_LIMIT);
+		what = wait_for(launcher, launcher->qmp.fd, PROBE_LIMIT);
 		if (what != MONITOR_SAYS)
 			return ended_badly(launcher, what);
 	}
@@ -360,7 +400,7 @@ static enum status qemu_status(const struct launcher *launcher)
 static enum status watch(struct launcher *launcher, int limit)
 {
 	for (;;) {
-		enum happening what = wait_for(launcher, limit);
+		enum happening what = wait_for(launcher, -1, limit);
 		struct vm_event event;
 
 		if (what == QEMU_ENDED) {
@@ -434,7 +474,9 @@ static void end_all(struct launcher *launcher)
 {
 	end_child(&launcher->qemu, SIGTERM);
 	end_server(launcher);
-	vm_folder_remove(launcher->vm->folder);
+	if (launcher->keeper_fd >= 0)
+		close(launcher->keeper_fd);
+	reap(&launcher->keeper);
 	/* QEMU gives the terminal back; not if it was killed. */
 	if (launcher->has_terminal && tcgetpgrp(STDIN_FILENO) == getpgrp())
 		tcsetattr(STDIN_FILENO, TCSANOW, &launcher->terminal);
@@ -463,7 +505,7 @@ enum status vm_launch(struct vm *vm, bool print)
 	error = vm_folder_make(vm);
 	if (error)
 		complain(STATUS_OTHER, "%s: %s", vm->folder, strerror(-error));
-	else if (make_initrd(vm, initrd, sizeof(initrd)) && probe(&launcher))
+	else if (start_keeper(&launcher) && make_initrd(vm, initrd, sizeof(initrd)) && probe(&launcher))
 		status = boot(&launcher, print);
 	end_all(&launcher);
 	return status;

@@ -170,7 +170,11 @@ int vm_serve(const struct vm *vm, int events)
 	struct server server = {.vm = vm, .events = events};
 	struct sigaction ends = {.sa_handler = end};
 	bool made = make_all(&server);
+	int error = made ? sandbox_server(vm->seccomp) : 0;
 
+	/* From here on it has to do with what a guest says. */
+	if (error)
+		made = failed(&server, "seccomp", error);
 	if (made) {
 		running = server.ports;
 		sigaction(SIGTERM, &ends, NULL);

@@ -10,8 +10,8 @@
 #include <sys/types.h>
 
 #include "daemon/arbiter.h"
-#include "daemon/sandbox.h"
 #include "daemon/session.h"
+#include "sandbox/sandbox.h"
 
 struct executor_config {
 	int client_fd;

@@ -72,17 +72,6 @@ static void add_device(struct argp_state *state, struct options *options, const 
 	options->devices[options->device_count++] = name;
 }
 
-static enum sandbox_mode sandbox_parse(struct argp_state *state, const char *text)
-{
-	static const char *const modes[] = {[SANDBOX_ENFORCE] = "enforce", [SANDBOX_LOG] = "log", [SANDBOX_OFF] = "off"};
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++)
-		if (!strcmp(text, modes[i]))
-			return i;
-	argp_error(state, "--seccomp: '%s' is not one of enforce, log, off", text);
-	return SANDBOX_ENFORCE;
-}
-
 static error_t parse_one(int key, char *argument, struct argp_state *state)
 {
 	struct options *options = state->input;
@@ -120,7 +109,8 @@ static error_t parse_one(int key, char *argument, struct argp_state *state)
 		options->drain_timeout = number(state, "drain-timeout", argument, 0, 1000000);
 		return 0;
 	case OPTION_SECCOMP:
-		options->sandbox = sandbox_parse(state, argument);
+		if (!sandbox_parse(argument, &options->sandbox))
+			argp_error(state, "--seccomp: '%s' is not one of enforce, log, off", argument);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

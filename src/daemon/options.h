@@ -8,7 +8,7 @@
 
 #include "daemon/account.h"
 #include "daemon/protocol.h"
-#include "daemon/sandbox.h"
+#include "sandbox/sandbox.h"
 
 enum { OPTIONS_DEVICES_MAX = 16 };
 

@@ -205,7 +205,7 @@ static void turn_away(struct port *port)
 	fd = accept4(port->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		close(fd);
-	port->server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	port->server->spare_fd = fcntl(port->server->end_fd, F_DUPFD_CLOEXEC, 0);
 	port_log(port, "no descriptor for a connection");
 }
 
@@ -397,7 +397,7 @@ int server_make(struct uiommu_context *context, struct uiommu_vfio_user **out)
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	server->wake_fd = eventfd(0, EFD_CLOEXEC);
 	server->end_fd = eventfd(0, EFD_CLOEXEC);
-	server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	server->spare_fd = server->end_fd < 0 ? -1 : fcntl(server->end_fd, F_DUPFD_CLOEXEC, 0);
 	error = server->hub ? 0 : -ENOMEM;
 	if (server->epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0 || server->spare_fd < 0)
 		error = -EMFILE;

@@ -28,7 +28,8 @@ import tempfile
 import threading
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-PATIENCE = 300  # seconds, after which what has not happened will not
+# Seconds, after which what has not happened will not; longer where tests do more.
+PATIENCE = 300 * min(int(os.environ.get("UIOMMU_TEST_SCALE", "1")), 10)
 
 # What Linux says of a VT-d that is a PCI function: its registers are in use before PCI looks at them.
 HARMLESS = [r"pci 0000:00:10\.0: BAR 0 .*: can't claim; address conflict with dmar0",
@@ -57,6 +58,12 @@ def tools(*options):
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise NoTools(said[-1] if said else f"vm-setup: exit status {done.returncode}")
     return pathlib.Path(done.stdout.strip())
+
+
+def children(pid):
+    """Of a process with one thread: pids by name."""
+    pids = map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return {pathlib.Path(f"/proc/{child}/comm").read_text().strip(): child for child in pids}
 
 
 class Device:
@@ -193,8 +200,7 @@ class Machine:
 
     def server_pid(self):
         """Of the process that has the devices."""
-        launcher = self.server.pid
-        return int(pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()[0])
+        return children(self.server.pid)["uiommu-server"]
 
     def stop_server(self):
         """What it has said."""

@@ -31,10 +31,10 @@ class Launcher:
 
     def children(self):
         """Of the server and of QEMU, descriptors that tell of their end."""
-        pid = self.process.pid
-        pids = map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        found = {pathlib.Path(f"/proc/{child}/comm").read_text().strip() == "uiommu": child for child in pids}
-        self.server, self.qemu = found[True], found[False]
+        found = guest.children(self.process.pid)
+        self.server = found.pop("uiommu-server")
+        del found["uiommu-keeper"]
+        self.qemu, = found.values()
         return [os.pidfd_open(child) for child in (self.server, self.qemu)]
 
     def end(self):
@@ -57,11 +57,19 @@ def test_a_command_in_a_guest(tools, tmp_path):
     assert launcher.nothing_is_left()
 
 
+def check_confined(pid):
+    """All threads, and there are several."""
+    tasks = [dict(line.split(":\t", 1) for line in path.read_text().splitlines() if ":\t" in line)
+             for path in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+    assert len(tasks) > 2 and all((task["Seccomp"].strip(), task["NoNewPrivs"].strip()) == ("2", "1") for task in tasks)
+
+
 @pytest.mark.parametrize("who", ["server", "QEMU", "launcher", "launcher, politely"])
 def test_whoever_ends_first(tools, tmp_path, who):
     launcher = Launcher(tmp_path, "--device", "nvme,size=16M", "--run", IDLE)
     launcher.until("guest is idle")
     ends = launcher.children()
+    check_confined(launcher.server)
     pid = {"server": launcher.server, "QEMU": launcher.qemu}.get(who, launcher.process.pid)
     os.kill(pid, signal.SIGTERM if "politely" in who else signal.SIGKILL)
     for end in ends:
@@ -69,7 +77,7 @@ def test_whoever_ends_first(tools, tmp_path, who):
         os.close(end)
     said, status = launcher.end()
     assert status == {"launcher": -signal.SIGKILL}.get(who, 4)
-    assert {"server": "the server has ended unexpectedly", "QEMU": "QEMU was killed by signal 9", "launcher": "",
+    assert {"server": "the server has ended unexpectedly: killed by signal 9", "QEMU": "QEMU was killed by signal 9", "launcher": "",
             "launcher, politely": "ended by signal 15"}[who] in said
     assert launcher.nothing_is_left()
 
@@ -107,6 +115,7 @@ def test_a_bus_that_is_another(tools, tmp_path):
     (["--accel", "xen"], "expected tcg or kvm"),
     (["--without", "ats,nonsense"], "'nonsense' is no feature"),
     (["--disk", "x", "--append", "y"], "need --kernel"),
+    (["--seccomp", "on"], "--seccomp 'on': expected enforce, log or off"),
     (["stray"], "takes options only"),
     (["--device", "nvme,size=16M"] + ["--", *["-x"] * 65], "too much behind --"),
 ])

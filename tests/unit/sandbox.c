@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What an executor may not do even if somebody else decides what it does; and what it has to be able to do. */
+/* What an executor, or a guest's server, may not do even if somebody else decides what it does; and what it has to be able to do.
+ */
 #include "test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
@@ -13,15 +15,30 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/sandbox.h"
+#include "sandbox/sandbox.h"
 
 static int pair[2]; /* sockets */
 
-/* An executor that does only this: its status, as wait() gives it. */
-static int in_executor(void (*run)(void))
+static int be_executor(void)
+{
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || sandbox_broker(SANDBOX_ENFORCE))
+		return -1;
+	return sandbox_executor(SANDBOX_ENFORCE);
+}
+
+static int be_server(void)
+{
+	return sandbox_server(SANDBOX_ENFORCE);
+}
+
+static int (*confine)(void); /* one of these */
+
+/* A process that is confined so and does only this: its status, as wait() gives it. */
+static int in_confinement(void (*run)(void))
 {
 	int status;
 	pid_t pid = fork();
@@ -29,7 +46,7 @@ static int in_executor(void (*run)(void))
 	assert_true(pid >= 0);
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || sandbox_broker(SANDBOX_ENFORCE) || sandbox_executor(SANDBOX_ENFORCE))
+		if (confine())
 			_exit(100);
 		run();
 		_exit(0);
@@ -40,7 +57,7 @@ static int in_executor(void (*run)(void))
 
 static void expect_killed(void (*run)(void))
 {
-	int status = in_executor(run);
+	int status = in_confinement(run);
 
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSYS);
@@ -48,7 +65,7 @@ static void expect_killed(void (*run)(void))
 
 static void expect_done(void (*run)(void))
 {
-	int status = in_executor(run);
+	int status = in_confinement(run);
 
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
@@ -153,7 +170,7 @@ static void signals_to_itself(void **state)
 
 	(void)state;
 	expect_done(signal_itself);
-	status = in_executor(abort);
+	status = in_confinement(abort);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGABRT);
 }
@@ -250,13 +267,141 @@ static void its_own_work(void **state)
 	expect_done(make_a_thread);
 }
 
+/* --- of a server only --- */
+
+static void read_others(void)
+{
+	syscall(SYS_process_vm_readv, getppid(), NULL, 0, NULL, 0, 0);
+}
+
+static void execute(void)
+{
+	char *const arguments[] = {(char[]){"true"}, NULL};
+
+	execv("/bin/true", arguments);
+}
+
+static void make_a_socket(void)
+{
+	socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static void look_at_a_map(void)
+{
+	ioctl(pair[0], _IOC(_IOC_READ | _IOC_WRITE, 'f', 17, 104), NULL);
+}
+
+static void nothing_of_processes(void **state)
+{
+	(void)state;
+	expect_killed(read_others);
+	expect_killed(execute);
+	expect_killed(make_a_socket);
+	expect_killed(look_at_a_map);
+}
+
+static void use_names(void)
+{
+	check(open("/dev/null", O_RDONLY) == -1 && errno == ENOENT);
+	check(open("/proc/self/maps", O_RDONLY | O_CLOEXEC) == -1 && errno == ENOENT);
+	check(unlink("/nowhere/at/all") == -1 && errno == ENOENT);
+	check(unlink("/") == -1 && errno == ENOENT); /* not EISDIR */
+	check(access("/", F_OK) == -1 && errno == ENOENT);
+}
+
+static void serve(void)
+{
+	int fd = memfd_create("sandbox", MFD_CLOEXEC), event = eventfd(0, EFD_CLOEXEC);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	check(!ftruncate(fd, 8192) && !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) && !fdatasync(fd));
+	check(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
+	check(!fcntl(event, F_SETFL, O_NONBLOCK) && fcntl(event, F_GETFL) & O_NONBLOCK);
+	check(accept4(pair[0], (struct sockaddr *)&address, &(socklen_t){sizeof(address)}, SOCK_CLOEXEC) == -1 && errno != ENOENT);
+}
+
+static void names_and_work(void **state)
+{
+	(void)state;
+	expect_done(use_names);
+	expect_done(serve);
+}
+
+static void *execute_later(void *opaque)
+{
+	const int *go = opaque;
+	char c;
+
+	check(read(*go, &c, 1) == 1);
+	execute();
+	return NULL;
+}
+
+/* A thread that has begun before is confined as all others. */
+static void a_thread_that_was_there(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (!pid) {
+		pthread_t thread;
+		int go[2];
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		check(!pipe(go));
+		check(!pthread_create(&thread, NULL, execute_later, go));
+		check(!be_server() && write(go[1], "x", 1) == 1);
+		pthread_join(thread, NULL);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
+}
+
+static void unknown_modes(void **state)
+{
+	enum sandbox_mode mode = SANDBOX_OFF;
+
+	(void)state;
+	assert_true(sandbox_parse("enforce", &mode) && mode == SANDBOX_ENFORCE);
+	assert_true(sandbox_parse("log", &mode) && mode == SANDBOX_LOG);
+	assert_true(sandbox_parse("off", &mode) && mode == SANDBOX_OFF);
+	assert_false(sandbox_parse("", &mode) || sandbox_parse("of", &mode) || sandbox_parse("offf", &mode));
+}
+
+static int as_executor(void **state)
+{
+	(void)state;
+	confine = be_executor;
+	return 0;
+}
+
+static int as_server(void **state)
+{
+	(void)state;
+	confine = be_server;
+	return 0;
+}
+
+#define BOTH(test)                                                                                                                 \
+	{#test " (executor)", test, as_executor, NULL, NULL},                                                                      \
+	{                                                                                                                          \
+#test " (server)", test, as_server, NULL, NULL                                                                     \
+	}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_signals_to_others),
-		cmocka_unit_test(signals_to_itself),
-		cmocka_unit_test(nothing_of_others),
-		cmocka_unit_test(its_own_work),
+		BOTH(no_signals_to_others),
+		BOTH(signals_to_itself),
+		BOTH(nothing_of_others),
+		BOTH(its_own_work),
+		cmocka_unit_test_setup(nothing_of_processes, as_server),
+		cmocka_unit_test_setup(names_and_work, as_server),
+		cmocka_unit_test(a_thread_that_was_there),
+		cmocka_unit_test(unknown_modes),
 	};
 
 	if (sandbox_default() != SANDBOX_ENFORCE) {

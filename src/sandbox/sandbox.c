@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "daemon/sandbox.h"
+#include "sandbox/sandbox.h"
 
 #include <cap-ng.h>
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -34,6 +35,18 @@
 enum sandbox_mode sandbox_default(void)
 {
 	return SANITIZED ? SANDBOX_LOG : SANDBOX_ENFORCE;
+}
+
+bool sandbox_parse(const char *text, enum sandbox_mode *mode)
+{
+	static const char *const modes[] = {[SANDBOX_ENFORCE] = "enforce", [SANDBOX_LOG] = "log", [SANDBOX_OFF] = "off"};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++)
+		if (strcmp(text, modes[i]) == 0) {
+			*mode = i;
+			return true;
+		}
+	return false;
 }
 
 const char *sandbox_too_powerful(void)
@@ -65,8 +78,8 @@ int sandbox_drop(void)
 
 /* --- filters --- */
 
-/* What every process of ours does, and what the library does for an executor; some more with certain arguments only, below. */
-static const int executor_calls[] = {
+/* What every process of ours does; some more with certain arguments only, below. */
+static const int common_calls[] = {
 	/* memory */
 	SCMP_SYS(brk),
 	SCMP_SYS(madvise),
@@ -75,7 +88,6 @@ static const int executor_calls[] = {
 	SCMP_SYS(munmap),
 	SCMP_SYS(memfd_create),
 	SCMP_SYS(ftruncate),
-	SCMP_SYS(process_vm_readv),
 	/* files that are open */
 	SCMP_SYS(close),
 	SCMP_SYS(dup),
@@ -104,7 +116,6 @@ static const int executor_calls[] = {
 	SCMP_SYS(write),
 	SCMP_SYS(writev),
 	/* time, threads, signals, the end */
-	SCMP_SYS(capget),
 	SCMP_SYS(clock_gettime),
 	SCMP_SYS(exit),
 	SCMP_SYS(exit_group),
@@ -129,6 +140,18 @@ static const int executor_calls[] = {
 	SCMP_SYS(sigaltstack),
 	SCMP_SYS(uname),
 };
+
+/* What binding to processes takes. */
+static const int process_calls[] = {SCMP_SYS(capget), SCMP_SYS(process_vm_readv)};
+
+/* What a guest's server does besides: QEMU connects again, and devices have files. */
+static const int server_calls[] = {
+	SCMP_SYS(accept4),  SCMP_SYS(epoll_wait), SCMP_SYS(fallocate), SCMP_SYS(fdatasync),	  SCMP_SYS(preadv2),
+	SCMP_SYS(pwritev2), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),  SCMP_SYS(timerfd_settime),
+};
+
+/* Its end would take its sockets' names away, which somebody else does after it (src/cli/vm_launch.c). */
+static const int server_names[] = {SCMP_SYS(openat), SCMP_SYS(unlink)};
 
 /* What the broker does besides. */
 static const int broker_calls[] = {
@@ -224,22 +247,36 @@ static int add_values(scmp_filter_ctx filter, int call, unsigned int argument, c
 	return rc;
 }
 
-/*
- * ioctl is a door to every driver whose file somebody sends, and fcntl can have signals sent to anybody (F_SETOWN) and change files
- * under others that have them open (F_SETFL): only what the library says.
- */
-static int add_file_control(scmp_filter_ctx filter)
+/* ioctl is a door to every driver whose file somebody sends: only what the library asks. */
+static int add_questions(scmp_filter_ctx filter)
 {
 	static const uint32_t questions[] = {
 		_IOC(_IOC_READ | _IOC_WRITE, 'f', 17, 104), /* PROCMAP_QUERY, Linux 6.11 */
 		_IOC(_IOC_READ | _IOC_WRITE, 0xff, 11, 64), /* PIDFD_GET_INFO, Linux 6.13 */
 	};
+
+	return add_values(filter, SCMP_SYS(ioctl), 1, questions, ARRAY_SIZE(questions));
+}
+
+/* fcntl can have signals sent to anybody (F_SETOWN), and change files under others that have them open (F_SETFL). */
+static int add_file_control(scmp_filter_ctx filter)
+{
 	static const uint32_t commands[] = {
 		F_DUPFD_CLOEXEC, F_GETFL, F_ADD_SEALS, F_GET_SEALS, 1027, /* F_DUPFD_QUERY, Linux 6.10 */
 	};
-	int rc = add_values(filter, SCMP_SYS(ioctl), 1, questions, ARRAY_SIZE(questions));
 
-	return rc ? rc : add_values(filter, SCMP_SYS(fcntl), 1, commands, ARRAY_SIZE(commands));
+	return add_values(filter, SCMP_SYS(fcntl), 1, commands, ARRAY_SIZE(commands));
+}
+
+/* An eventfd that somebody lends must not block. */
+static int add_nonblock(scmp_filter_ctx filter)
+{
+	struct scmp_arg_cmp nonblock[] = {
+		SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
+		SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, O_NONBLOCK),
+	};
+
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), ARRAY_SIZE(nonblock), nonblock);
 }
 
 /* Signals to this process only: abort() needs them. */
@@ -250,17 +287,26 @@ static int add_signals(scmp_filter_ctx filter)
 	return add_values(filter, SCMP_SYS(tgkill), 0, &self, 1);
 }
 
-static int add_executor(scmp_filter_ctx filter, enum sandbox_mode mode)
+static int add_common(scmp_filter_ctx filter, enum sandbox_mode mode)
 {
-	int rc = add_all(filter, SCMP_ACT_ALLOW, executor_calls, ARRAY_SIZE(executor_calls));
+	int rc = add_all(filter, SCMP_ACT_ALLOW, common_calls, ARRAY_SIZE(common_calls));
 
 	if (!rc && mode == SANDBOX_ENFORCE)
 		rc = add_all(filter, SCMP_ACT_ERRNO(ENOENT), opening_calls, ARRAY_SIZE(opening_calls));
-	if (!rc && mode == SANDBOX_ENFORCE)
-		rc = add_openat(filter);
 	if (!rc)
 		rc = add_file_control(filter);
 	return rc ? rc : add_memory(filter);
+}
+
+static int add_executor(scmp_filter_ctx filter, enum sandbox_mode mode)
+{
+	int rc = add_common(filter, mode);
+
+	if (!rc)
+		rc = add_all(filter, SCMP_ACT_ALLOW, process_calls, ARRAY_SIZE(process_calls));
+	if (!rc && mode == SANDBOX_ENFORCE)
+		rc = add_openat(filter);
+	return rc ? rc : add_questions(filter);
 }
 
 static int load(scmp_filter_ctx filter, int rc)
@@ -312,5 +358,33 @@ int sandbox_executor(enum sandbox_mode mode)
 		rc = add_threads(filter, mode);
 	if (!rc)
 		rc = add_signals(filter);
+	return load(filter, rc);
+}
+
+int sandbox_server(enum sandbox_mode mode)
+{
+	scmp_filter_ctx filter;
+	int rc;
+
+	if (mode == SANDBOX_OFF)
+		return 0;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	filter = begin(mode, SCMP_ACT_KILL_PROCESS);
+	if (!filter)
+		return -ENOMEM;
+	rc = add_common(filter, mode);
+	if (!rc)
+		rc = add_all(filter, SCMP_ACT_ALLOW, server_calls, ARRAY_SIZE(server_calls));
+	if (!rc && mode == SANDBOX_ENFORCE)
+		rc = add_all(filter, SCMP_ACT_ERRNO(ENOENT), server_names, ARRAY_SIZE(server_names));
+	if (!rc)
+		rc = add_nonblock(filter);
+	if (!rc)
+		rc = add_threads(filter, mode);
+	if (!rc)
+		rc = add_signals(filter);
+	if (!rc)
+		rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 	return load(filter, rc);
 }
