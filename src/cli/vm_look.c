@@ -55,6 +55,27 @@ static char *read_all(int fd)
 	return text;
 }
 
+/* Nothing is left that a terminal would do something with: a guest may have taken its server over. */
+static void make_json_plain(struct json_object *object)
+{
+	char text[1024];
+
+	if (json_object_is_type(object, json_type_string)) {
+		snprintf(text, sizeof(text), "%s", json_object_get_string(object));
+		make_plain(text, sizeof(text), false);
+		json_object_set_string(object, text);
+	} else if (json_object_is_type(object, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(object); i++)
+			make_json_plain(json_object_array_get_idx(object, i));
+	} else if (json_object_is_type(object, json_type_object)) {
+		json_object_object_foreach(object, key, value)
+		{
+			(void)key;
+			make_json_plain(value);
+		}
+	}
+}
+
 /* A descriptor of connect_to(), which is closed. */
 static struct json_object *ask(int fd, struct json_object *question)
 {
@@ -66,6 +87,7 @@ static struct json_object *ask(int fd, struct json_object *question)
 		said = read_all(fd);
 		answer = said ? json_tokener_parse(said) : NULL;
 		free(said);
+		make_json_plain(answer);
 	}
 	close(fd);
 	return answer;
@@ -212,6 +234,21 @@ enum status vm_look_ls(const struct command *command, bool json)
 
 /* --- walk --- */
 
+static void print_fields(struct json_object *fields)
+{
+	json_object_object_foreach(fields, key, value)
+	{
+		char name[32];
+
+		snprintf(name, sizeof(name), "%s", key);
+		make_plain(name, sizeof(name), false);
+		if (json_object_is_type(value, json_type_boolean))
+			printf(" %s", name);
+		else
+			printf(" %s=%s", name, json_object_get_string(value));
+	}
+}
+
 static void print_step(struct json_object *step)
 {
 	struct json_object *words = in(step, "words"), *fields = in(step, "fields");
@@ -222,16 +259,14 @@ static void print_step(struct json_object *step)
 	else
 		snprintf(name, sizeof(name), "%s", text_in(step, "entry"));
 	printf("  %-22s at %-14s", name, text_in(step, "address"));
-	for (size_t i = 0; i < length_of(words); i++)
-		printf(" %s", json_object_get_string(json_object_array_get_idx(words, i)) + 2);
-	printf("\n   ");
-	json_object_object_foreach(fields, key, value)
-	{
-		if (json_object_is_type(value, json_type_boolean))
-			printf(" %s", key);
-		else
-			printf(" %s=%s", key, json_object_get_string(value));
+	for (size_t i = 0; i < length_of(words); i++) {
+		const char *word = json_object_get_string(json_object_array_get_idx(words, i));
+
+		printf(" %s", word && strncmp(word, "0x", 2) == 0 ? word + 2 : "?");
 	}
+	printf("\n   ");
+	if (json_object_is_type(fields, json_type_object))
+		print_fields(fields);
 	putchar('\n');
 }
 
