@@ -91,8 +91,8 @@ enum vm_line {
 	VM_LINE_PRINT, /* without what is between the user and QEMU */
 };
 
-/* @qmp: PROBE: a descriptor to be the monitor's */
-void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int qmp);
+/* @fd: a descriptor for QEMU: PROBE: the monitor's; BOOT: where the guest tells the status of what it ran, or -1 */
+void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int fd);
 
 /* --- the server --- */
 
@@ -141,7 +141,10 @@ enum status vm_look_faults(const struct command *command, bool json, uint64_t co
 
 /* --- the launcher --- */
 
-/* Boots it and waits for its end, or prints the line and waits for a signal. */
+/*
+ * Boots it and waits for its end, or prints the line and waits for a signal. A guest that was to run a command: the status of that,
+ * if it has come so far.
+ */
 enum status vm_launch(struct vm *vm, bool print);
 
 /* A program or script that belongs to this one: in the build, or where it has been installed. */

@@ -43,6 +43,7 @@ struct launcher {
 	struct termios terminal;
 	bool has_terminal;
 	struct qmp qmp;
+	int status_fd; /* what a guest says of the command that it ran; -1: it was not to run one */
 };
 
 enum happening {
@@ -141,8 +142,8 @@ static bool start_server(struct launcher *launcher)
 		return complain(STATUS_OTHER, "pipe: %s", strerror(errno)), false;
 	pid = fork_child(launcher, SIGTERM);
 	if (!pid) {
-		close(ends[0]);
 		prctl(PR_SET_NAME, "uiommu-server");
+		close(ends[0]);
 		/* What the terminal sends is for the launcher and the guest. */
 		setpgid(0, 0);
 		sigemptyset(&blocked);
@@ -385,6 +386,20 @@ static bool placed_as_said(const struct launcher *launcher, const struct vm_even
 	return false;
 }
 
+/* Of the command that the guest ran, after its end. A number in a line; what else there is was written by the guest, too. */
+static enum status command_status(const struct launcher *launcher)
+{
+	char text[16], *end;
+	ssize_t got = recv(launcher->status_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+	unsigned long status;
+
+	text[got > 0 ? got : 0] = '\0';
+	status = strtoul(text, &end, 10);
+	if (end == text || !strchr("\r\n", *end) || !*end || status > 255)
+		return complain(STATUS_OTHER, "the guest has ended before its command did");
+	return (enum status)status;
+}
+
 static enum status qemu_status(const struct launcher *launcher)
 {
 	int status = launcher->qemu.status;
@@ -393,7 +408,7 @@ static enum status qemu_status(const struct launcher *launcher)
 		return complain(STATUS_OTHER, "QEMU was killed by signal %d", WTERMSIG(status));
 	if (WEXITSTATUS(status))
 		return complain(STATUS_OTHER, "QEMU has ended with status %d", WEXITSTATUS(status));
-	return STATUS_OK;
+	return launcher->status_fd >= 0 ? command_status(launcher) : STATUS_OK;
 }
 
 /* Until somebody ends. @limit: within which firmware has to do its work; -1: none */
@@ -433,24 +448,45 @@ static void print_word(const char *word, const char *before)
 	putchar('\'');
 }
 
-static enum status boot(struct launcher *launcher, bool print)
+static bool print_line(const struct vm *vm)
 {
 	struct words words = {0};
+	bool done;
+
+	vm_line(&words, vm, VM_LINE_PRINT, -1);
+	for (size_t i = 0; i < words.count; i++)
+		print_word(words.words[i], i ? " " : "");
+	putchar('\n');
+	done = fflush(stdout) == 0 && !words.failed;
+	words_free(&words);
+	return done;
+}
+
+static bool start_guest(struct launcher *launcher)
+{
+	struct words words = {0};
+	int ends[2] = {-1, -1};
+	bool begun;
+
+	if (launcher->vm->run && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return complain(STATUS_OTHER, "socketpair: %s", strerror(errno)), false;
+	launcher->status_fd = ends[0];
+	vm_line(&words, launcher->vm, VM_LINE_BOOT, ends[1]);
+	begun = start_qemu(launcher, &words, false, ends[1]);
+	if (ends[1] >= 0)
+		close(ends[1]);
+	words_free(&words);
+	return begun;
+}
+
+static enum status boot(struct launcher *launcher, bool print)
+{
 	struct vm_event event;
-	bool begun = true;
+	bool begun;
 
 	if (!write_table(launcher->vm) || !start_server(launcher) || !wait_for_event(launcher, VM_EVENT_READY, &event))
 		return STATUS_OTHER;
-	vm_line(&words, launcher->vm, print ? VM_LINE_PRINT : VM_LINE_BOOT, -1);
-	if (print) {
-		for (size_t i = 0; i < words.count; i++)
-			print_word(words.words[i], i ? " " : "");
-		putchar('\n');
-		begun = fflush(stdout) == 0 && !words.failed;
-	} else {
-		begun = start_qemu(launcher, &words, false, -1);
-	}
-	words_free(&words);
+	begun = print ? print_line(launcher->vm) : start_guest(launcher);
 	return begun ? watch(launcher, print ? -1 : PROBE_LIMIT) : STATUS_OTHER;
 }
 
@@ -480,6 +516,8 @@ static void end_all(struct launcher *launcher)
 	/* QEMU gives the terminal back; not if it was killed. */
 	if (launcher->has_terminal && tcgetpgrp(STDIN_FILENO) == getpgrp())
 		tcsetattr(STDIN_FILENO, TCSANOW, &launcher->terminal);
+	if (launcher->status_fd >= 0)
+		close(launcher->status_fd);
 	close(launcher->signals);
 	sigprocmask(SIG_SETMASK, &launcher->before, NULL);
 }
@@ -495,7 +533,7 @@ static bool make_initrd(struct vm *vm, char *path, size_t size)
 
 enum status vm_launch(struct vm *vm, bool print)
 {
-	struct launcher launcher = {.vm = vm, .events = -1, .qmp = {.fd = -1}};
+	struct launcher launcher = {.vm = vm, .events = -1, .keeper_fd = -1, .qmp = {.fd = -1}, .status_fd = -1};
 	char initrd[VM_PATH_MAX + 16];
 	enum status status = STATUS_OTHER;
 	int error;

@@ -163,7 +163,8 @@ static void add_guest(struct words *words, const struct vm *vm)
 		words_add(words, "%s", vm->initrd);
 	}
 	words_add(words, "-append");
-	words_add(words, "console=ttyS0 quiet intel_iommu=on,sm_on%s%s", vm->append ? " " : "", vm->append ? vm->append : "");
+	words_add(words, "console=ttyS0 quiet intel_iommu=on,sm_on%s%s%s", vm->run ? " panic=-1" : "", vm->append ? " " : "",
+		  vm->append ? vm->append : "");
 }
 
 /* The console is this terminal. As with QEMU's -nographic, Ctrl-A X ends it, and Ctrl-C is the guest's. */
@@ -183,7 +184,17 @@ static void add_console(struct words *words)
 	}
 }
 
-void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int qmp)
+/* The fourth serial port, so that more of the user's come before; and a guest that panics has ended. */
+static void add_status(struct words *words, int fd)
+{
+	words_add(words, "-chardev");
+	words_add(words, "socket,id=uiommu-status,fd=%d", fd);
+	words_add(words, "-device");
+	words_add(words, "isa-serial,chardev=uiommu-status,index=3");
+	words_add(words, "-no-reboot");
+}
+
+void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int fd)
 {
 	if (line != VM_LINE_PRINT)
 		words_add(words, "%s", vm->qemu);
@@ -196,6 +207,8 @@ void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int qm
 		add_guest(words, vm);
 	if (line == VM_LINE_BOOT)
 		add_console(words);
+	if (line == VM_LINE_BOOT && fd >= 0)
+		add_status(words, fd);
 	if (line != VM_LINE_PRINT)
 		add_more(words, vm, line == VM_LINE_PROBE);
 	if (line == VM_LINE_PROBE) {
@@ -203,7 +216,7 @@ void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int qm
 		words_add(words, "-display");
 		words_add(words, "none");
 		words_add(words, "-chardev");
-		words_add(words, "socket,id=uiommu-qmp,fd=%d", qmp);
+		words_add(words, "socket,id=uiommu-qmp,fd=%d", fd);
 		words_add(words, "-qmp");
 		words_add(words, "chardev:uiommu-qmp");
 	}

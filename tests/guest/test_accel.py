@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The accelerator behind the VT-d, Linux's shared virtual addressing, and our driver: processes that share their addresses with it."""
 
+import os
 import subprocess
 
 import pytest
 
 import guest
 
+SCALE = min(int(os.environ.get("UIOMMU_TEST_SCALE", "1")), 10)
 PROGRAMS = ["sva", "faults", "fork", "exit", "race", "many"]
 # A process that ends loses its page table before its files; until the driver hears of that, the device finds nothing. Linux clears the
 # PASID's entry without saying that faults there are no news.
@@ -44,7 +46,7 @@ def test_processes(tools, driver):
                                                        "a lost record and a lost ring"]
         assert passes(machine, "accel-race")[:-1] == ["mmap", "munmap", "mprotect", "mremap", "madvise"]
         passes(machine, "accel-many 100 1")
-        passes(machine, "accel-many 1 1000")
+        passes(machine, f"accel-many 1 {SCALE * 1000}")
         machine.check_log()
         for pattern in ENDED:
             machine.expect(pattern)

@@ -4,7 +4,9 @@
 import os
 import pathlib
 import select
+import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -47,13 +49,21 @@ class Launcher:
 
 
 def test_a_command_in_a_guest(tools, tmp_path):
-    launcher = Launcher(tmp_path, "--device", "nvme,size=16M,bdf=02:00.0", "--run", "cat /proc/cmdline; grep dmar0 /proc/iomem; ls /sys/bus/pci/devices",
-                        "--append", "one two")
+    launcher = Launcher(tmp_path, "--device", "nvme,size=16M,bdf=02:00.0", "--run",
+                        "cat /proc/cmdline; grep dmar0 /proc/iomem; ls /sys/bus/pci/devices; exit 7", "--append", "one two")
     said, status = launcher.end()
-    assert status == 0, said
-    assert "intel_iommu=on,sm_on one two\n" in said
+    assert status == 7, said
+    assert "intel_iommu=on,sm_on panic=-1 one two\n" in said
     assert " : dmar0\n" in said
     assert "0000:02:00.0\n" in said and "0000:01:00.0\n" not in said
+    assert launcher.nothing_is_left()
+
+
+@pytest.mark.parametrize("end", ["echo c >/proc/sysrq-trigger", "reboot -f", "echo nonsense >/dev/ttyS3"])
+def test_a_command_that_does_not_end(tools, tmp_path, end):
+    launcher = Launcher(tmp_path, "--run", end)
+    said, status = launcher.end()
+    assert status == 4 and "the guest has ended before its command did" in said
     assert launcher.nothing_is_left()
 
 
@@ -115,6 +125,8 @@ def test_a_bus_that_is_another(tools, tmp_path):
     (["--accel", "xen"], "expected tcg or kvm"),
     (["--without", "ats,nonsense"], "'nonsense' is no feature"),
     (["--disk", "x", "--append", "y"], "need --kernel"),
+    (["--disk", "x", "--run", "y"], "--run, --file and --module are for the initrd that is made"),
+    (["--kernel", "x", "--initrd", "y", "--module", "z"], "--run, --file and --module are for the initrd that is made"),
     (["--seccomp", "on"], "--seccomp 'on': expected enforce, log or off"),
     (["stray"], "takes options only"),
     (["--device", "nvme,size=16M"] + ["--", *["-x"] * 65], "too much behind --"),
@@ -122,6 +134,66 @@ def test_a_bus_that_is_another(tools, tmp_path):
 def test_mistakes(tmp_path, options, complaint):
     said, status = Launcher(tmp_path, *options).end()
     assert status == 2 and complaint in said
+
+
+@pytest.mark.parametrize("options, complaint", [
+    (["--kernel", "/nowhere"], "--kernel /nowhere: No such file or directory"),
+    (["--kernel", "/"], "--kernel /: Is a directory"),
+    (["--kernel", "/dev/null", "--initrd", "/nowhere"], "--initrd /nowhere: No such file or directory"),
+    (["--disk", "/nowhere"], "--disk /nowhere: No such file or directory"),
+])
+def test_files_that_are_none(tmp_path, options, complaint):
+    said, status = Launcher(tmp_path, *options).end()
+    assert status == 4 and complaint in said
+
+
+def test_a_qemu_that_is_none(tools, tmp_path):
+    launcher = Launcher(tmp_path, "--qemu", "/nowhere", "--run", IDLE)
+    said, status = launcher.end()
+    assert status == 4 and "/nowhere: No such file or directory" in said
+    assert launcher.nothing_is_left()
+
+
+def test_without_kvm(tmp_path):
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("/dev/kvm can be used here")
+    said, status = Launcher(tmp_path, "--accel", "kvm").end()
+    assert status == 4 and "--accel kvm: /dev/kvm: " in said
+
+
+# What firmware reads of a disk and jumps to. It reads the second sector, counts there and writes it back; says so; switches off.
+BOOT_SECTOR = bytes.fromhex(
+    "31c0 8ed8 8ec0"        # xor ax, ax; mov ds, ax; mov es, ax
+    "be327c b442 cd13"      # mov si, packet; mov ah, 0x42; int 0x13: read
+    "fe060080"              # inc byte [0x8000]
+    "be327c b80043 cd13"    # mov si, packet; mov ax, 0x4300; int 0x13: write
+    "be427c"                # mov si, text
+    "ac 84c0 7406"          # next: lodsb; test al, al; jz done
+    "baf803 ee ebf5"        # mov dx, 0x3f8; out dx, al; jmp next
+    "ba0406 b80020 ef"      # done: mov dx, 0x604; mov ax, 0x2000; out dx, ax: the chipset's way to switch off
+    "f4 ebfd"               # hlt; jmp $ - 1
+).ljust(0x32, b"\x90") + struct.pack("<BBHHHQ", 16, 0, 1, 0x8000, 0, 1) + b"the disk was booted\r\n\0"
+
+
+@pytest.mark.parametrize("name", ["a,disk.img", "disk.qcow2"])
+def test_a_disk_is_booted(tools, tmp_path, name):
+    """Once: the probe before it writes nothing. Its name may have a comma, and what is in it does not say what it is."""
+    raw, path = tmp_path / "raw", tmp_path / name
+    raw.write_bytes(BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+    if name.endswith(".qcow2"):
+        if not shutil.which("qemu-img"):
+            pytest.skip("there is no qemu-img to make a qcow2 with")
+        subprocess.run(["qemu-img", "convert", "-q", "-O", "qcow2", raw, path], check=True)
+    else:
+        raw.rename(path)
+    launcher = Launcher(tmp_path, "--disk", path, "--device", "nvme,size=16M")
+    said, status = launcher.end()
+    assert status == 0 and "the disk was booted" in said, said
+    assert launcher.nothing_is_left()
+    if name.endswith(".qcow2"):
+        subprocess.run(["qemu-img", "convert", "-q", "-O", "raw", path, raw], check=True)
+        path = raw
+    assert path.read_bytes()[512] == 1
 
 
 def test_a_model_that_is_none(tools, tmp_path):
