@@ -86,20 +86,28 @@ struct abi_caller_ops {
 	int (*install)(struct abi_caller *caller, struct abi_file *file, uint64_t where);
 	/* Has it this capability (CAP_...)? */
 	bool (*capable)(struct abi_caller *caller, int capability);
+	/*
+	 * As abi_memory_read() and abi_memory_write(), by the caller itself, which then is the one that waits for memory that does
+	 * not come; NULL: whoever serves the call does it.
+	 */
+	int (*read)(struct abi_caller *caller, uint64_t address, void *out, size_t length);
+	int (*write)(struct abi_caller *caller, uint64_t address, const void *data, size_t length);
 };
 
 /* Embedded by whoever makes one. All stays for the length of a call. */
 struct abi_caller {
 	const struct abi_caller_ops *ops;
 	struct abi_memory *memory;
-	/* What was in its memory at @window_address when it called; NULL: ask the memory. */
-	const void *window;
+	/* What is in its memory at @window_address: as it was when it called, and as it was changed since then; NULL: not known. */
+	uint8_t *window;
 	uint64_t window_address;
 	size_t window_length;
 };
 
-/* As abi_memory_read() of what an ioctl's argument points at: the caller may have sent it along. */
+/* Its memory for the length of a call: all of it, or -EFAULT. What it has sent along is not asked for. */
 int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size_t length);
+/* The window has just been read by the caller, so there nobody waits. */
+int abi_caller_write(struct abi_caller *caller, uint64_t address, const void *data, size_t length);
 
 /* What is mapped of a file: a range of @fd, which is the file's and stays as long as it. */
 struct abi_mapping {

@@ -52,7 +52,7 @@ static inline int abi_call_read(const struct abi_call *call, uint64_t address, v
 
 static inline int abi_call_write(const struct abi_call *call, uint64_t address, const void *data, size_t length)
 {
-	return abi_memory_write(call->caller->memory, address, data, length);
+	return abi_caller_write(call->caller, address, data, length);
 }
 
 /*

@@ -50,7 +50,7 @@ static ssize_t read_some(struct event_file *event, struct abi_caller *caller, ui
 
 	do {
 		taken = take(event->object->context, event->object->id, buffer, min_u64(count - done, sizeof(buffer)));
-		if (taken > 0 && abi_memory_write(caller->memory, address + done, buffer, (size_t)taken))
+		if (taken > 0 && abi_caller_write(caller, address + done, buffer, (size_t)taken))
 			taken = -EFAULT;
 		done += taken > 0 ? (size_t)taken : 0;
 	} while (taken > 0 && done < count);
@@ -80,7 +80,7 @@ static ssize_t fault_write(struct abi_file *file, struct abi_caller *caller, uin
 	if (offset || count % sizeof(response))
 		return -ESPIPE;
 	for (; done < count && result >= 0; done += result > 0 ? sizeof(response) : 0) {
-		result = abi_memory_read(caller->memory, address + done, &response, sizeof(response));
+		result = abi_caller_read(caller, address + done, &response, sizeof(response));
 		if (!result)
 			result = uiommu_pgfault_write(event->object->context, event->object->id, &response, sizeof(response));
 	}

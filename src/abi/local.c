@@ -106,7 +106,7 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 {
 	int fd = abi_local_install(file), error;
 
-	error = fd >= 0 && where ? abi_memory_write(caller->memory, where, &fd, sizeof(fd)) : 0;
+	error = fd >= 0 && where ? abi_caller_write(caller, where, &fd, sizeof(fd)) : 0;
 	if (error) {
 		take(fd);
 		close(fd);

@@ -99,19 +99,36 @@ static bool find_file(const struct abi_memory *memory, const struct file_id *fil
 	return false;
 }
 
+/* The next one, with a reference; of NULL, the first. Whoever puts the last reference waits for the lock before anything ends. */
+static struct abi_memory *next_of(struct abi_memory *memory)
+{
+	struct cds_list_head *link;
+	struct abi_memory *next = NULL;
+
+	pthread_mutex_lock(&all_lock);
+	for (link = memory ? memory->link.next : all.next; link != &all && !next; link = link->next) {
+		struct abi_memory *other = cds_list_entry(link, struct abi_memory, link);
+
+		if (get_unless_ended(other))
+			next = other;
+	}
+	pthread_mutex_unlock(&all_lock);
+	return next;
+}
+
 struct abi_memory *abi_memory_with(const struct abi_memory *alike, uint64_t device, uint64_t inode, uint64_t offset,
 				   uint64_t *address, uint64_t *length)
 {
 	const struct file_id file = {.device = device, .inode = inode};
-	struct abi_memory *memory, *found = NULL;
+	struct abi_memory *memory = next_of(NULL), *next;
 
-	pthread_mutex_lock(&all_lock);
-	/* Whoever puts the last reference waits for the lock before anything of it ends. */
-	cds_list_for_each_entry (memory, &all, link)
-		if (!found && memory != alike && find_file(memory, &file, offset, address, length) && get_unless_ended(memory))
-			found = memory;
-	pthread_mutex_unlock(&all_lock);
-	return found;
+	/* Not under the lock: a process may keep who asks for its mappings waiting. */
+	while (memory && (memory == alike || !find_file(memory, &file, offset, address, length))) {
+		next = next_of(memory);
+		abi_memory_put(memory);
+		memory = next;
+	}
+	return memory;
 }
 
 struct abi_memory *abi_memory_get(struct abi_memory *memory)
@@ -180,21 +197,46 @@ int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size
 	return piece.done == length ? 0 : -EFAULT;
 }
 
-int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size_t length)
-{
-	uint64_t before = address - caller->window_address;
-
-	if (!caller->window || before > caller->window_length || length > caller->window_length - before)
-		return abi_memory_read(caller->memory, address, out, length);
-	memcpy(out, (const uint8_t *)caller->window + before, length);
-	return 0;
-}
-
 int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *data, size_t length)
 {
 	unsigned int reason;
 
 	return !length || process_write(memory->process, address, data, length, &reason) == length ? 0 : -EFAULT;
+}
+
+/* NULL: it is not in the window. */
+static uint8_t *in_window(const struct abi_caller *caller, uint64_t address, size_t length)
+{
+	uint64_t before = address - caller->window_address;
+
+	if (!caller->window || before > caller->window_length || length > caller->window_length - before)
+		return NULL;
+	return caller->window + before;
+}
+
+int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size_t length)
+{
+	const uint8_t *known = in_window(caller, address, length);
+
+	if (!known && length && caller->ops->read)
+		return caller->ops->read(caller, address, out, length);
+	if (!known)
+		return abi_memory_read(caller->memory, address, out, length);
+	memcpy(out, known, length);
+	return 0;
+}
+
+int abi_caller_write(struct abi_caller *caller, uint64_t address, const void *data, size_t length)
+{
+	uint8_t *known = in_window(caller, address, length);
+	int error;
+
+	if (!known && length && caller->ops->write)
+		return caller->ops->write(caller, address, data, length);
+	error = abi_memory_write(caller->memory, address, data, length);
+	if (known && !error)
+		memcpy(known, data, length);
+	return error;
 }
 
 int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access)

@@ -10,9 +10,9 @@
 
 #define END_OF(type, member) (offsetof(type, member) + sizeof(((type *)NULL)->member))
 
-static struct abi_memory *memory_of(const struct abi_type1_call *call)
+static struct abi_caller *caller_of(const struct abi_type1_call *call)
 {
-	return call->source.caller->memory;
+	return call->source.caller;
 }
 
 static int check_extension(const struct abi_type1_call *call, uint64_t extension)
@@ -59,7 +59,7 @@ static int map_dma(struct abi_type1_call *call, uint64_t argument)
 	struct uiommu_ioas_map request = {.size = sizeof(request), .flags = UIOMMU_MAP_FIXED, .source = UIOMMU_MAP_OWN};
 	struct vfio_iommu_type1_dma_map map;
 	struct object *object;
-	int error = abi_memory_read(memory_of(call), argument, &map, END_OF(struct vfio_iommu_type1_dma_map, size));
+	int error = abi_caller_read(caller_of(call), argument, &map, END_OF(struct vfio_iommu_type1_dma_map, size));
 
 	if (error)
 		return error;
@@ -101,7 +101,7 @@ static int unmap_dma(const struct abi_type1_call *call, uint64_t argument)
 	const size_t least = END_OF(struct vfio_iommu_type1_dma_unmap, size);
 	struct vfio_iommu_type1_dma_unmap request;
 	uint64_t bytes = 0;
-	int error = abi_memory_read(memory_of(call), argument, &request, least);
+	int error = abi_caller_read(caller_of(call), argument, &request, least);
 
 	if (error)
 		return error;
@@ -113,7 +113,7 @@ static int unmap_dma(const struct abi_type1_call *call, uint64_t argument)
 	if (error)
 		return error;
 	request.size = bytes;
-	return abi_memory_write(memory_of(call), argument, &request, least);
+	return abi_caller_write(caller_of(call), argument, &request, least);
 }
 
 /* --- GET_INFO --- */
@@ -156,11 +156,11 @@ static int write_capabilities(const struct abi_type1_call *call, uint64_t argume
 	info->cap_offset = first;
 	if (room >= info->argsz) {
 		iovas.header.next = second;
-		error = abi_memory_write(memory_of(call), argument + second, &available, sizeof(available));
+		error = abi_caller_write(caller_of(call), argument + second, &available, sizeof(available));
 	}
 	if (!error)
-		error = abi_memory_write(memory_of(call), argument + first, &iovas, sizeof(iovas));
-	return error ? error : abi_memory_write(memory_of(call), argument + first + sizeof(iovas), ranges, ranges_size);
+		error = abi_caller_write(caller_of(call), argument + first, &iovas, sizeof(iovas));
+	return error ? error : abi_caller_write(caller_of(call), argument + first + sizeof(iovas), ranges, ranges_size);
 }
 
 static int get_info(const struct abi_type1_call *call, uint64_t argument)
@@ -170,7 +170,7 @@ static int get_info(const struct abi_type1_call *call, uint64_t argument)
 	struct uiommu_range *ranges;
 	uint64_t alignment;
 	uint32_t count, room;
-	int error = abi_memory_read(memory_of(call), argument, &room, sizeof(room));
+	int error = abi_caller_read(caller_of(call), argument, &room, sizeof(room));
 
 	if (error)
 		return error;
@@ -184,7 +184,7 @@ static int get_info(const struct abi_type1_call *call, uint64_t argument)
 	info.iova_pgsizes = -max_u64(alignment, page_size());
 	error = write_capabilities(call, argument, room, &info, ranges, count);
 	free(ranges);
-	return error ? error : abi_memory_write(memory_of(call), argument, &info, (size_t)min_u64(room, sizeof(info)));
+	return error ? error : abi_caller_write(caller_of(call), argument, &info, (size_t)min_u64(room, sizeof(info)));
 }
 
 int abi_type1_ioctl(struct abi_type1_call *call, unsigned int command, uint64_t argument)

@@ -14,9 +14,9 @@ enum { BIND_LEAST = offsetof(struct vfio_spec_bind, token_uuid_ptr), TOKEN = 16 
 /* The struct may be larger than it is known here, if its tail is 0. */
 static int read_bind(const struct vfio_call *call, struct vfio_spec_bind *out)
 {
-	struct abi_memory *memory = call->caller->memory;
+	struct abi_caller *caller = call->caller;
 	uint32_t size;
-	int error = abi_memory_read(memory, call->argument, &size, sizeof(size));
+	int error = abi_caller_read(caller, call->argument, &size, sizeof(size));
 
 	if (error)
 		return error;
@@ -26,7 +26,7 @@ static int read_bind(const struct vfio_call *call, struct vfio_spec_bind *out)
 		uint8_t bytes[256];
 		size_t length = (size_t)min_u64(size - at, sizeof(bytes));
 
-		if (abi_memory_read(memory, call->argument + at, bytes, length))
+		if (abi_caller_read(caller, call->argument + at, bytes, length))
 			return -EFAULT;
 		for (size_t i = 0; i < length; i++)
 			if (bytes[i])
@@ -34,7 +34,7 @@ static int read_bind(const struct vfio_call *call, struct vfio_spec_bind *out)
 		at += length;
 	}
 	memset(out, 0, sizeof(*out));
-	return abi_memory_read(memory, call->argument, out, (size_t)min_u64(size, sizeof(*out)));
+	return abi_caller_read(caller, call->argument, out, (size_t)min_u64(size, sizeof(*out)));
 }
 
 /* Only virtual functions, and functions that have some, have tokens. */
@@ -44,7 +44,7 @@ static int check_token(const struct vfio_call *call, const struct vfio_spec_bind
 
 	if (!(bind->flags & VFIO_SPEC_BIND_TOKEN))
 		return 0;
-	return abi_memory_read(call->caller->memory, bind->token_uuid_ptr, token, sizeof(token)) ? -EFAULT : -EINVAL;
+	return abi_caller_read(call->caller, bind->token_uuid_ptr, token, sizeof(token)) ? -EFAULT : -EINVAL;
 }
 
 static int get_iommufd(const struct vfio_call *call, int number, struct abi_file **out)
@@ -82,7 +82,7 @@ static int bind_to(const struct vfio_call *call, const struct vfio_spec_bind *bi
 	abi_file_put(iommufd);
 	if (error)
 		return error;
-	error = abi_memory_write(call->caller->memory, call->argument + offsetof(struct vfio_spec_bind, out_devid), &device->id,
+	error = abi_caller_write(call->caller, call->argument + offsetof(struct vfio_spec_bind, out_devid), &device->id,
 				 sizeof(device->id));
 	if (error)
 		vfio_device_close(device);
@@ -116,7 +116,7 @@ static int read_pasid(const struct vfio_call *call, uint32_t flags, size_t at, u
 		return 0;
 	if (call->argsz < at + sizeof(*out))
 		return -EINVAL;
-	if (abi_memory_read(call->caller->memory, call->argument + at, out, sizeof(*out)))
+	if (abi_caller_read(call->caller, call->argument + at, out, sizeof(*out)))
 		return -EFAULT;
 	return *out > UIOMMU_PASID_LAST ? -EINVAL : 0;
 }
@@ -146,8 +146,8 @@ int vfio_attach_pt(struct vfio_call *call)
 		error = uiommu_attach(device->context, device->id, pasid, attach->pt_id);
 	if (!error) {
 		attach->pt_id = attached(device, pasid);
-		error = abi_memory_write(call->caller->memory, call->argument + offsetof(struct vfio_spec_attach, pt_id),
-					 &attach->pt_id, sizeof(attach->pt_id));
+		error = abi_caller_write(call->caller, call->argument + offsetof(struct vfio_spec_attach, pt_id), &attach->pt_id,
+					 sizeof(attach->pt_id));
 		if (error)
 			attach_end(container_of(uiommu_pci_device(device->pci), struct device, data), pasid, true);
 	}

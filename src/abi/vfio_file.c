@@ -41,7 +41,7 @@ static bool granted(const struct vfio_file *file)
 
 static int run(const struct vfio_command *command, struct vfio_call *call)
 {
-	int result = command->least ? abi_memory_read(call->caller->memory, call->argument, call->data, command->least) : 0;
+	int result = command->least ? abi_caller_read(call->caller, call->argument, call->data, command->least) : 0;
 
 	if (result)
 		return result;
@@ -49,7 +49,7 @@ static int run(const struct vfio_command *command, struct vfio_call *call)
 	if (command->least && call->argsz < command->least)
 		return -EINVAL;
 	result = command->run(call);
-	if (call->reply && abi_memory_write(call->caller->memory, call->argument, call->data, call->reply))
+	if (call->reply && abi_caller_write(call->caller, call->argument, call->data, call->reply))
 		return -EFAULT;
 	return result;
 }

@@ -26,7 +26,7 @@ static struct vfio_group *group_of(struct abi_file *file)
 static int get_status(struct vfio_group *group, struct abi_caller *caller, uint64_t argument)
 {
 	struct vfio_group_status status;
-	int error = abi_memory_read(caller->memory, argument, &status, sizeof(status));
+	int error = abi_caller_read(caller, argument, &status, sizeof(status));
 
 	if (error)
 		return error;
@@ -37,7 +37,7 @@ static int get_status(struct vfio_group *group, struct abi_caller *caller, uint6
 	if (group->iommufd)
 		status.flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
 	pthread_mutex_unlock(&group->device->lock);
-	return abi_memory_write(caller->memory, argument, &status, sizeof(status));
+	return abi_caller_write(caller, argument, &status, sizeof(status));
 }
 
 /* Takes over @iommufd, if it succeeds. */
@@ -58,7 +58,7 @@ static int set_container(struct vfio_group *group, struct abi_caller *caller, ui
 {
 	struct abi_file *file;
 	int32_t number;
-	int fd, error = abi_memory_read(caller->memory, argument, &number, sizeof(number));
+	int fd, error = abi_caller_read(caller, argument, &number, sizeof(number));
 
 	if (error)
 		return error;
@@ -99,7 +99,7 @@ static int read_name(struct abi_caller *caller, uint64_t address, char *out)
 	while (got < NAME_MAX_BYTES) {
 		size_t length = (size_t)min_u64(64 - (address + got) % 64, NAME_MAX_BYTES - got);
 
-		if (abi_memory_read(caller->memory, address + got, out + got, length))
+		if (abi_caller_read(caller, address + got, out + got, length))
 			return -EFAULT;
 		if (memchr(out + got, '\0', length))
 			return 0;

@@ -40,7 +40,7 @@ static int sparse(struct vfio_call *call, struct vfio_region_info *info)
 		return 0;
 	}
 	info->cap_offset = sizeof(*info);
-	return abi_memory_write(call->caller->memory, call->argument + sizeof(*info), &cap, sizeof(cap));
+	return abi_caller_write(call->caller, call->argument + sizeof(*info), &cap, sizeof(cap));
 }
 
 int vfio_get_region_info(struct vfio_call *call)
@@ -132,7 +132,7 @@ static int set_irqs(struct vfio_device *device, struct pci_irq_request *request)
 /* @data: to be changed. */
 static int set_with(struct vfio_call *call, struct pci_irq_request *request, uint8_t *data, size_t size)
 {
-	int error = abi_memory_read(call->caller->memory, call->argument + sizeof(struct vfio_spec_irq_set), data, size);
+	int error = abi_caller_read(call->caller, call->argument + sizeof(struct vfio_spec_irq_set), data, size);
 
 	if (error)
 		return error;

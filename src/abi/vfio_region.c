@@ -79,9 +79,8 @@ static int access_region(const struct access *access, uint8_t *buffer, size_t le
 
 static int one_chunk(const struct access *access, size_t length)
 {
-	struct abi_memory *memory = access->caller->memory;
 	uint8_t buffer[CHUNK];
-	int error = access->write ? abi_memory_read(memory, access->address, buffer, length) : 0;
+	int error = access->write ? abi_caller_read(access->caller, access->address, buffer, length) : 0;
 
 	if (error)
 		return error;
@@ -90,7 +89,7 @@ static int one_chunk(const struct access *access, size_t length)
 	pthread_mutex_unlock(&access->device->access_lock);
 	if (error || access->write)
 		return error;
-	return abi_memory_write(memory, access->address, buffer, length);
+	return abi_caller_write(access->caller, access->address, buffer, length);
 }
 
 /* How far the access goes: config space is left with an error, a BAR at its end. */

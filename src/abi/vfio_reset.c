@@ -93,8 +93,7 @@ int vfio_hot_reset_info(struct vfio_call *call)
 			info->flags = VFIO_SPEC_RESET_DEV_ID | VFIO_SPEC_RESET_DEV_ID_OWNED;
 		describe(device, devices, &info->flags);
 	}
-	error = devices ? abi_memory_write(call->caller->memory, call->argument + sizeof(*info), devices,
-					   info->count * sizeof(*devices))
+	error = devices ? abi_caller_write(call->caller, call->argument + sizeof(*info), devices, info->count * sizeof(*devices))
 			: -ENOMEM;
 	free(devices);
 	if (error)
@@ -114,7 +113,7 @@ static int read_groups(const struct vfio_call *call, uint32_t count, struct grou
 
 	if (count > count_devices(call->device))
 		return -EINVAL;
-	if (abi_memory_read(call->caller->memory, call->argument + sizeof(struct vfio_spec_reset), fds, count * sizeof(*fds)))
+	if (abi_caller_read(call->caller, call->argument + sizeof(struct vfio_spec_reset), fds, count * sizeof(*fds)))
 		return -EFAULT;
 	for (uint32_t i = 0; i < count; i++) {
 		struct abi_file *file;
@@ -233,8 +232,7 @@ static int enter_with_wakeup(struct vfio_call *call)
 {
 	struct abi_file *file = NULL;
 	int32_t given[2]; /* the eventfd, and nothing */
-	int fd, error = abi_memory_read(call->caller->memory, call->argument + sizeof(struct vfio_spec_feature), given,
-					sizeof(given));
+	int fd, error = abi_caller_read(call->caller, call->argument + sizeof(struct vfio_spec_feature), given, sizeof(given));
 
 	if (error)
 		return error;
