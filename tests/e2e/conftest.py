@@ -142,6 +142,7 @@ def staged(stage):
     for name in ("in-session", "nvme-driver"):
         shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
         shutil.copy(os.path.join(BUILD, "tests", "e2e", f"{name}-static"), stage)
+    shutil.copy(os.path.join(BUILD, "tests", "e2e", "stuck-program"), stage)
     return stage
 
 

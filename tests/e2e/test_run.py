@@ -132,17 +132,22 @@ def test_last_copy_outlives_its_opener(run, program, sessions):
     assert sessions.folders() == []
 
 
+def inside(sessions, program):
+    """The environment of a program of the only session."""
+    (folder,) = sessions.folders()
+    return {**sessions.environment, "UIOMMU_SESSION": str(folder),
+            "LD_PRELOAD": os.path.join(os.path.dirname(program), "src", "abi", "shim", "libuiommu-shim.so")}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_anywhere(run, program, sessions, seed):
     """kill -9 at any moment leaves no file, no object, no session."""
     chance = random.Random(seed)
     with run.start("run", "--", program, "holds", 1, stdin=subprocess.PIPE, env=sessions.environment) as witness:
         assert witness.stdout.readline() == "held\n"
-        (folder,) = sessions.folders()
-        inside = {**sessions.environment, "UIOMMU_SESSION": str(folder),
-                  "LD_PRELOAD": os.path.join(os.path.dirname(program), "src", "abi", "shim", "libuiommu-shim.so")}
+        environment = inside(sessions, program)
         for _ in range(8):
-            with subprocess.Popen([program, "endless"], stdout=subprocess.PIPE, env=inside, **ORDINARY) as victim:
+            with subprocess.Popen([program, "endless"], stdout=subprocess.PIPE, env=environment, **ORDINARY) as victim:
                 for _ in range(chance.randrange(1, 40)):
                     assert victim.stdout.readline() == b"x\n"
                 victim.kill()
@@ -217,6 +222,44 @@ def test_check(run, program, sessions):
         (PAGE, 2 * PAGE, "unmapped"), (4 * PAGE, 6 * PAGE, "thrown away")]
     quiet = run("run", "--mock", "--", program, "takes-away", env=sessions.environment)
     assert (quiet.status, quiet.err) == (OK, "")
+
+
+@pytest.fixture
+def stuck_file():
+    """The file's name, and the process that does not answer."""
+    with subprocess.Popen([os.path.join(BUILD, "tests", "e2e", "stuck-file")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as server:
+        name = server.stdout.readline().strip()
+        if name.startswith("!"):
+            pytest.skip(name[1:])
+        yield name, server
+        server.stdin.close()
+
+
+@pytest.mark.parametrize("way", ["struct", "array", "answer", "read", "long-read", "write", "device", "unmap"])
+def test_memory_that_never_comes(run, program, sessions, stuck_file, way):
+    """A program waits for a page for ever: the others do not, kill -9 ends it, and nothing of it keeps the session."""
+    name, server = stuck_file
+    with run.start("run", "--device", "nvme,size=1M", "--", program, "holds", 1, stdin=subprocess.PIPE,
+                   env=sessions.environment) as witness:
+        assert witness.stdout.readline() == "held\n"
+        environment = inside(sessions, program)
+        with subprocess.Popen([os.path.join(os.path.dirname(program), "stuck-program"), way, name], stdout=subprocess.PIPE,
+                              env=environment, text=True, **ORDINARY) as victim:
+            assert server.stdout.readline() == "asked\n"
+            for case in ("calls", "forks", "threads"):
+                assert subprocess.run([program, case], env=environment, check=True, capture_output=True, **ORDINARY).stdout == b"ok\n"
+            assert len(items(run, sessions, "file")) == (3 if way in ("read", "long-read", "write", "device", "unmap") else 2)
+            victim.kill()
+            assert victim.wait() == -signal.SIGKILL
+            assert victim.stdout.read() == ""
+        assert subprocess.run([program, "calls"], env=environment, check=True, capture_output=True, **ORDINARY).stdout == b"ok\n"
+        assert len(items(run, sessions, "file")) == 1
+        assert len(items(run, sessions, "ioas")) == 1
+        daemon = sessions.daemon()
+        witness.stdin.close()
+        wait_for_end(daemon)
+    assert sessions.folders() == []
 
 
 def test_json_of_no_session(run, sessions):

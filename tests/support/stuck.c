@@ -35,7 +35,7 @@ static struct {
 	int fuse_event; /* readable once a read of the file waits */
 	int keep; /* the server serves as long as this is open somewhere */
 	pid_t fuse_server;
-	char mount_point[32];
+	char mount_point[32], path[64];
 } prepared = {.uffd_device = -1, .file = -1};
 
 /* The file system: one file "stuck", whose reads are never answered. */
@@ -121,7 +121,7 @@ static void serve(int event, int ready, int keep)
 static void prepare_fuse(void)
 {
 	int ready[2], event[2], keep[2];
-	char byte, path[64];
+	char byte;
 
 	strcpy(prepared.mount_point, "/tmp/uiommu-XXXXXX");
 	support_check(!pipe2(ready, O_CLOEXEC) && !pipe2(event, O_CLOEXEC) && !pipe2(keep, O_CLOEXEC) &&
@@ -138,8 +138,8 @@ static void prepare_fuse(void)
 	close(event[1]);
 	prepared.fuse_event = event[0];
 	if (read(ready[0], &byte, 1) == 1) {
-		snprintf(path, sizeof(path), "%s/stuck", prepared.mount_point);
-		prepared.file = open(path, O_RDONLY | O_CLOEXEC);
+		snprintf(prepared.path, sizeof(prepared.path), "%s/stuck", prepared.mount_point);
+		prepared.file = open(prepared.path, O_RDONLY | O_CLOEXEC);
 		support_check(prepared.file >= 0);
 	} else {
 		waitpid(prepared.fuse_server, NULL, 0);
@@ -161,6 +161,16 @@ void stuck_finish(void)
 	close(prepared.file);
 	prepared.file = -1;
 	close(prepared.keep);
+}
+
+const char *stuck_path(void)
+{
+	return prepared.path;
+}
+
+int stuck_event(void)
+{
+	return prepared.fuse_event;
 }
 
 static int open_uffd(enum stuck_kind kind)

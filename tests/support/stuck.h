@@ -39,6 +39,10 @@ void stuck_wait(const struct stuck *stuck);
 void stuck_kill(struct stuck *stuck);
 void stuck_stop(struct stuck *stuck);
 
+/* The file of STUCK_FUSE, and what is readable once a page of it is asked for. */
+const char *stuck_path(void);
+int stuck_event(void);
+
 /* The end of the file system, now or with this process: accesses that wait for it fail. */
 void stuck_finish(void);
 

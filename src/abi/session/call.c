@@ -72,14 +72,15 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 
 	if (!file && !is_open)
 		return request->op == SESSION_IOCTL ? -ENOTTY : -EBADF;
-	caller->window = request->op == SESSION_IOCTL && request->length ? message->inlined : NULL;
+	caller->window =
+		(request->op == SESSION_IOCTL || request->op == SESSION_WRITE) && request->length ? message->inlined : NULL;
 	caller->window_address = request->argument;
 	caller->window_length = request->length;
 	if (traced(session))
-		trace_begin(&trace);
+		trace_begin(&trace, message);
 	result = is_open ? open_name(session, message, fd) : call_file(session, caller, file, request, reply, fd);
 	if (traced(session))
-		trace_end(session, &trace, member->facts.pid, message, file, caller->memory, result);
+		trace_end(session, &trace, member->facts.pid, message, file, result);
 	abi_file_put(file);
 	if (request->op == SESSION_READ || request->op == SESSION_WRITE)
 		held_poll(session, &request->file);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <uiommu/bind.h>
 #include <unistd.h>
@@ -15,10 +14,15 @@
 
 struct connection {
 	struct abi_caller caller;
+	struct peer peer;
 	struct session *session;
 	struct member *member;
 	int fd;
 	bool gone; /* the program does not answer any more */
+	/* What a read(2) gives goes with the answer, as far as there is room: */
+	uint8_t tail[SESSION_INLINE];
+	uint64_t tail_address;
+	size_t tail_length, tail_room;
 };
 
 static struct connection *connection_of(struct abi_caller *caller)
@@ -93,7 +97,7 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 		close(none);
 	error = number < 0 ? number : 0;
 	if (!error && where)
-		error = abi_memory_write(caller->memory, where, &number, sizeof(number));
+		error = abi_caller_write(caller, where, &number, sizeof(number));
 	if (error) {
 		take_back(connection, number);
 		return error;
@@ -107,7 +111,36 @@ static bool capable(struct abi_caller *caller, int capability)
 	return member_capable(connection_of(caller)->member, capability);
 }
 
-static const struct abi_caller_ops ops = {.descriptor = descriptor, .install = install, .capable = capable};
+/* The program does not answer any more: then its memory is not there, either. */
+static int faulted(struct connection *connection, int error)
+{
+	if (error == -EPIPE)
+		connection->gone = true;
+	return error ? -EFAULT : 0;
+}
+
+static int read_memory(struct abi_caller *caller, uint64_t address, void *out, size_t length)
+{
+	struct connection *connection = connection_of(caller);
+
+	return connection->gone ? -EFAULT : faulted(connection, session_fetch(connection->fd, address, out, length));
+}
+
+static int write_memory(struct abi_caller *caller, uint64_t address, const void *data, size_t length)
+{
+	struct connection *connection = connection_of(caller);
+
+	if (address == connection->tail_address + connection->tail_length &&
+	    length <= connection->tail_room - connection->tail_length) {
+		memcpy(connection->tail + connection->tail_length, data, length);
+		connection->tail_length += length;
+		return 0;
+	}
+	return connection->gone ? -EFAULT : faulted(connection, session_store(connection->fd, address, data, length));
+}
+
+static const struct abi_caller_ops ops = {
+	.descriptor = descriptor, .install = install, .capable = capable, .read = read_memory, .write = write_memory};
 
 static int introduce(struct connection *connection, const struct session_message *hello)
 {
@@ -164,7 +197,18 @@ static int64_t answer_to(struct connection *connection, struct session_message *
 		return watch(connection, &message->request);
 	if (message->request.op == SESSION_STATUS)
 		return session_status(connection->session, message->request.number, fd);
+	if (message->request.op == SESSION_READ) {
+		connection->tail_address = message->request.argument;
+		connection->tail_room = (size_t)min_u64(message->request.count, sizeof(connection->tail));
+	}
 	return session_call(connection->session, &connection->caller, connection->member, message, reply, fd);
+}
+
+static int reply_to(struct connection *connection, struct session_reply *reply, int fd)
+{
+	if (connection->tail_length && reply->result > 0)
+		return session_send_data(connection->fd, reply, connection->tail, connection->tail_length);
+	return session_send(connection->fd, reply, fd);
 }
 
 /* False: it is over. */
@@ -174,9 +218,10 @@ static bool answer(struct connection *connection, struct session_message *messag
 	int fd = -1, error;
 
 	held_drain(connection->session);
+	connection->tail_length = connection->tail_room = 0;
 	reply.result = answer_to(connection, message, &reply, &fd);
 	session_message_close(message); /* of a greeting: what is needed of it has been duplicated */
-	error = connection->gone ? -EPIPE : session_send(connection->fd, &reply, fd);
+	error = connection->gone ? -EPIPE : reply_to(connection, &reply, fd);
 	if (fd >= 0)
 		close(fd);
 	return !error && connection->member;
@@ -193,26 +238,26 @@ static void *run(void *opaque)
 			;
 	close(connection->fd);
 	member_put(session, connection->member);
+	peer_end(session, &connection->peer);
 	free(connection);
-	__atomic_sub_fetch(&session->connections, 1, __ATOMIC_RELEASE);
-	eventfd_write(session->wake, 1);
 	return NULL;
 }
 
 int connection_start(struct session *session, int fd)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
+	int error = connection ? peer_add(session, &connection->peer, fd) : -ENOMEM;
 	pthread_t thread;
 
-	if (!connection) {
+	if (error) {
+		free(connection);
 		close(fd);
-		return -ENOMEM;
+		return error;
 	}
 	connection->session = session;
 	connection->fd = fd;
-	__atomic_add_fetch(&session->connections, 1, __ATOMIC_RELAXED);
 	if (pthread_create(&thread, NULL, run, connection)) {
-		__atomic_sub_fetch(&session->connections, 1, __ATOMIC_RELAXED);
+		peer_end(session, &connection->peer);
 		free(connection);
 		close(fd);
 		return -EAGAIN;

@@ -27,6 +27,7 @@
 #include "util/util.h"
 
 struct held {
+	struct ending ending;
 	struct held *next; /* of the bucket */
 	struct session_key key;
 	struct abi_file *file; /* a reference */
@@ -96,8 +97,10 @@ static struct held *held_new(int fd)
 }
 
 /* Not under the lock: the end of a file waits for its accesses in flight. */
-static void held_free(struct session *session, struct held *held)
+static void held_free(struct session *session, struct ending *ending)
 {
+	struct held *held = container_of(ending, struct held, ending);
+
 	while (held->ranges) {
 		struct range *range = held->ranges;
 
@@ -371,8 +374,10 @@ void held_drain(struct session *session)
 		pthread_mutex_unlock(&session->lock);
 		for (struct held *held = ended, *next; held; held = next) {
 			next = held->next;
-			held_free(session, held);
+			held->ending.end = held_free;
+			ends_add(session, &held->ending);
 		}
+		ends_wait(session);
 		/* What has ended may have been the last that had a mapping's file open. */
 	} while (ended);
 	__atomic_store_n(&session->draining, false, __ATOMIC_RELEASE);
@@ -514,7 +519,7 @@ void held_end(struct session *session)
 		session->held[i] = NULL;
 		for (; held; held = next) {
 			next = held->next;
-			held_free(session, held);
+			held_free(session, &held->ending);
 		}
 	}
 	session->held_count = 0;

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "util/util.h"
+
 union control {
 	char bytes[CMSG_SPACE(SESSION_HELLO_FDS * sizeof(int))];
 	struct cmsghdr align;
@@ -110,4 +112,67 @@ int session_send(int socket, struct session_reply *reply, int fd)
 	if (length < 0)
 		return -EPIPE;
 	return fd >= 0 ? send_fd(socket, fd) : 0;
+}
+
+int session_send_data(int socket, const struct session_reply *reply, const void *data, size_t length)
+{
+	struct iovec parts[] = {{(void *)(uintptr_t)reply, sizeof(*reply)}, {(void *)(uintptr_t)data, length}};
+	struct msghdr header = {.msg_iov = parts, .msg_iovlen = length ? 2 : 1};
+	ssize_t sent;
+
+	do
+		sent = sendmsg(socket, &header, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -EPIPE : 0;
+}
+
+/* The answer to a question of @length bytes, of which @room come with it. */
+static int receive_answer(int socket, size_t length, void *out, size_t room)
+{
+	struct session_request answer = {.op = SESSION_OPS};
+	struct iovec parts[] = {{&answer, sizeof(answer)}, {out, room}};
+	struct msghdr header = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t received;
+
+	do
+		received = recvmsg(socket, &header, MSG_TRUNC);
+	while (received < 0 && errno == EINTR);
+	if (received < (ssize_t)sizeof(answer) || answer.op != SESSION_ANSWER)
+		return -EPIPE;
+	if (answer.number < 0)
+		return received == (ssize_t)sizeof(answer) ? -EFAULT : -EPIPE;
+	return (size_t)answer.number == length && (size_t)received == sizeof(answer) + room ? 0 : -EPIPE;
+}
+
+int session_fetch(int socket, uint64_t address, void *out, size_t length)
+{
+	int error = 0;
+
+	for (size_t done = 0, part; done < length && !error; done += part) {
+		part = (size_t)min_u64(length - done, SESSION_PIECE);
+		error = session_send_data(
+			socket, &(struct session_reply){.kind = SESSION_FETCH, .result = (int64_t)part, .offset = address + done},
+			NULL, 0);
+		if (!error)
+			error = receive_answer(socket, part, (uint8_t *)out + done, part);
+	}
+	return error;
+}
+
+int session_store(int socket, uint64_t address, const void *data, size_t length)
+{
+	int error = 0;
+
+	for (size_t done = 0, part; done < length && !error; done += part) {
+		part = (size_t)min_u64(length - done, SESSION_PIECE);
+		error = session_send_data(
+			socket, &(struct session_reply){.kind = SESSION_STORE, .result = (int64_t)part, .offset = address + done},
+			NULL, 0);
+		if (!error)
+			error = session_send_data(socket, &(struct session_reply){.kind = SESSION_STORE},
+						  (const uint8_t *)data + done, part);
+		if (!error)
+			error = receive_answer(socket, part, NULL, 0);
+	}
+	return error;
 }

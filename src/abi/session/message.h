@@ -3,6 +3,8 @@
 #ifndef SESSION_MESSAGE_H
 #define SESSION_MESSAGE_H
 
+#include <stddef.h>
+
 #include "abi/session/protocol.h"
 
 struct session_message {
@@ -22,5 +24,11 @@ void session_message_close(struct session_message *message);
 
 /* @fd: to be sent with it, or -1. -EPIPE. */
 int session_send(int socket, struct session_reply *reply, int fd);
+/* With @length bytes of @data behind it. */
+int session_send_data(int socket, const struct session_reply *reply, const void *data, size_t length);
+
+/* What the program has at an address, or has written there: SESSION_FETCH, SESSION_STORE. -EFAULT; -EPIPE. */
+int session_fetch(int socket, uint64_t address, void *out, size_t length);
+int session_store(int socket, uint64_t address, const void *data, size_t length);
 
 #endif

@@ -186,6 +186,7 @@ int stopped_identify(struct stopped *stopped)
 }
 
 struct supervisor {
+	struct peer peer;
 	struct session *session;
 	int listener;
 	unsigned int waiting; /* threads; atomic */
@@ -220,11 +221,10 @@ static void *run(void *opaque)
 	if (!__atomic_sub_fetch(&supervisor->references, 1, __ATOMIC_ACQ_REL)) {
 		struct session *session = supervisor->session;
 
+		known_end(session);
+		peer_end(session, &supervisor->peer);
 		close(supervisor->listener);
 		free(supervisor);
-		known_end(session);
-		__atomic_sub_fetch(&session->connections, 1, __ATOMIC_RELEASE);
-		eventfd_write(session->wake, 1);
 	}
 	return NULL;
 }
@@ -255,10 +255,13 @@ int notify_start(struct session *session, int listener)
 	}
 	supervisor->session = session;
 	supervisor->listener = listener;
-	__atomic_add_fetch(&session->connections, 1, __ATOMIC_RELAXED);
-	error = thread_add(supervisor);
+	error = peer_add(session, &supervisor->peer, listener);
+	if (!error) {
+		error = thread_add(supervisor);
+		if (error)
+			peer_end(session, &supervisor->peer);
+	}
 	if (error) {
-		__atomic_sub_fetch(&session->connections, 1, __ATOMIC_RELAXED);
 		close(listener);
 		free(supervisor);
 	}

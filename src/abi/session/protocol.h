@@ -3,9 +3,13 @@
  * What the shim in a program and the session's daemon say to each other: one SOCK_SEQPACKET message each.
  *
  * A connection is one thread's at a time. A request is struct session_request and, behind it, what the argument of an ioctl points
- * at, as far as it was sure to be there: most calls need no other look at the program's memory. The daemon may ask back before it
- * is done: to install a descriptor, to hand over one, or to close one that it should not have installed. SESSION_DONE ends the
- * request.
+ * at, as far as it was sure to be there, or the begin of what is written: most calls need no other look at the program's memory.
+ * The daemon may ask back before it is done: to install a descriptor, to hand over one, to close one that it should not have
+ * installed, or for more of the program's memory. SESSION_DONE ends the request.
+ *
+ * The program's thread reads and writes its own memory, so that it is the one that waits where a page does not come (a file system
+ * or a userfaultfd that nobody answers), and that kill(2) ends. Only the struct that was sent with an ioctl is written back by the
+ * daemon itself, to where the program has just read it.
  *
  * Descriptors come in messages of one byte behind those that announce them, so that all others may be received in the cheapest way.
  * Only the first message of a connection has them itself, and answers to SESSION_HAND_OVER.
@@ -27,7 +31,8 @@
 
 enum {
 	SESSION_VERSION = 1,
-	SESSION_INLINE = 128, /* bytes of an argument, or of a path with its NUL */
+	SESSION_INLINE = 128, /* bytes of an argument, of data, or of a path with its NUL */
+	SESSION_PIECE = 32768, /* bytes of memory in one message */
 	SESSION_HELLO_FDS = 5, /* mem, maps, auxv, pidfd, exec event or none */
 	SESSION_MODE = S_ISVTX | S_IRUSR | S_IWUSR, /* of our files */
 	SESSION_NODE_MODE =
@@ -41,13 +46,13 @@ enum session_op {
 	SESSION_OPEN, /* the path is inline; flags: open(2)'s */
 	SESSION_IOCTL, /* file, command, argument */
 	SESSION_READ, /* file, argument: address, count, offset */
-	SESSION_WRITE,
+	SESSION_WRITE, /* the same; the begin of the data is inline */
 	SESSION_MMAP, /* file, count: length, offset, flags, command: protection */
 	SESSION_WATCH, /* a userfaultfd (number) has what is at argument, count bytes; file: whose mapping it is; none: of a map for
 			  DMA */
 	SESSION_LIST, /* the session's objects, as text; the reply has a memfd of it */
 	SESSION_STATUS, /* number: a pid; flags: open(2)'s; the reply has a memfd of its /proc/PID/status */
-	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, or -errno */
+	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, bytes, or -errno */
 	SESSION_OPS,
 };
 
@@ -71,11 +76,17 @@ struct session_request {
 };
 
 enum session_kind {
-	SESSION_DONE, /* result: what the call returns, or -errno; OPEN, MMAP, LIST and STATUS have a descriptor; HELLO: the token
-		       */
+	/*
+	 * result: what the call returns, or -errno; OPEN, MMAP, LIST and STATUS have a descriptor; HELLO: the token; of READ, the
+	 * begin of the data is behind it
+	 */
+	SESSION_DONE,
 	SESSION_INSTALL, /* a descriptor. Answer with its number */
 	SESSION_HAND_OVER, /* result: a number. Answer with that descriptor */
 	SESSION_CLOSE, /* result: a number that was installed. Answer when it is closed */
+	SESSION_FETCH, /* result: bytes at offset, an address. Answer with their number, and them behind it */
+	SESSION_STORE, /* the same; what is to be there is behind another one of this kind. Answer when it is */
+	SESSION_KINDS,
 };
 
 enum {
@@ -89,7 +100,7 @@ struct session_reply {
 	uint32_t kind;
 	uint32_t flags;
 	int64_t result;
-	uint64_t offset; /* MMAP: in the descriptor */
+	uint64_t offset; /* MMAP: in the descriptor; FETCH, STORE: an address */
 };
 
 #endif

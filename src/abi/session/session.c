@@ -31,7 +31,7 @@ int session_open(struct session *session, const char *name, struct abi_file **ou
 
 static int put(int epoll, int fd, enum source source)
 {
-	struct epoll_event event = {.events = EPOLLIN, .data.u32 = source};
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = source};
 
 	if (fd < 0)
 		return -errno;
@@ -100,6 +100,8 @@ int session_create(struct session *session, const struct session_options *option
 	session->check = options->check;
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_init(&session->drain_lock, NULL);
+	CDS_INIT_LIST_HEAD(&session->peers);
+	ends_init(&session->ends);
 	error = open_trace(session, options->trace, complaint, complaint_size);
 	if (!error)
 		error = devices_create(options->devices, options->native, complaint, complaint_size, &session->devices);
@@ -129,19 +131,21 @@ static bool is_over(struct session *session)
 {
 	bool over;
 
-	if (session->first >= 0 || __atomic_load_n(&session->connections, __ATOMIC_ACQUIRE))
-		return false;
 	pthread_mutex_lock(&session->lock);
-	over = !session->held_count;
+	over = session->first < 0 && !session->peer_count && !session->held_count;
 	pthread_mutex_unlock(&session->lock);
 	return over;
 }
 
-static void handle(struct session *session, enum source source)
+static void handle(struct session *session, uint64_t event)
 {
 	eventfd_t count;
 
-	switch (source) {
+	if (event >= SESSION_PEERS) {
+		peers_hung_up(session, event - SESSION_PEERS);
+		return;
+	}
+	switch ((enum source)event) {
 	case LISTENING:
 		accept_all(session);
 		break;
@@ -172,11 +176,22 @@ void session_serve(struct session *session, int first)
 	if (put(session->epoll, first, FIRST))
 		handle(session, FIRST);
 	while (!is_over(session)) {
-		int count = epoll_wait(session->epoll, events, ARRAY_SIZE(events), -1);
+		int count = epoll_wait(session->epoll, events, ARRAY_SIZE(events), peers_wait(session));
 
 		for (int i = 0; i < count; i++)
-			handle(session, (enum source)events[i].data.u32);
+			handle(session, events[i].data.u64);
 	}
+}
+
+/* Something waits, perhaps for ever. */
+static bool is_stuck(struct session *session)
+{
+	bool stuck;
+
+	pthread_mutex_lock(&session->lock);
+	stuck = session->peers_aside;
+	pthread_mutex_unlock(&session->lock);
+	return stuck || ends_aside(session);
 }
 
 void session_destroy(struct session *session)
@@ -184,9 +199,12 @@ void session_destroy(struct session *session)
 	const int fds[] = {session->listening, session->epoll, session->closing, session->ready,
 			   session->inotify,   session->wake,  session->first,	 session->trace};
 
-	held_end(session);
-	watch_finish(session);
 	folder_destroy(session);
+	if (is_stuck(session))
+		return;
+	held_end(session);
+	ends_fini(session);
+	watch_finish(session);
 	devices_destroy(session->devices);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)

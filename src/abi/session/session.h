@@ -4,7 +4,8 @@
  * have the shim in them, and ends when the last of them has.
  *
  * Each connection has a thread, which waits for a request, drains what has been closed, and makes the call; so a call that
- * has to wait for a device keeps nobody else. The first thread waits for everything else: connections, ends, events.
+ * has to wait for a device keeps nobody else. What has been closed ends in another thread (ends.h). The first thread waits for
+ * everything else: connections, ends, events.
  *
  * Lock order: session.lock is never held while a file is called, but for the poll state of its descriptor.
  */
@@ -18,12 +19,15 @@
 
 #include "abi/abi.h"
 #include "abi/session/devices.h"
+#include "abi/session/ends.h"
 #include "abi/session/protocol.h"
 
 enum {
 	SESSION_FOLDER_MAX = 80, /* with its NUL; leaves room for a socket's name behind it */
 	SESSION_BUCKETS = 256,
 	SESSION_KNOWN = 64, /* programs into which nothing is preloaded */
+	SESSION_PATIENCE = 3, /* seconds that is waited for what may never come back */
+	SESSION_PEERS = 16, /* events of the epoll: from here on those of peers */
 };
 
 struct session_message;
@@ -41,6 +45,14 @@ struct member_facts {
 	uint64_t capabilities;
 	uint64_t lock_limit; /* RLIMIT_MEMLOCK */
 	pid_t pid;
+};
+
+/* Somebody who is served by a thread (peers.c). */
+struct peer {
+	struct cds_list_head link;
+	uint64_t number;
+	int64_t deadline; /* CLOCK_MONOTONIC, in ms: it has hung up; or 0 */
+	bool aside; /* it is not waited for any more */
 };
 
 /* A program, with its memory. */
@@ -69,6 +81,7 @@ struct session {
 	bool unsettled; /* held_drain() may have something to do; atomic, written under the lock */
 	bool draining; /* or it is doing it; atomic, written under the next one */
 	pthread_mutex_t drain_lock; /* held by whoever drains; taken before the other */
+	struct ends ends;
 	int report; /* where --check writes to */
 	pthread_mutex_t watch_lock; /* watches (watch.c); before the next one */
 	struct cds_list_head watches;
@@ -82,7 +95,10 @@ struct session {
 	struct member *known[SESSION_KNOWN]; /* with a reference each (known.c) */
 	uint64_t last_token;
 	size_t held_count;
-	unsigned int connections;
+	struct cds_list_head peers;
+	uint64_t last_peer;
+	unsigned int peer_count; /* but for those that have been set aside: */
+	unsigned int peers_aside;
 };
 
 /* Make the folder, its socket and the devices. 0, or -errno and a line about it in @complaint. */
@@ -91,7 +107,7 @@ int session_create(struct session *session, const struct session_options *option
 /* Serve, until @first (a pidfd) has ended and nobody else is left. Takes over the pidfd. */
 void session_serve(struct session *session, int first);
 
-/* Removes the folder. */
+/* Removes the folder. What has been set aside stays, and ends with the process, which has to end soon. */
 void session_destroy(struct session *session);
 
 /* What the programs have open: a file is *held* as long as any descriptor or mapping of it exists anywhere. */
@@ -168,7 +184,14 @@ void member_put(struct session *session, struct member *member);
 int64_t session_call(struct session *session, struct abi_caller *caller, const struct member *member,
 		     struct session_message *message, struct session_reply *reply, int *fd);
 
-/* A thread that serves @fd, which it takes over. -EAGAIN. */
+/* @fd tells when it hangs up. -ENOMEM. */
+int peer_add(struct session *session, struct peer *peer, int fd);
+void peer_end(struct session *session, struct peer *peer);
+void peers_hung_up(struct session *session, uint64_t number);
+/* Set aside whose time has come. How long to wait for the next one, as epoll_wait() wants it. */
+int peers_wait(struct session *session);
+
+/* A thread that serves @fd, which it takes over. -EAGAIN, -ENOMEM. */
 int connection_start(struct session *session, int fd);
 
 /* The folder. -errno. */

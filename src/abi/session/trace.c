@@ -107,13 +107,12 @@ static size_t known_length(const struct abi_description *command, const uint8_t 
 	return (size_t)min_u64(min_u64(length, size), command->size);
 }
 
-static void add_ioctl(struct line *line, const struct session_message *message, const struct abi_file *file,
-		      struct abi_memory *memory, int64_t result)
+static void add_ioctl(struct line *line, const struct trace *trace, const struct session_message *message,
+		      const struct abi_file *file, int64_t result)
 {
 	const struct session_request *request = &message->request;
 	bool iommufd = !strcmp(file->ops->name, "/dev/iommu") || !strcmp(file->ops->name, "/dev/vfio/vfio");
 	const struct abi_description *command = abi_describe(iommufd ? ABI_SPACE_IOMMUFD : ABI_SPACE_DEVICE, request->command);
-	uint8_t before[SESSION_INLINE], after[SESSION_INLINE];
 	size_t length = 0;
 
 	if (!command || !command->size) {
@@ -124,20 +123,19 @@ static void add_ioctl(struct line *line, const struct session_message *message, 
 		add(line, "0x%" PRIx64, request->argument);
 		return;
 	}
-	memcpy(before, message->inlined, request->length);
-	length = known_length(command, before, request->length);
+	length = known_length(command, trace->before, request->length);
 	add(line, "%s, ", command->name);
 	if (!length) {
 		add(line, "0x%" PRIx64, request->argument);
 		return;
 	}
-	add_before(line, command, before, length);
-	if (result >= 0 && !abi_memory_read(memory, request->argument, after, length))
-		add_after(line, command, before, after, length);
+	add_before(line, command, trace->before, length);
+	if (result >= 0)
+		add_after(line, command, trace->before, message->inlined, length);
 }
 
-static void add_call(struct line *line, const struct session_message *message, const struct abi_file *file,
-		     struct abi_memory *memory, int64_t result)
+static void add_call(struct line *line, const struct trace *trace, const struct session_message *message,
+		     const struct abi_file *file, int64_t result)
 {
 	static const char *const names[SESSION_OPS] = {
 		[SESSION_OPEN] = "open",   [SESSION_IOCTL] = "ioctl", [SESSION_READ] = "read",
@@ -151,7 +149,7 @@ static void add_call(struct line *line, const struct session_message *message, c
 	} else {
 		add(line, "<%" PRIu64 ":%s>, ", request->file.inode, file ? file->ops->name : "?");
 		if (request->op == SESSION_IOCTL && file)
-			add_ioctl(line, message, file, memory, result);
+			add_ioctl(line, trace, message, file, result);
 		else if (request->op == SESSION_MMAP)
 			add(line, "0x%" PRIx64 ", 0x%x, 0x%x, 0x%" PRIx64, request->count, request->command, request->flags,
 			    request->offset);
@@ -161,14 +159,15 @@ static void add_call(struct line *line, const struct session_message *message, c
 	add(line, ")");
 }
 
-void trace_begin(struct trace *trace)
+void trace_begin(struct trace *trace, const struct session_message *message)
 {
+	memcpy(trace->before, message->inlined, message->request.length);
 	clock_gettime(CLOCK_REALTIME, &trace->begin);
 	clock_gettime(CLOCK_MONOTONIC, &trace->start);
 }
 
 void trace_end(const struct session *session, const struct trace *trace, pid_t pid, const struct session_message *message,
-	       const struct abi_file *file, struct abi_memory *memory, int64_t result)
+	       const struct abi_file *file, int64_t result)
 {
 	struct line line = {.length = 0};
 	struct timespec now;
@@ -179,7 +178,7 @@ void trace_end(const struct session *session, const struct trace *trace, pid_t p
 	took = (now.tv_sec - trace->start.tv_sec) * 1000000 + (now.tv_nsec - trace->start.tv_nsec) / 1000;
 	localtime_r(&trace->begin.tv_sec, &local);
 	add(&line, "%02d:%02d:%02d.%06ld [%d] ", local.tm_hour, local.tm_min, local.tm_sec, trace->begin.tv_nsec / 1000, pid);
-	add_call(&line, message, file, memory, result);
+	add_call(&line, trace, message, file, result);
 	if (result < 0)
 		add(&line, " = -1 %s (%s)", strerrorname_np((int)-result), strerrordesc_np((int)-result));
 	else

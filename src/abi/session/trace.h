@@ -18,6 +18,7 @@
 struct trace {
 	struct timespec begin; /* CLOCK_REALTIME */
 	struct timespec start; /* CLOCK_MONOTONIC */
+	uint8_t before[SESSION_INLINE]; /* what the argument pointed at */
 };
 
 /* Whether there is a trace at all. */
@@ -26,10 +27,10 @@ static inline bool traced(const struct session *session)
 	return session->trace >= 0;
 }
 
-void trace_begin(struct trace *trace);
+void trace_begin(struct trace *trace, const struct session_message *message);
 
-/* @file: NULL of an open. @memory: of the caller. */
+/* @message: what is inline in it is what the argument points at now. @file: NULL of an open. */
 void trace_end(const struct session *session, const struct trace *trace, pid_t pid, const struct session_message *message,
-	       const struct abi_file *file, struct abi_memory *memory, int64_t result);
+	       const struct abi_file *file, int64_t result);
 
 #endif

@@ -230,17 +230,46 @@ static int receive_fd(int socket, int flags)
 	return fd;
 }
 
-/* 0, or -ENODEV: the daemon has gone. *@fd: what came with it, -EMFILE if that did not fit, else -1. */
-static int receive_reply(int socket, struct session_reply *reply, int flags, int *fd)
+/*
+ * A reply, and what is behind it straight to @data, of @room bytes, by the kernel: it finds out what cannot be written. Length;
+ * -EFAULT: it cannot, and what came is lost, but for the reply.
+ */
+static long receive_data(int socket, struct session_reply *reply, void *data, size_t room)
+{
+	struct iovec parts[] = {{reply, sizeof(*reply)}, {data, room}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	long length;
+
+	reply->kind = SESSION_KINDS;
+	do
+		length = sys_recvmsg(socket, &message, 0);
+	while (length == -EINTR);
+	if (length != -EFAULT || reply->kind != SESSION_KINDS)
+		return length;
+	/* No address at all: the kernel did not even look for a message. */
+	do
+		length = sys_6(SYS_recvfrom, socket, (long)reply, sizeof(*reply), MSG_TRUNC, 0, 0);
+	while (length == -EINTR);
+	return length > (long)sizeof(*reply) ? -EFAULT : length;
+}
+
+/*
+ * 0; -ENODEV: the daemon has gone; -EFAULT: what is behind it is not wanted at @data, for which there are @room bytes. *@fd: what
+ * came with it, -EMFILE if that did not fit, else -1.
+ */
+static int receive_reply(int socket, struct session_reply *reply, int flags, int *fd, void *data, size_t room)
 {
 	long length;
 
-	do
-		length = sys_6(SYS_recvfrom, socket, (long)reply, sizeof(*reply), 0, 0, 0);
-	while (length == -EINTR);
 	*fd = -1;
-	if (length != (long)sizeof(*reply))
-		return -ENODEV;
+	if (room)
+		length = receive_data(socket, reply, data, room);
+	else
+		do
+			length = sys_6(SYS_recvfrom, socket, (long)reply, sizeof(*reply), 0, 0, 0);
+		while (length == -EINTR);
+	if (length < (long)sizeof(*reply))
+		return length == -EFAULT ? -EFAULT : -ENODEV;
 	if (reply->flags & SESSION_FD)
 		*fd = receive_fd(socket, flags);
 	return *fd == -ENODEV ? -ENODEV : 0;
@@ -350,7 +379,7 @@ static int hello(struct connections *all, int socket)
 	for (unsigned int i = 0; i < count; i++)
 		sys_close(fds[i]);
 	if (error >= 0)
-		error = receive_reply(socket, &reply, MSG_CMSG_CLOEXEC, &fd);
+		error = receive_reply(socket, &reply, MSG_CMSG_CLOEXEC, &fd, NULL, 0);
 	if (error < 0 || reply.kind != SESSION_DONE)
 		return -ENODEV;
 	if (reply.result < 0)
@@ -433,12 +462,40 @@ static int answer(int socket, int number, const int *fd)
 	return error < 0 ? -ENODEV : 0;
 }
 
-/* The answers to a request, up to the last one. */
-static int64_t converse(int socket, int flags, int *fd, uint64_t *offset, uint32_t *out)
+/* A piece of our memory, which the kernel reads: it finds out what is not there. */
+static int fetch(int socket, const struct session_reply *question)
 {
+	struct session_request request = {.op = SESSION_ANSWER, .number = (int)question->result};
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
+	struct iovec parts[] = {{&request, sizeof(request)}, {(void *)(uintptr_t)question->offset, (size_t)question->result}};
+	long sent = send_message(socket, parts, 2, NULL, 0);
+
+	if (sent == -EFAULT)
+		return answer(socket, -EFAULT, NULL);
+	return sent < 0 ? -ENODEV : 0;
+}
+
+static int store(int socket, const struct session_reply *question)
+{
+	struct session_reply behind;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
+	long length = receive_data(socket, &behind, (void *)(uintptr_t)question->offset, (size_t)question->result);
+
+	if (length < 0 && length != -EFAULT)
+		return -ENODEV;
+	return answer(socket, length < 0 ? -EFAULT : (int)question->result, NULL);
+}
+
+/* The answers to a request, up to the last one. */
+static int64_t converse(int socket, const struct session_request *request, int flags, int *fd, uint64_t *offset, uint32_t *out)
+{
+	size_t room = request->op != SESSION_READ ? 0 : request->count < SESSION_INLINE ? request->count : SESSION_INLINE;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
+	void *data = (void *)(uintptr_t)request->argument;
+
 	for (;;) {
 		struct session_reply reply = {0};
-		int came, number, error = receive_reply(socket, &reply, flags, &came);
+		int came, number, error = receive_reply(socket, &reply, flags, &came, data, room);
 
 		if (error)
 			return error;
@@ -453,6 +510,12 @@ static int64_t converse(int socket, int flags, int *fd, uint64_t *offset, uint32
 		case SESSION_CLOSE:
 			sys_close(number);
 			error = answer(socket, 0, NULL);
+			break;
+		case SESSION_FETCH:
+			error = fetch(socket, &reply);
+			break;
+		case SESSION_STORE:
+			error = store(socket, &reply);
 			break;
 		default:
 			if (came == -EMFILE && reply.result >= 0)
@@ -479,7 +542,7 @@ static int64_t exchange(int socket, struct session_request *request, const void 
 		request->length = 0;
 		sent = send_message(socket, parts, 1, NULL, 0);
 	}
-	return sent < 0 ? -ENODEV : converse(socket, flags, fd, offset, &request->flags);
+	return sent < 0 ? -ENODEV : converse(socket, request, flags, fd, offset, &request->flags);
 }
 
 int64_t client_call(struct session_request *request, const void *inlined, int *fd, uint64_t *offset)

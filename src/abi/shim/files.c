@@ -61,6 +61,14 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 	return (int)next_result(result);
 }
 
+/* As much of what is to be written as goes with the call. */
+static uint32_t begin_of(const void *buffer, size_t count)
+{
+	uint32_t length = sure_length((uint64_t)(uintptr_t)buffer);
+
+	return count < length ? (uint32_t)count : length;
+}
+
 /* At the file's position, which a pipe does not have. */
 static ssize_t transfer(enum session_op op, int fd, const struct session_key *file, const void *buffer, size_t count)
 {
@@ -72,8 +80,10 @@ static ssize_t transfer(enum session_op op, int fd, const struct session_key *fi
 		.count = count,
 		.offset = position < 0 ? 0 : (uint64_t)position,
 	};
-	int64_t done = client_call(&request, NULL, NULL, NULL);
+	int64_t done;
 
+	request.length = op == SESSION_WRITE ? begin_of(buffer, count) : 0;
+	done = client_call(&request, buffer, NULL, NULL);
 	if (done > 0 && position >= 0)
 		sys_3(SYS_lseek, fd, position + (long)done, SEEK_SET);
 	return next_result(done);
@@ -86,7 +96,8 @@ static ssize_t transfer_at(enum session_op op, const struct session_key *file, c
 
 	if (offset < 0)
 		return next_result(-EINVAL);
-	return next_result(client_call(&request, NULL, NULL, NULL));
+	request.length = op == SESSION_WRITE ? begin_of(buffer, count) : 0;
+	return next_result(client_call(&request, buffer, NULL, NULL));
 }
 
 ENTRY(ssize_t, read, (int fd, void *buffer, size_t count))
