@@ -161,15 +161,19 @@ static void by_device(void *page)
 		pause();
 }
 
-/* Unmap waits for the access. */
+/* Unmap waits for the access, once that has begun: then there is input. */
 static void by_unmap(void *page)
 {
 	struct {
 		uint32_t size, ioas;
 		uint64_t iova, length;
 	} arguments = {sizeof(arguments), ioas, 0, UINT64_MAX};
+	char byte;
 
 	ring(page);
+	CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+	printf("unmapping\n");
+	fflush(stdout);
 	ioctl(iommu, IOMMU_IOAS_UNMAP, &arguments);
 }
 

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import ORDINARY, PAGE
+from conftest import BUILD, ORDINARY, PAGE
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 CASES = ("calls", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
@@ -244,9 +244,13 @@ def test_memory_that_never_comes(run, program, sessions, stuck_file, way):
                    env=sessions.environment) as witness:
         assert witness.stdout.readline() == "held\n"
         environment = inside(sessions, program)
-        with subprocess.Popen([os.path.join(os.path.dirname(program), "stuck-program"), way, name], stdout=subprocess.PIPE,
-                              env=environment, text=True, **ORDINARY) as victim:
+        with subprocess.Popen([os.path.join(os.path.dirname(program), "stuck-program"), way, name], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, env=environment, text=True, **ORDINARY) as victim:
             assert server.stdout.readline() == "asked\n"
+            if way == "unmap":
+                victim.stdin.write("x")
+                victim.stdin.flush()
+                assert victim.stdout.readline() == "unmapping\n"
             for case in ("calls", "forks", "threads"):
                 assert subprocess.run([program, case], env=environment, check=True, capture_output=True, **ORDINARY).stdout == b"ok\n"
             assert len(items(run, sessions, "file")) == (3 if way in ("read", "long-read", "write", "device", "unmap") else 2)

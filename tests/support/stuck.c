@@ -110,7 +110,7 @@ static void serve(int event, int ready, int keep)
 	pthread_t thread;
 
 	if (!session || fuse_set_signal_handlers(session) || fuse_session_mount(session, prepared.mount_point) ||
-	    pthread_create(&thread, NULL, watch, &keep) || write(ready, "", 1) != 1)
+	    pthread_create(&thread, NULL, watch, &keep) || pthread_detach(thread) || write(ready, "", 1) != 1)
 		_exit(1);
 	fuse_session_loop(session);
 	fuse_session_unmount(session);

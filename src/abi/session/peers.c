@@ -35,8 +35,9 @@ void peer_end(struct session *session, struct peer *peer)
 		session->peers_aside--;
 	else
 		session->peer_count--;
-	pthread_mutex_unlock(&session->lock);
+	/* Under the lock, since whoever sees that this was the last one closes everything. */
 	eventfd_write(session->wake, 1);
+	pthread_mutex_unlock(&session->lock);
 }
 
 static int64_t now_ms(void)
