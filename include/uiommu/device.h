@@ -156,10 +156,11 @@ UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id,
  * @pasid: the PASID, or %UIOMMU_NO_PASID
  * @pt_id: an HWPT or an IOAS
  *
- * When it returns nothing uses the old one any more.
+ * When it returns nothing uses the old one any more. A guest's tables (nested.h) are replaced, and replace, with all that they say
+ * of PASIDs.
  *
- * Return: as uiommu_attach(), but -EINVAL if nothing is attached, and -EBUSY if a bind is (bind.h); -EOPNOTSUPP if one of the two
- * is a guest's tables (nested.h); -EDEADLOCK (a pin was not put), -EDEADLK (inside an access).
+ * Return: as uiommu_attach(), but -EINVAL if nothing is attached, and -EBUSY if a bind is (bind.h), or if a guest's tables are to
+ * replace something else while PASIDs are attached; -EDEADLOCK (a pin was not put), -EDEADLK (inside an access).
  */
 UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "iommu/mdev.h"
+#include "iommu/tables.h"
 #include "pasid/pasid.h"
 #include "translate/absent.h"
 #include "util/rcu.h"
@@ -199,7 +200,7 @@ static int check_beside(const struct device *device, uint32_t pasid, const struc
 	if (!device->object.context->geometry)
 		return 0;
 	if (pasid == UIOMMU_NO_PASID)
-		return !(hwpt->flags & UIOMMU_HWPT_PASID) && attach_table_next(table, 1) ? -EINVAL : 0;
+		return !(hwpt->flags & UIOMMU_HWPT_PASID) && !table->tables && attach_table_next(table, 1) ? -EINVAL : 0;
 	return rid && !(of(rid)->hwpt->flags & UIOMMU_HWPT_PASID) ? -EINVAL : 0;
 }
 
@@ -258,40 +259,16 @@ void attach_tell(const struct device *device, uint32_t pasid)
 		pasid_tell(device->object.context->pasids, pasid);
 }
 
-/* What is attached now, in use. */
-static struct hwpt *attached_hwpt(struct device *device, uint32_t pasid)
+/* The new one is in its place: the last access through the old one ends. */
+static void leave(struct attach *old)
 {
-	struct attachment *found;
-	struct hwpt *hwpt;
-
-	pthread_mutex_lock(&device->lock);
-	found = attach_by_call(device, pasid);
-	hwpt = found ? of(found)->hwpt : NULL;
-	if (hwpt)
-		object_use(&hwpt->object);
-	pthread_mutex_unlock(&device->lock);
-	return hwpt;
-}
-
-/*
- * As iommufd wants it, where one of the two is a guest's tables: the old one ends before the new one begins, and accesses between
- * fail. If the new one cannot begin the old one does again.
- */
-static int swap_in_turn(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
-{
-	struct hwpt *old = attached_hwpt(device, request->pasid);
-	int error = old ? attach_end(device, request->pasid, false) : -EINVAL;
-
-	if (!error) {
-		pthread_mutex_lock(&device->lock);
-		error = publish(device, hwpt, request);
-		if (error && publish(device, old, request))
-			error = -ENODEV;
-		pthread_mutex_unlock(&device->lock);
-	}
-	if (old)
-		hwpt_unuse(old);
-	return error == -ENOENT ? -EINVAL : error;
+	rcu_wait();
+	if (old->hwpt->tables)
+		tables_leave(old->hwpt, old->device);
+	if (__atomic_load_n(&old->data.kept, __ATOMIC_RELAXED))
+		ats_ask_attachment(old);
+	drain_wait(&old->data.drain);
+	attach_free(old);
 }
 
 static int swap(struct device *device, struct hwpt *hwpt, const struct attach_request *request)
@@ -304,10 +281,6 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 	error = attach_claim(device, request->pasid, false, &old);
 	if (error)
 		return error == -ENOENT ? -EINVAL : error;
-	if (hwpt->tables || old->hwpt->tables) {
-		attach_unclaim(old);
-		return device->object.context->geometry ? swap_in_turn(device, hwpt, request) : -EOPNOTSUPP;
-	}
 	pthread_mutex_lock(&device->lock);
 	error = ats_is_cut_off(device) ? -ENODEV : check_beside(device, request->pasid, hwpt);
 	pthread_mutex_unlock(&device->lock);
@@ -330,11 +303,7 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 	new->ending = false;
 	pthread_cond_broadcast(&device->ended);
 	pthread_mutex_unlock(&device->lock);
-	rcu_wait();
-	if (__atomic_load_n(&old->data.kept, __ATOMIC_RELAXED))
-		ats_ask_attachment(old);
-	drain_wait(&old->data.drain);
-	attach_free(old);
+	leave(old);
 	return 0;
 }
 

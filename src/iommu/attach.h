@@ -111,8 +111,8 @@ void attach_unclaim(struct attach *attach);
 struct attachment *attach_by_call(const struct device *device, uint32_t pasid);
 
 /*
- * Claimed: if no pin is left, or it does not matter, publish @instead (or nothing new), and let no pin come any more. -EDEADLOCK:
- * one is left, and nothing has changed.
+ * Claimed: if no pin is left, or it does not matter, publish @instead (or nothing new), and let no pin come any more. Nothing has
+ * changed if one is left (-EDEADLOCK), or if @instead is a guest's tables, and PASIDs are attached (-EBUSY). Without a lock.
  */
 int attach_close_pins(struct attach *attach, bool force, struct attach *instead);
 

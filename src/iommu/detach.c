@@ -78,24 +78,49 @@ static void shut(struct attach *attach)
 	__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 }
 
+/* Under the device's lock. In an order in which there is always something to be found (piece.c). */
+static void put_instead(struct device *device, struct attach *old, struct attach *new)
+{
+	if (new->hwpt->tables) {
+		device_set_tables(device, &new->data);
+		if (!old->hwpt->tables)
+			device_set(device, UIOMMU_NO_PASID, NULL);
+		return;
+	}
+	device_set(device, new->data.pasid, &new->data);
+	if (old->hwpt->tables)
+		device_set_tables(device, NULL);
+}
+
+/* Under the device's and the space's lock. */
+static int close_pins(struct device *device, struct attach *attach, bool force, struct attach *instead)
+{
+	if (!force && !cds_list_empty(&attach->data.pins))
+		return -EDEADLOCK;
+	/* A guest's tables are for all PASIDs. */
+	if (instead && instead->hwpt->tables && !attach->hwpt->tables && attach_table_next(&device->table, 1))
+		return -EBUSY;
+	/* Who has found the old one just now goes on with it: replacing is not draining. */
+	shut(attach);
+	if (instead)
+		put_instead(device, attach, instead);
+	else
+		__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
+	return 0;
+}
+
 int attach_close_pins(struct attach *attach, bool force, struct attach *instead)
 {
+	struct device *device = attach->device;
 	struct space *space = attach->data.space;
-	int error = 0;
+	int error;
 
 	pins_revoke(space, NULL, &attach->data);
+	pthread_mutex_lock(&device->lock);
 	pthread_mutex_lock(&space->lock);
-	if (!force && !cds_list_empty(&attach->data.pins)) {
-		error = -EDEADLOCK;
-	} else {
-		/* Who has found the old one just now goes on with it: replacing is not draining. */
-		shut(attach);
-		if (instead)
-			device_set(attach->device, attach->data.pasid, &instead->data);
-		else
-			__atomic_store_n(&attach->data.draining, true, __ATOMIC_RELAXED);
-	}
+	error = close_pins(device, attach, force, instead);
 	pthread_mutex_unlock(&space->lock);
+	pthread_mutex_unlock(&device->lock);
 	return error;
 }
 

@@ -285,12 +285,14 @@ bool tables_resolve(struct uiommu_device *data, uint32_t pasid, struct uiommu_fa
 
 	pthread_mutex_lock(&device->lock);
 	tables = rcu_read(data->table.tables);
-	if (!tables || tables->draining) {
+	if (attach_table_find(&data->table, pasid)) {
+		tables = NULL; /* it has come meanwhile, or taken the place of the tables */
+	} else if (!tables || tables->draining) {
 		fault->reason = tables ? UIOMMU_FAULT_DRAINING : UIOMMU_FAULT_NOT_ATTACHED;
 		found = false;
 		if (tables) /* the last counters are everybody's */
 			__atomic_fetch_add(&tables->counters[COUNTER_SHARDS - 1].discarded, 1, __ATOMIC_RELAXED);
-	} else if (!attach_table_find(&device->table, pasid)) {
+	} else {
 		found = resolve(device, pasid, container_of(tables, struct attach, data)->hwpt, fault, &quiet, wait);
 		slot = inflight_enter(thread_self(), &tables->drain);
 	}
@@ -365,7 +367,9 @@ static void take_entries(struct guest_tables *tables, const struct uiommu_invali
 		attach_watch(attach);
 		__atomic_store_n(&attach->data.open, 0, __ATOMIC_RELAXED);
 		pthread_mutex_lock(&attach->device->lock);
-		device_set(attach->device, attach->data.pasid, NULL);
+		/* It may have been replaced, with its tables. */
+		if (attach_table_find(&attach->device->table, attach->data.pasid) == &attach->data)
+			device_set(attach->device, attach->data.pasid, NULL);
 		pthread_mutex_unlock(&attach->device->lock);
 	}
 	cds_list_splice(&taken, gone);
@@ -613,8 +617,9 @@ int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu
 		error = tables_check(&given);
 	if (error)
 		return error;
-	return nested_alloc(
-		context, &(struct nested_request){given.parent_id, given.flags, given.fault_queue_id, make_tables, &given}, out_id);
+	return nested_alloc(context,
+			    &(struct nested_request){given.parent_id, given.flags, given.fault_queue_id, make_tables, &given},
+			    out_id);
 }
 
 /* --- an entry in hand --- */
@@ -683,7 +688,8 @@ static int make_given(struct hwpt *parent, struct fault_queue *queue, const void
 
 int hwpt_alloc_given(struct uiommu_context *context, const struct tables_given *given, uint32_t *out_id)
 {
-	return nested_alloc(context,
-			    &(struct nested_request){given->parent_id, given->flags, given->fault_queue_id, make_given, given},
-			    out_id);
+	return nested_alloc(
+		context,
+		&(struct nested_request){given->parent_id, given->flags, given->fault_queue_id, make_given, given},
+		out_id);
 }

@@ -139,7 +139,7 @@ static int answer(struct call *call)
 	unsigned int reason;
 
 	if (!attachment)
-		return rcu_read(call->device->table.tables) ? -EAGAIN : -EOPNOTSUPP;
+		return attach_table_resolves(&call->device->table, request->pasid) ? -EAGAIN : -EOPNOTSUPP;
 	if (!__atomic_load_n(&attachment->ats, __ATOMIC_ACQUIRE) || __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))
 		return -EOPNOTSUPP;
 	reason = ats_find(attachment, request->address, request->access, &completion, &refusal);

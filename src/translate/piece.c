@@ -123,9 +123,9 @@ unsigned int piece_straight(struct attachment *attachment, uint64_t address, uin
 	return reason ? reason : find_in_space(attachment->space, address, length, access, piece);
 }
 
-static unsigned int nothing_found(const struct uiommu_device *device)
+static unsigned int nothing_found(const struct uiommu_device *device, uint32_t pasid)
 {
-	if (rcu_read(device->table.tables))
+	if (attach_table_resolves(&device->table, pasid))
 		return PIECE_RESOLVE;
 	return __atomic_load_n(&device->suspended, __ATOMIC_ACQUIRE) ? UIOMMU_FAULT_DRAINING : UIOMMU_FAULT_NOT_ATTACHED;
 }
@@ -135,7 +135,7 @@ unsigned int piece_find(const struct uiommu_device *device, uint32_t pasid, uint
 {
 	piece->attachment = attach_table_find(&device->table, pasid);
 	if (unlikely(!piece->attachment))
-		return nothing_found(device);
+		return nothing_found(device, pasid);
 	return piece_of(piece->attachment, address, length, access, piece);
 }
 
@@ -161,7 +161,7 @@ unsigned int piece_find_translated(const struct uiommu_device *device, uint32_t 
 
 	piece->attachment = attachment;
 	if (unlikely(!attachment))
-		return nothing_found(device);
+		return nothing_found(device, pasid);
 	reason = refused(attachment, access, piece);
 	if (!reason && unlikely(!__atomic_load_n(&attachment->ats, __ATOMIC_RELAXED)))
 		reason = UIOMMU_FAULT_BLOCKED;

@@ -64,9 +64,9 @@ static struct inflight_slot *enter_asker(struct uiommu_device *device, uint32_t 
 
 	rcu_enter();
 	attachment = attach_table_find(&device->table, pasid);
+	*resolve = !attachment && attach_table_resolves(&device->table, pasid);
 	if (attachment && __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))
 		attachment = NULL;
-	*resolve = !attachment && rcu_read(device->table.tables);
 	if (attachment && attachment->sink)
 		slot = inflight_enter(self, &attachment->drain);
 	rcu_leave();

@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <uiommu/dma.h>
+#include <urcu/arch.h>
 
 #include "memory/areas.h"
 #include "translate/inflight.h"
@@ -172,6 +173,19 @@ static inline struct attachment *attach_table_find(const struct attach_table *ta
 		return pasid == UIOMMU_NO_PASID ? rcu_read(table->rid) : NULL;
 	place = attach_table_place(table, pasid);
 	return place ? rcu_read(*place) : NULL;
+}
+
+/*
+ * Nothing has been found: may there be something all the same, so that resolve() is to be called? What takes the place of a guest's
+ * tables is published before they go, and tables before what they replace goes: so one of the looks, in this order, meets it.
+ */
+static inline bool attach_table_resolves(const struct attach_table *table, uint32_t pasid)
+{
+	cmm_smp_rmb();
+	if (rcu_read(table->tables))
+		return true;
+	cmm_smp_rmb();
+	return attach_table_find(table, pasid);
 }
 
 /* The lowest PASID >= @from that has an attachment, or 0. Under the device's lock, or where nothing changes. */

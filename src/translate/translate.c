@@ -20,7 +20,7 @@ static struct attachment *get(struct uiommu_device *device, uint32_t pasid, bool
 
 	rcu_enter();
 	attachment = attach_table_find(&device->table, pasid);
-	*resolve = !attachment && rcu_read(device->table.tables);
+	*resolve = !attachment && attach_table_resolves(&device->table, pasid);
 	/* As long as it is in the table there is a reference. */
 	if (attachment)
 		__atomic_add_fetch(&attachment->references, 1, __ATOMIC_RELAXED);
