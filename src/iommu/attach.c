@@ -307,19 +307,13 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 	return 0;
 }
 
-/* The HWPT that was made for @ioas by an earlier attach, or a new one; inside a call of it. */
-static int automatic_hwpt(struct ioas *ioas, const struct device *device, struct hwpt **out)
+/* Under the IOAS's automatic lock. Inside a call of it. */
+static int automatic_make(struct ioas *ioas, const struct device *device, struct hwpt **out)
 {
 	struct uiommu_context *context = ioas->object.context;
-	struct object *object = object_get_at(context, &ioas->automatic);
-	struct hwpt *hwpt;
+	struct hwpt *hwpt = hwpt_alloc_paging(ioas, NULL, context->geometry ? 0 : UIOMMU_HWPT_PASID);
 	int error;
 
-	if (object) {
-		*out = object_hwpt(object);
-		return 0;
-	}
-	hwpt = hwpt_alloc_paging(ioas, NULL, context->geometry ? 0 : UIOMMU_HWPT_PASID);
 	if (!hwpt)
 		return -ENOMEM;
 	error = hwpt_set_geometry(hwpt, device->geometry ? device->geometry : context->geometry);
@@ -331,6 +325,22 @@ static int automatic_hwpt(struct ioas *ioas, const struct device *device, struct
 	object_finalise_at(&hwpt->object, &ioas->automatic);
 	*out = hwpt;
 	return 0;
+}
+
+/* The HWPT that was made for @ioas by an earlier attach, or a new one; inside a call of it. */
+static int automatic_hwpt(struct ioas *ioas, const struct device *device, struct hwpt **out)
+{
+	struct object *object;
+	int error = 0;
+
+	pthread_mutex_lock(&ioas->automatic_lock);
+	object = object_get_at(ioas->object.context, &ioas->automatic);
+	if (object)
+		*out = object_hwpt(object);
+	else
+		error = automatic_make(ioas, device, out);
+	pthread_mutex_unlock(&ioas->automatic_lock);
+	return error;
 }
 
 /* What is attached to for @pt_id, inside a call of it. */

@@ -42,6 +42,7 @@ int uiommu_ioas_alloc(struct uiommu_context *context, uint32_t *out_id)
 		return error;
 	}
 	space_init(&ioas->space, NULL);
+	pthread_mutex_init(&ioas->automatic_lock, NULL);
 	CDS_INIT_LIST_HEAD(&ioas->reserved);
 	ioas->freed_low = UINT64_MAX;
 	*out_id = ioas->object.id;
@@ -56,6 +57,7 @@ void ioas_end(struct object *object)
 	space_clear(&ioas->space);
 	space_fini(&ioas->space);
 	iova_end(ioas);
+	pthread_mutex_destroy(&ioas->automatic_lock);
 	free(ioas);
 }
 

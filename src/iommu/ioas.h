@@ -32,6 +32,7 @@ enum { IOAS_FITS = 4 };
 struct ioas {
 	struct object object;
 	struct space space;
+	pthread_mutex_t automatic_lock; /* of whoever looks for it, and makes it if there is none */
 	struct object *automatic; /* a place: the HWPT that attaching to the IOAS itself attaches to */
 	struct cds_list_head reserved; /* ranges by owner, under space.lock */
 	struct uiommu_range *allowed; /* sorted, under space.lock */

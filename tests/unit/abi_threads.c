@@ -123,9 +123,88 @@ static void many_threads(void **state)
 	munmap(w.memory, PAGE);
 }
 
+/* --- attaching to an IOAS --- */
+
+enum { ATTACHERS = 8, MEETINGS = 200, AREAS = 1000 };
+
+static struct {
+	struct uiommu_context *context;
+	uint32_t ioas, devices[ATTACHERS];
+	pthread_barrier_t barrier;
+	uint32_t hwpts[MEETINGS][ATTACHERS];
+} a;
+
+/* All at the same time; nobody detaches before all have attached. */
+static void *attach_and_detach(void *opaque)
+{
+	const uintptr_t number = (uintptr_t)opaque;
+
+	for (unsigned int i = 0; i < MEETINGS; i++) {
+		struct uiommu_attach_stats stats = {.size = sizeof(stats)};
+
+		pthread_barrier_wait(&a.barrier);
+		if (!uiommu_attach(a.context, a.devices[number], UIOMMU_NO_PASID, a.ioas) &&
+		    !uiommu_attach_stats(a.context, a.devices[number], UIOMMU_NO_PASID, &stats))
+			a.hwpts[i][number] = stats.hwpt_id;
+		pthread_barrier_wait(&a.barrier);
+		uiommu_detach(a.context, a.devices[number], UIOMMU_NO_PASID);
+	}
+	return NULL;
+}
+
+/* So much that it takes a while to make a page table of it. */
+static void map_much(int fd, uint8_t *memory)
+{
+	struct abi_ioas_map map = {
+		.size = sizeof(map), .flags = 7, .ioas_id = a.ioas, .user_va = (uint64_t)(uintptr_t)memory, .length = PAGE};
+
+	for (uint64_t i = 0; i < AREAS; i++) {
+		map.iova = i * PAGE;
+		assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_MAP), &map), 0);
+	}
+}
+
+/* The HWPT that is made for them is one. */
+static void one_automatic_hwpt(void **state)
+{
+	const int fd = uiommu_abi_open("/dev/iommu", NULL);
+	uint8_t *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct abi_file *file = abi_local_file(fd);
+	pthread_t threads[ATTACHERS];
+
+	(void)state;
+	a.context = iommufd_context(file);
+	a.ioas = abi_ioas(fd);
+	map_much(fd, memory);
+	assert_int_equal(pthread_barrier_init(&a.barrier, NULL, ATTACHERS), 0);
+	for (uint32_t i = 0; i < ATTACHERS; i++) {
+		char name[] = {'d', (char)('0' + i), 0};
+		const struct uiommu_device_config config = {.size = sizeof(config), .rid = i, .name = name};
+
+		assert_int_equal(uiommu_device_alloc(a.context, &config, &a.devices[i]), 0);
+	}
+	for (uintptr_t i = 0; i < ATTACHERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, attach_and_detach, (void *)i), 0);
+	for (unsigned int i = 0; i < ATTACHERS; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned int i = 0; i < MEETINGS; i++)
+		for (unsigned int j = 0; j < ATTACHERS; j++) {
+			assert_true(a.hwpts[i][j]);
+			assert_int_equal(a.hwpts[i][j], a.hwpts[i][0]);
+		}
+	assert_int_equal(uiommu_object_count(a.context), 1 + ATTACHERS);
+	pthread_barrier_destroy(&a.barrier);
+	abi_file_put(file);
+	assert_int_equal(uiommu_abi_close(fd), 0);
+	munmap(memory, PAGE);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(many_threads)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(many_threads),
+		cmocka_unit_test(one_automatic_hwpt),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
