@@ -11,6 +11,7 @@
 #include <uiommu/formats.h>
 #include <uiommu/nested.h>
 
+#include "abi/driver_smmuv3.h"
 #include "iommu/tables.h"
 #include "iommu/viommu.h"
 #include "util/bits.h"
@@ -37,9 +38,10 @@ static int hwpt_paging(struct abi_call *call, const struct abi_hwpt_alloc *argum
 
 /* --- nested page tables --- */
 
+/* Unlike commands, a driver's data may not be larger than it is known. */
 static int read_data(struct abi_call *call, const struct abi_hwpt_alloc *arguments, void *out, size_t size)
 {
-	return abi_call_read_struct(call, arguments->data_uptr, arguments->data_len, out, size, size);
+	return arguments->data_len == size ? abi_call_read(call, arguments->data_uptr, out, size) : -EINVAL;
 }
 
 static int nested_vtd(struct abi_call *call, const struct abi_hwpt_alloc *arguments, uint32_t parent_id, uint32_t *out_id)
@@ -69,61 +71,77 @@ static int nested_vtd(struct abi_call *call, const struct abi_hwpt_alloc *argume
 }
 
 /* STE and DTE: as many of their words as the ABI has, in the order of the bytes. */
-static int nested_entry(struct abi_call *call, const struct abi_hwpt_alloc *arguments, struct tables_given *given, size_t size,
-			uint32_t *out_id)
+static int read_entry(struct abi_call *call, const struct abi_hwpt_alloc *arguments, struct tables_given *given, size_t size)
 {
 	int error = read_data(call, arguments, given->words, size);
 
-	if (error)
-		return error;
 	for (size_t i = 0; i < ARRAY_SIZE(given->words); i++)
 		given->words[i] = le64toh(given->words[i]);
 	given->flags = arguments->flags;
 	given->fault_queue_id = arguments->fault_id;
+	return error;
+}
+
+static int nested_smmuv3(struct abi_call *call, const struct abi_hwpt_alloc *arguments, struct tables_given *given,
+			 uint32_t *out_id)
+{
+	int error = read_entry(call, arguments, given, sizeof(struct abi_hwpt_arm_smmuv3));
+
+	if (!error)
+		error = smmuv3_check(given->words);
+	if (error)
+		return error;
+	given->tables = UIOMMU_TABLES_SMMUV3;
+	given->capabilities = (uint32_t)SMMUV3 | (uint32_t)FIELD_PREP64(UIOMMU_SMMUV3_SSIDSIZE, PASID_BITS);
+	error = hwpt_alloc_given(call->context, given, out_id);
+	return error == -EINVAL ? -EIO : error; /* it is the STE */
+}
+
+static int nested_amd(struct abi_call *call, const struct abi_hwpt_alloc *arguments, struct tables_given *given, uint32_t *out_id)
+{
+	int error = read_entry(call, arguments, given, sizeof(struct abi_hwpt_amd_guest));
+
+	if (error)
+		return error;
+	given->tables = UIOMMU_TABLES_AMD;
+	given->capabilities = (uint32_t)AMD | (uint32_t)FIELD_PREP64(UIOMMU_AMD_TABLES_GLX, 3) |
+			      (uint32_t)FIELD_PREP64(UIOMMU_AMD_TABLES_PASMAX, PASID_BITS - 1);
 	return hwpt_alloc_given(call->context, given, out_id);
 }
 
 static int hwpt_nested(struct abi_call *call, const struct abi_hwpt_alloc *arguments, uint32_t parent_id, struct viommu *viommu,
 		       uint32_t *out_id)
 {
-	struct tables_given given = {.parent_id = parent_id};
+	struct tables_given given = {.parent_id = parent_id, .viommu = viommu};
 
-	(void)viommu;
-	switch (arguments->data_type) {
-	case ABI_HWPT_DATA_VTD_S1:
+	if (arguments->data_type == ABI_HWPT_DATA_ARM_SMMUV3)
+		return nested_smmuv3(call, arguments, &given, out_id);
+	if (viommu)
+		return -EINVAL; /* it is an SMMUv3 */
+	if (arguments->data_type == ABI_HWPT_DATA_VTD_S1)
 		return nested_vtd(call, arguments, parent_id, out_id);
-	case ABI_HWPT_DATA_ARM_SMMUV3:
-		given.tables = UIOMMU_TABLES_SMMUV3;
-		given.capabilities = (uint32_t)SMMUV3 | (uint32_t)FIELD_PREP64(UIOMMU_SMMUV3_SSIDSIZE, PASID_BITS);
-		return nested_entry(call, arguments, &given, sizeof(struct abi_hwpt_arm_smmuv3), out_id);
-	case ABI_HWPT_DATA_AMD_GUEST:
-		given.tables = UIOMMU_TABLES_AMD;
-		given.capabilities = (uint32_t)AMD | (uint32_t)FIELD_PREP64(UIOMMU_AMD_TABLES_GLX, 3) |
-				     (uint32_t)FIELD_PREP64(UIOMMU_AMD_TABLES_PASMAX, PASID_BITS - 1);
-		return nested_entry(call, arguments, &given, sizeof(struct abi_hwpt_amd_guest), out_id);
-	default:
-		return -EINVAL;
-	}
+	if (arguments->data_type == ABI_HWPT_DATA_AMD_GUEST)
+		return nested_amd(call, arguments, &given, out_id);
+	return -EOPNOTSUPP;
 }
 
 /* --- invalidation --- */
 
-static int invalidation(struct abi_call *call, uint32_t id, const struct viommu *viommu, uint32_t type, uint32_t length,
-			uint32_t *least, uint32_t *known)
+/* As in Linux: commands of an SMMUv3 are read all at once, and at least one; of VT-d there may be none, but of no other size. */
+static int invalidation(const struct viommu *viommu, const struct abi_hwpt_invalidate *arguments, struct abi_entry_rules *out)
 {
-	(void)call;
-	(void)id;
-	(void)length;
-	if (viommu && type == ABI_VIOMMU_INVALIDATE_ARM_SMMUV3)
-		*known = sizeof(struct abi_viommu_arm_smmuv3_invalidate);
+	uint32_t type = arguments->data_type, count = arguments->entry_num;
+
+	*out = (struct abi_entry_rules){.together = viommu};
+	if (viommu && type == ABI_VIOMMU_INVALIDATE_ARM_SMMUV3 && count)
+		out->known = sizeof(struct abi_viommu_arm_smmuv3_invalidate);
 	else if (!viommu && type == ABI_HWPT_INVALIDATE_VTD_S1)
-		*known = sizeof(struct abi_hwpt_vtd_s1_invalidate);
+		out->known = sizeof(struct abi_hwpt_vtd_s1_invalidate);
 	else if (!viommu && type == UIOMMU_ABI_INVALIDATE)
-		*known = sizeof(struct uiommu_abi_invalidate);
+		out->known = sizeof(struct uiommu_abi_invalidate);
 	else
 		return -EINVAL;
-	*least = *known;
-	return 0;
+	return !viommu && count && arguments->entry_len != out->known ? -EINVAL : 0;
 }
 
 /* @pages of 4 KiB from @address on; all of them if there are UINT64_MAX. */
@@ -135,9 +153,10 @@ static int set_range(struct uiommu_invalidation *out, uint64_t address, uint64_t
 		out->last = UINT64_MAX;
 		return address ? -EINVAL : 0;
 	}
-	if (address % 4096 || !pages)
+	if (address % 4096)
 		return -EINVAL;
 	out->start = address;
+	pages = max_u64(pages, 1);
 	/* What reaches over the end is all that there is. */
 	if (__builtin_mul_overflow(pages, UINT64_C(4096), &bytes) || __builtin_add_overflow(address, bytes - 1, &out->last))
 		out->last = UINT64_MAX;
@@ -161,83 +180,11 @@ static int decode_own(const struct uiommu_abi_invalidate *entry, struct uiommu_i
 	return set_range(out, entry->addr, entry->npages);
 }
 
-/* SMMUv3 commands (IHI 0070, 4). */
-enum {
-	CMD_CFGI_CD = 0x05,
-	CMD_CFGI_CD_ALL = 0x06,
-	CMD_TLBI_NH_ALL = 0x10,
-	CMD_TLBI_NH_ASID = 0x11,
-	CMD_TLBI_NH_VA = 0x12,
-	CMD_TLBI_NH_VAA = 0x13,
-	CMD_TLBI_NSNH_ALL = 0x30,
-	CMD_ATC_INV = 0x40,
-};
-
-#define CMD_OPCODE GENMASK64(7, 0)
-#define CMD_SSID GENMASK64(31, 12)
-#define CMD_SID GENMASK64(63, 32)
-#define CMD_NUM GENMASK64(16, 12)
-#define CMD_SCALE GENMASK64(24, 20)
-#define CMD_ASID GENMASK64(63, 48)
-#define CMD_LEAF BIT64(0)
-#define CMD_TG GENMASK64(11, 10)
-#define CMD_ADDRESS GENMASK64(63, 12)
-
-static void set_addresses(const uint64_t *cmd, struct uiommu_invalidation *out)
-{
-	unsigned int tg = (unsigned int)FIELD_GET64(CMD_TG, cmd[1]), granule_lg2 = 10 + 2 * tg;
-	uint64_t granules = tg ? (FIELD_GET64(CMD_NUM, cmd[0]) + 1) << FIELD_GET64(CMD_SCALE, cmd[0]) : 1;
-
-	out->start = cmd[1] & CMD_ADDRESS;
-	if (__builtin_add_overflow(out->start, (granules << (tg ? granule_lg2 : 12)) - 1, &out->last))
-		out->last = UINT64_MAX;
-	out->flags |= cmd[1] & CMD_LEAF ? UIOMMU_INVALIDATE_LEAF : 0;
-}
-
-/* The device that a command names. */
-static int set_device(struct viommu *viommu, const uint64_t *cmd, struct uiommu_invalidation *out)
-{
-	out->device_id = viommu_device(viommu, FIELD_GET64(CMD_SID, cmd[0]));
-	out->flags |= UIOMMU_INVALIDATE_ENTRIES | UIOMMU_INVALIDATE_DEVICE;
-	return out->device_id ? 0 : -EIO;
-}
-
-static int decode_smmuv3(struct viommu *viommu, const struct abi_viommu_arm_smmuv3_invalidate *entry,
-			 struct uiommu_invalidation *out)
-{
-	const uint64_t cmd[2] = {le64toh(entry->cmd[0]), le64toh(entry->cmd[1])};
-	uint64_t opcode = FIELD_GET64(CMD_OPCODE, cmd[0]);
-
-	out->last = UINT64_MAX;
-	switch (opcode) {
-	case CMD_CFGI_CD: /* the entry of requests without PASID may be the same one: all of the device's */
-	case CMD_CFGI_CD_ALL:
-		return set_device(viommu, cmd, out);
-	case CMD_TLBI_NH_VA:
-	case CMD_TLBI_NH_VAA:
-		set_addresses(cmd, out);
-		break;
-	case CMD_TLBI_NH_ASID:
-	case CMD_TLBI_NH_ALL:
-	case CMD_TLBI_NSNH_ALL:
-		break;
-	case CMD_ATC_INV: /* devices have been asked, by whatever took the translation away */
-		return viommu_device(viommu, FIELD_GET64(CMD_SID, cmd[0])) ? 0 : -EIO;
-	default:
-		return -EIO;
-	}
-	if (opcode == CMD_TLBI_NH_VA || opcode == CMD_TLBI_NH_ASID) {
-		out->flags |= UIOMMU_INVALIDATE_ASID;
-		out->asid = (uint32_t)FIELD_GET64(CMD_ASID, cmd[0]);
-	}
-	return 0;
-}
-
 static int decode(struct viommu *viommu, const struct abi_entries *entries, uint32_t number, struct uiommu_invalidation *out)
 {
 	*out = (struct uiommu_invalidation){0};
 	if (viommu)
-		return decode_smmuv3(viommu, (const struct abi_viommu_arm_smmuv3_invalidate *)entries->entries + number, out);
+		return smmuv3_decode(viommu, (const struct abi_viommu_arm_smmuv3_invalidate *)entries->entries + number, out);
 	if (entries->type == ABI_HWPT_INVALIDATE_VTD_S1)
 		return decode_vtd((const struct abi_hwpt_vtd_s1_invalidate *)entries->entries + number, out);
 	return decode_own((const struct uiommu_abi_invalidate *)entries->entries + number, out);
@@ -350,13 +297,7 @@ static int driver_viommu_alloc(struct abi_call *call, struct abi_viommu_alloc *a
 {
 	if (arguments->type != ABI_VIOMMU_ARM_SMMUV3)
 		return -EOPNOTSUPP;
-	return viommu_alloc(call->context, arguments->type, arguments->hwpt_id, out_id);
-}
-
-static int veventq_type(struct abi_call *call, const struct viommu *viommu, uint32_t type)
-{
-	(void)call;
-	return viommu->type == ABI_VIOMMU_ARM_SMMUV3 && type == ABI_VEVENTQ_ARM_SMMUV3 ? 0 : -EOPNOTSUPP;
+	return viommu_alloc(call->context, arguments->type, &smmuv3_events, arguments->hwpt_id, out_id);
 }
 
 /* Queues that hardware reads by itself are Tegra's. */
@@ -377,6 +318,5 @@ const struct abi_driver abi_uiommu = {
 	.set_dirty = set_dirty,
 	.get_dirty = get_dirty,
 	.viommu_alloc = driver_viommu_alloc,
-	.veventq_type = veventq_type,
 	.hw_queues = hw_queues,
 };

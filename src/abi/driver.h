@@ -21,6 +21,11 @@ struct abi_entries {
 
 enum { ABI_ENTRIES_MAX = 64, ABI_ENTRY_MAX = 32 };
 
+struct abi_entry_rules {
+	uint32_t known; /* bytes of one; those that the caller does not have are 0, and what he has beyond has to be */
+	bool together; /* all can be read, or nothing is done */
+};
+
 struct abi_driver {
 	/* A paging HWPT. @flags: enum uiommu_hwpt_flags, already known. -EOPNOTSUPP, and those of uiommu_hwpt_alloc(). */
 	int (*hwpt_paging)(struct abi_call *call, const struct abi_hwpt_alloc *arguments, const struct uiommu_hwpt_alloc *alloc,
@@ -35,11 +40,10 @@ struct abi_driver {
 	int (*invalidate)(struct abi_call *call, uint32_t id, struct viommu *viommu, const struct abi_entries *entries,
 			  uint32_t *done);
 	/*
-	 * Of entries of @type and @length: the least and the known length of one. -EINVAL: no such ones; -EOPNOTSUPP: nothing is to
-	 * be invalidated there.
+	 * What entries are like, by their type, length and number. -EINVAL: there are no such ones; -EOPNOTSUPP: nothing is to be
+	 * invalidated there.
 	 */
-	int (*invalidation)(struct abi_call *call, uint32_t id, const struct viommu *viommu, uint32_t type, uint32_t length,
-			    uint32_t *least, uint32_t *known);
+	int (*invalidation)(const struct viommu *viommu, const struct abi_hwpt_invalidate *arguments, struct abi_entry_rules *out);
 	/* Up to @size bytes of the registers of type *@type, which is in (0: the device's own) and out. Bytes there are, or
 	 * -EOPNOTSUPP. */
 	int (*hw_info)(struct abi_call *call, uint32_t device_id, uint32_t *type, void *buffer, size_t size,
@@ -49,7 +53,6 @@ struct abi_driver {
 	int (*get_dirty)(struct abi_call *call, const struct uiommu_dirty_bitmap *request);
 	/* -EOPNOTSUPP: no such type. */
 	int (*viommu_alloc)(struct abi_call *call, struct abi_viommu_alloc *arguments, uint32_t *out_id);
-	int (*veventq_type)(struct abi_call *call, const struct viommu *viommu, uint32_t type);
 	/* How many queues of hardware of @type a vIOMMU has. */
 	int (*hw_queues)(struct abi_call *call, const struct viommu *viommu, uint32_t type);
 	/* An object of it has been ended by a command. */

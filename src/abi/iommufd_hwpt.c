@@ -57,10 +57,7 @@ static int alloc_nested(struct abi_call *call, const struct abi_hwpt_alloc *argu
 	error = check_parent(call, parent_id, arguments->dev_id);
 	if (error)
 		return error;
-	error = abi_driver_of(call, arguments->dev_id)->hwpt_nested(call, arguments, parent_id, viommu, out_id);
-	if (!error && viommu)
-		viommu_adopt(viommu, *out_id);
-	return error;
+	return abi_driver_of(call, arguments->dev_id)->hwpt_nested(call, arguments, parent_id, viommu, out_id);
 }
 
 static int alloc_on(struct abi_call *call, const struct abi_hwpt_alloc *arguments, uint32_t *out_id)
@@ -106,69 +103,67 @@ int abi_hwpt_alloc(struct abi_call *call)
 
 enum { INVALIDATE_MAX = 1 << 19 };
 
-/* Up to ABI_ENTRIES_MAX of the caller's entries, @known bytes each. *@count: those that can be read. */
-static int read_entries(struct abi_call *call, const struct abi_hwpt_invalidate *arguments, size_t known, size_t least,
-			uint8_t *out, uint32_t *count)
+/* Up to ABI_ENTRIES_MAX of the caller's entries from number @first on. *@count: those that can be read. */
+static int read_entries(struct abi_call *call, const struct abi_hwpt_invalidate *arguments, uint32_t first, size_t known,
+			uint64_t *out, uint32_t *count)
 {
-	uint64_t address = arguments->data_uptr + (uint64_t)arguments->entry_num * arguments->entry_len;
+	uint64_t address = arguments->data_uptr + (uint64_t)first * arguments->entry_len;
 	uint32_t wanted = *count;
 	int error = 0;
 
 	for (*count = 0; *count < wanted && !error; *count += !error)
 		error = abi_call_read_struct(call, address + (uint64_t)*count * arguments->entry_len, arguments->entry_len,
-					     out + *count * known, known, least);
+					     (uint8_t *)out + *count * known, known, 0);
 	return error;
 }
 
-/* In their order, until one cannot be done. */
-static int invalidate_all(struct abi_call *call, struct abi_hwpt_invalidate *arguments, struct viommu *viommu, uint32_t count,
-			  size_t least, size_t known)
+static int check_entries(struct abi_call *call, const struct abi_hwpt_invalidate *arguments, size_t known)
+{
+	uint64_t buffer[ABI_ENTRIES_MAX * ABI_ENTRY_MAX / 8];
+	int error = 0;
+
+	for (uint32_t at = 0, part; at < arguments->entry_num && !error; at += part) {
+		part = (uint32_t)min_u64(arguments->entry_num - at, ABI_ENTRIES_MAX);
+		error = read_entries(call, arguments, at, known, buffer, &part);
+	}
+	return error;
+}
+
+/* In their order, until one cannot be done. *@done: so many have been. */
+static int invalidate_all(struct abi_call *call, const struct abi_hwpt_invalidate *arguments, struct viommu *viommu,
+			  const struct abi_entry_rules *rules, uint32_t *done)
 {
 	const struct abi_driver *driver = abi_driver_of(call, arguments->hwpt_id);
 	uint64_t buffer[ABI_ENTRIES_MAX * ABI_ENTRY_MAX / 8];
-	int error = 0, unread;
+	int error = rules->together ? check_entries(call, arguments, rules->known) : 0, unread;
 
-	while (arguments->entry_num < count && !error) {
+	while (*done < arguments->entry_num && !error) {
 		struct abi_entries entries = {.type = arguments->data_type, .entries = buffer};
-		uint32_t done = 0;
+		uint32_t part = 0;
 
-		entries.count = (uint32_t)min_u64(count - arguments->entry_num, ABI_ENTRIES_MAX);
-		unread = read_entries(call, arguments, known, least, (uint8_t *)buffer, &entries.count);
-		error = driver->invalidate(call, arguments->hwpt_id, viommu, &entries, &done);
-		arguments->entry_num += done;
+		entries.count = (uint32_t)min_u64(arguments->entry_num - *done, ABI_ENTRIES_MAX);
+		unread = read_entries(call, arguments, *done, rules->known, buffer, &entries.count);
+		error = driver->invalidate(call, arguments->hwpt_id, viommu, &entries, &part);
+		*done += part;
 		error = error ? error : unread;
 	}
 	return error;
 }
 
-static int invalidate(struct abi_call *call, struct abi_hwpt_invalidate *arguments, uint32_t count)
+static int invalidate(struct abi_call *call, const struct abi_hwpt_invalidate *arguments, uint32_t *done)
 {
-	struct viommu *viommu = NULL;
-	uint32_t least, known;
+	enum uiommu_object_type type = uiommu_object_type(call->context, arguments->hwpt_id);
+	struct viommu *viommu = type == UIOMMU_OBJECT_VIOMMU ? viommu_get(call->context, arguments->hwpt_id) : NULL;
+	struct abi_entry_rules rules;
 	int error;
 
-	if (count && (!arguments->data_uptr || !arguments->entry_len))
-		return -EINVAL;
-	switch (uiommu_object_type(call->context, arguments->hwpt_id)) {
-	case UIOMMU_OBJECT_HWPT_NESTED:
-		break;
-	case UIOMMU_OBJECT_VIOMMU:
-		viommu = viommu_get(call->context, arguments->hwpt_id);
-		if (viommu)
-			break;
+	if (type == UIOMMU_OBJECT_NONE || (type == UIOMMU_OBJECT_VIOMMU && !viommu))
 		return -ENOENT;
-	case UIOMMU_OBJECT_HWPT_PAGING:
+	if (type != UIOMMU_OBJECT_HWPT_NESTED && type != UIOMMU_OBJECT_VIOMMU)
 		return -EINVAL;
-	default:
-		return -ENOENT;
-	}
-	error = abi_driver_of(call, arguments->hwpt_id)
-			->invalidation(call, arguments->hwpt_id, viommu, arguments->data_type, arguments->entry_len, &least,
-				       &known);
-	if (!error && count && arguments->entry_len < least)
-		error = -EINVAL;
+	error = abi_driver_of(call, arguments->hwpt_id)->invalidation(viommu, arguments, &rules);
 	if (!error)
-		error = invalidate_all(call, arguments, viommu, count, least, known);
+		error = invalidate_all(call, arguments, viommu, &rules, done);
 	if (viommu)
 		viommu_put(viommu);
 	return error;
@@ -177,15 +172,16 @@ static int invalidate(struct abi_call *call, struct abi_hwpt_invalidate *argumen
 int abi_hwpt_invalidate(struct abi_call *call)
 {
 	struct abi_hwpt_invalidate *arguments = (void *)call->data;
-	uint32_t count = arguments->entry_num;
+	const struct abi_hwpt_invalidate given = *arguments;
 
 	arguments->entry_num = 0;
 	call->replies = true;
-	if (arguments->reserved)
+	if (given.reserved)
 		return -EOPNOTSUPP;
-	if (count && (arguments->entry_len > page_size() || count > INVALIDATE_MAX))
+	if (given.entry_num &&
+	    (!given.data_uptr || !given.entry_len || given.entry_len > page_size() || given.entry_num > INVALIDATE_MAX))
 		return -EINVAL;
-	return invalidate(call, arguments, count);
+	return invalidate(call, &given, &arguments->entry_num);
 }
 
 /* --- dirty tracking --- */

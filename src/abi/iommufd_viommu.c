@@ -38,20 +38,6 @@ int abi_vdevice_alloc(struct abi_call *call)
 	return error;
 }
 
-/* For a driver's answer about one of its types. */
-static int type_of(struct abi_call *call, uint32_t viommu_id, uint32_t type,
-		   int (*ask)(struct abi_call *call, const struct viommu *viommu, uint32_t type))
-{
-	struct viommu *viommu = viommu_get(call->context, viommu_id);
-	int answer;
-
-	if (!viommu)
-		return -ENOENT;
-	answer = ask(call, viommu, type);
-	viommu_put(viommu);
-	return answer;
-}
-
 int abi_veventq_alloc(struct abi_call *call)
 {
 	struct abi_veventq_alloc *arguments = (void *)call->data;
@@ -61,10 +47,9 @@ int abi_veventq_alloc(struct abi_call *call)
 		return -EOPNOTSUPP;
 	if (!arguments->veventq_depth || arguments->veventq_depth > VEVENTQ_DEPTH_MAX)
 		return -EINVAL;
-	error = type_of(call, arguments->viommu_id, arguments->type, abi_driver_of(call, arguments->viommu_id)->veventq_type);
-	if (!error)
-		error = veventq_alloc(call->context, arguments->viommu_id, arguments->type, arguments->veventq_depth,
-				      &arguments->out_veventq_id);
+	/* Of any type: of one that the driver does not know nothing will ever come. */
+	error = veventq_alloc(call->context, arguments->viommu_id, arguments->type, arguments->veventq_depth,
+			      &arguments->out_veventq_id);
 	if (error)
 		return error;
 	call->made = arguments->out_veventq_id;
@@ -93,6 +78,19 @@ int abi_fault_queue_alloc(struct abi_call *call)
 	return error;
 }
 
+/* How many queues of @type there may be. */
+static int queues_of(struct abi_call *call, uint32_t viommu_id, uint32_t type)
+{
+	struct viommu *viommu = viommu_get(call->context, viommu_id);
+	int answer;
+
+	if (!viommu)
+		return -ENOENT;
+	answer = abi_driver_of(call, viommu_id)->hw_queues(call, viommu, type);
+	viommu_put(viommu);
+	return answer;
+}
+
 int abi_hw_queue_alloc(struct abi_call *call)
 {
 	struct abi_hw_queue_alloc *arguments = (void *)call->data;
@@ -102,16 +100,16 @@ int abi_hw_queue_alloc(struct abi_call *call)
 		.iova = arguments->nesting_parent_iova,
 		.length = arguments->length,
 	};
-	uint64_t end;
+	uint64_t last;
 	int count, error;
 
 	if (arguments->flags || !arguments->type)
 		return -EOPNOTSUPP;
 	if (!arguments->length)
 		return -EINVAL;
-	if (__builtin_add_overflow(arguments->nesting_parent_iova, arguments->length, &end))
+	if (__builtin_add_overflow(arguments->nesting_parent_iova, arguments->length - 1, &last))
 		return -EOVERFLOW;
-	count = type_of(call, arguments->viommu_id, arguments->type, abi_driver_of(call, arguments->viommu_id)->hw_queues);
+	count = queues_of(call, arguments->viommu_id, arguments->type);
 	if (count < 0)
 		return count;
 	request.count = (uint32_t)count;

@@ -198,7 +198,7 @@ static int hwpt_nested(struct abi_call *call, const struct abi_hwpt_alloc *argum
 	int error = read_data(call, arguments, &data);
 
 	if (!error)
-		error = uiommu_hwpt_alloc_nested(call->context, &nested, out_id);
+		error = hwpt_alloc_of_viommu(call->context, viommu, &nested, out_id);
 	if (error)
 		return error;
 	hwpt = hwpt_add(call->iommufd->mock, *out_id);
@@ -215,13 +215,10 @@ static int hwpt_nested(struct abi_call *call, const struct abi_hwpt_alloc *argum
 
 /* --- invalidation --- */
 
-static int invalidation(struct abi_call *call, uint32_t id, const struct viommu *viommu, uint32_t type, uint32_t length,
-			uint32_t *least, uint32_t *known)
+static int invalidation(const struct viommu *viommu, const struct abi_hwpt_invalidate *arguments, struct abi_entry_rules *out)
 {
-	(void)call;
-	(void)id;
-	*least = *known = viommu ? sizeof(struct viommu_invalidation) : sizeof(struct hwpt_invalidation);
-	return type == INVALIDATE_DATA && length == *known ? 0 : -EINVAL;
+	*out = (struct abi_entry_rules){.known = viommu ? sizeof(struct viommu_invalidation) : sizeof(struct hwpt_invalidation)};
+	return arguments->data_type == INVALIDATE_DATA && arguments->entry_len == out->known ? 0 : -EINVAL;
 }
 
 static int forget(uint32_t *cache, uint32_t flags, uint32_t index)
@@ -452,7 +449,7 @@ static int mock_viommu_alloc(struct abi_call *call, struct abi_viommu_alloc *arg
 
 	if (arguments->type != VIOMMU_TYPE)
 		return -EOPNOTSUPP;
-	error = viommu_alloc(call->context, arguments->type, arguments->hwpt_id, out_id);
+	error = viommu_alloc(call->context, arguments->type, NULL, arguments->hwpt_id, out_id);
 	if (error)
 		return error;
 	viommu = viommu_get(call->context, *out_id);
@@ -462,13 +459,6 @@ static int mock_viommu_alloc(struct abi_call *call, struct abi_viommu_alloc *arg
 	if (error)
 		uiommu_destroy(call->context, *out_id);
 	return error;
-}
-
-static int veventq_type(struct abi_call *call, const struct viommu *viommu, uint32_t type)
-{
-	(void)call;
-	(void)viommu;
-	return type == VEVENTQ_TYPE ? 0 : -EOPNOTSUPP;
 }
 
 static int hw_queues(struct abi_call *call, const struct viommu *viommu, uint32_t type)
@@ -487,7 +477,6 @@ const struct abi_driver abi_mock = {
 	.set_dirty = set_dirty,
 	.get_dirty = get_dirty,
 	.viommu_alloc = mock_viommu_alloc,
-	.veventq_type = veventq_type,
 	.hw_queues = hw_queues,
 	.destroyed = destroyed,
 };

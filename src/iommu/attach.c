@@ -7,6 +7,7 @@
 
 #include "iommu/mdev.h"
 #include "iommu/tables.h"
+#include "iommu/viommu.h"
 #include "pasid/pasid.h"
 #include "translate/absent.h"
 #include "util/rcu.h"
@@ -39,6 +40,7 @@ static struct attach *attach_alloc(struct device *device, struct hwpt *hwpt, con
 	attach->data.behind = hwpt_behind(hwpt->parent ? hwpt->parent : hwpt);
 	attach->may_keep = true;
 	attach->data.asks = true;
+	attach->data.quiet = hwpt->quiet;
 	attach->data.stalls = hwpt->flags & UIOMMU_HWPT_STALL;
 	CDS_INIT_LIST_HEAD(&attach->groups);
 	attach->data.sink = hwpt->sink;
@@ -62,7 +64,7 @@ static void attach_use(struct attach *attach)
 	__atomic_add_fetch(&attach->hwpt->references, 1, __ATOMIC_RELAXED);
 }
 
-/* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves. */
+/* -ENOMEM; -EADDRINUSE: an area lies in a range that the device reserves; -ENOENT: the guest has no number for the device. */
 static int attach_make(struct device *device, struct hwpt *hwpt, const struct attach_request *request, struct attach **out)
 {
 	struct attach *attach = attach_alloc(device, hwpt, request);
@@ -70,7 +72,9 @@ static int attach_make(struct device *device, struct hwpt *hwpt, const struct at
 
 	if (!attach)
 		return -ENOMEM;
-	error = hwpt->ioas ? ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count) : 0;
+	error = viommu_attach(attach);
+	if (!error && hwpt->ioas)
+		error = ioas_reserve(hwpt->ioas, attach, device->reserved, device->reserved_count);
 	if (error) {
 		free(attach);
 		return error;
@@ -88,6 +92,7 @@ struct attach *attach_entry(struct device *device, uint32_t pasid, struct hwpt *
 	if (!attach)
 		return NULL;
 	attach->stages = attach->data.stages = stages;
+	viommu_attach_entry(attach, of(device->table.tables));
 	attach_use(attach);
 	return attach;
 }

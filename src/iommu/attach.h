@@ -30,6 +30,9 @@ struct attach {
 	uint32_t flags; /* struct tables_entry's */
 	uint32_t number; /* struct tables_entry's pasid */
 	unsigned int turned;
+	/* Of an HWPT of a vIOMMU (viommu.h): */
+	struct fault_sink guest;
+	uint64_t virt_id; /* the guest's number for the device, when it was attached */
 	bool bound; /* a bind's: nobody else ends it */
 	uint64_t activity; /* what had been done through it when its end began */
 	unsigned int met; /* ATTACH_ACCESSED, ATTACH_ASKED: by entries of its tables, while they ended */

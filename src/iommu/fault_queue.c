@@ -200,7 +200,7 @@ static int queue_make(uint32_t depth, struct fault_queue **out)
 		free(queue);
 		return error;
 	}
-	queue->sink = (struct fault_sink){.event = event};
+	queue->sink = (struct fault_sink){.answers = true, .event = event};
 	queue->depth = depth;
 	pthread_mutex_init(&queue->lock, NULL);
 	for (unsigned int i = 0; i < FAULT_BUCKETS; i++)

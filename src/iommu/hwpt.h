@@ -22,11 +22,12 @@ struct hwpt {
 	bool automatic; /* made for an attach to an IOAS; ends with its last attachment */
 	struct ioas *ioas; /* paging: used */
 	struct fault_queue *queue; /* used, or NULL */
-	struct fault_sink *sink; /* the queue's, or a vIOMMU's; or NULL */
+	struct fault_sink *sink; /* the queue's, or that of a register model; or NULL */
 	struct space *space; /* the IOAS's, or @own */
 	struct space own; /* SVA */
 	struct hwpt *parent; /* nested: used */
-	struct viommu *viommu; /* nested, of a vIOMMU: used; or NULL; atomic */
+	struct viommu *viommu; /* nested, of a vIOMMU: used; or NULL */
+	bool quiet; /* nested: the guest does not want to know of faults */
 	struct stages stages; /* nested, one page table; with DIRTY_TRACKING: itself */
 	struct guest_tables *tables; /* nested, a guest's tables (tables.h); otherwise NULL */
 	struct cds_list_head sibling; /* nested: in parent->children */
@@ -96,6 +97,7 @@ int nested_make(struct hwpt *parent, struct fault_queue *queue, const struct uio
 
 /* A nested HWPT that is to be made, by @make of @what, as nested_make() does it. */
 struct nested_request {
+	struct viommu *viommu; /* whose it is, inside a call of it; or NULL */
 	uint32_t parent_id;
 	uint32_t flags;
 	uint32_t fault_queue_id; /* with FAULT */
@@ -105,6 +107,10 @@ struct nested_request {
 
 /* Make it, an object. -ENOENT, -EINVAL: the parent, the queue; or the errors of @make. */
 int nested_alloc(struct uiommu_context *context, const struct nested_request *request, uint32_t *out_id);
+
+/* uiommu_hwpt_alloc_nested() of one that is @viommu's, inside a call of it; NULL: nobody's. */
+int hwpt_alloc_of_viommu(struct uiommu_context *context, struct viommu *viommu, const struct uiommu_hwpt_nested *nested,
+			 uint32_t *out_id);
 
 /* The parent of a new nested HWPT, for the length of a call. -ENOENT, -EINVAL. */
 int nested_parent_get(struct uiommu_context *context, uint32_t id, struct hwpt **out);

@@ -125,6 +125,9 @@ int nested_alloc(struct uiommu_context *context, const struct nested_request *re
 	if (!error)
 		error = request->make(parent, queue, request->what, &hwpt);
 	if (!error) {
+		hwpt->viommu = request->viommu;
+		if (hwpt->viommu)
+			object_use(&hwpt->viommu->object);
 		*out_id = hwpt->object.id;
 		object_finalise(&hwpt->object);
 	}
@@ -141,6 +144,12 @@ static int make_nested(struct hwpt *parent, struct fault_queue *queue, const voi
 
 int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu_hwpt_nested *nested, uint32_t *out_id)
 {
+	return hwpt_alloc_of_viommu(context, NULL, nested, out_id);
+}
+
+int hwpt_alloc_of_viommu(struct uiommu_context *context, struct viommu *viommu, const struct uiommu_hwpt_nested *nested,
+			 uint32_t *out_id)
+{
 	struct uiommu_hwpt_nested given;
 	int error = copy_struct(&given, sizeof(given), sizeof(given), nested, nested->size);
 
@@ -150,7 +159,8 @@ int uiommu_hwpt_alloc_nested(struct uiommu_context *context, const struct uiommu
 	    (given.flags & UIOMMU_HWPT_STALL && !(given.flags & UIOMMU_HWPT_FAULT)))
 		return -EOPNOTSUPP;
 	return nested_alloc(
-		context, &(struct nested_request){given.parent_id, given.flags, given.fault_queue_id, make_nested, &given}, out_id);
+		context, &(struct nested_request){viommu, given.parent_id, given.flags, given.fault_queue_id, make_nested, &given},
+		out_id);
 }
 
 /* One page table: forget, wait for whoever found what is forgotten, and then for those who hold it; devices last. */
@@ -225,7 +235,7 @@ int viommu_invalidate(struct viommu *viommu, const struct uiommu_invalidation *r
 	int error = 0;
 
 	for (child = child_after(viommu->parent, NULL); child; child = next) {
-		if (__atomic_load_n(&child->viommu, __ATOMIC_ACQUIRE) == viommu && !error)
+		if (child->viommu == viommu && !error)
 			error = invalidate_child(child, requests, count);
 		next = child_after(viommu->parent, child);
 		object_put(&child->object);

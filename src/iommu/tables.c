@@ -78,6 +78,12 @@ struct stages_config tables_stages(const struct hwpt *hwpt, const struct tables_
 	};
 }
 
+/* No fault of its stages is recorded. */
+static bool is_quiet(const struct tables_entry *entry)
+{
+	return entry->flags & TABLES_NO_FAULTS || (entry->flags & TABLES_NO_FAULTS_1 && !entry->has_stage2);
+}
+
 /* Stages for what @entry says, or NULL with @fault's reason. */
 static struct stages *stages_for(struct hwpt *hwpt, const struct tables_entry *entry, struct uiommu_fault *fault)
 {
@@ -143,7 +149,7 @@ static bool publish(struct device *device, uint32_t pasid, struct hwpt *hwpt, co
 		free(stages);
 		return false;
 	}
-	attach->data.quiet = entry->flags & TABLES_NO_FAULTS;
+	attach->data.quiet = is_quiet(entry);
 	/* Where translated addresses are those before stage 2, ATS is not offered. */
 	/* A guest's queue refuses by itself, and records that. */
 	attach->data.asks = entry->flags & (TABLES_PRI | TABLES_STALL | TABLES_STALL_2) || (hwpt->sink && hwpt->sink->page_request);
@@ -618,7 +624,7 @@ int uiommu_hwpt_alloc_tables(struct uiommu_context *context, const struct uiommu
 	if (error)
 		return error;
 	return nested_alloc(context,
-			    &(struct nested_request){given.parent_id, given.flags, given.fault_queue_id, make_tables, &given},
+			    &(struct nested_request){NULL, given.parent_id, given.flags, given.fault_queue_id, make_tables, &given},
 			    out_id);
 }
 
@@ -645,6 +651,7 @@ static int page_table_of(struct hwpt *parent, struct fault_queue *queue, const s
 	if (!hwpt)
 		return -ENOMEM;
 	config = tables_stages(hwpt, &entry);
+	hwpt->quiet = is_quiet(&entry);
 	return nested_begin_stages(hwpt, &config, out);
 }
 
@@ -690,6 +697,6 @@ int hwpt_alloc_given(struct uiommu_context *context, const struct tables_given *
 {
 	return nested_alloc(
 		context,
-		&(struct nested_request){given->parent_id, given->flags, given->fault_queue_id, make_given, given},
+		&(struct nested_request){given->viommu, given->parent_id, given->flags, given->fault_queue_id, make_given, given},
 		out_id);
 }

@@ -85,6 +85,7 @@ void tables_end(struct guest_tables *tables);
 struct tables_given {
 	uint32_t tables; /* enum uiommu_tables */
 	uint32_t capabilities;
+	struct viommu *viommu; /* whose the HWPT is, inside a call of it; or NULL */
 	uint32_t parent_id;
 	uint32_t flags; /* enum uiommu_hwpt_flags: FAULT, PASID */
 	uint32_t fault_queue_id;

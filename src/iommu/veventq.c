@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "iommu/tables.h"
 #include "iommu/viommu.h"
 #include "util/util.h"
 
@@ -74,7 +75,7 @@ static void append(struct veventq *queue, const void *data, size_t length)
 	} else {
 		queue->lost_sequence = queue->sequence;
 	}
-	queue->sequence++;
+	queue->sequence = (queue->sequence + 1) & INT32_MAX;
 	tell_pipe(queue, was_empty);
 }
 
@@ -246,6 +247,68 @@ ssize_t veventq_read(struct uiommu_context *context, uint32_t id, void *buffer, 
 		free(event);
 	object_put(&queue->object);
 	return result;
+}
+
+/* What there is no record of is not the guest's to know: it is not its tables' fault. */
+static void fault_event(struct fault_sink *sink, const struct uiommu_fault *fault)
+{
+	const struct attach *attach = container_of(sink, struct attach, guest);
+	struct viommu *viommu = attach->hwpt->viommu;
+	struct uiommu_context *context = viommu->object.context;
+	uint8_t record[VEVENT_DATA_MAX];
+	struct veventq *queue = NULL;
+	size_t length = viommu->events ? viommu->events->encode(fault, attach->virt_id, record) : 0;
+
+	pthread_mutex_lock(&context->viommu_lock);
+	if (length)
+		queue = find(viommu, viommu->events->type);
+	if (queue)
+		append(queue, record, length);
+	pthread_mutex_unlock(&context->viommu_lock);
+	if (!queue)
+		context_log(context, UIOMMU_LOG_DEBUG, "vIOMMU %u: device %u: %#llx: %s", viommu->object.id, fault->device_id,
+			    (unsigned long long)fault->address, uiommu_fault_reason_name(fault->reason));
+}
+
+/* Of events; page requests are for the HWPT's fault queue. */
+static void tell_guest(struct attach *attach)
+{
+	attach->guest = (struct fault_sink){.answers = attach->hwpt->queue, .event = fault_event};
+	attach->data.sink = &attach->guest;
+}
+
+/* Without a number a guest's device can do what leads to no faults. */
+static bool translates(const struct hwpt *hwpt)
+{
+	return !hwpt->tables || hwpt->tables->device.mode == TABLES_TRANSLATE;
+}
+
+int viommu_attach(struct attach *attach)
+{
+	const struct viommu *viommu = attach->hwpt->viommu;
+	struct uiommu_context *context = attach->device->object.context;
+	const struct vdevice *vdevice;
+	bool found;
+
+	if (!viommu)
+		return 0;
+	pthread_mutex_lock(&context->viommu_lock);
+	vdevice = attach->device->vdevice;
+	found = vdevice && vdevice->viommu == viommu;
+	attach->virt_id = found ? vdevice->virt_id : 0;
+	pthread_mutex_unlock(&context->viommu_lock);
+	if (!found)
+		return translates(attach->hwpt) ? -ENOENT : 0;
+	tell_guest(attach);
+	return 0;
+}
+
+void viommu_attach_entry(struct attach *attach, const struct attach *tables)
+{
+	if (!tables->guest.event)
+		return;
+	attach->virt_id = tables->virt_id;
+	tell_guest(attach);
 }
 
 int viommu_tell(struct uiommu_context *context, uint32_t device_id, uint32_t type, const void *data, size_t length)

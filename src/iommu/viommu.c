@@ -7,20 +7,22 @@
 
 #include "util/util.h"
 
-int viommu_alloc(struct uiommu_context *context, uint32_t type, uint32_t hwpt_id, uint32_t *out_id)
+int viommu_alloc(struct uiommu_context *context, uint32_t type, const struct viommu_events *events, uint32_t hwpt_id,
+		 uint32_t *out_id)
 {
 	struct viommu *viommu;
 	struct hwpt *parent;
 	int error = nested_parent_get(context, hwpt_id, &parent);
 
 	if (error)
-		return error;
+		return uiommu_object_type(context, hwpt_id) == UIOMMU_OBJECT_HWPT_PAGING ? error : -ENOENT;
 	viommu = calloc(1, sizeof(*viommu));
 	error = viommu ? object_alloc(context, &viommu->object, UIOMMU_OBJECT_VIOMMU) : -ENOMEM;
 	if (error) {
 		free(viommu);
 	} else {
 		viommu->type = type;
+		viommu->events = events;
 		viommu->parent = parent;
 		object_use(&parent->object);
 		CDS_INIT_LIST_HEAD(&viommu->vdevices);
@@ -51,17 +53,6 @@ struct viommu *viommu_get(struct uiommu_context *context, uint32_t id)
 void viommu_put(struct viommu *viommu)
 {
 	object_put(&viommu->object);
-}
-
-void viommu_adopt(struct viommu *viommu, uint32_t hwpt_id)
-{
-	struct object *object = object_get(viommu->object.context, hwpt_id, UIOMMU_OBJECT_HWPT_NESTED);
-
-	if (!object)
-		return;
-	object_use(&viommu->object);
-	__atomic_store_n(&object_hwpt(object)->viommu, viommu, __ATOMIC_RELEASE);
-	object_put(object);
 }
 
 /* --- vDEVICEs --- */
@@ -325,7 +316,11 @@ int hw_queue_alloc(struct uiommu_context *context, const struct hw_queue_request
 
 	if (!viommu)
 		return -ENOENT;
-	error = request->length - 1 > UINT64_MAX - request->iova ? -ERANGE : hw_queue_make(viommu, request, out_id);
+	/* Whole pages. */
+	if (request->length > UINT64_MAX - (request->iova % page_size()) - (page_size() - 1))
+		error = -ERANGE;
+	else
+		error = hw_queue_make(viommu, request, out_id);
 	viommu_put(viommu);
 	return error;
 }

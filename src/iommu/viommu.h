@@ -8,14 +8,21 @@
 #ifndef IOMMU_VIOMMU_H
 #define IOMMU_VIOMMU_H
 
-#include "iommu/device.h"
-#include "iommu/hwpt.h"
+#include "iommu/attach.h"
 
 enum { VEVENTQ_DEPTH_MAX = 1 << 19, VEVENT_DATA_MAX = 64, VIOMMU_REQUESTS_MAX = 64 };
+
+/* How faults are told to a guest. */
+struct viommu_events {
+	uint32_t type; /* of the vEVENTQ */
+	/* The record, of at most VEVENT_DATA_MAX bytes, of what the guest knows as @virt_id. 0: there is none of this fault. */
+	size_t (*encode)(const struct uiommu_fault *fault, uint64_t virt_id, void *record);
+};
 
 struct viommu {
 	struct object object;
 	uint32_t type;
+	const struct viommu_events *events; /* NULL: faults are logged only */
 	struct hwpt *parent; /* used */
 	/* Under the context's viommu lock: */
 	struct cds_list_head vdevices, veventqs, hw_queues;
@@ -29,8 +36,9 @@ struct vdevice {
 	uint64_t virt_id;
 };
 
-/* -ENOENT (no such HWPT), -EINVAL (it is no nest parent), -ENOMEM. */
-int viommu_alloc(struct uiommu_context *context, uint32_t type, uint32_t hwpt_id, uint32_t *out_id);
+/* @events, which may be NULL, stays. -ENOENT (no such paging HWPT), -EINVAL (it is no nest parent), -ENOMEM. */
+int viommu_alloc(struct uiommu_context *context, uint32_t type, const struct viommu_events *events, uint32_t hwpt_id,
+		 uint32_t *out_id);
 
 /* For the length of a call, or NULL. */
 struct viommu *viommu_get(struct uiommu_context *context, uint32_t id);
@@ -39,8 +47,14 @@ void viommu_put(struct viommu *viommu);
 /* -ENOENT (no such vIOMMU, device), -EEXIST (the device is one already, or the number is in use), -ENOMEM. */
 int vdevice_alloc(struct uiommu_context *context, uint32_t viommu_id, uint32_t device_id, uint64_t virt_id, uint32_t *out_id);
 
-/* @hwpt_id, a nested HWPT that has just been made, is one of @viommu, inside a call of it. */
-void viommu_adopt(struct viommu *viommu, uint32_t hwpt_id);
+/*
+ * @attach, which nobody has seen yet, is of an HWPT of a vIOMMU: its faults are told there, with the number that the guest has for
+ * the device now. -ENOENT: it has none, and the HWPT translates.
+ */
+int viommu_attach(struct attach *attach);
+
+/* The same for an entry of the tables that @tables has attached. */
+void viommu_attach_entry(struct attach *attach, const struct attach *tables);
 
 /* uiommu_hwpt_invalidate() of each nested HWPT that is one of @viommu; at most so many requests. The first error. */
 int viommu_invalidate(struct viommu *viommu, const struct uiommu_invalidation *requests, size_t count);

@@ -236,7 +236,8 @@ void failure_recovers(struct failure *failure, unsigned int flags)
 
 	if (failure->fault.reason == UIOMMU_FAULT_ABSENT && flags_park(flags))
 		failure->fault.flags |= UIOMMU_FAULT_RECOVERABLE;
-	if (flags & UIOMMU_DMA_RECOVERABLE && attachment && attachment->sink && attachment->asks && is_recoverable(&failure->fault))
+	if (flags & UIOMMU_DMA_RECOVERABLE && attachment && attachment->sink && attachment->sink->answers && attachment->asks &&
+	    is_recoverable(&failure->fault))
 		failure->fault.flags |= UIOMMU_FAULT_RECOVERABLE;
 }
 

@@ -126,6 +126,7 @@ struct uiommu_page_request;
  * some. Fault queues have neither (iommu/requests.h).
  */
 struct fault_sink {
+	bool answers; /* page requests, here or elsewhere */
 	void (*event)(struct fault_sink *sink, const struct uiommu_fault *fault);
 	int (*page_request)(struct fault_sink *sink, struct attachment *attachment, const struct uiommu_page_request *requests,
 			    unsigned int count, void (*done)(void *opaque, unsigned int response), void *opaque);

@@ -1,172 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Nested HWPTs as commands make them: of each architecture, on a device and on a PASID; faults; and uiommu's own commands. */
-#include "abi.h"
+#include "abi_guest.h"
 
 #include <poll.h>
-#include <uiommu/uiommu.h>
-
-#include "abi/iommufd.h"
-#include "abi/local.h"
-#include "iommu/device.h"
-
-enum { PAGE = 4096, RAM_PAGES = 64, RAM_BYTES = RAM_PAGES * PAGE, PASID = 9, VTD = 1, ARM = 2, AMD = 3, VIRT_ID = 0x55 };
-
-#define VA UINT64_C(0x3412345000)
-
-static struct {
-	int fd;
-	struct abi_file *file;
-	struct uiommu_context *context;
-	struct uiommu_device *device;
-	uint32_t device_id, ioas, parent;
-	uint64_t *ram;
-	uint64_t next;
-} w;
-
-static int setup(void **state)
-{
-	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "dma0", .pasid_bits = 20};
-	struct abi_ioas_map_file map = {.size = sizeof(map), .flags = 7, .length = RAM_BYTES};
-	struct abi_hwpt_alloc parent = {.size = sizeof(parent), .flags = ABI_HWPT_NEST_PARENT};
-
-	(void)state;
-	w.fd = uiommu_abi_open("/dev/iommu", NULL);
-	assert_true(w.fd >= 0);
-	w.file = abi_local_file(w.fd);
-	w.context = iommufd_context(w.file);
-	w.next = 1;
-	map.fd = memfd_create("ram", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(map.fd, RAM_BYTES), 0);
-	w.ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd, 0);
-	assert_ptr_not_equal(w.ram, MAP_FAILED);
-	w.ioas = map.ioas_id = abi_ioas(w.fd);
-	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP_FILE), &map), 0);
-	close(map.fd);
-	assert_int_equal(uiommu_device_alloc(w.context, &config, &w.device_id), 0);
-	w.device = uiommu_device_get(w.context, w.device_id);
-	parent.dev_id = w.device_id;
-	parent.pt_id = w.ioas;
-	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HWPT_ALLOC), &parent), 0);
-	w.parent = parent.out_hwpt_id;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	uiommu_device_put(w.device);
-	abi_file_put(w.file);
-	assert_int_equal(uiommu_abi_close(w.fd), 0);
-	munmap(w.ram, RAM_BYTES);
-	return 0;
-}
-
-static uint64_t page_new(void)
-{
-	assert_true(w.next < RAM_PAGES);
-	return w.next++ * PAGE;
-}
-
-static uint64_t *at(uint64_t gpa)
-{
-	return w.ram + gpa / 8;
-}
-
-/* The leaf of VA below @root, whose index ends at bit @top; what leads to tables has @bits. */
-static uint64_t *leaf_of(uint64_t root, unsigned int top, uint64_t bits)
-{
-	uint64_t table = root;
-
-	for (unsigned int shift = top; shift > 12; shift -= 9) {
-		uint64_t *entry = at(table) + (VA >> shift & 511);
-
-		if (!*entry)
-			*entry = page_new() | bits;
-		table = *entry & UINT64_C(0x000ffffffffff000);
-	}
-	return at(table) + (VA >> 12 & 511);
-}
-
-/* A guest with a page table for VA, of an architecture. */
-struct guest {
-	uint32_t type, length;
-	uint64_t data[4]; /* of the HWPT */
-	uint64_t *leaf;
-	uint64_t page_bits;
-};
-
-static struct guest vtd_guest(void)
-{
-	uint64_t root = page_new();
-
-	return (struct guest){.type = VTD,
-			      .length = sizeof(struct abi_hwpt_vtd_s1),
-			      .data = {0, root, 48},
-			      .leaf = leaf_of(root, 39, 7),
-			      .page_bits = 7};
-}
-
-/* IHI 0070, 5.2 and 5.4: one CD, 39 bits of 4K pages in the lower half. */
-static struct guest arm_guest(void)
-{
-	uint64_t root = page_new(), cd = page_new();
-
-	at(cd)[0] = 25 | UINT64_C(1) << 30 | UINT64_C(1) << 31 | UINT64_C(5) << 32 | UINT64_C(1) << 41 | UINT64_C(3) << 45 |
-		    UINT64_C(7) << 48;
-	at(cd)[1] = root;
-	at(cd)[3] = 0xff;
-	return (struct guest){.type = ARM,
-			      .length = sizeof(struct abi_hwpt_arm_smmuv3),
-			      .data = {1 | 5 << 1 | cd},
-			      .leaf = leaf_of(root, 30, 3),
-			      .page_bits = 0x443};
-}
-
-/* 48882, 2.2.2.1: a GCR3 table of one level, which requests without PASID use, too. */
-static struct guest amd_guest(void)
-{
-	uint64_t root = page_new(), gcr3 = page_new();
-
-	at(gcr3)[0] = root | 1;
-	return (struct guest){
-		.type = AMD,
-		.length = sizeof(struct abi_hwpt_amd_guest),
-		.data = {3 | UINT64_C(3) << 54 | (gcr3 >> 12 & 7) << 58 | UINT64_C(3) << 61,
-			 5 | (gcr3 >> 15 & 0xffff) << 16 | (gcr3 >> 31) << 43},
-		.leaf = leaf_of(root, 39, 7),
-		.page_bits = 7,
-	};
-}
-
-static int alloc(const struct guest *guest, uint32_t pt_id, uint32_t flags, uint32_t fault_id, uint32_t *id)
-{
-	struct abi_hwpt_alloc arguments = {.size = sizeof(arguments),
-					   .flags = flags,
-					   .dev_id = w.device_id,
-					   .pt_id = pt_id,
-					   .data_type = guest->type,
-					   .data_len = guest->length,
-					   .data_uptr = (uint64_t)(uintptr_t)guest->data,
-					   .fault_id = fault_id};
-	int error = uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HWPT_ALLOC), &arguments);
-
-	*id = arguments.out_hwpt_id;
-	return error;
-}
-
-static int invalidate(uint32_t id, uint32_t type, const void *entries, uint32_t length, uint32_t *count)
-{
-	struct abi_hwpt_invalidate arguments = {.size = sizeof(arguments),
-						.hwpt_id = id,
-						.data_uptr = (uint64_t)(uintptr_t)entries,
-						.data_type = type,
-						.entry_len = length,
-						.entry_num = *count};
-	int error = uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HWPT_INVALIDATE), &arguments);
-
-	*count = arguments.entry_num;
-	return error;
-}
+#include <pthread.h>
+#include <sched.h>
 
 /* What a device does through the guest's page, which is moved. @forget: makes it known. */
 static void use(struct guest *guest, uint32_t pasid, void (*forget)(uint32_t id), uint32_t id)
@@ -243,7 +81,7 @@ static void vtd(void **state)
 	assert_int_equal(alloc(&bad, w.parent, 0, 0, &id), -EINVAL);
 	bad = guest;
 	bad.type = 77;
-	assert_int_equal(alloc(&bad, w.parent, 0, 0, &id), -EINVAL);
+	assert_int_equal(alloc(&bad, w.parent, 0, 0, &id), -EOPNOTSUPP);
 	both(&guest, w.parent, forget_vtd, 0);
 }
 
@@ -256,35 +94,6 @@ static void amd(void **state)
 	bad.data[0] |= UINT64_C(4) << 9; /* host tables of its own */
 	assert_int_equal(alloc(&bad, w.parent, 0, 0, &id), -EINVAL);
 	both(&guest, w.parent, forget_own, 0);
-}
-
-static uint32_t viommu_make(void)
-{
-	struct abi_viommu_alloc arguments = {
-		.size = sizeof(arguments), .type = ABI_VIOMMU_ARM_SMMUV3, .dev_id = w.device_id, .hwpt_id = w.parent};
-
-	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VIOMMU_ALLOC), &arguments), 0);
-	return arguments.out_viommu_id;
-}
-
-static int vdevice_make(uint32_t viommu, uint64_t virt_id, uint32_t *id)
-{
-	struct abi_vdevice_alloc arguments = {
-		.size = sizeof(arguments), .viommu_id = viommu, .dev_id = w.device_id, .virt_id = virt_id};
-	int error = uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VDEVICE_ALLOC), &arguments);
-
-	*id = arguments.out_vdevice_id;
-	return error;
-}
-
-static int command(uint32_t viommu, uint64_t first, uint64_t second)
-{
-	const struct abi_viommu_arm_smmuv3_invalidate entry = {.cmd = {first, second}};
-	uint32_t count = 1;
-	int error = invalidate(viommu, ABI_VIOMMU_INVALIDATE_ARM_SMMUV3, &entry, sizeof(entry), &count);
-
-	assert_int_equal(count, !error);
-	return error;
 }
 
 /* By address and ASID; the CD's has 7. */
@@ -306,7 +115,7 @@ static void arm(void **state)
 
 	(void)state;
 	bad.data[0] |= 2 << 1; /* a stage 2 of its own */
-	assert_int_equal(alloc(&bad, viommu, 0, 0, &id), -EINVAL);
+	assert_int_equal(alloc(&bad, viommu, 0, 0, &id), -EIO);
 	assert_int_equal(command(viommu, 0x05 | (uint64_t)VIRT_ID << 32, 0), -EIO); /* no such device */
 	assert_int_equal(command(viommu, 0x04, 0), -EIO); /* the whole stream table is nobody's */
 	assert_int_equal(vdevice_make(viommu, VIRT_ID, &vdevice), 0);
@@ -328,6 +137,106 @@ static void arm(void **state)
 	assert_int_equal(abi_destroy_object(w.fd, id), 0);
 	assert_int_equal(abi_destroy_object(w.fd, vdevice), 0);
 	assert_int_equal(abi_destroy_object(w.fd, viommu), 0);
+}
+
+/* --- replacing --- */
+
+struct reader {
+	uint32_t pasid;
+	bool stop;
+	unsigned int failures, reads, values[4];
+};
+
+static void *read_on(void *opaque)
+{
+	struct reader *reader = opaque;
+
+	do {
+		uint64_t value = 0;
+
+		if (uiommu_dma_read(w.device, reader->pasid, VA, &value, 8, NULL) || !value || value > 3)
+			reader->failures++;
+		else
+			reader->values[value]++;
+		__atomic_add_fetch(&reader->reads, 1, __ATOMIC_RELAXED);
+	} while (!__atomic_load_n(&reader->stop, __ATOMIC_RELAXED));
+	return NULL;
+}
+
+/* The page at VA has @value. */
+static void give(const struct guest *guest, uint64_t value)
+{
+	uint64_t page = page_new();
+
+	*guest->leaf = page | guest->page_bits;
+	at(page)[0] = value;
+}
+
+/* Whole tables by each other, by the parent, and back: a device that reads meanwhile meets one or the other. */
+static void replaced_in_one_step(void **state)
+{
+	struct guest guests[] = {arm_guest(), amd_guest()};
+	struct abi_ioas_map map = {.size = sizeof(map), .flags = 7, .ioas_id = w.ioas, .length = PAGE, .iova = VA};
+	struct reader reader = {.pasid = UIOMMU_NO_PASID};
+	uint64_t page = page_new(), value;
+	uint32_t ids[3] = {[2] = w.parent};
+	pthread_t thread;
+
+	(void)state;
+	map.user_va = (uint64_t)(uintptr_t)at(page);
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP), &map), 0);
+	at(page)[0] = 3;
+	for (unsigned int i = 0; i < 2; i++) {
+		give(&guests[i], i + 1);
+		assert_int_equal(alloc(&guests[i], w.parent, 0, 0, &ids[i]), 0);
+	}
+	assert_int_equal(uiommu_attach(w.context, w.device_id, UIOMMU_NO_PASID, ids[0]), 0);
+	assert_int_equal(pthread_create(&thread, NULL, read_on, &reader), 0);
+	for (unsigned int i = 1; i < scaled(300); i++) {
+		unsigned int turn = i % 5, to = turn < 3 ? turn : 4 - turn, before;
+
+		assert_int_equal(uiommu_replace(w.context, w.device_id, UIOMMU_NO_PASID, ids[to]), 0);
+		assert_int_equal(uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA, &value, 8, NULL), 0);
+		assert_int_equal(value, to + 1);
+		/* It has seen this one. */
+		before = __atomic_load_n(&reader.reads, __ATOMIC_RELAXED);
+		while (__atomic_load_n(&reader.reads, __ATOMIC_RELAXED) < before + 2)
+			sched_yield();
+	}
+	__atomic_store_n(&reader.stop, true, __ATOMIC_RELAXED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(reader.failures, 0);
+	assert_true(reader.values[1] && reader.values[2] && reader.values[3]);
+}
+
+/* Tables are for all PASIDs: they come where none is attached, and take with them what they say of them. */
+static void tables_and_pasids(void **state)
+{
+	struct guest guest = arm_guest();
+	struct abi_hwpt_alloc hwpt = {.size = sizeof(hwpt), .flags = ABI_HWPT_PASID, .dev_id = w.device_id, .pt_id = w.ioas};
+	uint64_t *cds = at(guest.data[0] & ~UINT64_C(0xfff)), value;
+	uint32_t id;
+
+	(void)state;
+	memcpy(cds + PASID * 8, cds, 64);
+	guest.data[0] |= UINT64_C(4) << 59;
+	give(&guest, 7);
+	assert_int_equal(alloc(&guest, w.parent, 0, 0, &id), 0);
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HWPT_ALLOC), &hwpt), 0);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, UIOMMU_NO_PASID, hwpt.out_hwpt_id), 0);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, PASID, hwpt.out_hwpt_id), 0);
+	assert_int_equal(uiommu_replace(w.context, w.device_id, UIOMMU_NO_PASID, id), -EINVAL);
+	assert_int_equal(uiommu_dma_read(w.device, PASID, 0, &value, 8, NULL), 0);
+	assert_int_equal(uiommu_detach(w.context, w.device_id, PASID), 0);
+	assert_int_equal(uiommu_replace(w.context, w.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_dma_read(w.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(value, 7);
+	assert_int_equal(uiommu_replace(w.context, w.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_dma_read(w.device, PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(uiommu_replace(w.context, w.device_id, UIOMMU_NO_PASID, hwpt.out_hwpt_id), 0);
+	assert_int_equal(uiommu_dma_read(w.device, PASID, VA, &value, 8, NULL), -EFAULT);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, PASID, hwpt.out_hwpt_id), 0);
+	assert_int_equal(abi_destroy_object(w.fd, id), 0);
 }
 
 /* What can be said of an invalidation before anything is done, and how far it has come. */
@@ -529,7 +438,7 @@ static void refusals(void **state)
 	viommu.hwpt_id = 99;
 	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VIOMMU_ALLOC), &viommu), -ENOENT);
 	viommu.hwpt_id = w.ioas;
-	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VIOMMU_ALLOC), &viommu), -EINVAL);
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VIOMMU_ALLOC), &viommu), -ENOENT);
 	viommu.dev_id = w.ioas;
 	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VIOMMU_ALLOC), &viommu), -ENOENT);
 	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VEVENTQ_ALLOC), &queue), -EINVAL);
@@ -649,6 +558,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(vtd, setup, teardown),
 		cmocka_unit_test_setup_teardown(amd, setup, teardown),
 		cmocka_unit_test_setup_teardown(arm, setup, teardown),
+		cmocka_unit_test_setup_teardown(replaced_in_one_step, setup, teardown),
+		cmocka_unit_test_setup_teardown(tables_and_pasids, setup, teardown),
 		cmocka_unit_test_setup_teardown(invalidations, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(event_files_outlive, setup, teardown),

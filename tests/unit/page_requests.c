@@ -364,7 +364,8 @@ static void attach_to_guest(void)
 	struct object *object;
 
 	memset(&guest, 0, sizeof(guest));
-	guest.sink = (struct fault_sink){.event = guest_event, .page_request = guest_request, .forget = guest_forget};
+	guest.sink =
+		(struct fault_sink){.answers = true, .event = guest_event, .page_request = guest_request, .forget = guest_forget};
 	assert_int_equal(uiommu_hwpt_alloc_nested(g.context, &config, &nested), 0);
 	object = object_get(g.context, nested, UIOMMU_OBJECT_NONE);
 	object_hwpt(object)->sink = &guest.sink;

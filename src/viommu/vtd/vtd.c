@@ -485,7 +485,8 @@ static struct uiommu_vtd *vtd_alloc(struct uiommu_context *context, const struct
 	vtd->interrupt = config->interrupt;
 	vtd->work = config->work;
 	vtd->opaque = config->opaque;
-	vtd->sink = (struct fault_sink){.event = vtd_fault_event, .page_request = vtd_page_request, .forget = vtd_page_forget};
+	vtd->sink = (struct fault_sink){
+		.answers = true, .event = vtd_fault_event, .page_request = vtd_page_request, .forget = vtd_page_forget};
 	pthread_mutex_init(&vtd->lock, NULL);
 	pthread_cond_init(&vtd->idle, NULL);
 	CDS_INIT_LIST_HEAD(&vtd->devices);
