@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Histories of an iommufd: one command after the other on objects that those before have made, with the selftests' devices among
- * them. Whatever is answered, in the end nothing is left: no object, no descriptor, nothing that counts as pinned.
+ * them, and a real one, which is attached to them and does DMA. Whatever is answered, in the end nothing is left: no object, no
+ * descriptor, nothing that counts as pinned, no page request without an answer.
+ *
+ * What is mapped is the arena, which begins with the input: there are a guest's tables in it, if the input has some.
  *
  * The input is a list of struct step. What a word of a command's struct is made of says the command's line in the table below.
  */
@@ -12,6 +15,7 @@
 #include <uiommu/uiommu.h>
 #include <unistd.h>
 
+#include "abi/iommufd.h"
 #include "abi/local.h"
 #include "abi/spec.h"
 #include "util/util.h"
@@ -27,7 +31,7 @@ struct step {
 /*
  * Of each word after the size: i: an object's id; f: flags, or a small number; p: a pointer into the arena (two words); a: an
  * address of a device (two); l: a length (two); h: half of an address's width, two words as they come; d: a descriptor that has
- * been got; o: one that is got by it, if it succeeds; x: as it comes; t: a type.
+ * been got, or the arena's; o: one that is got by it, if it succeeds; x: as it comes; t: a type.
  */
 static const struct {
 	unsigned int command;
@@ -48,9 +52,9 @@ static const struct {
 	{ABI_COMMAND(ABI_HWPT_GET_DIRTY_BITMAP), "iffallp"},
 	{ABI_COMMAND(ABI_HWPT_INVALIDATE), "iptfff"},
 	{ABI_COMMAND(ABI_FAULT_QUEUE_ALLOC), "ffo"},
-	{ABI_COMMAND(ABI_IOAS_MAP_FILE), "fidall"},
-	{ABI_COMMAND(ABI_VIOMMU_ALLOC), "ftiiffp"},
-	{ABI_COMMAND(ABI_VDEVICE_ALLOC), "iiff"},
+	{ABI_COMMAND(ABI_IOAS_MAP_FILE), "fidlla"},
+	{ABI_COMMAND(ABI_VIOMMU_ALLOC), "ftiifffp"},
+	{ABI_COMMAND(ABI_VDEVICE_ALLOC), "iifh"},
 	{ABI_COMMAND(ABI_IOAS_CHANGE_PROCESS), "f"},
 	{ABI_COMMAND(ABI_VEVENTQ_ALLOC), "fitffof"},
 	{ABI_COMMAND(ABI_HW_QUEUE_ALLOC), "fitffal"},
@@ -86,12 +90,17 @@ static const struct {
 	{(unsigned int)UIOMMU_ABI_PASID_FREE, "if"},
 };
 
-enum { DO_READ = ARRAY_SIZE(commands), DO_WRITE, DO_CLOSE, DO_MMAP, CHOICES };
+enum { DO_READ = ARRAY_SIZE(commands), DO_WRITE, DO_CLOSE, DO_MMAP, DO_ATTACH, DO_DETACH, DO_DMA, CHOICES };
 
 static struct {
 	int fd, fds[FDS_MAX];
 	unsigned int count; /* of fds */
 	uint8_t *arena;
+	int memory; /* the arena's: page tables are read only where a descriptor has led to */
+	struct uiommu_context *context;
+	struct uiommu_device *device;
+	uint32_t device_id;
+	unsigned int asked; /* atomic: page requests without an answer */
 } world;
 
 static uint32_t value_of(const uint8_t word[2])
@@ -101,6 +110,8 @@ static uint32_t value_of(const uint8_t word[2])
 
 static int a_descriptor(uint32_t value)
 {
+	if (value & 0x8000)
+		return world.memory;
 	return world.count ? world.fds[value % world.count] : world.fd;
 }
 
@@ -200,6 +211,58 @@ static void close_one(unsigned int index)
 	world.fds[index] = world.fds[--world.count];
 }
 
+/* --- the device --- */
+
+static uint32_t a_pasid(uint32_t value)
+{
+	return value & 1 ? value % 32 : UIOMMU_NO_PASID;
+}
+
+static void answered(void *opaque, unsigned int response)
+{
+	(void)opaque;
+	(void)response;
+	__atomic_sub_fetch(&world.asked, 1, __ATOMIC_RELAXED);
+}
+
+static void attach(const struct step *step)
+{
+	uint32_t pasid = a_pasid(value_of(step->words[0])), id = value_of(step->words[1]) % IDS;
+
+	if (step->odd & 1)
+		(void)uiommu_replace(world.context, world.device_id, pasid, id);
+	else
+		(void)uiommu_attach(world.context, world.device_id, pasid, id);
+}
+
+/* Where maps are, or where indices of page tables are 199, 400 and the next ones. */
+static uint64_t a_device_address(uint32_t value)
+{
+	const uint64_t window = UINT64_C(1) << 24,
+		       indices = UINT64_C(199) << 39 | UINT64_C(400) << 30 | UINT64_C(401) << 21 | UINT64_C(402) << 12;
+
+	return value & 0x8000 ? indices + (value & 0x1fff) : window + (value & 0x7fff) * 16;
+}
+
+static void dma(const struct step *step)
+{
+	uint32_t pasid = a_pasid(value_of(step->words[0]));
+	uint64_t address = a_device_address(value_of(step->words[1])), length = value_of(step->words[2]) % 64;
+	unsigned int flags = step->odd & 2 ? UIOMMU_DMA_RECOVERABLE : 0;
+	uint8_t data[64] = {0};
+	struct uiommu_dma_op op = {.address = address, .buffer = data, .length = length, .pasid = pasid, .flags = flags};
+
+	if (step->odd & 1)
+		(void)uiommu_dma_writev(world.device, &op, 1);
+	else
+		(void)uiommu_dma_readv(world.device, &op, 1);
+	if (!(op.result.fault.flags & UIOMMU_FAULT_RECOVERABLE))
+		return;
+	__atomic_add_fetch(&world.asked, 1, __ATOMIC_RELAXED);
+	if (uiommu_dma_page_request(world.device, &op.result.fault, answered, NULL))
+		answered(NULL, 0);
+}
+
 static void one(const struct step *step)
 {
 	uint32_t value = value_of(step->words[0]), length = value_of(step->words[1]) % 8192;
@@ -222,6 +285,15 @@ static void one(const struct step *step)
 		if (map != MAP_FAILED)
 			CHECK(!uiommu_abi_munmap(world.fd, map, (uint64_t)(value % 8) << 12, (size_t)(length % 4) << 12));
 		break;
+	case DO_ATTACH:
+		attach(step);
+		break;
+	case DO_DETACH:
+		(void)uiommu_detach(world.context, world.device_id, a_pasid(value));
+		break;
+	case DO_DMA:
+		dma(step);
+		break;
 	default:
 		command(step);
 	}
@@ -229,30 +301,54 @@ static void one(const struct step *step)
 
 static void make(void)
 {
-	world.arena = mmap(NULL, (ARENA_PAGES + 1) * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(!uiommu_install_fault_handler());
+	world.memory = memfd_create("arena", MFD_CLOEXEC);
+	CHECK(world.memory >= 0 && !ftruncate(world.memory, ARENA_PAGES * 4096));
+	world.arena = mmap(NULL, (ARENA_PAGES + 1) * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, world.memory, 0);
 	CHECK(world.arena != MAP_FAILED && !munmap(world.arena + ARENA_PAGES * 4096, 4096));
+}
+
+static void begin(void)
+{
+	const struct uiommu_abi_options options = {.size = sizeof(options), .flags = UIOMMU_ABI_MOCK};
+	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "dma0", .pasid_bits = 20};
+	struct abi_file *file;
+
+	world.count = 0;
+	world.fd = uiommu_abi_open("/dev/iommu", &options);
+	CHECK(world.fd >= 0);
+	file = abi_local_file(world.fd);
+	world.context = iommufd_context(file);
+	CHECK(!uiommu_device_alloc(world.context, &config, &world.device_id));
+	world.device = uiommu_device_get(world.context, world.device_id);
+	abi_file_put(file);
+}
+
+static void end(void)
+{
+	struct abi_caller *caller;
+
+	uiommu_device_put(world.device);
+	while (world.count)
+		close_one(0);
+	CHECK(!uiommu_abi_close(world.fd));
+	CHECK(!abi_local(&caller) && !caller->memory->pinned && !caller->memory->locked);
+	CHECK(!__atomic_load_n(&world.asked, __ATOMIC_RELAXED));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct uiommu_abi_options options = {.size = sizeof(options), .flags = UIOMMU_ABI_MOCK};
-	struct abi_caller *caller;
 	struct step step;
 
 	if (!world.arena)
 		make();
 	memset(world.arena, 0, ARENA_PAGES * 4096);
 	memcpy(world.arena, data, size < 4096 ? size : 4096);
-	world.count = 0;
-	world.fd = uiommu_abi_open("/dev/iommu", &options);
-	CHECK(world.fd >= 0);
+	begin();
 	for (unsigned int i = 0; i < STEPS_MAX && size >= sizeof(step); i++, data += sizeof(step), size -= sizeof(step)) {
 		memcpy(&step, data, sizeof(step));
 		one(&step);
 	}
-	while (world.count)
-		close_one(0);
-	CHECK(!uiommu_abi_close(world.fd));
-	CHECK(!abi_local(&caller) && !caller->memory->pinned && !caller->memory->locked);
+	end();
 	return 0;
 }
