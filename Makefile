@@ -30,7 +30,8 @@ NEEDS :=
 
 $(BUILD)/build.ninja:
 	@scripts/deps build $(NEEDS)
-	meson setup $(BUILD) --prefix '$(PREFIX)'
+	@# Where Debian looks for libraries: meson asks dpkg-dev, which may not be here.
+	multiarch=$$(gcc -print-multiarch 2>/dev/null); meson setup $(BUILD) --prefix '$(PREFIX)' $${multiarch:+--libdir lib/$$multiarch}
 
 build: $(BUILD)/build.ninja
 	@scripts/deps build $(NEEDS)
@@ -61,10 +62,12 @@ fuzz:
 install: build
 	@meson configure $(BUILD) --prefix '$(PREFIX)'
 	@meson install -C $(BUILD)
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 uninstall: build
 	@meson configure $(BUILD) --prefix '$(PREFIX)'
 	@scripts/uninstall $(BUILD)
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" != 0 ] || ldconfig
 
 format:
 	@scripts/deps format
