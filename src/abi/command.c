@@ -64,6 +64,8 @@ static void undo(struct abi_call *call)
 	abi_file_put(call->file);
 	if (call->made)
 		uiommu_destroy(call->context, call->made);
+	if (call->undo)
+		call->undo(call);
 }
 
 int abi_command_run(const struct abi_command *command, struct abi_call *call, unsigned int given)

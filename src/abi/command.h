@@ -31,6 +31,7 @@ struct abi_call {
 	bool quiet; /* set by a handler: it is not written back */
 	/* Set by a handler that has made something: */
 	uint32_t made; /* an object that ends if the caller does not get to know of it; 0: none */
+	void (*undo)(struct abi_call *call); /* how something else ends then; or NULL */
 	struct abi_file *file; /* a reference, for a new descriptor, whose number goes to: */
 	uint64_t file_at; /* offset in the struct; 0: it is the result */
 };

@@ -2,6 +2,7 @@
 #include "abi/describe.h"
 
 #include <linux/vfio.h>
+#include <uiommu/abi.h>
 
 #include "abi/spec.h"
 #include "util/util.h"
@@ -118,6 +119,30 @@ static const struct abi_member hw_queue_alloc[] = {
 	NUMBER(abi_hw_queue_alloc, out_hw_queue_id),
 };
 
+static const struct abi_member version[] = {NUMBER(uiommu_abi_version, out_version), BITS(uiommu_abi_version, out_commands)};
+static const struct abi_member sva_bind[] = {
+	BITS(uiommu_abi_bind, flags),	   NUMBER(uiommu_abi_bind, device_id), MEMBER(uiommu_abi_bind, pasid, ABI_SIGNED),
+	NUMBER(uiommu_abi_bind, vpasid),   NUMBER(uiommu_abi_bind, type),      NUMBER(uiommu_abi_bind, fault_queue_id),
+	NUMBER(uiommu_abi_bind, data_len), ADDRESS(uiommu_abi_bind, data),     NUMBER(uiommu_abi_bind, out_hwpt_id),
+};
+static const struct abi_member sva_unbind[] = {
+	NUMBER(uiommu_abi_unbind, device_id),
+	MEMBER(uiommu_abi_unbind, pasid, ABI_SIGNED),
+};
+static const struct abi_member pasid_set_alloc[] = {
+	BITS(uiommu_abi_pasid_set_alloc, flags),
+	NUMBER(uiommu_abi_pasid_set_alloc, quota),
+	NUMBER(uiommu_abi_pasid_set_alloc, out_set_id),
+};
+static const struct abi_member pasid_alloc[] = {
+	NUMBER(uiommu_abi_pasid_alloc, set_id),
+	NUMBER(uiommu_abi_pasid_alloc, first),
+	NUMBER(uiommu_abi_pasid_alloc, last),
+	NUMBER(uiommu_abi_pasid_alloc, out_pasid),
+};
+static const struct abi_member pasid_free[] = {NUMBER(uiommu_abi_pasid_free, set_id), NUMBER(uiommu_abi_pasid_free, pasid)};
+static const struct abi_member test[] = {MEMBER_AT("op", 4, ABI_NUMBER), MEMBER_AT("id", 8, ABI_NUMBER)};
+
 static const struct abi_member group_status[] = {BITS(vfio_group_status, flags)};
 static const struct abi_member number[] = {MEMBER_AT("value", 0, ABI_SIGNED)};
 static const struct abi_member device_info[] = {
@@ -179,6 +204,10 @@ static const struct abi_member dma_unmap[] = {
 	{                                                                                                                          \
 		ABI_COMMAND(ABI_##name), #name, sizeof(struct type), members, ARRAY_SIZE(members)                                  \
 	}
+#define EXTENSION(name, type, members)                                                                                             \
+	{                                                                                                                          \
+		(unsigned int)UIOMMU_ABI_##name, "UIOMMU_" #name, sizeof(struct type), members, ARRAY_SIZE(members)                \
+	}
 #define VFIO(name, size, members)                                                                                                  \
 	{                                                                                                                          \
 		name, #name, size, members, ARRAY_SIZE(members)                                                                    \
@@ -214,6 +243,13 @@ static const struct abi_description iommufd_commands[] = {
 	{ABI_COMMAND(ABI_IOAS_CHANGE_PROCESS), "IOAS_CHANGE_PROCESS", sizeof(struct abi_ioas_change_process), NULL, 0},
 	COMMAND(VEVENTQ_ALLOC, abi_veventq_alloc, veventq_alloc),
 	COMMAND(HW_QUEUE_ALLOC, abi_hw_queue_alloc, hw_queue_alloc),
+	{ABI_COMMAND(ABI_TEST), "TEST", 16, test, ARRAY_SIZE(test)},
+	EXTENSION(VERSION, uiommu_abi_version, version),
+	EXTENSION(BIND, uiommu_abi_bind, sva_bind),
+	EXTENSION(UNBIND, uiommu_abi_unbind, sva_unbind),
+	EXTENSION(PASID_SET_ALLOC, uiommu_abi_pasid_set_alloc, pasid_set_alloc),
+	EXTENSION(PASID_ALLOC, uiommu_abi_pasid_alloc, pasid_alloc),
+	EXTENSION(PASID_FREE, uiommu_abi_pasid_free, pasid_free),
 	VFIO_PLAIN(VFIO_GET_API_VERSION),
 	VFIO_PLAIN(VFIO_CHECK_EXTENSION),
 	VFIO_PLAIN(VFIO_SET_IOMMU),

@@ -61,6 +61,13 @@ static int bind_process(struct abi_call *call, struct uiommu_bind *bind, struct 
 	return error;
 }
 
+static void bind_undo(struct abi_call *call)
+{
+	const struct uiommu_abi_bind *arguments = (const void *)call->data;
+
+	uiommu_unbind(call->context, arguments->device_id, arguments->pasid);
+}
+
 static int bind(struct abi_call *call)
 {
 	struct uiommu_abi_bind *arguments = (void *)call->data;
@@ -87,6 +94,8 @@ static int bind(struct abi_call *call)
 		error = request.type == UIOMMU_BIND_PROCESS ? -EINVAL : uiommu_bind(call->context, &request);
 	arguments->pasid = request.pasid;
 	arguments->out_hwpt_id = request.hwpt_id;
+	if (!error)
+		call->undo = bind_undo;
 	return error;
 }
 
@@ -111,11 +120,21 @@ static int pasid_set_alloc(struct abi_call *call)
 	return error;
 }
 
+static void pasid_undo(struct abi_call *call)
+{
+	const struct uiommu_abi_pasid_alloc *arguments = (const void *)call->data;
+
+	uiommu_pasid_free(call->context, arguments->set_id, arguments->out_pasid);
+}
+
 static int pasid_alloc(struct abi_call *call)
 {
 	struct uiommu_abi_pasid_alloc *arguments = (void *)call->data;
+	int error = uiommu_pasid_alloc(call->context, arguments->set_id, arguments->first, arguments->last, &arguments->out_pasid);
 
-	return uiommu_pasid_alloc(call->context, arguments->set_id, arguments->first, arguments->last, &arguments->out_pasid);
+	if (!error)
+		call->undo = pasid_undo;
+	return error;
 }
 
 static int pasid_free(struct abi_call *call)
