@@ -114,6 +114,21 @@ static void calls(char **arguments)
 	CHECK(ioctl(-1, IOMMU_IOAS_ALLOC, edge) == -1 && errno == EBADF);
 }
 
+/* Who answers is known by a command that a kernel does not have. */
+static void own(char **arguments)
+{
+	struct {
+		uint32_t size, version;
+		uint64_t commands;
+	} version = {sizeof(version), 0, 0};
+	int fd = open_iommu(0);
+
+	(void)arguments;
+	CHECK(!ioctl(fd, _IO('u', 0), &version) && version.version == 1 && version.commands == 0x3f);
+	CHECK(ioctl(fd, _IO('u', 0x20), &version) == -1 && errno == ENOTTY);
+	CHECK(ioctl(STDIN_FILENO, _IO('u', 0), &version) == -1 && errno == ENOTTY);
+}
+
 static void names(char **arguments)
 {
 	struct stat stat_of, of_fd;
@@ -458,9 +473,19 @@ static const struct {
 	const char *name;
 	void (*run)(char **arguments);
 } cases[] = {
-	{"calls", calls},	    {"names", names},	  {"forks", forks},	    {"execs", execs},
-	{"executed", executed},	    {"passing", passing}, {"threads", threads},	    {"handlers", handlers},
-	{"holds", holds},	    {"endless", endless}, {"sandboxed", sandboxed}, {"no-descriptors", no_descriptors},
+	{"own", own},
+	{"calls", calls},
+	{"names", names},
+	{"forks", forks},
+	{"execs", execs},
+	{"executed", executed},
+	{"passing", passing},
+	{"threads", threads},
+	{"handlers", handlers},
+	{"holds", holds},
+	{"endless", endless},
+	{"sandboxed", sandboxed},
+	{"no-descriptors", no_descriptors},
 	{"takes-away", takes_away},
 };
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import BUILD, ORDINARY, PAGE
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
-CASES = ("calls", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
+CASES = ("calls", "own", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
 
 
 @pytest.fixture(scope="session")

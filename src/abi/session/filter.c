@@ -36,11 +36,13 @@ static const struct sock_filter instructions[] = {
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 1, 0),
 	RETURN(SECCOMP_RET_ALLOW),
 	LOAD(nr),
-	/* ioctl: of our type only. */
-	SKIP_UNLESS(SYS_ioctl, 5),
+	/* ioctl: of our types only. */
+	SKIP_UNLESS(SYS_ioctl, 7),
 	LOAD_ARGUMENT(1),
 	BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff00),
 	SKIP_UNLESS(SESSION_IOCTL_TYPE << 8, 1),
+	RETURN(SECCOMP_RET_USER_NOTIF),
+	SKIP_UNLESS(SESSION_IOCTL_OWN << 8, 1),
 	RETURN(SECCOMP_RET_USER_NOTIF),
 	RETURN(SECCOMP_RET_ALLOW),
 	/* mmap: of files only. */

@@ -37,7 +37,8 @@ enum {
 	SESSION_MODE = S_ISVTX | S_IRUSR | S_IWUSR, /* of our files */
 	SESSION_NODE_MODE =
 		S_ISVTX | 0666, /* of what stands for a device in the tree; mtime is its number: major seconds, minor ns */
-	SESSION_IOCTL_TYPE = ';',
+	SESSION_IOCTL_TYPE = ';', /* iommufd's and VFIO's */
+	SESSION_IOCTL_OWN = 'u', /* uiommu/abi.h */
 };
 
 enum session_op {

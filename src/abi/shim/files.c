@@ -51,7 +51,7 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 	va_start(arguments, command);
 	request.argument = va_arg(arguments, unsigned long);
 	va_end(arguments);
-	if (_IOC_TYPE(command) != SESSION_IOCTL_TYPE || !ours(fd, &request.file))
+	if ((_IOC_TYPE(command) != SESSION_IOCTL_TYPE && _IOC_TYPE(command) != SESSION_IOCTL_OWN) || !ours(fd, &request.file))
 		return (int)next_result(sys_3(SYS_ioctl, fd, (long)command, (long)request.argument));
 	request.length = sure_length(request.argument);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
