@@ -5,6 +5,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -24,7 +26,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define IOMMU_DESTROY _IO(';', 0x80)
@@ -143,6 +147,88 @@ static void names(char **arguments)
 	CHECK(folder >= 0 && !fstatat(folder, "devices", &stat_of, 0) && S_ISDIR(stat_of.st_mode));
 	CHECK(!stat("/dev/null", &stat_of) && S_ISCHR(stat_of.st_mode));
 	CHECK(!fstat(STDERR_FILENO, &stat_of));
+}
+
+/* All ways to the same names. Of the folder's own name nothing is seen, but by walks, which are told what they can open. */
+static unsigned int walked;
+
+static int count_node(const char *path, const struct stat *info, int type)
+{
+	(void)info;
+	(void)type;
+	walked += access(path, F_OK) == 0;
+	return 0;
+}
+
+static int count_node_flags(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+	(void)where;
+	return count_node(path, info, type);
+}
+
+static void walks(char **arguments)
+{
+	const char *const device = "/dev/vfio/devices/vfio0";
+	struct stat stat_of;
+	char where[4096];
+	glob_t found;
+	int fd;
+
+	(void)arguments;
+	CHECK(!glob("/dev/vfio/dev*/*", 0, NULL, &found) && found.gl_pathc == 1 && !strcmp(found.gl_pathv[0], device));
+	globfree(&found);
+	CHECK(glob("/dev/vfio/x*", 0, NULL, &found) == GLOB_NOMATCH);
+	CHECK(!glob("/dev/nul*", 0, NULL, &found) && !strcmp(found.gl_pathv[0], "/dev/null"));
+	globfree(&found);
+	CHECK(!ftw("/sys/bus/pci/devices", count_node, 8) && walked >= 2);
+	walked = 0;
+	CHECK(!nftw("/dev/vfio", count_node_flags, 8, FTW_PHYS) && walked >= 4);
+	CHECK(!chdir("/dev/vfio/devices") && getcwd(where, sizeof(where)) && !strcmp(where, "/dev/vfio/devices"));
+	CHECK(!getcwd(where, 4) && errno == ERANGE);
+	CHECK(!stat("vfio0", &stat_of) && S_ISCHR(stat_of.st_mode));
+	fd = open("vfio0", O_RDWR);
+	CHECK(fd >= 0 && ioctl(fd, IOMMU_NONE, NULL) == -1 && errno == EINVAL); /* a device that is not bound */
+	CHECK(!chdir("/") && getcwd(where, sizeof(where)) && !strcmp(where, "/"));
+	CHECK(getxattr("/dev/vfio/nothing", "user.a", where, 1) == -1 && errno == ENOENT);
+	CHECK(listxattr("/dev/iommu", where, sizeof(where)) >= 0);
+	CHECK(creat("/dev/vfio/77", 0600) == -1 && errno == ENOENT);
+}
+
+/* Config space, in one piece and in several. */
+static void vectors(char **arguments)
+{
+	const off_t config = INT64_C(7) << 40;
+	struct {
+		uint32_t argsz, flags;
+		int32_t iommufd;
+		uint32_t id;
+	} bind = {sizeof(bind), 0, open_iommu(0), 0};
+	uint8_t whole[64], first[4], second[60], command[2] = {6, 0};
+	struct iovec parts[] = {{first, sizeof(first)}, {second, sizeof(second)}}, written[] = {{command, 1}, {command + 1, 1}};
+	int fd = open("/dev/vfio/devices/vfio0", O_RDWR);
+
+	(void)arguments;
+	CHECK(fd >= 0 && !ioctl(fd, _IO(';', 118), &bind));
+	CHECK(pread(fd, whole, 64, config) == 64 && (whole[0] || whole[1]));
+	CHECK(preadv(fd, parts, 2, config) == 64 && !memcmp(first, whole, 4) && !memcmp(second, whole + 4, 60));
+	memset(second, 0, sizeof(second));
+	CHECK(preadv2(fd, parts, 2, config, 0) == 64 && !memcmp(second, whole + 4, 60));
+	CHECK(preadv2(fd, parts, 2, config, RWF_NOWAIT) == -1 && errno == EOPNOTSUPP);
+	CHECK(pwritev(fd, written, 2, config + 4) == 2 && pread(fd, whole, 64, config) == 64 && whole[4] == 6);
+	command[0] = 0;
+	CHECK(pwritev2(fd, written, 2, config + 4, 0) == 2 && pread(fd, whole, 64, config) == 64 && !whole[4]);
+	/* At the file's position. */
+	CHECK(lseek(fd, config, SEEK_SET) == config && readv(fd, parts, 2) == 64 && !memcmp(second, whole + 4, 60));
+	CHECK(lseek(fd, 0, SEEK_CUR) == config + 64 && lseek(fd, config + 4, SEEK_SET) == config + 4);
+	command[0] = 2;
+	CHECK(writev(fd, written, 2) == 2 && pread(fd, whole, 1, config + 4) == 1 && whole[0] == 2);
+	/* What does not fit ends it; nothing at all is an error. */
+	CHECK(preadv(fd, parts, 2, config + 4096 - 4) == 4);
+	parts[0].iov_base = NULL;
+	CHECK(preadv(fd, parts, 2, config) == -1 && errno == EFAULT);
+	CHECK(preadv(fd, parts, 2, -1) == -1 && errno == EINVAL);
+	/* Any other file. */
+	CHECK(writev(-1, written, 2) == -1 && errno == EBADF);
 }
 
 static void in_child(int fd)
@@ -474,6 +560,8 @@ static const struct {
 	void (*run)(char **arguments);
 } cases[] = {
 	{"own", own},
+	{"walks", walks},
+	{"vectors", vectors},
 	{"calls", calls},
 	{"names", names},
 	{"forks", forks},

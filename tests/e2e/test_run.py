@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ORDINARY, PAGE
+from conftest import BUILD, ORDINARY, PAGE, TOP
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 CASES = ("calls", "own", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
@@ -36,6 +36,12 @@ def items(run, sessions, kind):
 @pytest.mark.parametrize("case", CASES)
 def test_case(run, program, sessions, case):
     ended = run("run", "--", program, case, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
+@pytest.mark.parametrize("case", ["walks", "vectors"])
+def test_case_with_a_device(run, program, sessions, case):
+    ended = run("run", "--device", "nvme,size=1M", "--", program, case, env=sessions.environment)
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 
@@ -264,6 +270,22 @@ def test_memory_that_never_comes(run, program, sessions, stuck_file, way):
         witness.stdin.close()
         wait_for_end(daemon)
     assert sessions.folders() == []
+
+
+def test_calls_that_are_seen_are_documented():
+    """The table in docs/run.md has all functions that the shim defines, and no others."""
+    shim = os.path.join(BUILD, "src", "abi", "shim", "libuiommu-shim.so")
+    symbols = subprocess.run(["nm", "-D", "--defined-only", shim], check=True, capture_output=True, text=True).stdout
+    defined = set()
+    for symbol in (line.split()[2] for line in symbols.splitlines()):
+        name = symbol.replace("64v2", "2")
+        for end in ("_chk", "_2", "64"):
+            name = name.removesuffix(end)
+        defined.add(name if "xstat" in name else name.removeprefix("__"))
+    with open(os.path.join(TOP, "docs", "run.md"), encoding="utf-8") as file:
+        section = file.read().split("### Which calls are seen")[1].split("Not seen")[0]
+    seen = {name for row in section.splitlines() if row.startswith("|") for name in re.findall(r"`(\w+)`", row)}
+    assert defined == seen
 
 
 def test_json_of_no_session(run, sessions):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Calls on descriptors: of the daemon's files to the daemon, of all others to the kernel. */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -166,6 +167,89 @@ ENTRY(ssize_t, pwrite64, (int fd, const void *buffer, size_t count, off_t offset
 {
 	return entry_pwrite(fd, buffer, count, offset);
 }
+
+/* --- of several pieces, one after the other, as the kernel does for files like ours --- */
+
+enum { NO_OFFSET = -1 };
+
+static ssize_t transfer_all(enum session_op op, int fd, const struct session_key *file, const struct iovec *parts, int count,
+			    off_t offset)
+{
+	ssize_t done = 0, part;
+
+	if (count < 0 || count > IOV_MAX || offset < NO_OFFSET)
+		return next_result(-EINVAL);
+	for (int i = 0; i < count; i++) {
+		if (offset == NO_OFFSET)
+			part = transfer(op, fd, file, parts[i].iov_base, parts[i].iov_len);
+		else
+			part = transfer_at(op, file, parts[i].iov_base, parts[i].iov_len, offset + done);
+		if (part < 0)
+			return done ? done : part;
+		done += part;
+		if ((size_t)part < parts[i].iov_len)
+			break;
+	}
+	return done;
+}
+
+ENTRY(ssize_t, readv, (int fd, const struct iovec *parts, int count))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return transfer_all(SESSION_READ, fd, &file, parts, count, NO_OFFSET);
+	return next.readv ? next.readv(fd, parts, count) : next_result(sys_3(SYS_readv, fd, (long)parts, count));
+}
+
+ENTRY(ssize_t, writev, (int fd, const struct iovec *parts, int count))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return transfer_all(SESSION_WRITE, fd, &file, parts, count, NO_OFFSET);
+	return next.writev ? next.writev(fd, parts, count) : next_result(sys_3(SYS_writev, fd, (long)parts, count));
+}
+
+ENTRY(ssize_t, preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return flags ? next_result(-EOPNOTSUPP) : transfer_all(SESSION_READ, fd, &file, parts, count, offset);
+	return next.preadv2 ? next.preadv2(fd, parts, count, offset, flags)
+			    : next_result(sys_6(SYS_preadv2, fd, (long)parts, count, offset, 0, flags));
+}
+
+ENTRY(ssize_t, pwritev2, (int fd, const struct iovec *parts, int count, off_t offset, int flags))
+{
+	struct session_key file;
+
+	if (ours(fd, &file))
+		return flags ? next_result(-EOPNOTSUPP) : transfer_all(SESSION_WRITE, fd, &file, parts, count, offset);
+	return next.pwritev2 ? next.pwritev2(fd, parts, count, offset, flags)
+			     : next_result(sys_6(SYS_pwritev2, fd, (long)parts, count, offset, 0, flags));
+}
+
+#define AT_OFFSET(name, which)                                                                                                     \
+	ENTRY(ssize_t, name, (int fd, const struct iovec *parts, int count, off_t offset))                                         \
+	{                                                                                                                          \
+		return offset < 0 ? next_result(-EINVAL) : entry_##which(fd, parts, count, offset, 0);                             \
+	}
+#define WITH_FLAGS(name, which)                                                                                                    \
+	ENTRY(ssize_t, name, (int fd, const struct iovec *parts, int count, off_t offset, int flags))                              \
+	{                                                                                                                          \
+		return entry_##which(fd, parts, count, offset, flags);                                                             \
+	}
+
+AT_OFFSET(preadv, preadv2)
+AT_OFFSET(preadv64, preadv2)
+AT_OFFSET(pwritev, pwritev2)
+AT_OFFSET(pwritev64, pwritev2)
+WITH_FLAGS(preadv64v2, preadv2)
+WITH_FLAGS(pwritev64v2, pwritev2)
+
+/* --- mappings --- */
 
 /* The daemon says which descriptor's memory it is; what holds the mapping is then the kernel's. */
 static long map_ours(void *address, size_t length, int protection, int flags, const struct session_request *what)

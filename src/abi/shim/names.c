@@ -2,6 +2,7 @@
 /* Calls on names: of devices to the daemon, of what describes them into its folder, all others as they are. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -28,7 +29,7 @@ static int open_device(const char *name, int flags)
 	return error < 0 ? (int)error : fd;
 }
 
-/* What a name relative to a folder has opened may stand for a device. */
+/* What a name relative to a folder, or to where the program is, has opened may stand for a device. */
 static int see_through(int fd, int flags)
 {
 	static const char prefix[] = "/proc/self/fd/";
@@ -99,7 +100,7 @@ static int open_any(int directory, const char *path, int flags, mode_t mode)
 			return (int)next_result(fd);
 	}
 	fd = open_real(directory, to.path, flags, mode);
-	if (fd >= 0 && client_active() && directory != AT_FDCWD && path && *path != '/' && !(flags & O_PATH))
+	if (fd >= 0 && client_active() && path && *path != '/' && !(flags & O_PATH))
 		fd = see_through(fd, flags);
 	return fd;
 }
@@ -125,6 +126,16 @@ OPEN_AT(open, AT_FDCWD, const char *path, int flags)
 OPEN_AT(open64, AT_FDCWD, const char *path, int flags)
 OPEN_AT(openat, directory, int directory, const char *path, int flags)
 OPEN_AT(openat64, directory, int directory, const char *path, int flags)
+
+ENTRY(int, creat, (const char *path, mode_t mode))
+{
+	return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+ENTRY(int, creat64, (const char *path, mode_t mode))
+{
+	return open_any(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
 
 ENTRY(int, __open_2, (const char *path, int flags))
 {
@@ -295,7 +306,8 @@ ENTRY(char *, canonicalize_file_name, (const char *path))
 	return entry_realpath(path, NULL);
 }
 
-ENTRY(int, nftw, (const char *path, void *each, int fds, int flags))
+/* Each is told of names in the session's folder, which it can use as they are. */
+static int walk(const char *path, void *each, int fds, int flags)
 {
 	struct redirected to;
 
@@ -303,4 +315,144 @@ ENTRY(int, nftw, (const char *path, void *each, int fds, int flags))
 		next.nftw = next_find("nftw");
 	redirect(path, &to);
 	return next.nftw(to.path, each, fds, flags);
+}
+
+ENTRY(int, nftw, (const char *path, void *each, int fds, int flags))
+{
+	return walk(path, each, fds, flags);
+}
+
+ENTRY(int, nftw64, (const char *path, void *each, int fds, int flags))
+{
+	return walk(path, each, fds, flags);
+}
+
+static int old_walk(const char *path, void *each, int fds)
+{
+	struct redirected to;
+
+	if (!next.ftw)
+		next.ftw = next_find("ftw");
+	redirect(path, &to);
+	return next.ftw(to.path, each, fds);
+}
+
+ENTRY(int, ftw, (const char *path, void *each, int fds))
+{
+	return old_walk(path, each, fds);
+}
+
+ENTRY(int, ftw64, (const char *path, void *each, int fds))
+{
+	return old_walk(path, each, fds);
+}
+
+/* What is in front of the first wildcard has to be ours already. */
+static int find_names(const char *pattern, int flags, void *error, glob_t *out)
+{
+	struct redirected to;
+	int result;
+
+	if (!next.glob)
+		next.glob = next_find("glob");
+	redirect(pattern, &to);
+	result = next.glob(to.path, flags, error, out);
+	for (size_t i = 0; to.name && !result && i < out->gl_pathc; i++) {
+		char *name = out->gl_pathv[(flags & GLOB_DOOFFS ? out->gl_offs : 0) + i];
+
+		name[undo_redirect(name, strlen(name))] = '\0';
+	}
+	return result;
+}
+
+ENTRY(int, glob, (const char *pattern, int flags, void *error, glob_t *out))
+{
+	return find_names(pattern, flags, error, out);
+}
+
+ENTRY(int, glob64, (const char *pattern, int flags, void *error, glob_t *out))
+{
+	return find_names(pattern, flags, error, out);
+}
+
+/* --- where the program is --- */
+
+ENTRY(int, chdir, (const char *path))
+{
+	struct redirected to;
+
+	redirect(path, &to);
+	return (int)next_result(sys_1(SYS_chdir, (long)to.path));
+}
+
+static char *no_name(int error)
+{
+	errno = error;
+	return NULL;
+}
+
+/* Into more room than there is: the folder's name in front may be what does not fit. */
+ENTRY(char *, getcwd, (char *out, size_t size))
+{
+	char whole[PATH_MAX];
+	long length = client_active() ? sys_2(SYS_getcwd, (long)whole, sizeof(whole)) : -ENOENT;
+	size_t cut;
+
+	if (!next.getcwd)
+		next.getcwd = next_find("getcwd");
+	if (length <= 0)
+		return next.getcwd(out, size);
+	cut = undo_redirect(whole, (size_t)length - 1);
+	if (cut == (size_t)length - 1)
+		return next.getcwd(out, size);
+	whole[cut] = '\0';
+	if (out && size <= cut)
+		return no_name(ERANGE);
+	return out ? memcpy(out, whole, cut + 1) : strdup(whole);
+}
+
+ENTRY(char *, get_current_dir_name, (void))
+{
+	return entry_getcwd(NULL, 0);
+}
+
+ENTRY(char *, __getcwd_chk, (char *out, size_t size, size_t room))
+{
+	if (size > room)
+		__builtin_trap();
+	return entry_getcwd(out, size);
+}
+
+/* --- extended attributes, which ls(1) looks at --- */
+
+ENTRY(ssize_t, getxattr, (const char *path, const char *name, void *value, size_t size))
+{
+	struct redirected to;
+
+	redirect(path, &to);
+	return next_result(sys_4(SYS_getxattr, (long)to.path, (long)name, (long)value, (long)size));
+}
+
+ENTRY(ssize_t, lgetxattr, (const char *path, const char *name, void *value, size_t size))
+{
+	struct redirected to;
+
+	redirect(path, &to);
+	return next_result(sys_4(SYS_lgetxattr, (long)to.path, (long)name, (long)value, (long)size));
+}
+
+ENTRY(ssize_t, listxattr, (const char *path, char *list, size_t size))
+{
+	struct redirected to;
+
+	redirect(path, &to);
+	return next_result(sys_3(SYS_listxattr, (long)to.path, (long)list, (long)size));
+}
+
+ENTRY(ssize_t, llistxattr, (const char *path, char *list, size_t size))
+{
+	struct redirected to;
+
+	redirect(path, &to);
+	return next_result(sys_3(SYS_llistxattr, (long)to.path, (long)list, (long)size));
 }

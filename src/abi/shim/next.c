@@ -29,11 +29,18 @@ __attribute__((constructor)) static void start(void)
 	next.write = next_find("write");
 	next.pread = next_find("pread");
 	next.pwrite = next_find("pwrite");
+	next.readv = next_find("readv");
+	next.writev = next_find("writev");
+	next.preadv2 = next_find("preadv2");
+	next.pwritev2 = next_find("pwritev2");
 	next.fopen = next_find("fopen");
 	next.opendir = next_find("opendir");
 	next.scandir = next_find("scandir");
 	next.realpath = next_find("realpath");
 	next.nftw = next_find("nftw");
+	next.ftw = next_find("ftw");
+	next.glob = next_find("glob");
+	next.getcwd = next_find("getcwd");
 	if (!client_active())
 		return;
 	client_connect();

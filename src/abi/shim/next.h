@@ -4,8 +4,10 @@
 #define SHIM_NEXT_H
 
 #include <dirent.h>
+#include <glob.h>
 #include <stdio.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 /*
  * Defines the function @name of the C library. Under another name in C, since the library's headers may declare it otherwise
@@ -25,11 +27,18 @@ struct next {
 	ssize_t (*write)(int fd, const void *buffer, size_t count);
 	ssize_t (*pread)(int fd, void *buffer, size_t count, off_t offset);
 	ssize_t (*pwrite)(int fd, const void *buffer, size_t count, off_t offset);
+	ssize_t (*readv)(int fd, const struct iovec *parts, int count);
+	ssize_t (*writev)(int fd, const struct iovec *parts, int count);
+	ssize_t (*preadv2)(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+	ssize_t (*pwritev2)(int fd, const struct iovec *parts, int count, off_t offset, int flags);
 	FILE *(*fopen)(const char *path, const char *mode);
 	DIR *(*opendir)(const char *path);
 	int (*scandir)(const char *path, struct dirent ***out, next_filter filter, next_order order);
 	char *(*realpath)(const char *path, char *out);
 	int (*nftw)(const char *path, void *each, int fds, int flags);
+	int (*ftw)(const char *path, void *each, int fds);
+	int (*glob)(const char *pattern, int flags, void *error, glob_t *out);
+	char *(*getcwd)(char *out, size_t size);
 };
 
 extern struct next next;

@@ -23,7 +23,7 @@ static int look(int directory, const char *path, struct stat *out, int flags)
 
 	redirect(path, &to);
 	error = sys_fstatat(directory, to.path, out, flags);
-	if (!error && (to.name || (path && !*path)) && client_active() && stands_for_device(out->st_mode)) {
+	if (!error && (to.name || (path && *path != '/')) && client_active() && stands_for_device(out->st_mode)) {
 		out->st_mode = DEVICE_MODE;
 		out->st_rdev = makedev((unsigned int)out->st_mtim.tv_sec, (unsigned int)out->st_mtim.tv_nsec);
 		out->st_size = 0;
@@ -80,7 +80,7 @@ ENTRY(int, statx, (int directory, const char *path, int flags, unsigned int mask
 
 	redirect(path, &to);
 	error = sys_5(SYS_statx, directory, (long)to.path, flags, (long)(mask | STATX_MODE | STATX_TYPE | STATX_MTIME), (long)out);
-	if (!error && (to.name || (path && !*path)) && client_active() && stands_for_device(out->stx_mode)) {
+	if (!error && (to.name || (path && *path != '/')) && client_active() && stands_for_device(out->stx_mode)) {
 		out->stx_mode = DEVICE_MODE;
 		out->stx_rdev_major = (uint32_t)out->stx_mtime.tv_sec;
 		out->stx_rdev_minor = out->stx_mtime.tv_nsec;
