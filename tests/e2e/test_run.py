@@ -108,6 +108,14 @@ def test_names_in_a_shell(run, sessions):
     assert run("run", "--", "sh", "-c", "test -e /sys/bus/pci/devices/0000:00:00.0", env=sessions.environment).status == 1
 
 
+def test_what_ls_asks(run, sessions):
+    """Mode and device numbers, extended attributes, folders."""
+    listed = run("run", "--device", "copier", "--", "sh", "-c", "ls -l /dev/iommu && ls -lR /dev/vfio /sys/kernel/iommu_groups",
+                 env=sessions.environment)
+    assert (listed.status, listed.err) == (OK, "")
+    assert re.match(r"crw-rw-rw- .* 10, 255 .* /dev/iommu$", listed.out.splitlines()[0])
+
+
 def test_objects_are_counted(run, program, sessions):
     with run.start("run", "--", program, "holds", 7, stdin=subprocess.PIPE, env=sessions.environment) as process:
         assert process.stdout.readline() == "held\n"
