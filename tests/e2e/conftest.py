@@ -123,7 +123,7 @@ class Sessions:
 
 
 @pytest.fixture
-def sessions(tmp_path):
+def sessions(tmp_path, staged):  # pylint: disable=unused-argument
     if ORDINARY:
         for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
             folder.chmod(0o755)
