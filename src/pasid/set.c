@@ -101,11 +101,6 @@ bool set_in_use(const struct object *object)
 	return used;
 }
 
-struct pasid_set *set_numbers(struct object *object)
-{
-	return of(object)->numbers;
-}
-
 int set_vpasids(struct object *object, struct vpasid_table **out)
 {
 	struct set *set = of(object);

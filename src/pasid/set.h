@@ -18,6 +18,4 @@ struct vpasid_table;
 /* Of a set's object: its table of vPASIDs, which is made with the first call. -ENOMEM, -ENOSPC. */
 int set_vpasids(struct object *object, struct vpasid_table **out);
 
-struct pasid_set *set_numbers(struct object *object);
-
 #endif

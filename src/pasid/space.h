@@ -13,7 +13,6 @@ enum {
 	PAGE_LG2 = 10,
 	PAGE_NUMBERS = 1 << PAGE_LG2,
 	PAGES = NUMBERS >> PAGE_LG2,
-	SUBSCRIPTIONS_MAX = 32, /* of a set: bits of pasid_entry.holding */
 };
 
 /* Everything else, under the space's lock. */
@@ -21,7 +20,7 @@ struct pasid_entry {
 	struct pasid_set *set; /* NULL: free */
 	uint64_t generation;
 	void *data;
-	uint32_t holding; /* subscriptions that have been told of FREE and have not let go, by index */
+	uint32_t holding; /* by index: subscriptions, 32 of a set at most, that have been told of FREE and have not let go */
 	uint32_t uses;
 	uint32_t live; /* of the uses */
 	bool draining;

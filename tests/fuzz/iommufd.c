@@ -20,7 +20,7 @@
 #include "abi/spec.h"
 #include "util/util.h"
 
-enum { ARENA_PAGES = 64, STEPS_MAX = 64, FDS_MAX = 64, WORDS_MAX = 18, IDS = 16, RESULT_FD = 99 };
+enum { ARENA_PAGES = 64, STEPS_MAX = 64, FDS_MAX = 64, WORDS_MAX = 18, IDS = 16 };
 
 struct step {
 	uint8_t command;

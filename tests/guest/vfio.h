@@ -31,7 +31,7 @@
 		}                                                                                                                  \
 	} while (0)
 
-enum { PAGE = 4096, COPIERS = 4 };
+enum { PAGE = 4096 };
 enum { SOURCE = 0x00, DESTINATION = 0x08, LENGTH = 0x10, SOURCE_PASID = 0x14, DESTINATION_PASID = 0x18, REPEAT = 0x1c };
 enum { START = 0x20, STATUS = 0x24, REASON = 0x28, COPIED = 0x2c, FAULT_ADDRESS = 0x30, ELAPSED = 0x38 };
 enum { DONE = 1, FAULT = 2, BUSY = 3 };

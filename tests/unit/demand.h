@@ -21,7 +21,7 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
-enum { WORD = 0x1234, THREADS = 4, MAX_PAGES = RAM_PAGES };
+enum { WORD = 0x1234, THREADS = 4 };
 
 static struct {
 	uint8_t *image; /* what the guest has; tables are built here, at() leads here */

@@ -17,7 +17,7 @@
 #include "util/util.h"
 #include "vfio_user/spec.h"
 
-enum { ENGINES = 3, BUSY_MAX = 1 << 20, GUEST_BYTES = 1 << 20, REMOTE = 1 << 24, REMOTE_BYTES = 1 << 16 };
+enum { ENGINES = 3, GUEST_BYTES = 1 << 20, REMOTE = 1 << 24, REMOTE_BYTES = 1 << 16 };
 
 /* The model: engines of its own read all the time; a register makes a drain in the thread that serves. */
 struct engine {

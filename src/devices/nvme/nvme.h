@@ -40,7 +40,6 @@ enum {
 	NVME_EVENTS = 4, /* outstanding requests for asynchronous events */
 	NVME_ERRORS = 64,
 	NVME_POSTS = 16, /* completions that are written together */
-	NVME_RANGES = 256,
 };
 
 struct nvme_sq {
