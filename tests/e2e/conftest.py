@@ -123,12 +123,12 @@ class Sessions:
 
 
 @pytest.fixture
-def sessions(tmp_path, staged):  # pylint: disable=unused-argument
-    if ORDINARY:
-        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            folder.chmod(0o755)
-        os.chown(tmp_path, ORDINARY["user"], ORDINARY["group"])
-    return Sessions(tmp_path)
+def sessions(staged):  # pylint: disable=unused-argument
+    """In a folder of its own: the path of a socket is short, and pytest's have the test's name in them."""
+    with tempfile.TemporaryDirectory(prefix="uiommu-") as folder:
+        if ORDINARY:
+            os.chown(folder, ORDINARY["user"], ORDINARY["group"])
+        yield Sessions(pathlib.Path(folder))
 
 
 @pytest.fixture(scope="session")
