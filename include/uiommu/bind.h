@@ -199,7 +199,7 @@ struct uiommu_bind {
  * -EFAULT: the root is not in the guest's memory; -ENOENT: no such device, parent, IOAS or fault queue;
  * -EBUSY: something else is bound or attached to the PASID, or it is draining; -ENOSPC: no PASID left;
  * -EBADF: a descriptor of the bundle is not what it must be; -EACCES: more access than the handle's;
- * -ESRCH: the process has ended; -ENOMEM; -EMFILE.
+ * -ESRCH: the process has ended; -ENOMEM; -EMFILE; -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *bind);
 
@@ -214,7 +214,7 @@ UIOMMU_API int uiommu_bind(struct uiommu_context *context, struct uiommu_bind *b
  * was bound, this waits for the end of that bind.
  *
  * Return: 0 (also as long as a PASID that was freed while it was bound has not been allocated again), -ENOENT (no device, or no
- * bind on this PASID), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK (inside an access or callback).
+ * bind on this PASID), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK (inside an access or callback), -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_unbind(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 

@@ -4,6 +4,9 @@
  *
  * Objects have ids (lowest free, from 1), a reference count and a type. uiommu_destroy() is the one way to end one of them;
  * uiommu_close() ends all of them.
+ *
+ * A context is of use to the process that has opened it. In a child after fork(2) calls that attach, bind, allocate a PASID, or end
+ * any of that, say -EOWNERDEAD, and so do uiommu_destroy() and uiommu_close(); others are not to be made there.
  */
 #ifndef UIOMMU_CONTEXT_H
 #define UIOMMU_CONTEXT_H
@@ -109,7 +112,7 @@ UIOMMU_API int uiommu_close(struct uiommu_context *context);
  *
  * A device's attachments are not objects: detach them first. Waits for accesses in flight that use the object.
  *
- * Return: 0, -ENOENT (no such object), -EBUSY (in use; nothing has changed), -EDEADLK (inside an access or callback).
+ * Return: 0, -ENOENT (no such object), -EBUSY (in use; nothing has changed), -EDEADLK (inside an access or callback), -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_destroy(struct uiommu_context *context, uint32_t id);
 

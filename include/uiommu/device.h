@@ -43,8 +43,8 @@ struct uiommu_device_config {
  * @config: what it is; copied
  * @out_id: its id
  *
- * Return: 0, -EINVAL (size, name, pasid_bits, rid_pasid beyond them, a range with start > last), -E2BIG, -EEXIST (name or rid in
- * use), -ENOMEM.
+ * Return: 0, -EINVAL (size, name, pasid_bits, rid_pasid beyond them, no ranges, one with start > last, reserved2), -E2BIG, -EEXIST
+ * (name or rid in use), -ENOMEM.
  */
 UIOMMU_API int uiommu_device_alloc(struct uiommu_context *context, const struct uiommu_device_config *config, uint32_t *out_id);
 
@@ -144,8 +144,8 @@ UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct ui
  *
  * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0, rid_pasid or beyond the width, HWPT not for PASIDs), -EBUSY
  * (something is attached; the PASID is draining; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a
- * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENODEV (it has been cut off, ats.h),
- * -ENOMEM.
+ * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENODEV (it has been cut off, ats.h), -ENOMEM,
+ * -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 
@@ -173,7 +173,7 @@ UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id
  * When it returns, no access of this (device, PASID) is running or will still have an effect.
  *
  * Return: 0 (also if nothing is attached), -ENOENT (no such device), -EBUSY (a bind is, see uiommu_unbind()), -EDEADLOCK (a pin was
- * not put; nothing has changed), -EDEADLK (inside an access or callback).
+ * not put; nothing has changed), -EDEADLK (inside an access or callback), -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 

@@ -3,7 +3,7 @@
  * I/O address spaces: which I/O virtual addresses map to which memory.
  *
  * Rules and errnos are those of Linux's IOMMU_IOAS_* commands (Documentation/userspace-api/iommufd.rst). A mapped range is an
- * area. Areas never overlap, are unmapped whole, and never split.
+ * area. Areas never overlap, are unmapped whole, and are never split (but by an unmap of VFIO's type 1).
  *
  * All calls are thread-safe. A call that fails has changed nothing.
  */
@@ -92,7 +92,7 @@ UIOMMU_API int uiommu_ioas_alloc(struct uiommu_context *context, uint32_t *out_i
  * Return: 0, or
  * -EOPNOTSUPP: unknown flag or source; -E2BIG: unknown tail of @map not zero;
  * -EOVERFLOW: iova or length is UINT64_MAX, or a sum wraps;
- * -EINVAL: no READ or WRITE, length 0, misaligned, FIXED in a reserved range, range beyond the end of the memfd or RAM;
+ * -EINVAL: @map->size, no READ or WRITE, length 0, misaligned, FIXED in a reserved range, range beyond the end of the memfd or RAM;
  * -ENOENT: no such IOAS or RAM; -EEXIST: FIXED over an area; -ENOSPC: nothing fits;
  * -EBADF: bad @fd; -EACCES: @fd is not open for the access asked for; -ENOMEM.
  */
