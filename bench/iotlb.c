@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include <uiommu/uiommu.h>
+#include <urcu/urcu-memb.h>
 
 #include "guest_ram.h"
 #include "harness.h"
@@ -252,10 +253,14 @@ static void *busy(void *opaque)
 	uint64_t value;
 
 	bench_pin(0, 0);
+	urcu_memb_register_thread();
 	for (unsigned int i = 0; !__atomic_load_n(&run->stop, __ATOMIC_RELAXED); i++) {
+		urcu_memb_read_lock(); /* for grace() */
 		support_check(!uiommu_dma_read(run->device, 2, VA + i % PAGES * PAGE, &value, 8, NULL));
+		urcu_memb_read_unlock();
 		__atomic_store_n(&run->reading, true, __ATOMIC_RELEASE);
 	}
+	urcu_memb_unregister_thread();
 	return NULL;
 }
 
@@ -280,7 +285,7 @@ static void invalidations(struct run *run)
 	for (unsigned int i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		pair = bench_measure_pair(kinds[i].fn, grace, run, REPEATS);
 		snprintf(name, sizeof(name), "%s_busy", kinds[i].name);
-		bench_report_pair(name, "ns", &pair, 1.5, "one thread reads; a bare grace period");
+		bench_report_pair(name, "ns", &pair, 1.5, "one thread reads; a bare grace period of liburcu");
 	}
 	__atomic_store_n(&run->stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);

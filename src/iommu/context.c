@@ -24,18 +24,11 @@ static const struct {
 
 unsigned int fallbacks_wanted(void)
 {
-	/* A list of names, "a,b". Unknown names are somebody else's. */
-	const char *list = secure_getenv("UIOMMU_WITHOUT");
 	unsigned int bits = 0;
 
-	while (list && *list) {
-		size_t length = strcspn(list, ",");
-
-		for (size_t i = 0; i < ARRAY_SIZE(fallbacks); i++)
-			if (strlen(fallbacks[i].name) == length && !strncmp(list, fallbacks[i].name, length))
-				bits |= fallbacks[i].bit;
-		list += length + (list[length] == ',');
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(fallbacks); i++)
+		if (feature_is_off(fallbacks[i].name))
+			bits |= fallbacks[i].bit;
 	return bits;
 }
 

@@ -29,7 +29,6 @@
 #error "hosts are x86-64 and arm64"
 #endif
 
-#include "util/rcu.h"
 #include "util/util.h"
 
 /* The linker makes these for a section whose name is a C identifier. */
@@ -166,9 +165,10 @@ bool copy_handler_installed(void)
 }
 
 /* The sanitizer does not see what assembly touches. Told after the fact, because only then it is known what was touched. */
-#ifdef RCU_TSAN
+#ifdef SANITIZE_THREAD
 void __tsan_read_range(void *address, unsigned long size);
 void __tsan_write_range(void *address, unsigned long size);
+void __tsan_release(void *address);
 
 static void tell_sanitizer(void *dst, const void *src, size_t length)
 {

@@ -12,6 +12,7 @@
 #include "translate/absent.h"
 #include "translate/atc.h"
 #include "translate/piece.h"
+#include "util/util.h"
 
 enum {
 	GROUP_PIECES = 64, /* reads of one process in one system call, */
@@ -383,6 +384,14 @@ static __attribute__((noinline)) int read_otherwise(struct uiommu_device *device
 	return 0;
 }
 
+/* The same, if a grace period wants something of this thread. */
+static __attribute__((noinline)) int read_asked(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer,
+						size_t length, struct uiommu_dma_result *result)
+{
+	rcu_begin();
+	return read_otherwise(device, pasid, address, buffer, length, result);
+}
+
 /*
  * Eight aligned bytes, of which rings and descriptors are made, are one load, and an area does not end inside of them. All that is
  * not usual is left to functions that this one ends in: so it calls nothing, and keeps nothing for afterwards.
@@ -392,12 +401,13 @@ int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t addre
 {
 	struct attachment *attachment;
 
-#ifdef RCU_TSAN
+#ifdef SANITIZE_THREAD
 	return transfer_read(device, pasid, address, buffer, length, result); /* it is told of copies */
 #endif
 	if (length != sizeof(uint64_t) || unlikely(address % sizeof(uint64_t)) || unlikely(!thread_current.own))
 		return transfer_read(device, pasid, address, buffer, length, result);
-	rcu_enter();
+	if (unlikely(!rcu_enter_online()))
+		return read_asked(device, pasid, address, buffer, length, result);
 	attachment = attach_table_find(&device->table, pasid);
 	if (unlikely(!attachment) || unlikely(!read_word(attachment, address, buffer, true)))
 		return read_otherwise(device, pasid, address, buffer, length, result);

@@ -2,17 +2,10 @@
 #include "util/util.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <uiommu/types.h>
 #include <unistd.h>
-
-#include "util/rcu.h"
-
-unsigned int rcu_readers;
-
-#ifdef RCU_TSAN
-char rcu_tsan_readers;
-#endif
 
 uint64_t page_size(void)
 {
@@ -24,6 +17,21 @@ uint64_t page_size(void)
 		__atomic_store_n(&cached, size, __ATOMIC_RELAXED);
 	}
 	return size;
+}
+
+bool feature_is_off(const char *name)
+{
+	const char *list = secure_getenv("UIOMMU_WITHOUT");
+	size_t length = strlen(name);
+
+	while (list && *list) {
+		size_t next = strcspn(list, ",");
+
+		if (next == length && !strncmp(list, name, length))
+			return true;
+		list += next + (list[next] == ',');
+	}
+	return false;
 }
 
 int copy_struct(void *out, size_t known, size_t least, const void *in, size_t size)
