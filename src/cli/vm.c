@@ -82,13 +82,41 @@ static bool parse_bdf(const char *text, struct vm_endpoint *endpoint)
 	if (sscanf(text, "%2x:%2x.%1u%c", &bus, &device, &function, &rest) != 3 || !bus || bus > VM_ENDPOINTS_MAX || device ||
 	    function > 7)
 		return false;
-	*endpoint = (struct vm_endpoint){
-		.model = endpoint->model, .port = bus - 1, .function = function, .wanted = true, .bus = (uint8_t)bus};
+	endpoint->port = bus - 1;
+	endpoint->function = function;
+	endpoint->wanted = true;
+	endpoint->bus = (uint8_t)bus;
 	return true;
 }
 
-/* Takes "bdf=" out of the model's options; a comma that is written twice belongs to a value. */
-static bool parse_device(const char *text, struct vm_endpoint *endpoint)
+/* "bdf=..." */
+static bool take_place(const char *bdf, struct vm_endpoint *endpoint)
+{
+	return parse_bdf(bdf, endpoint) ||
+	       (complain(STATUS_USAGE, "--device: bdf=%s: expected BUS:0.FUNCTION, from 01:00.0 on", bdf), false);
+}
+
+/* "parent=..." */
+static bool take_parent(const char *name, struct vm *vm, struct vm_endpoint *endpoint)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+
+	if (!*name || name[strspn(name, letters)] || strlen(name) > VM_NAME_MAX)
+		return complain(STATUS_USAGE, "--device: parent=%s: expected a name: letters, digits, - and _, at most %d", name,
+				VM_NAME_MAX),
+		       false;
+	if (vm->parent && strcmp(vm->parent, name) != 0)
+		return complain(STATUS_USAGE, "--device: parent=%s: a guest's devices have one parent, and there is %s", name,
+				vm->parent),
+		       false;
+	if (!vm->parent)
+		vm->parent = strdup(name);
+	endpoint->is_virtual = true;
+	return vm->parent || (complain(STATUS_OTHER, "no memory"), false);
+}
+
+/* Takes "bdf=" and "parent=" out of the model's options; a comma that is written twice belongs to a value. */
+static bool parse_device(const char *text, struct vm *vm, struct vm_endpoint *endpoint)
 {
 	size_t length = 0;
 
@@ -104,9 +132,14 @@ static bool parse_device(const char *text, struct vm_endpoint *endpoint)
 			char bdf[16];
 
 			snprintf(bdf, sizeof(bdf), "%.*s", (int)(end - text - 5), text + 5);
-			if (!parse_bdf(bdf, endpoint))
-				return complain(STATUS_USAGE, "--device: bdf=%s: expected BUS:0.FUNCTION, from 01:00.0 on", bdf),
-				       false;
+			if (!take_place(bdf, endpoint))
+				return false;
+		} else if (strncmp(text, ",parent=", 8) == 0) {
+			char name[VM_NAME_MAX + 2];
+
+			snprintf(name, sizeof(name), "%.*s", (int)(end - text - 8), text + 8);
+			if (!take_parent(name, vm, endpoint))
+				return false;
 		} else {
 			memcpy(endpoint->model + length, text, (size_t)(end - text));
 			length += (size_t)(end - text);
@@ -156,7 +189,7 @@ static bool parse_devices(struct vm *vm, const struct arg_list *devices)
 		return complain(STATUS_USAGE, "--device: more than %d", VM_ENDPOINTS_MAX), false;
 	for (size_t i = 0; i < devices->count; i++) {
 		vm->endpoint_count++;
-		if (!parse_device(devices->items[i], &vm->endpoints[i]))
+		if (!parse_device(devices->items[i], vm, &vm->endpoints[i]))
 			return false;
 	}
 	return place_devices(vm);
@@ -275,7 +308,8 @@ static void print_models(void)
 {
 	const struct uiommu_model_info *info;
 
-	printf("\nDevices, as MODEL[,OPTION=VALUE]...[,bdf=BUS:0.FUNCTION]:\n");
+	printf("\nDevices, as MODEL[,OPTION=VALUE]...[,bdf=BUS:0.FUNCTION][,parent=NAME]; with a parent, a virtual device of an\n"
+	       "accelerator that all guests share which name it:\n");
 	for (size_t i = 0; (info = uiommu_model_info(i)); i++) {
 		printf("  %-20s %s\n", info->name, info->summary);
 		for (size_t k = 0; k < info->option_count; k++) {
@@ -337,6 +371,7 @@ static enum status run_either(const struct command *command, int argc, char **ar
 	for (unsigned int i = 0; i < VM_ENDPOINTS_MAX; i++)
 		free(vm.endpoints[i].model);
 	free(vm.run);
+	free(vm.parent);
 	return status;
 }
 

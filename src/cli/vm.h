@@ -7,6 +7,9 @@
  * and server have ended, in whatever way. A table in the guest's firmware (DMAR) says where the VT-d's registers are, and the
  * guest's firmware decides that. So QEMU is started twice: a *probe* without kernel and table, which ends when the registers have
  * got their address, and then for good. A server lives as long as its QEMU, or for `uiommu qemu-args` as long as the launcher.
+ *
+ * Guests that share an accelerator share one more process, which has what their servers have: then a server is but the launcher's
+ * connection to it (vm_shared.h).
  */
 #ifndef CLI_VM_H
 #define CLI_VM_H
@@ -26,6 +29,7 @@ enum {
 	VM_PORT_SLOT = 4, /* of the first root port; eight to a slot */
 	VM_VTD_SLOT = 16,
 	VM_PATH_MAX = 96, /* what fits into the address of a socket */
+	VM_NAME_MAX = 24, /* of an accelerator that is shared */
 };
 
 #define VM_NOWHERE UINT64_MAX
@@ -35,6 +39,7 @@ struct vm_endpoint {
 	char *model; /* as uiommu_model_create() takes it */
 	unsigned int port, function;
 	bool wanted; /* @bus was asked for */
+	bool is_virtual; /* of an accelerator that is shared (struct vm's @parent) */
 	uint8_t bus; /* where the firmware has put the root port's bus; until that is known, where it should */
 };
 
@@ -46,6 +51,8 @@ struct vm {
 	uint64_t memory, cpus;
 	const char *accel, *qemu, *kernel, *initrd, *append;
 	enum sandbox_mode seccomp; /* of the server */
+	char *parent; /* name of the accelerator whose virtual devices it has, malloc()ed; NULL: it has none */
+	pid_t launcher;
 	char *run; /* contents of /main, malloc()ed; or NULL */
 	struct arg_list disks, modules, files, more;
 	char tools[VM_PATH_MAX * 4]; /* folder of --setup, "" if it is not needed */
@@ -100,6 +107,7 @@ enum vm_event_type {
 	VM_EVENT_READY, /* it listens */
 	VM_EVENT_PLACED, /* @address: of the registers, as the firmware put it */
 	VM_EVENT_FAILED, /* @text: why it ends */
+	VM_EVENT_LOG, /* @text: of a server that has no standard error */
 };
 
 /* What a server says to its launcher, through a pipe. */
@@ -112,6 +120,12 @@ struct vm_event {
 
 /* In a process of its own, until SIGTERM, which is blocked when it begins. Returns its exit status. */
 int vm_serve(const struct vm *vm, int events);
+
+/*
+ * The same, for a guest that shares an accelerator: what it has is made in another process, which serves all guests that name the
+ * same accelerator (vm_shared.h).
+ */
+int vm_join(const struct vm *vm, int events);
 
 /* --- the monitor --- */
 

@@ -56,7 +56,7 @@ static struct json_object *vtd_state(struct uiommu_vtd *vtd)
 	return object;
 }
 
-static struct json_object *device_state(const struct vm_endpoint *endpoint, struct uiommu_model *model)
+static struct json_object *device_state(const struct control *control, unsigned int index)
 {
 	static const struct {
 		unsigned int bit;
@@ -67,6 +67,8 @@ static struct json_object *device_state(const struct vm_endpoint *endpoint, stru
 		{UIOMMU_PCI_ATS_ON, "ats"},	{UIOMMU_PCI_PRI_ON, "pri"},
 		{UIOMMU_PCI_PASID_ON, "pasid"},
 	};
+	const struct vm_endpoint *endpoint = &control->vm->endpoints[index];
+	struct uiommu_model *model = control->models[index];
 	struct json_object *object = json_object_new_object(), *enabled = json_object_new_array();
 	unsigned int state = uiommu_pci_state(uiommu_model_function(model));
 	char bdf[16];
@@ -74,6 +76,8 @@ static struct json_object *device_state(const struct vm_endpoint *endpoint, stru
 	snprintf(bdf, sizeof(bdf), "%02x:00.%u", endpoint->bus, endpoint->function);
 	json_add_string(object, "bdf", bdf);
 	json_add_string(object, "model", endpoint->model);
+	if (endpoint->is_virtual)
+		json_add_string(object, "parent", control->vm->parent);
 	json_add_number(object, "id", uiommu_model_device(model));
 	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
 		if (state & states[i].bit)
@@ -86,32 +90,33 @@ static struct json_object *answer_ls(const struct control *control)
 {
 	struct json_object *answer = json_object_new_object(), *devices = json_object_new_array();
 
-	json_add_number(answer, "pid", (uint64_t)getppid());
+	json_add_number(answer, "pid", (uint64_t)control->vm->launcher);
 	json_object_object_add(answer, "vtd", vtd_state(control->vtd));
 	for (unsigned int i = 0; i < control->vm->endpoint_count; i++)
-		json_object_array_add(devices, device_state(&control->vm->endpoints[i], control->models[i]));
+		json_object_array_add(devices, device_state(control, i));
 	json_object_object_add(answer, "devices", devices);
 	return answer;
 }
 
 /* --- a translation --- */
 
-static bool find_device(const struct control *control, const char *bdf, uint32_t *device_id)
+/* NULL: there is none. */
+static const struct vm_endpoint *find_device(const struct control *control, const char *bdf, uint32_t *device_id)
 {
 	unsigned int bus, function;
 	char rest;
 
 	if (sscanf(bdf, "%2x:00.%1u%c", &bus, &function, &rest) != 2)
-		return false;
+		return NULL;
 	for (unsigned int i = 0; i < control->vm->endpoint_count; i++) {
 		const struct vm_endpoint *endpoint = &control->vm->endpoints[i];
 
 		if (endpoint->bus != bus || endpoint->function != function)
 			continue;
 		*device_id = uiommu_model_device(control->models[i]);
-		return true;
+		return endpoint;
 	}
-	return false;
+	return NULL;
 }
 
 static void add_access(struct json_object *object, const char *key, uint32_t access)
@@ -184,17 +189,20 @@ static struct json_object *answer_walk(const struct control *control, struct jso
 	const char *bdf = text_of(question, "device"), *address = text_of(question, "address"), *pasid = text_of(question, "pasid");
 	struct uiommu_walk_step steps[UIOMMU_WALK_STEPS];
 	struct uiommu_walk walk = {.size = sizeof(walk), .steps = steps, .step_count = ARRAY_SIZE(steps), .pasid = UIOMMU_NO_PASID};
+	const struct vm_endpoint *endpoint = bdf ? find_device(control, bdf, &walk.device_id) : NULL;
 	struct json_object *answer, *array;
 	uint64_t number = 0;
 	int error;
 
-	if (!bdf || !find_device(control, bdf, &walk.device_id))
+	if (!endpoint)
 		return mistake("there is no such device");
 	if (!address || parse_number(address, &walk.address) ||
 	    (pasid && (parse_number(pasid, &number) || number > UIOMMU_PASID_LAST)))
 		return mistake("the address or PASID is not understood");
 	if (pasid)
-		walk.pasid = (uint32_t)number;
+		walk.pasid = endpoint->is_virtual ? uiommu_vpasid_find(control->set, (uint32_t)number) : (uint32_t)number;
+	if (pasid && walk.pasid == UIOMMU_NO_PASID)
+		return mistake("the accelerator has not been told of that PASID");
 	error = uiommu_walk(control->context, &walk);
 	if (error)
 		return mistake(strerror(-error));
@@ -216,16 +224,23 @@ static struct json_object *answer_walk(const struct control *control, struct jso
 static struct json_object *vtd_fault_object(const struct control *control, const struct uiommu_vtd_fault *record)
 {
 	struct json_object *object = fault_object(&record->fault);
+	uint32_t pasid = record->fault.pasid;
 	char bdf[16];
 
 	snprintf(bdf, sizeof(bdf), "%02x:00.%u", record->source_id >> 8, record->source_id & 7);
-	json_add_number(object, "guest", (uint64_t)getppid());
+	json_add_number(object, "guest", (uint64_t)control->vm->launcher);
 	json_add_string(object, "device", bdf);
-	for (unsigned int i = 0; i < control->vm->endpoint_count; i++)
-		if (uiommu_model_device(control->models[i]) == record->fault.device_id)
-			json_add_string(object, "model", control->vm->endpoints[i].model);
-	if (record->fault.pasid != UIOMMU_NO_PASID)
-		json_add_number(object, "pasid", record->fault.pasid);
+	for (unsigned int i = 0; i < control->vm->endpoint_count; i++) {
+		const struct vm_endpoint *endpoint = &control->vm->endpoints[i];
+
+		if (uiommu_model_device(control->models[i]) != record->fault.device_id)
+			continue;
+		json_add_string(object, "model", endpoint->model);
+		if (endpoint->is_virtual)
+			pasid = uiommu_vpasid_of(control->set, pasid);
+	}
+	if (pasid != UIOMMU_NO_PASID)
+		json_add_number(object, "pasid", pasid);
 	json_add_address(object, "address", record->fault.address);
 	add_access(object, "access", record->fault.access);
 	json_add_number(object, "code", record->code);

@@ -13,6 +13,7 @@ struct control {
 	struct uiommu_context *context;
 	struct uiommu_vtd *vtd;
 	struct uiommu_model *const *models; /* by endpoint */
+	const struct uiommu_pasid_set *set; /* of virtual devices: what the guest calls their PASIDs; or NULL */
 	int listen_fd, end_fd;
 	pthread_t thread;
 	bool started;

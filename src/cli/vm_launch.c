@@ -221,6 +221,8 @@ static bool hear(const struct launcher *launcher, struct vm_event *event)
 	if (read(launcher->events, event, sizeof(*event)) != sizeof(*event))
 		return false;
 	event->text[sizeof(event->text) - 1] = '\0';
+	if (event->type == VM_EVENT_LOG)
+		fprintf(stderr, "uiommu: %s\n", event->text);
 	return true;
 }
 
@@ -428,7 +430,8 @@ static enum status watch(struct launcher *launcher, int limit)
 		}
 		if (event.type == VM_EVENT_PLACED && !placed_as_said(launcher, &event))
 			return STATUS_OTHER;
-		limit = -1;
+		if (event.type == VM_EVENT_PLACED)
+			limit = -1;
 	}
 }
 
@@ -540,6 +543,7 @@ enum status vm_launch(struct vm *vm, bool print)
 
 	if (!catch_signals(&launcher))
 		return STATUS_OTHER;
+	vm->launcher = getpid();
 	error = vm_folder_make(vm);
 	if (error)
 		complain(STATUS_OTHER, "%s: %s", vm->folder, strerror(-error));
