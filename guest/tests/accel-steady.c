@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 			clear(&moves[i], !i);
 			submit(&accel, &moves[i], source);
 		}
-		printf("PASID %u, turn %u\n", accel.pasid, turn);
+		printf("PASID %u at %p, turn %u\n", accel.pasid, (void *)source, turn);
 		fflush(stdout);
 	}
 	for (unsigned int i = 0; i < MOVES; i++)

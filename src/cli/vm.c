@@ -183,6 +183,34 @@ static bool place_devices(struct vm *vm)
 	return true;
 }
 
+/* A device's option whose value names a file. */
+static bool has_file(const char *text)
+{
+	const struct uiommu_model_info *info;
+	char option[40];
+
+	for (size_t i = 0; (info = uiommu_model_info(i)); i++)
+		for (size_t k = 0; k < info->option_count; k++) {
+			if (!info->options[k].value || strcmp(info->options[k].value, "PATH") != 0)
+				continue;
+			snprintf(option, sizeof(option), ",%s=", info->options[k].key);
+			if (strncmp(text, info->name, strlen(info->name)) == 0 && strstr(text, option))
+				return true;
+		}
+	return false;
+}
+
+/* The process that has the parent opens nothing (vm_shared.h). */
+static bool files_are_possible(const struct vm *vm)
+{
+	for (unsigned int i = 0; vm->parent && i < vm->endpoint_count; i++)
+		if (has_file(vm->endpoints[i].model))
+			return complain(STATUS_USAGE, "--device %s: beside a device with a parent, none has a file",
+					vm->endpoints[i].model),
+			       false;
+	return true;
+}
+
 static bool parse_devices(struct vm *vm, const struct arg_list *devices)
 {
 	if (devices->count > VM_ENDPOINTS_MAX)
@@ -192,7 +220,7 @@ static bool parse_devices(struct vm *vm, const struct arg_list *devices)
 		if (!parse_device(devices->items[i], vm, &vm->endpoints[i]))
 			return false;
 	}
-	return place_devices(vm);
+	return files_are_possible(vm) && place_devices(vm);
 }
 
 /* --- what the VT-d offers --- */

@@ -69,6 +69,16 @@ int vm_folder_make(struct vm *vm);
 void vm_folder_remove(const char *path);
 int vm_write_file(const char *path, const void *data, size_t length);
 
+/* --- the sockets of a server --- */
+
+enum { VM_SOCKET_CONTROL, VM_SOCKET_VTD, VM_SOCKET_DEVICES, VM_SOCKETS_MAX = VM_SOCKET_DEVICES + VM_ENDPOINTS_MAX };
+
+unsigned int vm_socket_count(const struct vm *vm);
+
+/* Listen in the guest's folder. 0, or a negative errno, and none is left open. */
+int vm_sockets_open(const struct vm *vm, int *sockets);
+void vm_sockets_close(const int *sockets, unsigned int count);
+
 /* --- the table --- */
 
 enum { VM_DMAR_MAX = 512 };
@@ -125,7 +135,7 @@ int vm_serve(const struct vm *vm, int events);
  * The same, for a guest that shares an accelerator: what it has is made in another process, which serves all guests that name the
  * same accelerator (vm_shared.h).
  */
-int vm_join(const struct vm *vm, int events);
+int vm_join(const struct vm *vm, int events, const int *sockets);
 
 /* --- the monitor --- */
 

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "util/thread.h"
@@ -330,18 +329,10 @@ static void *control_main(void *opaque)
 
 int control_start(struct control *control)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int error = 0;
+	int error;
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", control->vm->folder);
-	unlink(address.sun_path);
 	control->end_fd = eventfd(0, EFD_CLOEXEC);
-	control->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (control->end_fd < 0 || control->listen_fd < 0 ||
-	    bind(control->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(control->listen_fd, 8) < 0)
-		error = -errno;
-	if (!error)
-		error = thread_start(&control->thread, control_main, control);
+	error = control->end_fd < 0 ? -errno : thread_start(&control->thread, control_main, control);
 	control->started = !error;
 	if (error)
 		control_stop(control);
@@ -355,9 +346,7 @@ void control_stop(struct control *control)
 		pthread_join(control->thread, NULL);
 	}
 	control->started = false;
-	if (control->listen_fd > 0)
-		close(control->listen_fd);
 	if (control->end_fd > 0)
 		close(control->end_fd);
-	control->listen_fd = control->end_fd = 0;
+	control->end_fd = 0;
 }

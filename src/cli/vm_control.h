@@ -14,12 +14,13 @@ struct control {
 	struct uiommu_vtd *vtd;
 	struct uiommu_model *const *models; /* by endpoint */
 	const struct uiommu_pasid_set *set; /* of virtual devices: what the guest calls their PASIDs; or NULL */
-	int listen_fd, end_fd;
+	int listen_fd; /* a socket */
+	int end_fd;
 	pthread_t thread;
 	bool started;
 };
 
-/* Listens in the guest's folder, with a thread of its own. 0 or a negative errno. */
+/* Answers questions, with a thread of its own. 0 or a negative errno. */
 int control_start(struct control *control);
 /* What was zeroed and never started does nothing. */
 void control_stop(struct control *control);

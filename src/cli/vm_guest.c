@@ -79,16 +79,13 @@ static void placed(void *opaque, uint64_t address)
 	guest_say(opaque, (struct vm_event){.type = VM_EVENT_PLACED, .address = address});
 }
 
-static bool add_port(struct guest *guest, struct uiommu_pci *pci, const char *name, uint32_t flags)
+static bool add_port(struct guest *guest, struct uiommu_pci *pci, unsigned int socket, uint32_t flags)
 {
-	char path[VM_PATH_MAX + 16];
-	struct uiommu_vfio_user_port port = {.size = sizeof(port), .flags = flags, .pci = pci, .path = path};
-	int error;
+	struct uiommu_vfio_user_port port = {.size = sizeof(port), .flags = flags, .pci = pci, .listen_fd = guest->sockets[socket]};
+	int error = uiommu_vfio_user_add(guest->ports, &port);
 
-	snprintf(path, sizeof(path), "%s/%s", guest->vm->folder, name);
-	error = uiommu_vfio_user_add(guest->ports, &port);
 	if (error)
-		return guest_failed(guest, path, error);
+		return guest_failed(guest, "socket", error);
 	if (port.ioas_id)
 		guest->ioas_id = port.ioas_id;
 	return true;
@@ -126,7 +123,8 @@ static bool make_vtd(struct guest *guest, struct uiommu_vtd **out)
 	if (error)
 		return guest_failed(guest, "VT-d", error);
 	uiommu_vtd_pci_observe(guest->function, placed, guest);
-	return add_port(guest, uiommu_vtd_pci_function(guest->function), "vtd", guest->parent ? UIOMMU_VFIO_USER_MAPPED_ONLY : 0) &&
+	return add_port(guest, uiommu_vtd_pci_function(guest->function), VM_SOCKET_VTD,
+			guest->parent ? UIOMMU_VFIO_USER_MAPPED_ONLY : 0) &&
 	       start_vtd(guest, out);
 }
 
@@ -158,7 +156,6 @@ static bool make_endpoint(struct guest *guest, unsigned int index, struct uiommu
 	uint32_t source_id = (uint32_t)endpoint->bus << 8 | endpoint->function;
 	struct uiommu_model **model = &guest->models[index];
 	struct vm_event event = {.type = VM_EVENT_FAILED};
-	char name[16];
 	int error;
 
 	if (make_model(guest, endpoint, source_id, &event, model)) {
@@ -168,8 +165,7 @@ static bool make_endpoint(struct guest *guest, unsigned int index, struct uiommu
 	error = uiommu_vtd_add(vtd, uiommu_model_device(*model), source_id);
 	if (error)
 		return guest_failed(guest, endpoint->model, error);
-	snprintf(name, sizeof(name), "device%u", index);
-	return add_port(guest, uiommu_model_function(*model), name, UIOMMU_VFIO_USER_TRANSLATED);
+	return add_port(guest, uiommu_model_function(*model), VM_SOCKET_DEVICES + index, UIOMMU_VFIO_USER_TRANSLATED);
 }
 
 /* --- the whole --- */
@@ -193,8 +189,12 @@ bool guest_make(struct guest *guest)
 	for (unsigned int i = 0; i < guest->vm->endpoint_count; i++)
 		if (!make_endpoint(guest, i, vtd))
 			return false;
-	guest->control = (struct control){
-		.vm = guest->vm, .context = guest->context, .vtd = vtd, .models = guest->models, .set = guest->set};
+	guest->control = (struct control){.vm = guest->vm,
+					  .context = guest->context,
+					  .vtd = vtd,
+					  .models = guest->models,
+					  .set = guest->set,
+					  .listen_fd = guest->sockets[VM_SOCKET_CONTROL]};
 	error = control_start(&guest->control);
 	return !error || guest_failed(guest, "control socket", error);
 }

@@ -22,6 +22,7 @@ struct guest {
 	struct uiommu_model *parent; /* of its virtual devices; or NULL */
 	uint32_t number; /* in the upper half of its requester ids */
 	int events; /* where its launcher listens */
+	const int *sockets; /* of vm_sockets_open() */
 
 	struct uiommu_vfio_user *ports; /* from guest_begin() on */
 	struct uiommu_vtd_pci *function;
@@ -39,7 +40,6 @@ bool guest_failed(const struct guest *guest, const char *what, int error);
 
 /*
  * Make all of it, which begins with what guest_stop() needs. False: the launcher has been told why not. guest_end() in any case.
- * All paths are looked for from where the process is.
  */
 bool guest_begin(struct guest *guest);
 bool guest_make(struct guest *guest);

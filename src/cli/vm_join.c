@@ -66,7 +66,7 @@ static int listen_at(const struct sockaddr_un *address)
 }
 
 /* The process, which is nobody's child when this one has ended. The first connection, or a negative errno. */
-static int begin(const struct shared_place *place)
+static int begin(const struct shared_place *place, enum sandbox_mode mode)
 {
 	int listening = listen_at(&place->socket), ends[2], error = 0;
 	pid_t pid;
@@ -79,7 +79,7 @@ static int begin(const struct shared_place *place)
 	}
 	pid = fork();
 	if (!pid)
-		shared_serve(place, listening, ends[1]);
+		shared_serve(place, mode, listening, ends[1]);
 	if (pid < 0)
 		error = -errno;
 	close(listening);
@@ -89,7 +89,7 @@ static int begin(const struct shared_place *place)
 	return error ? error : ends[0];
 }
 
-static int connect_or_begin(const struct shared_place *place)
+static int connect_or_begin(const struct shared_place *place, enum sandbox_mode mode)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), error;
 
@@ -99,20 +99,19 @@ static int connect_or_begin(const struct shared_place *place)
 		return fd;
 	error = -errno;
 	close(fd);
-	return error == -ENOENT || error == -ECONNREFUSED ? begin(place) : error;
+	return error == -ENOENT || error == -ECONNREFUSED ? begin(place, mode) : error;
 }
 
 /* --- without --- */
 
-static int introduce(int fd, const struct vm *vm, int events)
+static int introduce(int fd, const struct vm *vm, int events, const int *sockets)
 {
 	struct json_object *object = shared_describe(vm);
 	const char *text = json_object_to_json_string(object);
-	int fds[] = {events, open(".", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-	int error = fds[1] < 0 ? -errno : wire_send(fd, text, strlen(text), fds, ARRAY_SIZE(fds));
+	int error = wire_send(fd, text, strlen(text), &events, 1);
 
-	if (fds[1] >= 0)
-		close(fds[1]);
+	for (unsigned int i = 0; !error && i < vm_socket_count(vm); i++)
+		error = wire_send(fd, "", 1, &sockets[i], 1);
 	json_object_put(object);
 	return error;
 }
@@ -137,17 +136,17 @@ static int stay(int fd)
 	return status;
 }
 
-int vm_join(const struct vm *vm, int events)
+int vm_join(const struct vm *vm, int events, const int *sockets)
 {
 	struct vm_event event = {.type = VM_EVENT_FAILED};
 	struct shared_place place;
 	int error = shared_place(vm->parent, &place), lock = error ? error : shared_lock(&place), fd = -1;
 
 	if (lock >= 0) {
-		fd = connect_or_begin(&place);
+		fd = connect_or_begin(&place, vm->seccomp);
 		close(lock);
 	}
-	error = lock < 0 ? lock : fd < 0 ? fd : introduce(fd, vm, events);
+	error = lock < 0 ? lock : fd < 0 ? fd : introduce(fd, vm, events, sockets);
 	if (!error)
 		return stay(fd);
 	snprintf(event.text, sizeof(event.text), "%s: %s", place.socket.sun_path, strerror(-error));

@@ -43,10 +43,10 @@ static bool confine(const struct guest *guest, enum sandbox_mode mode)
 	return !error || guest_failed(guest, "seccomp", error);
 }
 
-static int serve_alone(const struct vm *vm, int events)
+static int serve_alone(const struct vm *vm, int events, const int *sockets)
 {
 	struct uiommu_options options = {.size = sizeof(options), .log = log_line};
-	struct guest guest = {.vm = vm, .events = events};
+	struct guest guest = {.vm = vm, .events = events, .sockets = sockets};
 	struct sigaction ends = {.sa_handler = end};
 	int error = uiommu_open(&options, &guest.context);
 	bool made;
@@ -70,5 +70,14 @@ static int serve_alone(const struct vm *vm, int events)
 
 int vm_serve(const struct vm *vm, int events)
 {
-	return vm->parent ? vm_join(vm, events) : serve_alone(vm, events);
+	const struct guest guest = {.vm = vm, .events = events};
+	int sockets[VM_SOCKETS_MAX], status, error = vm_sockets_open(vm, sockets);
+
+	if (error) {
+		guest_failed(&guest, vm->folder, error);
+		return 1;
+	}
+	status = vm->parent ? vm_join(vm, events, sockets) : serve_alone(vm, events, sockets);
+	vm_sockets_close(sockets, vm_socket_count(vm));
+	return status;
 }

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -32,13 +34,14 @@ struct member {
 	int fd;
 	int events; /* -1: it has said nothing yet. Under shared.lock for others than the main thread */
 	struct vm vm;
+	int sockets[VM_SOCKETS_MAX];
+	unsigned int socket_count; /* so many have come */
 	struct guest guest;
 	pthread_t thread;
 	bool serves; /* there is the thread */
 };
 
 static struct {
-	const struct shared_place *place;
 	struct uiommu_context *context;
 	struct uiommu_model *parent;
 	pthread_mutex_t lock;
@@ -165,6 +168,7 @@ static void end_member(unsigned int index)
 	for (unsigned int i = 0; i < member->vm.endpoint_count; i++)
 		free(member->vm.endpoints[i].model);
 	free(member->vm.parent);
+	vm_sockets_close(member->sockets, member->socket_count);
 	if (member->events >= 0)
 		close(member->events);
 	close(member->fd);
@@ -202,20 +206,33 @@ static bool complain_to(const struct guest *guest, const char *text)
 	return false;
 }
 
-/* Names of files are looked for from @folder on. False: its launcher has been told why not. */
-static bool begin_guest(struct member *member, struct json_object *description, int folder)
+/* What comes first: what the guest is, and where its launcher listens. False: that has been told why not. */
+static bool begin_member(struct member *member, const char *text, int events)
+{
+	struct json_object *description = json_tokener_parse(text);
+	bool understood;
+
+	/* One that does not read is not waited for. */
+	fcntl(events, F_SETFL, O_NONBLOCK);
+	pthread_mutex_lock(&shared.lock);
+	member->events = events;
+	pthread_mutex_unlock(&shared.lock);
+	member->guest.events = events;
+	understood = understand(description, &member->vm);
+	json_object_put(description);
+	return understood || complain_to(&member->guest, "the accelerator's process is of another version of uiommu");
+}
+
+/* It has all that it needs. */
+static bool begin_guest(struct member *member)
 {
 	struct guest *guest = &member->guest;
 
-	guest->events = member->events;
-	if (!understand(description, &member->vm))
-		return complain_to(guest, "the accelerator's process is of another version of uiommu");
 	guest->number = free_number();
 	if (!guest->number)
 		return complain_to(guest, "the accelerator has as many guests as it can have");
-	if (fchdir(folder) < 0)
-		return complain_to(guest, strerror(errno));
 	guest->vm = &member->vm;
+	guest->sockets = member->sockets;
 	guest->context = shared.context;
 	guest->parent = shared.parent;
 	if (!guest_begin(guest) || !guest_make(guest))
@@ -224,32 +241,34 @@ static bool begin_guest(struct member *member, struct json_object *description, 
 	return member->serves || complain_to(guest, "no thread");
 }
 
-/* Its message has come, or it is no connection any more. False: it is to end. */
+/* A message with one descriptor, which is taken. False: the member is to end. */
+static bool take(struct member *member, const char *text, int fd)
+{
+	if (member->events < 0)
+		return begin_member(member, text, fd);
+	if (member->socket_count == vm_socket_count(&member->vm)) {
+		close(fd);
+		return false;
+	}
+	member->sockets[member->socket_count++] = fd;
+	return member->socket_count < vm_socket_count(&member->vm) || begin_guest(member);
+}
+
+/* A message has come, or it is no connection any more. False: it is to end. */
 static bool hear(struct member *member)
 {
 	static char text[MESSAGE_MAX];
-	struct json_object *description;
 	struct wire_fds fds = {.count = 0};
 	ssize_t length = wire_receive(member->fd, text, sizeof(text) - 1, &fds, MSG_DONTWAIT);
-	bool good = false;
 
 	if (length == -EAGAIN)
 		return true;
-	if (length > 0 && (size_t)length < sizeof(text) && fds.count == 2 && member->events < 0) {
+	if (length > 0 && (size_t)length < sizeof(text) && fds.count == 1 && !fds.truncated) {
 		text[length] = '\0';
-		/* One that does not read is not waited for. */
-		fcntl(fds.fds[0], F_SETFL, O_NONBLOCK);
-		pthread_mutex_lock(&shared.lock);
-		member->events = fds.fds[0];
-		pthread_mutex_unlock(&shared.lock);
-		description = json_tokener_parse(text);
-		good = begin_guest(member, description, fds.fds[1]);
-		json_object_put(description);
-		fds.fds[0] = fds.fds[1];
-		fds.count = 1;
+		return take(member, text, fds.fds[0]);
 	}
 	wire_close(&fds);
-	return good;
+	return false;
 }
 
 /* --- the process --- */
@@ -327,29 +346,74 @@ static void begin_process(int listening, int first)
 	prctl(PR_SET_NAME, "uiommu-accel");
 }
 
-void shared_serve(const struct shared_place *place, int listening, int first)
+static bool is_same(const struct stat *a, const struct stat *b)
 {
-	bool made;
+	return a->st_ino == b->st_ino && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* In a process of its own: when the other one has ended, in whatever way, its names go; unless they are another one's by then. */
+static void keep(const struct shared_place *place, int gone) __attribute__((noreturn));
+static void keep(const struct shared_place *place, int gone)
+{
+	struct stat before, after;
+	bool found = !stat(place->socket.sun_path, &before);
+	ssize_t got;
+	char byte;
+
+	prctl(PR_SET_NAME, "uiommu-keeper");
+	close(LISTENING);
+	close(FIRST);
+	while ((got = read(gone, &byte, 1)) > 0 || (got < 0 && errno == EINTR))
+		;
+	if (found && shared_lock(place) >= 0 && !stat(place->socket.sun_path, &after) && is_same(&before, &after)) {
+		unlink(place->socket.sun_path);
+		unlink(place->lock);
+	}
+	_exit(0);
+}
+
+static bool start_keeper(const struct shared_place *place)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return false;
+	pid = fork();
+	if (!pid) {
+		close(ends[1]);
+		keep(place, ends[0]);
+	}
+	close(ends[0]);
+	return pid > 0; /* the other end stays open as long as this process lives */
+}
+
+/* With the lock: nobody has come meanwhile, and nobody can. */
+static bool is_over(int lock)
+{
+	while (flock(lock, LOCK_EX) < 0 && errno == EINTR)
+		;
+	accept_all();
+	if (shared.count)
+		flock(lock, LOCK_UN);
+	return !shared.count;
+}
+
+void shared_serve(const struct shared_place *place, enum sandbox_mode mode, int listening, int first)
+{
 	int lock;
 
 	begin_process(listening, first);
-	shared.place = place;
-	made = make_parent();
-	if (made)
+	if (!start_keeper(place))
+		_exit(1);
+	lock = open(place->lock, O_RDWR | O_CLOEXEC);
+	if (lock >= 0 && make_parent() && !sandbox_server(mode)) {
 		add_member(FIRST);
-	for (;;) {
-		serve_members();
-		lock = shared_lock(place); /* until the process has ended */
-		accept_all();
-		if (!made || !shared.count)
-			break;
-		if (lock >= 0)
-			close(lock);
+		do
+			serve_members();
+		while (!is_over(lock));
+		uiommu_model_destroy(shared.parent);
+		uiommu_close(shared.context);
 	}
-	unlink(place->socket.sun_path);
-	if (lock >= 0)
-		unlink(place->lock);
-	uiommu_model_destroy(shared.parent);
-	uiommu_close(shared.context);
 	_exit(0);
 }

@@ -146,8 +146,9 @@ static const int process_calls[] = {SCMP_SYS(capget), SCMP_SYS(process_vm_readv)
 
 /* What a guest's server does besides: QEMU connects again, and devices have files. */
 static const int server_calls[] = {
-	SCMP_SYS(accept4),  SCMP_SYS(epoll_wait), SCMP_SYS(fallocate), SCMP_SYS(fdatasync),	  SCMP_SYS(preadv2),
-	SCMP_SYS(pwritev2), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),  SCMP_SYS(timerfd_settime),
+	SCMP_SYS(accept4),	   SCMP_SYS(epoll_wait),     SCMP_SYS(fallocate),  SCMP_SYS(fdatasync),
+	SCMP_SYS(preadv2),	   SCMP_SYS(pwritev2),	     SCMP_SYS(setsockopt), SCMP_SYS(shutdown),
+	SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_create), SCMP_SYS(flock),	   SCMP_SYS(getsockopt),
 };
 
 /* Its end would take its sockets' names away, which somebody else does after it (src/cli/vm_launch.c). */
