@@ -30,7 +30,7 @@ static struct connection *connection_of(struct abi_caller *caller)
 	return container_of(caller, struct connection, caller);
 }
 
-/* Ask the program back. *@fd: what came with its answer, or -1. Its number, or -errno. */
+/* Ask the program back. *@fd: what came with its answer, if that is a number, or -1. The number, or -errno. */
 static int ask(struct connection *connection, struct session_reply *question, int send, int *fd)
 {
 	struct session_message answer = {.fd_count = 0};
@@ -43,8 +43,11 @@ static int ask(struct connection *connection, struct session_reply *question, in
 		connection->gone = true;
 		return -EFAULT;
 	}
-	*fd = answer.fd_count ? answer.fds[0] : -1;
-	answer.fds[0] = -1;
+	*fd = -1;
+	if (answer.fd_count && answer.request.number >= 0) {
+		*fd = answer.fds[0];
+		answer.fds[0] = -1;
+	}
 	session_message_close(&answer);
 	return answer.request.number;
 }
@@ -238,8 +241,7 @@ static void *run(void *opaque)
 			;
 	close(connection->fd);
 	member_put(session, connection->member);
-	peer_end(session, &connection->peer);
-	free(connection);
+	peer_end(session, &connection->peer, connection);
 	return NULL;
 }
 
@@ -257,8 +259,7 @@ int connection_start(struct session *session, int fd)
 	connection->session = session;
 	connection->fd = fd;
 	if (pthread_create(&thread, NULL, run, connection)) {
-		peer_end(session, &connection->peer);
-		free(connection);
+		peer_end(session, &connection->peer, connection);
 		close(fd);
 		return -EAGAIN;
 	}

@@ -9,9 +9,11 @@
  * the device would keep them; here it will reach what is mapped there next.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -187,10 +189,21 @@ static int add(struct session *session, struct watch *watch, const struct sessio
 	return 0;
 }
 
+/* Of another kind of file a read might wait for ever. */
+static bool is_userfaultfd(int fd)
+{
+	static const char expected[] = "anon_inode:[userfaultfd]";
+	char path[32], link[sizeof(expected)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return readlink(path, link, sizeof(link)) == sizeof(expected) - 1 && !memcmp(link, expected, sizeof(expected) - 1) &&
+	       fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
 int watch_start(struct session *session, const struct member *member, const struct session_request *request, int fd)
 {
-	struct watch *watch = malloc(sizeof(*watch));
-	int error = -ENOMEM;
+	struct watch *watch = is_userfaultfd(fd) ? malloc(sizeof(*watch)) : NULL;
+	int error = -EINVAL;
 
 	if (watch) {
 		*watch = (struct watch){.watcher = {.protect = protect},
