@@ -222,9 +222,8 @@ static void *run(void *opaque)
 		struct session *session = supervisor->session;
 
 		known_end(session);
-		peer_end(session, &supervisor->peer);
 		close(supervisor->listener);
-		free(supervisor);
+		peer_end(session, &supervisor->peer, supervisor);
 	}
 	return NULL;
 }
@@ -259,7 +258,7 @@ int notify_start(struct session *session, int listener)
 	if (!error) {
 		error = thread_add(supervisor);
 		if (error)
-			peer_end(session, &supervisor->peer);
+			peer_end(session, &supervisor->peer, NULL);
 	}
 	if (error) {
 		close(listener);

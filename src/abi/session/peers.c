@@ -5,6 +5,7 @@
  * not waited for.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -23,11 +24,11 @@ int peer_add(struct session *session, struct peer *peer, int fd)
 	event.data.u64 = SESSION_PEERS + peer->number;
 	if (!epoll_ctl(session->epoll, EPOLL_CTL_ADD, fd, &event))
 		return 0;
-	peer_end(session, peer);
+	peer_end(session, peer, NULL);
 	return -ENOMEM;
 }
 
-void peer_end(struct session *session, struct peer *peer)
+void peer_end(struct session *session, struct peer *peer, void *owner)
 {
 	pthread_mutex_lock(&session->lock);
 	cds_list_del(&peer->link);
@@ -35,6 +36,7 @@ void peer_end(struct session *session, struct peer *peer)
 		session->peers_aside--;
 	else
 		session->peer_count--;
+	free(owner);
 	/* Under the lock, since whoever sees that this was the last one closes everything. */
 	eventfd_write(session->wake, 1);
 	pthread_mutex_unlock(&session->lock);

@@ -186,7 +186,8 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 
 /* @fd tells when it hangs up. -ENOMEM. */
 int peer_add(struct session *session, struct peer *peer, int fd);
-void peer_end(struct session *session, struct peer *peer);
+/* The last thing that is done for it: @owner, in which it is, is freed. */
+void peer_end(struct session *session, struct peer *peer, void *owner);
 void peers_hung_up(struct session *session, uint64_t number);
 /* Set aside whose time has come. How long to wait for the next one, as epoll_wait() wants it. */
 int peers_wait(struct session *session);

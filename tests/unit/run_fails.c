@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A session in which one call for memory, a descriptor or a thread fails, once for each of them: the program is told, or hung up
+ * on, and what it then closes leaves nothing behind.
+ */
+#include "test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+
+#include "abi/spec.h"
+#include "support/program.h"
+#include "util/util.h"
+
+/* --- what the linker puts between the session and libc (meson.build) --- */
+
+static int fail_at; /* counts down to the one that fails; atomic */
+static long live_blocks; /* atomic */
+
+static bool fails(int error)
+{
+	if (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) <= 0 || __atomic_sub_fetch(&fail_at, 1, __ATOMIC_RELAXED))
+		return false;
+	errno = error;
+	return true;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void __real_free(void *block);
+int __real_open64(const char *path, int flags, ...);
+int __real_fcntl64(int fd, int command, ...);
+int __real_epoll_create1(int flags);
+int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
+int __real_memfd_create(const char *name, unsigned int flags);
+int __real_pipe2(int ends[2], int flags);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void __wrap_free(void *block);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_fcntl64(int fd, int command, ...);
+int __wrap_epoll_create1(int flags);
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
+int __wrap_memfd_create(const char *name, unsigned int flags);
+int __wrap_pipe2(int ends[2], int flags);
+
+static void *counted(void *block)
+{
+	if (block)
+		__atomic_add_fetch(&live_blocks, 1, __ATOMIC_RELAXED);
+	return block;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails(ENOMEM) ? NULL : counted(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return fails(ENOMEM) ? NULL : counted(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+	void *grown;
+
+	if (fails(ENOMEM))
+		return NULL;
+	grown = __real_realloc(block, size);
+	return block ? grown : counted(grown);
+}
+
+void __wrap_free(void *block)
+{
+	if (block)
+		__atomic_sub_fetch(&live_blocks, 1, __ATOMIC_RELAXED);
+	__real_free(block);
+}
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+	return fails(EMFILE) ? -1 : __real_open64(path, flags);
+}
+
+int __wrap_fcntl64(int fd, int command, ...)
+{
+	va_list arguments;
+	long argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, long);
+	va_end(arguments);
+	return command == F_DUPFD_CLOEXEC && fails(EMFILE) ? -1 : __real_fcntl64(fd, command, argument);
+}
+
+int __wrap_epoll_create1(int flags)
+{
+	return fails(EMFILE) ? -1 : __real_epoll_create1(flags);
+}
+
+int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	return operation == EPOLL_CTL_ADD && fails(ENOSPC) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque)
+{
+	return fails(EAGAIN) ? EAGAIN : __real_pthread_create(thread, attr, start, opaque);
+}
+
+int __wrap_memfd_create(const char *name, unsigned int flags)
+{
+	return fails(EMFILE) ? -1 : __real_memfd_create(name, flags);
+}
+
+int __wrap_pipe2(int ends[2], int flags)
+{
+	return fails(EMFILE) ? -1 : __real_pipe2(ends, flags);
+}
+
+/* --- */
+
+static struct session session;
+static struct uiommu_process bundle;
+
+static unsigned int descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned int count = 0;
+
+	assert_non_null(folder);
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
+}
+
+/* What a program does: each may fail, and the next is done all the same. Returns how many have not. */
+static unsigned int visit(void)
+{
+	struct session_request list = {.op = SESSION_LIST}, status = {.op = SESSION_STATUS, .number = getpid()};
+	struct session_request map = {.op = SESSION_MMAP, .count = 4096, .command = PROT_READ, .flags = MAP_SHARED};
+	struct abi_ioas_alloc ioas = {.size = sizeof(ioas)};
+	struct abi_fault_alloc fault = {.size = sizeof(fault)};
+	struct program program = {.socket = -1}, other = {.socket = -1};
+	struct stat stat;
+	unsigned int done = 0;
+	int iommufd, device, text = -1;
+
+	if (program_connect(&program, &session, 0, &bundle))
+		return 0;
+	iommufd = program_open(&program, "/dev/iommu");
+	device = program_open(&program, "/dev/vfio/devices/vfio0");
+	done += iommufd >= 0;
+	done += device >= 0;
+	if (iommufd >= 0) {
+		if (!program_ioctl(&program, iommufd, ABI_COMMAND(ABI_IOAS_ALLOC), &ioas, sizeof(ioas)))
+			done++;
+		if (!program_ioctl(&program, iommufd, ABI_COMMAND(ABI_FAULT_QUEUE_ALLOC), &fault, sizeof(fault))) {
+			close((int)fault.out_fault_fd);
+			done++;
+		}
+	}
+	if (device >= 0 && !fstat(device, &stat)) {
+		map.file = (struct session_key){stat.st_dev, stat.st_ino};
+		program_call(&program, &map, NULL, NULL, 0, NULL);
+	}
+	if (program_call(&program, &list, NULL, NULL, 0, &text) >= 0 && text >= 0) {
+		close(text);
+		done++;
+	}
+	text = -1;
+	if (program_call(&program, &status, NULL, NULL, 0, &text) >= 0 && text >= 0) {
+		close(text);
+		done++;
+	}
+	done += !program_connect(&other, &session, program.token, &bundle);
+	close(iommufd);
+	close(device);
+	close(program.socket);
+	if (other.socket >= 0)
+		close(other.socket);
+	return done;
+}
+
+/* Until what the program had has ended. */
+static void settle(void)
+{
+	struct pollfd wake = {.fd = session.wake, .events = POLLIN};
+	unsigned int peers = 1;
+	eventfd_t value;
+
+	while (peers) {
+		pthread_mutex_lock(&session.lock);
+		peers = session.peer_count + session.peers_aside;
+		pthread_mutex_unlock(&session.lock);
+		if (peers && poll(&wake, 1, -1) == 1)
+			eventfd_read(session.wake, &value);
+	}
+	held_drain(&session);
+	assert_int_equal(session.held_count, 0);
+	assert_null(session.members);
+}
+
+static void each_fails_once(void **state)
+{
+	static const char *const devices[] = {"nvme,size=64K", NULL};
+	struct session_options options = {.devices = devices, .report = -1};
+	unsigned int whole, open_before, at = 0;
+	char complaint[256];
+	long blocks;
+
+	(void)state;
+	assert_int_equal(session_create(&session, &options, complaint, sizeof(complaint)), 0);
+	assert_int_equal(uiommu_process_open(getpid(), UIOMMU_READ | UIOMMU_WRITE, &bundle), 0);
+	/* Once without, for what is made on first use and stays. */
+	whole = visit();
+	settle();
+	assert_int_equal(whole, 7);
+	open_before = descriptors();
+	blocks = __atomic_load_n(&live_blocks, __ATOMIC_RELAXED);
+	do {
+		__atomic_store_n(&fail_at, ++at, __ATOMIC_RELAXED);
+		visit();
+		settle();
+		if (descriptors() != open_before)
+			fail_msg("%u: %u descriptors and not %u", at, descriptors(), open_before);
+		if (__atomic_load_n(&live_blocks, __ATOMIC_RELAXED) != blocks)
+			fail_msg("%u: %ld blocks and not %ld", at, live_blocks, blocks);
+	} while (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) <= 0);
+	__atomic_store_n(&fail_at, 0, __ATOMIC_RELAXED);
+	print_message("# %u places\n", at - 1);
+	assert_true(at > 30);
+	assert_int_equal(visit(), whole);
+	settle();
+	session_destroy(&session);
+	uiommu_process_close(&bundle);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_fails_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
