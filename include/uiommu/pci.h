@@ -41,14 +41,15 @@ enum uiommu_pci_bar_flags {
  * @memory_length: its bytes, a multiple of the page size; 0: every access is a call. The guest may map it and see it change at any
  *                 moment, and so may the model: uiommu_pci_memory()
  * @flags: &enum uiommu_pci_bar_flags
- * @reserved: 0
+ * @registers: of WATCHED: bytes at the beginning of each page of that memory where programs write registers, a multiple of 8; 0:
+ * all. Without it 0
  */
 struct uiommu_pci_bar {
 	uint64_t size;
 	uint64_t memory_offset;
 	uint64_t memory_length;
 	uint32_t flags;
-	uint32_t reserved;
+	uint32_t registers;
 };
 
 /**

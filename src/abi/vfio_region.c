@@ -152,7 +152,7 @@ int vfio_region_mmap(struct vfio_file *file, uint64_t offset, uint64_t length, i
 		return -EINVAL;
 	start -= bar->memory_offset;
 	length = (length + page_size() - 1) & ~(page_size() - 1);
-	if (!length || length > bar->memory_length || start > bar->memory_length - length)
+	if (!length || start % page_size() || length > bar->memory_length || start > bar->memory_length - length)
 		return -EINVAL;
 	*out = (struct abi_mapping){
 		.fd = device->pci->memory_fd[region],

@@ -28,39 +28,38 @@ static void tick_after(struct timespec *at)
 /* What is mapped of a BAR, as it is now. */
 static const uint64_t *memory_of(const struct vfio_device *device, unsigned int bar)
 {
-	return device->pci->memory[bar] ? (uint64_t *)device->pci->memory[bar] + device->watch.mapped[bar].start / sizeof(uint64_t)
-					: NULL;
+	return (uint64_t *)device->pci->memory[bar] + device->watch.mapped[bar].start / sizeof(uint64_t);
 }
 
-static size_t words(const struct vfio_mapped *mapped)
+/* Words from @memory to @seen: true, one of them was another. Values are compared: one that is written again says nothing new. */
+static bool update(uint64_t *seen, const uint64_t *memory, size_t count)
 {
-	return (mapped->end - mapped->start) / sizeof(uint64_t);
+	uint64_t different = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t now = __atomic_load_n(&memory[i], __ATOMIC_RELAXED);
+
+		different |= seen[i] ^ now;
+		seen[i] = now;
+	}
+	return different;
 }
 
-/* Under the lock, as what follows. */
-static void remember(struct vfio_device *device)
+/* Look at all registers that are mapped: true, one has changed since the last time. Under the lock. */
+static bool look(struct vfio_device *device)
 {
+	size_t page = page_size() / sizeof(uint64_t);
+	bool changed = false;
+
 	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
 		const struct vfio_mapped *mapped = &device->watch.mapped[bar];
-		const uint64_t *memory = memory_of(device, bar);
+		size_t words = (mapped->end - mapped->start) / sizeof(uint64_t);
+		size_t registers = device->pci->bars[bar].registers / sizeof(uint64_t);
 
-		for (size_t i = 0, count = words(mapped); i < count; i++)
-			mapped->seen[i] = __atomic_load_n(&memory[i], __ATOMIC_RELAXED);
+		for (size_t at = 0; at < words; at += page)
+			changed |= update(mapped->seen + at, memory_of(device, bar) + at, registers ? registers : page);
 	}
-}
-
-/* Values are compared: one that is written again says nothing new. */
-static bool has_changed(const struct vfio_device *device)
-{
-	for (unsigned int bar = 0; bar < UIOMMU_PCI_BARS; bar++) {
-		const struct vfio_mapped *mapped = &device->watch.mapped[bar];
-		const uint64_t *memory = memory_of(device, bar);
-
-		for (size_t i = 0, count = words(mapped); i < count; i++)
-			if (mapped->seen[i] != __atomic_load_n(&memory[i], __ATOMIC_RELAXED))
-				return true;
-	}
-	return false;
+	return changed;
 }
 
 static int extend(struct vfio_device *device, unsigned int bar, uint64_t start, uint64_t end)
@@ -77,7 +76,7 @@ static int extend(struct vfio_device *device, unsigned int bar, uint64_t start, 
 		return -ENOMEM;
 	*mapped = (struct vfio_mapped){start, end, seen};
 	/* What was written since the last time is seen by the model, which is woken. */
-	remember(device);
+	look(device);
 	return 0;
 }
 
@@ -105,7 +104,7 @@ static void *ticks(void *opaque)
 		while (!watch->end && pthread_cond_timedwait(&watch->cond, &watch->lock, &at) != ETIMEDOUT)
 			;
 		__atomic_fetch_add(&watch->ticks, 1, __ATOMIC_RELEASE);
-		if (watch->armed && !has_changed(device))
+		if (watch->armed && !look(device))
 			continue;
 		watch->armed = false;
 		pthread_mutex_unlock(&watch->lock);
@@ -130,7 +129,7 @@ bool vfio_watch(struct vfio_device *device)
 	watch->armed = watch->mappings > caught;
 	if (watch->armed) {
 		/* Before the model looks once more: what it does not see then is different from this. */
-		remember(device);
+		look(device);
 		pthread_cond_signal(&watch->cond);
 	}
 	pthread_mutex_unlock(&watch->lock);

@@ -17,7 +17,9 @@ enum { BAR_SIZE_MIN = 16, BAR_LG2_MAX = 31, BAR_64_LG2_MAX = 46 };
 
 static bool memory_valid(const struct uiommu_pci_bar *bar)
 {
-	if (bar->flags & UIOMMU_PCI_BAR_WATCHED && !bar->memory_length)
+	if (bar->flags & UIOMMU_PCI_BAR_WATCHED ? !bar->memory_length : bar->registers)
+		return false;
+	if (bar->registers % sizeof(uint64_t) || bar->registers > page_size())
 		return false;
 	return !(bar->memory_offset % page_size()) && !(bar->memory_length % page_size()) && bar->memory_length <= bar->size &&
 	       bar->memory_offset <= bar->size - bar->memory_length;
@@ -36,7 +38,7 @@ static bool bar_valid(const struct uiommu_pci_bar *bars, unsigned int i)
 	if (bar->size < BAR_SIZE_MIN || bar->size & (bar->size - 1) ||
 	    bar->size > UINT64_C(1) << (wide ? BAR_64_LG2_MAX : BAR_LG2_MAX))
 		return false;
-	if (bar->flags & ~(uint32_t)(UIOMMU_PCI_BAR_64 | UIOMMU_PCI_BAR_PREFETCHABLE | UIOMMU_PCI_BAR_WATCHED) || bar->reserved)
+	if (bar->flags & ~(uint32_t)(UIOMMU_PCI_BAR_64 | UIOMMU_PCI_BAR_PREFETCHABLE | UIOMMU_PCI_BAR_WATCHED))
 		return false;
 	return !(wide && i == UIOMMU_PCI_BARS - 1) && memory_valid(bar);
 }

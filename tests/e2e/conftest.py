@@ -139,7 +139,7 @@ def staged(stage):
     for made in (folder, folder.parent, folder.parent.parent):
         made.chmod(0o755)
     shutil.copy(os.path.join(BUILD, "src", "abi", "shim", "libuiommu-shim.so"), folder)
-    for name in ("in-session", "nvme-driver"):
+    for name in ("in-session", "nvme-driver", "dma-driver"):
         shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
         shutil.copy(os.path.join(BUILD, "tests", "e2e", f"{name}-static"), stage)
     shutil.copy(os.path.join(BUILD, "tests", "e2e", "stuck-program"), stage)

@@ -3,45 +3,17 @@
  * A driver for NVMe as anybody may write it in user space, to be run under `uiommu run`: it knows VFIO and iommufd, maps the
  * controller's registers and rings its doorbells there. Each case checks itself, prints "ok", and ends with 0.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/vfio.h>
+#include "driver.h"
+
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-/* Linux 6.6; headers may be older. */
-#define BIND_IOMMUFD _IO(';', 118)
-#define ATTACH_PT _IO(';', 119)
-#define IOAS_ALLOC _IO(';', 0x81)
-#define IOAS_MAP _IO(';', 0x85)
-#define IOAS_UNMAP _IO(';', 0x86)
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                          \
-			_exit(1);                                                                                                  \
-		}                                                                                                                  \
-	} while (0)
 
 enum {
-	PAGE = 4096,
 	QUEUES = 5, /* of them 4 for I/O */
 	ENTRIES = 16,
 	BUFFER = 16 * PAGE, /* of each queue */
 	MEMORY = (3 * QUEUES + 1) * PAGE + QUEUES * BUFFER,
-	IOVA = 1 << 24,
 	BLOCK = 512,
 	BLOCKS = BUFFER / 2 / BLOCK, /* of one command */
 };
@@ -66,8 +38,7 @@ struct shared {
 };
 
 static struct shared *shared;
-static int iommufd, device, event = -1;
-static uint32_t ioas;
+static int event = -1;
 static volatile uint8_t *registers;
 
 static uint8_t *submissions(unsigned int queue)
@@ -105,47 +76,12 @@ static uint32_t get(unsigned int offset)
 	return *(volatile uint32_t *)(registers + offset);
 }
 
-/* --- VFIO --- */
-
-static void make_ioas(void)
-{
-	struct {
-		uint32_t size, flags, id;
-	} arguments = {sizeof(arguments), 0, 0};
-	struct {
-		uint32_t size, flags, id, pasid;
-	} attach = {sizeof(attach) - 4, 0, 0, 0};
-
-	CHECK(!ioctl(iommufd, IOAS_ALLOC, &arguments));
-	ioas = attach.id = arguments.id;
-	CHECK(!ioctl(device, ATTACH_PT, &attach));
-}
-
-static void map_memory(void)
-{
-	struct {
-		uint32_t size, flags, ioas, reserved;
-		uint64_t address, length, iova;
-	} arguments = {sizeof(arguments), 7, ioas, 0, (uint64_t)(uintptr_t)shared->memory, MEMORY, IOVA};
-
-	CHECK(!ioctl(iommufd, IOAS_MAP, &arguments));
-}
-
-static void unmap_memory(void)
-{
-	struct {
-		uint32_t size, ioas;
-		uint64_t iova, length;
-	} arguments = {sizeof(arguments), ioas, 0, UINT64_MAX};
-
-	CHECK(!ioctl(iommufd, IOAS_UNMAP, &arguments));
-}
+/* --- the function --- */
 
 static void map_registers(void)
 {
-	struct vfio_region_info info = {.argsz = sizeof(info), .index = VFIO_PCI_BAR0_REGION_INDEX};
+	const struct vfio_region_info info = region_info(VFIO_PCI_BAR0_REGION_INDEX);
 
-	CHECK(!ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info));
 	CHECK(info.flags & VFIO_REGION_INFO_FLAG_MMAP);
 	/* What is wrong is refused, whoever makes the mapping. */
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, device, (off_t)info.offset) == MAP_FAILED && errno == EINVAL);
@@ -153,13 +89,6 @@ static void map_registers(void)
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, (off_t)7 << 40) == MAP_FAILED && errno == EINVAL);
 	registers = mmap(NULL, info.size, PROT_READ | PROT_WRITE, MAP_SHARED, device, (off_t)info.offset);
 	CHECK(registers != MAP_FAILED);
-}
-
-static void be_master(void)
-{
-	const uint16_t command = 6;
-
-	CHECK(pwrite(device, &command, sizeof(command), ((off_t)VFIO_PCI_CONFIG_REGION_INDEX << 40) + 4) == sizeof(command));
 }
 
 static void set_interrupt(void)
@@ -174,24 +103,6 @@ static void set_interrupt(void)
 	CHECK(event >= 0);
 	arguments.fds[1] = event;
 	CHECK(!ioctl(device, VFIO_DEVICE_SET_IRQS, &arguments));
-}
-
-static void open_device(void)
-{
-	struct {
-		uint32_t size, flags;
-		int32_t iommufd;
-		uint32_t id;
-		uint64_t token;
-	} bind = {.size = sizeof(bind)};
-
-	iommufd = open("/dev/iommu", O_RDWR);
-	device = open("/dev/vfio/devices/vfio0", O_RDWR);
-	CHECK(iommufd >= 0 && device >= 0);
-	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0) == MAP_FAILED && errno == EINVAL);
-	bind.iommufd = iommufd;
-	CHECK(!ioctl(device, BIND_IOMMUFD, &bind));
-	make_ioas();
 }
 
 static void get_memory(void)
@@ -267,7 +178,7 @@ static void begin(void)
 {
 	get_memory();
 	open_device();
-	map_memory();
+	map_memory(shared->memory, MEMORY);
 	be_master();
 	set_interrupt();
 	map_registers();
@@ -311,14 +222,6 @@ static void io(unsigned int queue, unsigned int seed)
 
 /* --- cases --- */
 
-static void wait_for(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
-}
-
 static void does_io(char **arguments)
 {
 	(void)arguments;
@@ -331,19 +234,14 @@ static void does_io(char **arguments)
 	io(2, 7);
 }
 
-/* Says when nothing is to be done, waits for a line, and rings once more. */
 static void is_idle(char **arguments)
 {
-	char byte;
-
 	(void)arguments;
 	begin();
 	for (unsigned int i = 0; i < 3; i++) {
 		io(1, i);
 		io(2, i);
-		printf("idle\n");
-		fflush(stdout);
-		CHECK(read(STDIN_FILENO, &byte, 1) == 1);
+		say_idle();
 	}
 }
 
@@ -405,7 +303,7 @@ static void executed(char **arguments)
 	ioas = 2; /* behind the device's own id */
 	get_memory();
 	unmap_memory();
-	map_memory();
+	map_memory(shared->memory, MEMORY);
 	map_registers();
 	enable();
 	make_queues();
@@ -466,22 +364,12 @@ static void killed(char **arguments)
 	io(1, 1);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(char **arguments);
-} cases[] = {
+static const struct test_case cases[] = {
 	{"io", does_io},	{"idle", is_idle},    {"forks", forks},	  {"execs", execs},
 	{"executed", executed}, {"threads", threads}, {"killed", killed},
 };
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; argc > 1 && i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (!strcmp(argv[1], cases[i].name)) {
-			cases[i].run(argv + 2);
-			printf("ok\n");
-			return 0;
-		}
-	fprintf(stderr, "no such case\n");
-	return 2;
+	return run_case(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""uiommu run: drivers in user space (nvme_driver.c) that map registers, with the shim in them and without."""
+"""uiommu run: drivers in user space (nvme_driver.c, dma_driver.c) that map registers, with the shim in them and without."""
 
 import os
 import pathlib
@@ -23,14 +23,24 @@ def disk(sessions):
 
 
 @pytest.fixture
-def nvme(run, staged, sessions, disk):
-    """Start a case of the driver."""
+def drive(run, staged, sessions):
+    """Start a case of a driver, for a device."""
 
-    def start(static, *case):
-        return run.start("run", "--device", f"nvme,file={disk}", "--", os.path.join(staged, "nvme-driver-static" if static else "nvme-driver"),
-                         *case, stdin=subprocess.PIPE, env=sessions.environment)
+    def start(device, program, static, *case):
+        path = os.path.join(staged, f"{program}-static" if static else program)
+        return run.start("run", "--device", device, "--", path, *case, stdin=subprocess.PIPE, env=sessions.environment)
 
     return start
+
+
+@pytest.fixture
+def nvme(drive, disk):
+    return lambda *case: drive(f"nvme,file={disk}", "nvme-driver", *case)
+
+
+@pytest.fixture
+def accel(drive):
+    return lambda *case: drive("accel", "dma-driver", *case)
 
 
 def finish(process):
@@ -72,9 +82,25 @@ def switches(process):
     return counts
 
 
-def test_idle(nvme, sessions):
+@STATIC
+def test_accel(accel, static):
+    assert finish(accel(static, "doorbells")) == (OK, "ok\n", "")
+
+
+def test_accel_forks(accel):
+    assert finish(accel(True, "forks")) == (OK, "ok\n", "")
+
+
+@STATIC
+def test_dsa(drive, static):
+    """Portals cannot be mapped; writes are descriptors."""
+    assert finish(drive("dsa", "dma-driver", static, "portals")) == (OK, "ok\n", "")
+
+
+@pytest.mark.parametrize("device", ["nvme", "accel"])
+def test_idle(request, device):
     """While a mapped device has nothing to do, the timer's thread looks, and no other thread runs at all."""
-    with nvme(True, "idle") as process:
+    with request.getfixturevalue(device)(True, "idle") as process:
         for _ in range(3):
             assert process.stdout.readline() == "idle\n"
             # Whoever has worked goes to sleep; after that all stand still but for one.

@@ -90,6 +90,10 @@ static void do_step(const struct step *step)
 		break;
 	case 4:
 		bar_set(2, step->where % FUNCTION_PAGES * PAGE, 8, step->data % 32);
+		/* Whoever has the page mapped writes there what he likes. */
+		if (step->size & 4)
+			((uint64_t *)uiommu_pci_memory(f.pci, 2))[step->where % FUNCTION_PAGES * (PAGE / 8) + step->size / 8 % 4] =
+				step->data;
 		break;
 	case 5:
 		(void)pci_config_write(f.pci, step->where % UIOMMU_PCI_CONFIG_SIZE, &step->data, step->size % 8 + 1);

@@ -328,9 +328,12 @@ static void bad_descriptions_are_refused(void **state)
 {
 	struct uiommu_pci *pci;
 	struct uiommu_pci_description fine = rig_description();
+	const struct uiommu_pci_bar watched = {
+		.size = 0x10000, .memory_length = 0x10000, .registers = 8, .flags = UIOMMU_PCI_BAR_WATCHED};
 
 	(void)state;
 	assert_int_equal(WITH((void)0), 0);
+	assert_int_equal(WITH(d.bars[0] = watched), 0);
 	assert_int_equal(WITH(d.size = 8), -EINVAL);
 	assert_int_equal(WITH(d.flags = 2), -EOPNOTSUPP);
 	assert_int_equal(WITH(d.ops = NULL), -EINVAL);
@@ -343,7 +346,9 @@ static void bad_descriptions_are_refused(void **state)
 	assert_int_equal(WITH(d.bars[2].size = UINT64_C(1) << 47), -EINVAL);
 	assert_int_equal(WITH(d.bars[0].flags = UIOMMU_PCI_BAR_WATCHED), -EINVAL);
 	assert_int_equal(WITH(d.bars[0].flags = 8), -EINVAL);
-	assert_int_equal(WITH(d.bars[0].reserved = 1), -EINVAL);
+	assert_int_equal(WITH(d.bars[0].registers = 8), -EINVAL);
+	assert_int_equal(WITH((d.bars[0] = watched, d.bars[0].registers = 12)), -EINVAL);
+	assert_int_equal(WITH((d.bars[0] = watched, d.bars[0].registers = 2 * (uint32_t)page_size())), -EINVAL);
 	assert_int_equal(WITH(d.bars[3].size = 0x1000), -EINVAL);
 	assert_int_equal(WITH((d.bars[5].size = 0x1000, d.bars[5].flags = UIOMMU_PCI_BAR_64)), -EINVAL);
 	assert_int_equal(WITH(d.bars[0].memory_length = 0x800), -EINVAL);
@@ -391,6 +396,7 @@ static void registers_in_memory_are_watched(void **state)
 
 	(void)state;
 	description.bars[0] = (struct uiommu_pci_bar){.size = 0x2000, .memory_length = 0x1000, .flags = UIOMMU_PCI_BAR_WATCHED};
+	description.bars[0].registers = 16;
 	rig_open(&other, &description, true);
 	rig_set(&other, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	memory = uiommu_pci_memory(other.pci, 0);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <uiommu/pci.h>
 #include <unistd.h>
 
 #include "devices/accel/queue.h"
@@ -243,6 +244,21 @@ bool engine_idle(struct uiommu_accel *accel)
 	return quiet;
 }
 
+/* True: a program has doorbells mapped. */
+static bool watch_functions(const struct uiommu_accel *accel)
+{
+	const struct cds_list_head *link;
+	bool mapped = false;
+
+	for (link = accel->functions.next; link != &accel->functions; link = link->next) {
+		struct uiommu_pci *watched = cds_list_entry(link, struct engine_tenant, link)->watched;
+
+		if (watched)
+			mapped |= uiommu_pci_watch(watched);
+	}
+	return mapped;
+}
+
 bool accel_arm(struct uiommu_accel *accel)
 {
 	struct cds_list_head *link;
@@ -253,6 +269,7 @@ bool accel_arm(struct uiommu_accel *accel)
 	for (link = accel->own.queues.next; link != &accel->own.queues; link = link->next)
 		if (!ring_arm(&cds_list_entry(link, struct engine_queue, link)->ring))
 			return false;
+	accel->mapped = watch_functions(accel);
 	/* Dekker with page_answered() and engine_ring(): asleep before the look at the ready lists and the doorbells. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return accel_quiet(accel);
@@ -515,6 +532,13 @@ void engine_tenant_end(struct engine_tenant *tenant)
 	uiommu_device_put(tenant->device);
 	credits_put(tenant->credits);
 	free(tenant);
+}
+
+void engine_watch(struct engine_tenant *tenant, struct uiommu_pci *pci)
+{
+	accel_lock(tenant->accel);
+	tenant->watched = pci;
+	accel_unlock(tenant->accel);
 }
 
 void engine_ring(struct uiommu_accel *accel)

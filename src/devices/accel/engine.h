@@ -14,6 +14,7 @@
 struct engine_queue;
 struct engine_tenant;
 struct ring_header;
+struct uiommu_pci;
 
 /*
  * A queue on a ring that somebody else made and submits to. @ring stays mapped and @interrupt_fd open until engine_queue_detach().
@@ -44,6 +45,7 @@ struct engine_fetch {
 	uint64_t address; /* of the ring, a multiple of 64 */
 	const uint32_t *tail; /* atomic: the position behind the last descriptor; engine_ring() after a change */
 	uint32_t *head; /* atomic: descriptors taken, modulo 2^32; both stay as long as the queue */
+	uint64_t *shown; /* atomic: the same for the submitter to see; or NULL */
 	void (*interrupt)(void *opaque, uint64_t handles); /* bit n: interrupt handle n */
 	void (*error)(void *opaque, const struct uiommu_accel_error *error);
 	void *opaque;
@@ -96,6 +98,12 @@ int engine_tenant_begin(struct uiommu_accel *accel, const struct engine_tenant_c
 
 /* Its queues are detached. Nothing of it is called, and none of its accesses runs, when this returns. NULL does nothing. */
 void engine_tenant_end(struct engine_tenant *tenant);
+
+/*
+ * Programs may have doorbells mapped, in WATCHED BARs of @pci: the engine polls for a while after there was something to
+ * do, and asks to be told of the next write before it sleeps; then engine_ring() is to be called.
+ */
+void engine_watch(struct engine_tenant *tenant, struct uiommu_pci *pci);
 
 /* Something for @control, or for a queue that fetches. From any thread; waits for nobody. */
 void engine_kick(struct engine_tenant *tenant);

@@ -85,6 +85,8 @@ static void take(struct engine_queue *queue, uint32_t count)
 	queue->fetch.head += count;
 	/* Release: the slots have been read, and may be written again. */
 	__atomic_store_n(queue->fetch.from.head, queue->fetch.head, __ATOMIC_RELEASE);
+	if (queue->fetch.from.shown)
+		__atomic_store_n(queue->fetch.from.shown, queue->fetch.head, __ATOMIC_RELEASE);
 }
 
 unsigned int fetch_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)

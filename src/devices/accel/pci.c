@@ -165,7 +165,15 @@ static void changed(void *opaque, unsigned int before, unsigned int now)
 	}
 }
 
-static const struct uiommu_pci_ops ops = {.read = read_bar, .write = write_bar, .reset = reset, .changed = changed};
+static void touched(void *opaque)
+{
+	struct uiommu_accel_pci *function = opaque;
+
+	engine_ring(function->base.accel);
+}
+
+static const struct uiommu_pci_ops ops = {
+	.read = read_bar, .write = write_bar, .reset = reset, .changed = changed, .touched = touched};
 
 /* --- the runner --- */
 
@@ -218,11 +226,25 @@ static int create_function(struct uiommu_accel_pci *function, struct uiommu_cont
 		.ops = &ops,
 	};
 	uint64_t registers = ACCEL_PAGE_REGISTERS + (uint64_t)function->page_count * ACCEL_PAGE_STRIDE;
+	uint64_t doorbells = round_up_pow2(max_u64((uint64_t)function->page_count * ACCEL_DOORBELL_SIZE, page_size()));
+	int error;
 
 	description.bars[ACCEL_BAR_REGISTERS].size = round_up_pow2(registers);
-	description.bars[ACCEL_BAR_DOORBELLS].size = round_up_pow2((uint64_t)function->page_count * ACCEL_DOORBELL_SIZE);
+	description.bars[ACCEL_BAR_DOORBELLS] = (struct uiommu_pci_bar){
+		.size = doorbells,
+		.memory_length = doorbells,
+		.flags = UIOMMU_PCI_BAR_WATCHED,
+		/* On hosts with larger pages several are in one. */
+		.registers = page_size() == ACCEL_DOORBELL_SIZE ? ACCEL_DOORBELL_END : 0,
+	};
 	description.bars[ACCEL_BAR_MSIX].size = ACCEL_BAR_MSIX_SIZE;
-	return uiommu_pci_create(context, device_id, &description, function, &function->base.pci);
+	error = uiommu_pci_create(context, device_id, &description, function, &function->base.pci);
+	for (uint32_t i = 0; i < function->page_count && !error; i++)
+		function->pages[i].shown = (uint64_t *)uiommu_pci_memory(function->base.pci, ACCEL_BAR_DOORBELLS) +
+					   i * (ACCEL_DOORBELL_SIZE / sizeof(uint64_t));
+	if (!error)
+		engine_watch(function->base.tenant, function->base.pci);
+	return error;
 }
 
 static int config_check(const struct uiommu_accel_pci_config *config)

@@ -3,7 +3,8 @@
  * The accelerator behind registers.
  *
  * The transport's thread reads and writes registers and never waits for the engine: a command changes the page's state and kicks
- * the engine, whose runner does what follows of it (page_control()). A doorbell is one store that the runner looks at.
+ * the engine, whose runner does what follows of it (page_control()). A doorbell is one store that the runner looks at; it may be
+ * made by a program that has the page mapped. Everything else there is shown, and never read.
  *
  * @lock covers registers and states; it is taken with the engine's lock held, and nothing is called with it.
  */
@@ -20,7 +21,7 @@
 struct page {
 	struct uiommu_accel_pci *function;
 	uint32_t state; /* ACCEL_STATE_*, HALTED, and the reason; atomic to look at, written under the lock */
-	uint32_t tail; /* atomic: the doorbell */
+	uint64_t *shown; /* the doorbell page as its process sees it, and may write anything to; atomic */
 	uint32_t head; /* atomic: descriptors taken */
 	/* Under the lock, and unchanged unless it is DISABLED. */
 	uint64_t ring;
@@ -53,6 +54,12 @@ struct uiommu_accel_pci {
 static inline uint32_t page_state(const struct page *page)
 {
 	return __atomic_load_n(&page->state, __ATOMIC_ACQUIRE);
+}
+
+/* The doorbell. */
+static inline uint32_t *page_tail(const struct page *page)
+{
+	return (uint32_t *)page->shown; /* all is little-endian */
 }
 
 /* The state without what stands beside it. */

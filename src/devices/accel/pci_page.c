@@ -9,10 +9,27 @@ static unsigned int index_of(const struct page *page)
 	return (unsigned int)(page - page->function->pages);
 }
 
+static void show(const struct page *page, unsigned int offset, uint64_t value)
+{
+	__atomic_store_n(&page->shown[offset / sizeof(value)], value, __ATOMIC_RELEASE);
+}
+
 /* Under the lock. */
 static void set_state(struct page *page, uint32_t state)
 {
 	__atomic_store_n(&page->state, state, __ATOMIC_RELEASE);
+	show(page, ACCEL_DOORBELL_STATE, state);
+}
+
+/* Under the lock: the first one since it was cleared, and how many there have been. */
+static uint64_t error_word(const struct page *page)
+{
+	const struct uiommu_accel_error *error = &page->error;
+	uint64_t word = error->count << 32;
+
+	if (error->code)
+		word |= (uint64_t)error->status << 16 | (uint64_t)error->opcode << 8 | error->code;
+	return word;
 }
 
 void page_event(struct page *page)
@@ -85,9 +102,11 @@ static unsigned int enable_check(const struct page *page)
 /* Under the lock: what its last use has left. */
 static void clear(struct page *page)
 {
-	__atomic_store_n(&page->tail, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&page->head, 0, __ATOMIC_RELAXED);
 	page->error = (struct uiommu_accel_error){0};
+	show(page, ACCEL_DOORBELL, 0);
+	show(page, ACCEL_DOORBELL_HEAD, 0);
+	show(page, ACCEL_DOORBELL_ERRORS, 0);
 }
 
 /* Under the lock. */
@@ -152,26 +171,17 @@ void page_write(struct page *page, unsigned int offset, uint32_t value)
 	uint32_t emits = enables ? emitted_pasid(page) : UIOMMU_NO_PASID;
 
 	pthread_mutex_lock(&function->lock);
-	if (offset == ACCEL_PAGE_COMMAND)
+	if (offset == ACCEL_PAGE_COMMAND) {
 		kick = command(page, value, emits);
-	else if (offset == ACCEL_PAGE_ERROR)
+	} else if (offset == ACCEL_PAGE_ERROR) {
 		page->error.code = 0;
-	else
+		show(page, ACCEL_DOORBELL_ERRORS, error_word(page));
+	} else {
 		configure(page, offset, value);
+	}
 	pthread_mutex_unlock(&function->lock);
 	if (kick)
 		engine_kick(function->base.tenant);
-}
-
-/* Under the lock: the first one since it was cleared, and how many there have been. */
-static uint64_t error_word(const struct page *page)
-{
-	const struct uiommu_accel_error *error = &page->error;
-	uint64_t word = error->count << 32;
-
-	if (error->code)
-		word |= (uint64_t)error->status << 16 | (uint64_t)error->opcode << 8 | error->code;
-	return word;
 }
 
 static uint64_t read_locked(const struct page *page, unsigned int offset)
@@ -190,7 +200,7 @@ static uint64_t read_locked(const struct page *page, unsigned int offset)
 	case ACCEL_PAGE_ERROR_ADDRESS:
 		return page->error.code ? page->error.address : 0;
 	case ACCEL_PAGE_HEAD:
-		return __atomic_load_n(&page->head, __ATOMIC_ACQUIRE) | (uint64_t)__atomic_load_n(&page->tail, __ATOMIC_ACQUIRE)
+		return __atomic_load_n(&page->head, __ATOMIC_ACQUIRE) | (uint64_t)__atomic_load_n(page_tail(page), __ATOMIC_ACQUIRE)
 										<< 32;
 	default:
 		return 0;
@@ -216,7 +226,7 @@ void page_doorbell(struct page *page, uint64_t value)
 	if (state != ACCEL_STATE_ENABLED && state != ACCEL_STATE_ENABLING)
 		return;
 	/* Release: pairs with the look that takes the descriptors. */
-	__atomic_store_n(&page->tail, (uint32_t)value, __ATOMIC_RELEASE);
+	__atomic_store_n(page_tail(page), (uint32_t)value, __ATOMIC_RELEASE);
 	engine_ring(page->function->base.accel);
 }
 
@@ -226,7 +236,7 @@ uint64_t page_doorbell_read(struct page *page, unsigned int offset)
 
 	switch (offset) {
 	case ACCEL_DOORBELL:
-		return __atomic_load_n(&page->tail, __ATOMIC_ACQUIRE);
+		return __atomic_load_n(page_tail(page), __ATOMIC_ACQUIRE);
 	case ACCEL_DOORBELL_HEAD:
 		return __atomic_load_n(&page->head, __ATOMIC_ACQUIRE);
 	case ACCEL_DOORBELL_STATE:
@@ -269,6 +279,7 @@ static void on_error(void *opaque, const struct uiommu_accel_error *error)
 	if (tell)
 		page->error = *error;
 	page->error.count = count & UINT32_MAX;
+	show(page, ACCEL_DOORBELL_ERRORS, error_word(page));
 	if (error->code == UIOMMU_ACCEL_ERROR_RING)
 		set_state(page, page_state(page) | ACCEL_STATE_HALTED);
 	pthread_mutex_unlock(&page->function->lock);
@@ -280,7 +291,13 @@ static void on_error(void *opaque, const struct uiommu_accel_error *error)
 static int attach(struct page *page)
 {
 	struct engine_fetch fetch = {
-		.tail = &page->tail, .head = &page->head, .interrupt = on_interrupt, .error = on_error, .opaque = page};
+		.tail = page_tail(page),
+		.head = &page->head,
+		.shown = &page->shown[ACCEL_DOORBELL_HEAD / sizeof(uint64_t)],
+		.interrupt = on_interrupt,
+		.error = on_error,
+		.opaque = page,
+	};
 	struct engine_queue_config config = {.interrupt_fd = -1, .fetch = &fetch};
 
 	pthread_mutex_lock(&page->function->lock);

@@ -89,6 +89,7 @@ enum {
 	ACCEL_DOORBELL_HEAD = 0x08, /* 8 bytes */
 	ACCEL_DOORBELL_STATE = 0x10, /* 8 bytes */
 	ACCEL_DOORBELL_ERRORS = 0x18, /* 8 bytes */
+	ACCEL_DOORBELL_END = 0x20,
 };
 
 #endif

@@ -130,6 +130,7 @@ struct engine_tenant {
 	bool kicked; /* atomic */
 	bool barred; /* atomic: nothing of what was taken may make an access any more */
 	bool waits; /* it wants to be called again */
+	struct uiommu_pci *watched; /* programs may have its doorbells mapped; or NULL */
 	bool recovers; /* atomic */
 	uint32_t allocation; /* of page requests; atomic */
 	uint32_t share; /* of them, of each queue */
@@ -209,6 +210,7 @@ struct uiommu_accel {
 	struct cds_list_head functions; /* struct engine_tenant */
 	bool armed;
 	bool asleep; /* atomic: page responses have to write wake_fd */
+	bool mapped; /* a program had doorbells mapped when the engine went to sleep */
 	int wake_fd;
 
 	pthread_t thread;

@@ -2,6 +2,7 @@
 /* An engine's own thread, and how others get between its turns. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "devices/accel/task.h"
@@ -12,6 +13,7 @@
 enum {
 	TURN_BUDGET = 256,
 	SPINS_PER_LOOK = 128, /* empty turns between two looks at the clock */
+	MAPPED_US = 50, /* it polls doorbells that a program has mapped; whoever woke it has not written yet */
 };
 
 void event_signal(int fd)
@@ -68,13 +70,15 @@ static void thread_sleep(struct uiommu_accel *accel)
 /* True if the thread has polled without finding work for long enough. */
 static bool thread_bored(const struct uiommu_accel *accel, unsigned int spins, uint64_t *since)
 {
-	if (!accel->spin_us)
+	uint32_t spin_us = accel->mapped && accel->spin_us < MAPPED_US ? MAPPED_US : accel->spin_us;
+
+	if (!spin_us)
 		return true;
 	if (spins % SPINS_PER_LOOK)
 		return false;
 	if (spins == SPINS_PER_LOOK)
 		*since = clock_ns();
-	return clock_ns() - *since >= (uint64_t)accel->spin_us * 1000;
+	return clock_ns() - *since >= (uint64_t)spin_us * 1000;
 }
 
 static void *thread_main(void *opaque)
@@ -94,6 +98,9 @@ static void *thread_main(void *opaque)
 		} else if (thread_bored(accel, ++spins, &since)) {
 			thread_sleep(accel);
 			spins = 0;
+		} else if (accel->mapped) {
+			/* Whoever is about to write may wait for this processor. */
+			sched_yield();
 		} else {
 			cpu_relax();
 		}
