@@ -129,7 +129,7 @@ struct abi_watcher {
 
 /* A NULL is what a file without it has in Linux: ENOTTY of ioctl, EINVAL of read and write, ENODEV of mmap. */
 struct abi_file_ops {
-	/* Its link in /proc/PID/fd: "anon_inode:[iommufd-fault]", "/dev/iommu". */
+	/* Its link in /proc/PID/fd: "anon_inode:[iommufd-pgfault]", "/dev/iommu". */
 	const char *name;
 	/* Returns what ioctl(2) does, or -errno. */
 	int (*ioctl)(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument);

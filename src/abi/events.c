@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <uiommu/fault.h>
 
@@ -40,7 +41,14 @@ static void release(struct abi_file *file)
 	free(event);
 }
 
-/* Whole records only: what has been taken and cannot be written is lost, as with any file that is read into a hole. */
+static bool is_readable(const struct event_file *event)
+{
+	struct pollfd look = {.fd = event->file.descriptor, .events = POLLIN};
+
+	return poll(&look, 1, 0) == 1;
+}
+
+/* Whole records only. Nothing is taken for a caller who has no place for it. */
 static ssize_t read_some(struct event_file *event, struct abi_caller *caller, uint64_t address, size_t count,
 			 ssize_t (*take)(struct uiommu_context *context, uint32_t id, void *buffer, size_t size))
 {
@@ -48,6 +56,8 @@ static ssize_t read_some(struct event_file *event, struct abi_caller *caller, ui
 	size_t done = 0;
 	ssize_t taken;
 
+	if (count && is_readable(event) && abi_memory_check(caller->memory, address, count, UIOMMU_WRITE))
+		return -EFAULT;
 	do {
 		taken = take(event->object->context, event->object->id, buffer, min_u64(count - done, sizeof(buffer)));
 		if (taken > 0 && abi_caller_write(caller, address + done, buffer, (size_t)taken))
@@ -93,7 +103,7 @@ static ssize_t veventq_file_read(struct abi_file *file, struct abi_caller *calle
 }
 
 static const struct abi_file_ops fault_ops = {
-	.name = "anon_inode:[iommufd-fault]",
+	.name = "anon_inode:[iommufd-pgfault]",
 	.read = fault_read,
 	.write = fault_write,
 	.release = release,

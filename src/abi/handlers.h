@@ -17,7 +17,7 @@ struct iommufd {
 	bool accounts_memory; /* IOMMU_OPTION_RLIMIT_MODE */
 	struct cds_list_head mmaps; /* struct abi_mmap */
 	struct mock *mock; /* or NULL */
-	struct abi_type1 type1; /* IOMMU_VFIO_IOAS, and how it unmaps */
+	uint32_t vfio_ioas; /* IOMMU_VFIO_IOAS; 0: none */
 };
 
 /* Who counts what is mapped by @call. */

@@ -27,8 +27,8 @@ static int destroy(struct abi_call *call)
 	if (driver->destroyed)
 		driver->destroyed(call, arguments->id);
 	pthread_mutex_lock(&iommufd->lock);
-	if (iommufd->type1.ioas_id == arguments->id)
-		iommufd->type1.ioas_id = 0;
+	if (iommufd->vfio_ioas == arguments->id)
+		iommufd->vfio_ioas = 0;
 	pthread_mutex_unlock(&iommufd->lock);
 	return 0;
 }
@@ -66,16 +66,11 @@ static int compatible(struct abi_call *call, unsigned int command)
 {
 	struct iommufd *iommufd = call->iommufd;
 	struct abi_type1_call type1 = {.context = call->context, .source = abi_source_of(call)};
-	int result;
 
 	pthread_mutex_lock(&iommufd->lock);
-	type1.type1 = iommufd->type1;
+	type1.ioas_id = iommufd->vfio_ioas;
 	pthread_mutex_unlock(&iommufd->lock);
-	result = abi_type1_ioctl(&type1, command, call->argument);
-	pthread_mutex_lock(&iommufd->lock);
-	iommufd->type1.cuts = type1.type1.cuts;
-	pthread_mutex_unlock(&iommufd->lock);
-	return result;
+	return abi_type1_ioctl(&type1, command, call->argument);
 }
 
 static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument)
@@ -211,6 +206,7 @@ int iommufd_open(unsigned int flags, struct abi_file **out)
 		}
 	}
 	iommufd->context->geometry = &geometry;
+	iommufd->accounts_memory = flags & IOMMUFD_CONTAINER;
 	CDS_INIT_LIST_HEAD(&iommufd->mmaps);
 	abi_pages_list_init(&iommufd->pages);
 	pthread_mutex_init(&iommufd->lock, NULL);
@@ -229,9 +225,9 @@ static uint32_t compat_ioas(struct iommufd *iommufd, uint32_t instead_of_none)
 	uint32_t id;
 
 	pthread_mutex_lock(&iommufd->lock);
-	if (!iommufd->type1.ioas_id)
-		iommufd->type1.ioas_id = instead_of_none;
-	id = iommufd->type1.ioas_id;
+	if (!iommufd->vfio_ioas)
+		iommufd->vfio_ioas = instead_of_none;
+	id = iommufd->vfio_ioas;
 	pthread_mutex_unlock(&iommufd->lock);
 	return id;
 }

@@ -11,9 +11,10 @@
 
 enum iommufd_flags {
 	IOMMUFD_MOCK = 1, /* the command of the kernel's selftests exists (mock.c) */
+	IOMMUFD_CONTAINER = 2, /* VFIO's: what is pinned is accounted by process, until somebody sets IOMMU_OPTION_RLIMIT_MODE */
 };
 
-/* What open("/dev/iommu") makes. @flags: enum iommufd_flags. -ENOMEM, -EMFILE. */
+/* What open("/dev/iommu") or open("/dev/vfio/vfio") makes. @flags: enum iommufd_flags. -ENOMEM, -EMFILE. */
 int iommufd_open(unsigned int flags, struct abi_file **out);
 
 /* NULL: it is another kind of file. The context stays as long as somebody has a reference to the file. */

@@ -293,7 +293,7 @@ static int set_vfio_ioas(struct abi_call *call, uint32_t id)
 	if (id && !object)
 		return -ENOENT;
 	pthread_mutex_lock(&call->iommufd->lock);
-	call->iommufd->type1.ioas_id = id;
+	call->iommufd->vfio_ioas = id;
 	pthread_mutex_unlock(&call->iommufd->lock);
 	if (object)
 		object_put(object);
@@ -309,7 +309,7 @@ int abi_vfio_ioas(struct abi_call *call)
 	switch (arguments->op) {
 	case ABI_VFIO_IOAS_GET:
 		pthread_mutex_lock(&call->iommufd->lock);
-		arguments->ioas_id = call->iommufd->type1.ioas_id;
+		arguments->ioas_id = call->iommufd->vfio_ioas;
 		pthread_mutex_unlock(&call->iommufd->lock);
 		return arguments->ioas_id ? 0 : -ENODEV;
 	case ABI_VFIO_IOAS_SET:

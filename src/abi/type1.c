@@ -23,7 +23,7 @@ static int check_extension(const struct abi_type1_call *call, uint64_t extension
 	case VFIO_UNMAP_ALL:
 		return 1;
 	case VFIO_DMA_CC_IOMMU:
-		return call->type1.ioas_id ? 1 : -ENODEV; /* accesses are coherent */
+		return call->ioas_id ? 1 : -ENODEV; /* accesses are coherent */
 	default:
 		return 0;
 	}
@@ -32,23 +32,23 @@ static int check_extension(const struct abi_type1_call *call, uint64_t extension
 /* For the length of a call. */
 static int ioas_get(const struct abi_type1_call *call, struct object **out)
 {
-	*out = call->type1.ioas_id ? object_get(call->context, call->type1.ioas_id, UIOMMU_OBJECT_IOAS) : NULL;
+	*out = call->ioas_id ? object_get(call->context, call->ioas_id, UIOMMU_OBJECT_IOAS) : NULL;
 	return *out ? 0 : -ENODEV;
 }
 
-static int set_iommu(struct abi_type1_call *call, uint64_t type)
+static int set_iommu(const struct abi_type1_call *call, uint64_t type)
 {
 	struct object *object;
-	int error = ioas_get(call, &object);
+	int error;
 
+	if (type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU)
+		return -EINVAL;
+	error = ioas_get(call, &object);
 	if (error)
 		return error;
-	if (type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU)
-		error = -EINVAL;
-	else if (type == VFIO_TYPE1_IOMMU) /* so that an area can be cut anywhere */
+	/* So that an area can be cut anywhere. TYPE1v2 does not take it back. */
+	if (type == VFIO_TYPE1_IOMMU)
 		error = ioas_set_huge_pages(ioas_of(object), false);
-	if (!error)
-		call->type1.cuts = type == VFIO_TYPE1_IOMMU;
 	object_put(object);
 	return error;
 }
@@ -71,7 +71,7 @@ static int map_dma(struct abi_type1_call *call, uint64_t argument)
 		return error;
 	request.flags |= (map.flags & VFIO_DMA_MAP_FLAG_READ ? UIOMMU_MAP_READ : 0U) |
 			 (map.flags & VFIO_DMA_MAP_FLAG_WRITE ? UIOMMU_MAP_WRITE : 0U);
-	request.ioas_id = call->type1.ioas_id;
+	request.ioas_id = call->ioas_id;
 	request.address = (void *)(uintptr_t)map.vaddr;
 	request.length = map.size;
 	request.iova = map.iova;
@@ -80,40 +80,40 @@ static int map_dma(struct abi_type1_call *call, uint64_t argument)
 	return error;
 }
 
-/* An empty range is no error; nor is it for TYPE1v2, if nothing at all is there. */
-static int unmap(const struct abi_type1_call *call, uint64_t iova, uint64_t size, uint64_t *bytes)
+/* An empty range is no error; nor is it for TYPE1v2, if nothing at all is there. Without huge pages areas are cut. */
+static int unmap(const struct abi_type1_call *call, struct ioas *ioas, uint64_t iova, uint64_t size, uint64_t *bytes)
 {
-	struct object *object;
-	int error = ioas_get(call, &object);
+	uint32_t id = call->ioas_id;
+	int error = ioas_huge_pages(ioas) ? uiommu_ioas_unmap(call->context, id, iova, size, bytes)
+					  : ioas_unmap_cut(call->context, id, iova, size, bytes);
 
-	if (error)
-		return error;
-	error = call->type1.cuts ? ioas_unmap_cut(call->context, call->type1.ioas_id, iova, size, bytes)
-				 : uiommu_ioas_unmap(call->context, call->type1.ioas_id, iova, size, bytes);
-	if (error == -ENOENT && !ioas_has_areas(ioas_of(object), iova, iova + size - 1))
-		error = 0;
-	object_put(object);
-	return error;
+	return error == -ENOENT && !ioas_has_areas(ioas, iova, iova + size - 1) ? 0 : error;
 }
 
+/* The caller gets to know how much it was, also if it was none because of an error. */
 static int unmap_dma(const struct abi_type1_call *call, uint64_t argument)
 {
 	const size_t least = END_OF(struct vfio_iommu_type1_dma_unmap, size);
 	struct vfio_iommu_type1_dma_unmap request;
+	struct object *object;
 	uint64_t bytes = 0;
-	int error = abi_caller_read(caller_of(call), argument, &request, least);
+	int error = abi_caller_read(call->source.caller, argument, &request, least);
 
 	if (error)
 		return error;
 	if (request.argsz < least || request.flags & ~(uint32_t)VFIO_DMA_UNMAP_FLAG_ALL)
 		return -EINVAL;
-	if (request.flags && (request.iova || request.size))
-		return call->type1.ioas_id ? -EINVAL : -ENODEV;
-	error = unmap(call, request.iova, request.flags ? UINT64_MAX : request.size, &bytes);
+	error = ioas_get(call, &object);
 	if (error)
 		return error;
+	if (request.flags && (request.iova || request.size)) {
+		object_put(object);
+		return -EINVAL;
+	}
+	error = unmap(call, ioas_of(object), request.iova, request.flags ? UINT64_MAX : request.size, &bytes);
+	object_put(object);
 	request.size = bytes;
-	return abi_caller_write(caller_of(call), argument, &request, least);
+	return abi_caller_write(call->source.caller, argument, &request, least) ? -EFAULT : error;
 }
 
 /* --- GET_INFO --- */
@@ -129,7 +129,7 @@ static int iova_ranges(const struct abi_type1_call *call, struct uiommu_range **
 
 		if (*count && !ranges)
 			return -ENOMEM;
-		error = uiommu_ioas_iova_ranges(call->context, call->type1.ioas_id, ranges, count, alignment);
+		error = uiommu_ioas_iova_ranges(call->context, call->ioas_id, ranges, count, alignment);
 		if (error)
 			free(ranges);
 		else
@@ -138,53 +138,62 @@ static int iova_ranges(const struct abi_type1_call *call, struct uiommu_range **
 	return error == -ENOENT ? -ENODEV : error;
 }
 
-/* Capabilities that the caller has room for, one behind the other; the last one without a next. */
+/*
+ * As Linux does it: each capability is written whose end the caller has room for, and so many ranges of the last one, whatever
+ * becomes of it; but the first one is pointed to only if there is room for all.
+ */
 static int write_capabilities(const struct abi_type1_call *call, uint64_t argument, uint32_t room,
 			      struct vfio_iommu_type1_info *info, const struct uiommu_range *ranges, uint32_t count)
 {
-	const uint32_t first = sizeof(*info), ranges_size = count * (uint32_t)sizeof(*ranges);
-	struct vfio_iommu_type1_info_cap_iova_range iovas = {.header = {.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1},
-							     .nr_iovas = count};
 	struct vfio_iommu_type1_info_dma_avail available = {.header = {.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, .version = 1},
-							    .avail = UINT16_MAX};
-	const uint32_t second = first + (uint32_t)sizeof(iovas) + ranges_size;
+							    .avail = UINT32_MAX};
+	const struct vfio_iommu_type1_info_cap_iova_range iovas = {
+		.header = {.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1}, .nr_iovas = count};
+	const uint32_t first = sizeof(*info), second = first + ((uint32_t)sizeof(available) + 7) / 8 * 8;
+	const uint32_t behind = second + (uint32_t)sizeof(iovas);
+	const uint32_t fitting = room > behind ? (uint32_t)min_u64((room - behind) / sizeof(*ranges), count) : 0;
+	struct abi_caller *caller = call->source.caller;
 	int error = 0;
 
-	info->argsz = second + (uint32_t)sizeof(available);
-	if (room < second)
-		return 0;
-	info->cap_offset = first;
-	if (room >= info->argsz) {
-		iovas.header.next = second;
-		error = abi_caller_write(caller_of(call), argument + second, &available, sizeof(available));
-	}
+	info->argsz = behind + count * (uint32_t)sizeof(*ranges);
+	available.header.next = room >= second ? second : 0;
+	if (room >= first + sizeof(available))
+		error = abi_caller_write(caller, argument + first, &available, sizeof(available));
 	if (!error)
-		error = abi_caller_write(caller_of(call), argument + first, &iovas, sizeof(iovas));
-	return error ? error : abi_caller_write(caller_of(call), argument + first + sizeof(iovas), ranges, ranges_size);
+		error = abi_caller_write(caller, argument + behind, ranges, fitting * sizeof(*ranges));
+	if (!error && room >= info->argsz) {
+		info->cap_offset = first;
+		error = abi_caller_write(caller, argument + second, &iovas, sizeof(iovas));
+	}
+	return error;
 }
 
 static int get_info(const struct abi_type1_call *call, uint64_t argument)
 {
 	const size_t least = END_OF(struct vfio_iommu_type1_info, iova_pgsizes);
-	struct vfio_iommu_type1_info info = {.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS};
+	struct vfio_iommu_type1_info info;
 	struct uiommu_range *ranges;
 	uint64_t alignment;
 	uint32_t count, room;
-	int error = abi_caller_read(caller_of(call), argument, &room, sizeof(room));
+	int error = abi_caller_read(call->source.caller, argument, &info, least);
 
 	if (error)
 		return error;
+	room = info.argsz;
 	if (room < least)
 		return -EINVAL;
-	if (!call->type1.ioas_id)
+	if (!call->ioas_id)
 		return -ENODEV;
 	error = iova_ranges(call, &ranges, &count, &alignment);
 	if (error)
 		return error;
-	info.iova_pgsizes = -max_u64(alignment, page_size());
+	info = (struct vfio_iommu_type1_info){
+		.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
+		.iova_pgsizes = -max_u64(alignment, page_size()),
+	};
 	error = write_capabilities(call, argument, room, &info, ranges, count);
 	free(ranges);
-	return error ? error : abi_caller_write(caller_of(call), argument, &info, (size_t)min_u64(room, sizeof(info)));
+	return error ? error : abi_caller_write(call->source.caller, argument, &info, (size_t)min_u64(room, sizeof(info)));
 }
 
 int abi_type1_ioctl(struct abi_type1_call *call, unsigned int command, uint64_t argument)

@@ -118,7 +118,21 @@ static int read_pasid(const struct vfio_call *call, uint32_t flags, size_t at, u
 		return -EINVAL;
 	if (abi_caller_read(call->caller, call->argument + at, out, sizeof(*out)))
 		return -EFAULT;
-	return *out > UIOMMU_PASID_LAST ? -EINVAL : 0;
+	return 0;
+}
+
+/* The caller says that there is one, and it is none. */
+static bool is_no_pasid(uint32_t flags, uint32_t pasid)
+{
+	return flags & VFIO_SPEC_WITH_PASID && (!pasid || pasid > UIOMMU_PASID_LAST);
+}
+
+/* What Linux finds first: numbers are kept in an int; then the object; then that it is no PASID. */
+static int refuse_pasid(const struct vfio_device *device, uint32_t pasid, uint32_t pt_id)
+{
+	if (pasid > INT32_MAX)
+		return -ENOSPC;
+	return uiommu_object_type(device->context, pt_id) == UIOMMU_OBJECT_NONE ? -ENOENT : -EINVAL;
 }
 
 /* What is attached, or 0. */
@@ -136,6 +150,8 @@ int vfio_attach_pt(struct vfio_call *call)
 	uint32_t pasid;
 	int error = read_pasid(call, attach->flags, offsetof(struct vfio_spec_attach, pasid), &pasid);
 
+	if (!error && is_no_pasid(attach->flags, pasid))
+		error = refuse_pasid(device, pasid, attach->pt_id);
 	if (error)
 		return error;
 	pthread_mutex_lock(&device->access_lock);
@@ -163,7 +179,7 @@ int vfio_detach_pt(struct vfio_call *call)
 	uint32_t pasid;
 	int error = read_pasid(call, detach->flags, offsetof(struct vfio_spec_detach, pasid), &pasid);
 
-	if (error)
+	if (error || is_no_pasid(detach->flags, pasid))
 		return error;
 	pthread_mutex_lock(&device->attach_lock);
 	error = attach_end(container_of(uiommu_pci_device(device->pci), struct device, data), pasid, true);

@@ -40,16 +40,21 @@ static int get_status(struct vfio_group *group, struct abi_caller *caller, uint6
 	return abi_caller_write(caller, argument, &status, sizeof(status));
 }
 
-/* Takes over @iommufd, if it succeeds. */
-static int put_into(struct vfio_group *group, struct abi_file *iommufd)
+/* Takes over @file, which may be NULL: it is none of ours; if it succeeds. */
+static int put_into(struct vfio_group *group, struct abi_file *file)
 {
 	uint32_t ioas;
 	int error;
 
 	pthread_mutex_lock(&group->device->lock);
-	error = group->iommufd ? -EINVAL : iommufd_compat_ioas(iommufd, true, &ioas);
+	if (group->iommufd)
+		error = -EINVAL;
+	else if (!file || !iommufd_context(file))
+		error = -EBADFD;
+	else
+		error = iommufd_compat_ioas(file, true, &ioas);
 	if (!error)
-		group->iommufd = iommufd;
+		group->iommufd = file;
 	pthread_mutex_unlock(&group->device->lock);
 	return error;
 }
@@ -65,13 +70,8 @@ static int set_container(struct vfio_group *group, struct abi_caller *caller, ui
 	error = caller->ops->descriptor(caller, number, &file, &fd);
 	if (error)
 		return error;
-	if (!file || !iommufd_context(file)) {
-		if (file)
-			abi_file_put(file);
-		else
-			close(fd);
-		return -EBADFD;
-	}
+	if (!file)
+		close(fd);
 	error = put_into(group, file);
 	if (error)
 		abi_file_put(file);

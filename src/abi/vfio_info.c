@@ -74,7 +74,7 @@ int vfio_get_irq_info(struct vfio_call *call)
 {
 	struct vfio_irq_info *info = (void *)call->data;
 
-	if (info->index >= PCI_IRQS)
+	if (info->index >= PCI_IRQS || (info->index == PCI_IRQ_ERROR && !call->device->pci->place[UIOMMU_PCI_EXPRESS]))
 		return -EINVAL;
 	info->flags = pci_irqs_flags(&call->device->irqs, info->index);
 	info->count = pci_irqs_count(&call->device->irqs, info->index);

@@ -139,7 +139,7 @@ int vfio_open(struct uiommu_vfio *vfio, const char *path, struct abi_file **out)
 	struct vfio_device *device;
 
 	if (!strcmp(path, "/dev/vfio/vfio"))
-		return iommufd_open(0, out);
+		return iommufd_open(IOMMUFD_CONTAINER, out);
 	device = numbered(vfio, path, "/dev/vfio/devices/vfio");
 	if (device)
 		return vfio_file_open(device, NULL, out);

@@ -78,6 +78,20 @@ static int place(struct ioas *ioas, struct placement *placement)
 	return iova_reserved(ioas, placement->iova, last, &last) ? -EINVAL : 0;
 }
 
+/* What is mapped here for the first time permits what is asked for; a copy may ask for more. -EEXIST comes first. */
+static int check_limits(const struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count)
+{
+	const struct area *area;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!(placement->access & ~backings[i].limit))
+			continue;
+		area = areas_first(&ioas->space.areas, placement->iova);
+		return area && area->start - placement->iova < placement->length ? -EEXIST : -EPERM;
+	}
+	return 0;
+}
+
 /* Before anything is asked of its memory. */
 static int overlaps(const struct ioas *ioas, const struct area *area)
 {
@@ -160,6 +174,8 @@ static int map_backings(struct ioas *ioas, struct placement *placement, const st
 	if (!error)
 		error = place(ioas, placement);
 	if (!error)
+		error = check_limits(ioas, placement, backings, count);
+	if (!error)
 		error = insert_all(ioas, placement, backings, count, &undone);
 	space_unlock_tidy(&ioas->space);
 	if (undone.taken)
@@ -207,10 +223,12 @@ static int back_by_ram(struct uiommu_context *context, const struct uiommu_ioas_
 static int back(struct uiommu_context *context, const struct uiommu_ioas_map *map, uint8_t access, const struct ioas_source *source,
 		struct backing *out)
 {
-	uint64_t first = map->source == UIOMMU_MAP_OWN ? (uint64_t)(uintptr_t)map->address : map->offset, end;
+	bool own = map->source == UIOMMU_MAP_OWN;
+	uint64_t first = own ? (uint64_t)(uintptr_t)map->address : map->offset, end;
 
 	*out = (struct backing){.length = map->length, .limit = access | UIOMMU_READ};
-	if (__builtin_add_overflow(first, map->length, &end))
+	/* A file may end where numbers end, as in Linux; memory does not. */
+	if (__builtin_add_overflow(first, own ? map->length : map->length - 1, &end) && map->length)
 		return -EOVERFLOW;
 	if (!map->length)
 		return -EINVAL;
@@ -299,7 +317,7 @@ int ioas_map_remote(struct uiommu_context *context, uint32_t id, struct region *
 	return error;
 }
 
-/* What the areas of [start, last] map, with references. -ENOENT: not all of it is mapped; -EPERM, -ENOMEM. */
+/* What the areas of [start, last] map, with references. -ENOENT: not all of it is mapped; -ENOMEM. */
 struct source {
 	struct backing *backings;
 	size_t count;
@@ -328,7 +346,7 @@ static size_t count_areas(const struct ioas *ioas, uint64_t start, uint64_t last
 	}
 }
 
-static int collect(const struct ioas *ioas, uint64_t start, uint64_t last, uint8_t access, struct source *out)
+static int collect(const struct ioas *ioas, uint64_t start, uint64_t last, struct source *out)
 {
 	size_t count = count_areas(ioas, start, last);
 
@@ -341,8 +359,6 @@ static int collect(const struct ioas *ioas, uint64_t start, uint64_t last, uint8
 		const struct area *area = areas_find(&ioas->space.areas, start);
 		struct backing *backing = &out->backings[out->count];
 
-		if (access & ~area->limit)
-			return -EPERM;
 		backing->region = region_get(area->region);
 		/* Of what is remote it is no pointer, and may be 0. */
 		backing->host = (uint8_t *)((uintptr_t)area->host + (start - area->start));
@@ -354,52 +370,61 @@ static int collect(const struct ioas *ioas, uint64_t start, uint64_t last, uint8
 	return 0;
 }
 
-static int copy_between(struct ioas *dst, struct ioas *src, struct uiommu_ioas_copy *copy)
+static int source_of(struct uiommu_context *context, const struct uiommu_ioas_copy *copy, struct source *out)
+{
+	struct object *object = object_get(context, copy->src_ioas_id, UIOMMU_OBJECT_IOAS);
+	uint64_t last;
+	int error = 0;
+
+	if (!object)
+		return -ENOENT;
+	if (!copy->length)
+		error = -EINVAL;
+	else if (__builtin_add_overflow(copy->src_iova, copy->length - 1, &last))
+		error = -EOVERFLOW;
+	if (!error) {
+		pthread_mutex_lock(&ioas_of(object)->space.lock);
+		error = collect(ioas_of(object), copy->src_iova, last, out);
+		pthread_mutex_unlock(&ioas_of(object)->space.lock);
+	}
+	object_put(object);
+	return error;
+}
+
+static int copy_to(struct uiommu_context *context, struct uiommu_ioas_copy *copy, const struct source *source)
 {
 	struct placement placement = {
 		.iova = copy->dst_iova,
+		.hint = (uint64_t)(uintptr_t)source->backings[0].host,
 		.length = copy->length,
 		.access = access_of(copy->flags),
 		.fixed = copy->flags & UIOMMU_MAP_FIXED,
 	};
-	struct source source = {0};
-	uint64_t last;
+	struct object *object = object_get(context, copy->dst_ioas_id, UIOMMU_OBJECT_IOAS);
 	int error;
 
-	if (!copy->length)
-		return -EINVAL;
-	if (__builtin_add_overflow(copy->src_iova, copy->length - 1, &last))
-		return -EOVERFLOW;
-	pthread_mutex_lock(&src->space.lock);
-	error = collect(src, copy->src_iova, last, placement.access, &source);
-	pthread_mutex_unlock(&src->space.lock);
-	if (!error) {
-		placement.hint = (uint64_t)(uintptr_t)source.backings[0].host;
-		error = map_backings(dst, &placement, source.backings, source.count);
-	}
-	source_free(&source);
+	if (!object)
+		return -ENOENT;
+	error = map_backings(ioas_of(object), &placement, source->backings, source->count);
+	object_put(object);
 	copy->dst_iova = placement.iova;
 	return error;
 }
 
 int uiommu_ioas_copy(struct uiommu_context *context, struct uiommu_ioas_copy *request)
 {
-	struct object *src, *dst;
 	struct uiommu_ioas_copy copy;
+	struct source source = {0};
 	int error = copy_struct(&copy, sizeof(copy), sizeof(copy), request, request->size);
 
 	if (!error)
 		error = check_request(copy.flags, copy.src_iova == UINT64_MAX ? copy.src_iova : copy.dst_iova, copy.length);
 	if (error)
 		return error;
-	src = object_get(context, copy.src_ioas_id, UIOMMU_OBJECT_IOAS);
-	if (!src)
-		return -ENOENT;
-	dst = object_get(context, copy.dst_ioas_id, UIOMMU_OBJECT_IOAS);
-	error = dst ? copy_between(ioas_of(dst), ioas_of(src), &copy) : -ENOENT;
-	if (dst)
-		object_put(dst);
-	object_put(src);
+	error = source_of(context, &copy, &source);
+	if (!error)
+		error = copy_to(context, &copy, &source);
+	source_free(&source);
 	if (!error)
 		request->dst_iova = copy.dst_iova;
 	return error;
@@ -447,13 +472,12 @@ static int unmap(struct uiommu_context *context, uint32_t ioas_id, uint64_t iova
 
 	if (thread_inside())
 		return -EDEADLK;
-	error = unmap_range(iova, length, &last);
-	if (error)
-		return error;
 	object = object_get(context, ioas_id, UIOMMU_OBJECT_IOAS);
 	if (!object)
 		return -ENOENT;
-	error = cuts ? cut(&ioas_of(object)->space, iova, last) : 0;
+	error = unmap_range(iova, length, &last);
+	if (!error && cuts)
+		error = cut(&ioas_of(object)->space, iova, last);
 	if (!error)
 		error = space_unmap(&ioas_of(object)->space, iova, last, &bytes);
 	if (!error)

@@ -255,8 +255,11 @@ int iova_find(struct ioas *ioas, uint64_t hint, uint64_t length, uint64_t *iova)
 	const struct uiommu_range *ranges = ioas->allowed_count ? ioas->allowed : &everything;
 	uint32_t count = ioas->allowed_count ? ioas->allowed_count : 1;
 	struct ioas_fit want = {.length = length, .modulus = alignment_of(hint, length), .offset = hint % page_size()};
-	uint64_t low = recall(ioas, &want);
+	uint64_t low;
 
+	if (length >= UINT64_MAX / 2)
+		return -EOVERFLOW;
+	low = recall(ioas, &want);
 	for (uint32_t i = 0; i < count; i++) {
 		if (ranges[i].last < low || !find_in_range(ioas, &want, max_u64(ranges[i].start, low), ranges[i].last, iova))
 			continue;

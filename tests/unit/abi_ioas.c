@@ -218,10 +218,10 @@ static void copies(void **state)
 	copy.flags = FIXED | WRITE;
 	assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_COPY), &copy), -ENOENT);
 	copy.src_ioas_id = src;
-	assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_COPY), &copy), -ENOENT);
-	copy.dst_ioas_id = dst;
 	assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_COPY), &copy), -EINVAL);
 	copy.length = page + 1;
+	assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_COPY), &copy), -ENOENT);
+	copy.dst_ioas_id = dst;
 	assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_COPY), &copy), -ENOENT);
 	copy.length = page;
 	assert_int_equal(uiommu_ioctl(fd, ABI_COMMAND(ABI_IOAS_COPY), &copy), -EPERM);
@@ -456,15 +456,72 @@ static void type1(void **state)
 	assert_int_equal(uiommu_ioctl(fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU), 0);
 	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_MAP_DMA, &dma_map), 0);
 	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), -ENOENT);
+	assert_int_equal(dma_unmap.size, 0);
+	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), -EINVAL);
+	dma_unmap.size = 2 * page;
 	assert_int_equal(uiommu_ioctl(fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU), 0);
+	assert_int_equal(uiommu_ioctl(fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU), 0);
 	/* From the middle: what is left on both sides stays. */
 	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), 0);
 	assert_int_equal(dma_unmap.size, 2 * page);
+	dma_unmap.size = 2 * page;
 	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), 0);
 	assert_int_equal(dma_unmap.size, 0);
 	dma_unmap = (struct vfio_iommu_type1_dma_unmap){.argsz = sizeof(dma_unmap), .flags = VFIO_DMA_UNMAP_FLAG_ALL};
 	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), 0);
 	assert_int_equal(dma_unmap.size, 6 * page);
+}
+
+/* VFIO_IOMMU_GET_INFO with each size: what is written, what is pointed to, and what would be needed. */
+static void type1_info(void **state)
+{
+	enum { HEAD = 24, FIRST = HEAD, SECOND = 40, RANGES = 56, ALL = 72, UNTOUCHED = 0xa5 };
+	int fd = *(int *)*state;
+	uint32_t ioas = abi_ioas(fd);
+	uint8_t buffer[ALL + 8];
+
+	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_GET_INFO, abi_hole()), -EFAULT);
+	for (uint32_t size = 15; size <= sizeof(buffer); size++) {
+		struct vfio_iommu_type1_info info;
+		struct vfio_iommu_type1_info_dma_avail available;
+		struct vfio_iommu_type1_info_cap_iova_range iovas;
+		struct vfio_iova_range range;
+		uint32_t none = 0;
+
+		assert_int_equal(vfio_ioas(fd, ABI_VFIO_IOAS_CLEAR, &none), 0);
+		memset(buffer, UNTOUCHED, sizeof(buffer));
+		memcpy(buffer, &size, sizeof(size));
+		assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_GET_INFO, buffer), size < 16 ? -EINVAL : -ENODEV);
+		if (size < 16)
+			continue;
+		assert_int_equal(vfio_ioas(fd, ABI_VFIO_IOAS_SET, &ioas), 0);
+		assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_GET_INFO, buffer), 0);
+		memcpy(&info, buffer, sizeof(info));
+		memcpy(&available, buffer + FIRST, sizeof(available));
+		memcpy(&iovas, buffer + SECOND, sizeof(iovas));
+		memcpy(&range, buffer + RANGES, sizeof(range));
+		assert_int_equal(info.argsz, ALL);
+		assert_int_equal(info.flags, VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS);
+		assert_true(info.iova_pgsizes == -page);
+		if (size >= HEAD)
+			assert_int_equal(info.cap_offset, size >= ALL ? FIRST : 0);
+		if (size >= FIRST + sizeof(available)) {
+			assert_int_equal(available.header.id, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
+			assert_int_equal(available.header.version, 1);
+			assert_int_equal(available.header.next, size >= SECOND ? SECOND : 0);
+			assert_int_equal(available.avail, UINT32_MAX);
+		}
+		if (size >= ALL) {
+			assert_int_equal(iovas.header.id, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);
+			assert_int_equal(iovas.header.version, 1);
+			assert_int_equal(iovas.header.next, 0);
+			assert_int_equal(iovas.nr_iovas, 1);
+			assert_int_equal(range.start, 0);
+			assert_true(range.end == UINT64_MAX);
+		}
+		for (uint32_t i = size; i < sizeof(buffer); i++)
+			assert_int_equal(buffer[i], UNTOUCHED);
+	}
 }
 
 /* A device goes on with what is left, and what it does meanwhile meets no hole. */
@@ -519,6 +576,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(limit, setup, teardown),
 		cmocka_unit_test_setup_teardown(vfio_ioas_is_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(type1, setup, teardown),
+		cmocka_unit_test_setup_teardown(type1_info, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut_while_used, setup, teardown),
 	};
 

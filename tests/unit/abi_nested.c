@@ -319,6 +319,8 @@ static void faults(void **state)
 	assert_int_equal(wait.revents, POLLIN | POLLOUT);
 	assert_int_equal(uiommu_abi_read(wait.fd, &fault, sizeof(fault), 8), -ESPIPE);
 	assert_int_equal(uiommu_abi_read(wait.fd, &fault, sizeof(fault) - 1, 0), -ESPIPE);
+	assert_int_equal(uiommu_abi_read(wait.fd, abi_hole(), sizeof(fault), 0), -EFAULT);
+	assert_int_equal(uiommu_abi_read(wait.fd, &fault, 0, 0), -EINVAL);
 	assert_int_equal(uiommu_abi_read(wait.fd, &fault, sizeof(fault), 0), sizeof(fault));
 	assert_int_equal(fault.flags, 3);
 	assert_int_equal(fault.dev_id, w.device_id);

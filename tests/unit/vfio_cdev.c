@@ -264,6 +264,18 @@ static void pasids(void **state)
 	memset(rig->memory, 0x11, VFIO_PAGE);
 	memset(rig->memory + 4 * VFIO_PAGE, 0x22, VFIO_PAGE);
 	vfio_master(rig->cdev, true);
+	/* Numbers that are no PASIDs: 0, those beyond 20 bits, and what stands for none elsewhere. */
+	for (unsigned int i = 0; i < 4; i++) {
+		const uint32_t numbers[] = {0, 1u << 20, UINT32_MAX - 1, UINT32_MAX};
+		struct vfio_spec_attach odd = {
+			.argsz = sizeof(odd), .flags = VFIO_SPEC_WITH_PASID, .pt_id = 77, .pasid = numbers[i]};
+		struct vfio_spec_detach back = {.argsz = sizeof(back), .flags = VFIO_SPEC_WITH_PASID, .pasid = numbers[i]};
+
+		assert_int_equal(uiommu_ioctl(rig->cdev, VFIO_SPEC_ATTACH_PT, &odd), i < 2 ? -ENOENT : -ENOSPC);
+		odd.pt_id = first;
+		assert_int_equal(uiommu_ioctl(rig->cdev, VFIO_SPEC_ATTACH_PT, &odd), i < 2 ? -EINVAL : -ENOSPC);
+		assert_int_equal(uiommu_ioctl(rig->cdev, VFIO_SPEC_DETACH_PT, &back), 0);
+	}
 	/* Whatever is attached, without a PASID as well, has to be for PASIDs. */
 	assert_int_equal(attach(rig->cdev, 5, plain, NULL), -EINVAL);
 	assert_int_equal(attach(rig->cdev, UIOMMU_NO_PASID, plain, NULL), 0);

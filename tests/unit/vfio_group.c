@@ -62,6 +62,8 @@ static void set_container_errors(void **state)
 	assert_int_equal(uiommu_ioctl(rig->group, VFIO_GROUP_SET_CONTAINER, &rig->group), -EBADFD);
 	assert_int_equal(uiommu_ioctl(rig->group, VFIO_GROUP_SET_CONTAINER, &rig->iommufd), 0);
 	assert_int_equal(uiommu_ioctl(rig->group, VFIO_GROUP_SET_CONTAINER, &rig->iommufd), -EINVAL);
+	assert_int_equal(uiommu_ioctl(rig->group, VFIO_GROUP_SET_CONTAINER, &null), -EINVAL);
+	assert_int_equal(uiommu_ioctl(rig->group, VFIO_GROUP_SET_CONTAINER, &bad), -EBADF);
 	close(null);
 }
 
