@@ -191,12 +191,20 @@ def corpus(target):
     return os.path.join(TOP, "tests", "fuzz", "corpus", os.path.basename(target).removeprefix("fuzz-"))
 
 
-def fuzz(report, runs):
+# What anybody's program can say to the ABI: in a long check for as long as it is asked to last.
+DISPATCHERS = ("fuzz-iommufd", "fuzz-vfio")
+
+
+def fuzz(report, runs, seconds):
     for target in fuzz_targets():
+        name = os.path.basename(target)
+        limit, title = f"-runs={runs}", f"{runs} runs"
+        if seconds and name in DISPATCHERS:
+            limit, title = f"-max_total_time={seconds}", f"{seconds} s"
         work = target + ".corpus"
         shutil.rmtree(work, ignore_errors=True)
         os.mkdir(work)
         kept = [corpus(target)] if os.path.isdir(corpus(target)) else []
-        report.command(f"fuzz: {os.path.basename(target)}, {runs} runs",
-                       [*without_randomisation(), target, f"-runs={runs}", "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/",
+        report.command(f"fuzz: {name}, {title}",
+                       [*without_randomisation(), target, limit, "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/",
                         work, *kept], env=SANITIZERS)
