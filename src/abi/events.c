@@ -48,20 +48,26 @@ static bool is_readable(const struct event_file *event)
 	return poll(&look, 1, 0) == 1;
 }
 
-/* Whole records only. Nothing is taken for a caller who has no place for it. */
-static ssize_t read_some(struct event_file *event, struct abi_caller *caller, uint64_t address, size_t count,
-			 ssize_t (*take)(struct uiommu_context *context, uint32_t id, void *buffer, size_t size))
+typedef ssize_t take_fn(struct uiommu_context *context, uint32_t id, void *buffer, size_t size);
+
+/* Nothing is taken for a caller who has no place for it. */
+static ssize_t read_chunk(struct event_file *event, struct abi_caller *caller, uint64_t address, size_t size, take_fn *take)
 {
 	uint64_t buffer[CHUNK / 8];
+	int error = size && is_readable(event) ? abi_memory_check(caller->memory, address, size, UIOMMU_WRITE) : 0;
+	ssize_t taken = error ? error : take(event->object->context, event->object->id, buffer, size);
+
+	return taken > 0 && abi_caller_write(caller, address, buffer, (size_t)taken) ? -EFAULT : taken;
+}
+
+/* Whole records only. */
+static ssize_t read_some(struct event_file *event, struct abi_caller *caller, uint64_t address, size_t count, take_fn *take)
+{
 	size_t done = 0;
 	ssize_t taken;
 
-	if (count && is_readable(event) && abi_memory_check(caller->memory, address, count, UIOMMU_WRITE))
-		return -EFAULT;
 	do {
-		taken = take(event->object->context, event->object->id, buffer, min_u64(count - done, sizeof(buffer)));
-		if (taken > 0 && abi_caller_write(caller, address + done, buffer, (size_t)taken))
-			taken = -EFAULT;
+		taken = read_chunk(event, caller, address + done, (size_t)min_u64(count - done, CHUNK), take);
 		done += taken > 0 ? (size_t)taken : 0;
 	} while (taken > 0 && done < count);
 	return done ? (ssize_t)done : taken;

@@ -241,9 +241,11 @@ int abi_caller_write(struct abi_caller *caller, uint64_t address, const void *da
 
 int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access)
 {
-	uint64_t end = address + length;
 	struct process_vma vma;
+	uint64_t end;
 
+	if (__builtin_add_overflow(address, length, &end))
+		return -EFAULT;
 	while (address < end) {
 		int error = process_describe(memory->process, address, &vma);
 

@@ -61,5 +61,6 @@ void faults(void **state);
 void models(void **state);
 void tables(void **state);
 void iommufd_commands(void **state);
+void guests(void **state);
 
 #endif

@@ -238,7 +238,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory), cmocka_unit_test(control), cmocka_unit_test(pasids),		 cmocka_unit_test(faults),
-		cmocka_unit_test(models), cmocka_unit_test(tables),  cmocka_unit_test(iommufd_commands),
+		cmocka_unit_test(models), cmocka_unit_test(tables),  cmocka_unit_test(iommufd_commands), cmocka_unit_test(guests),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

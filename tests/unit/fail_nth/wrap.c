@@ -30,6 +30,7 @@ static bool fails(int error)
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *block, size_t size);
+void *__real_reallocarray(void *block, size_t count, size_t size);
 void *__real_aligned_alloc(size_t alignment, size_t size);
 void __real_free(void *block);
 void *__real_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset);
@@ -47,6 +48,7 @@ long __real_syscall(long number, ...);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *block, size_t size);
+void *__wrap_reallocarray(void *block, size_t count, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void __wrap_free(void *block);
 void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset);
@@ -83,6 +85,14 @@ void *__wrap_realloc(void *block, size_t size)
 		return NULL;
 	live_blocks += !block;
 	return __real_realloc(block, size);
+}
+
+void *__wrap_reallocarray(void *block, size_t count, size_t size)
+{
+	if (fails(ENOMEM))
+		return NULL;
+	live_blocks += !block;
+	return __real_reallocarray(block, count, size);
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
