@@ -36,10 +36,20 @@ static void one(uint64_t *seed)
 	struct abi_viommu_alloc viommu = {.size = sizeof(viommu), .type = ABI_VIOMMU_ARM_SMMUV3, .dev_id = device, .hwpt_id = id};
 	struct abi_vdevice_alloc vdevice = {.size = sizeof(vdevice), .viommu_id = id, .dev_id = device, .virt_id = id};
 	struct abi_fault_alloc queue = {.size = sizeof(queue)};
+	/* One that lets pass, one whose CDs are nowhere. */
+	const uint64_t ste[2] = {random_number(seed) % 2 ? 1 | 4 << 1 : 1 | 5 << 1};
+	struct abi_hwpt_alloc nested = {.size = sizeof(nested),
+					.dev_id = device,
+					.pt_id = id,
+					.data_type = ABI_HWPT_DATA_ARM_SMMUV3,
+					.data_len = sizeof(ste),
+					.data_uptr = (uint64_t)(uintptr_t)ste};
+	struct abi_veventq_alloc events = {
+		.size = sizeof(events), .type = ABI_VEVENTQ_ARM_SMMUV3, .veventq_depth = 2, .viommu_id = id};
 	struct uiommu_device *data;
 	uint64_t value;
 
-	switch (random_number(seed) % 12) {
+	switch (random_number(seed) % 14) {
 	case 0:
 		uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_ALLOC), &ioas);
 		break;
@@ -75,6 +85,16 @@ static void one(uint64_t *seed)
 		if (!uiommu_ioctl(w.fd, ABI_COMMAND(ABI_FAULT_QUEUE_ALLOC), &queue)) {
 			assert_int_equal(uiommu_abi_close((int)queue.out_fault_fd), 0);
 			abi_destroy_object(w.fd, queue.out_fault_id);
+		}
+		break;
+	case 11:
+		uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HWPT_ALLOC), &nested);
+		break;
+	case 12:
+		if (!uiommu_ioctl(w.fd, ABI_COMMAND(ABI_VEVENTQ_ALLOC), &events)) {
+			uiommu_abi_read((int)events.out_veventq_fd, &value, sizeof(value), 0);
+			assert_int_equal(uiommu_abi_close((int)events.out_veventq_fd), 0);
+			abi_destroy_object(w.fd, events.out_veventq_id);
 		}
 		break;
 	default:
