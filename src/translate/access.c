@@ -3,104 +3,19 @@
  * DMA: look up a piece, use it, go on behind it (piece.h). A fault stops at the first byte that was not done; its record is
  * delivered when nothing is held any more.
  */
-#include <errno.h>
+#include "translate/access.h"
+
 #include <string.h>
 
-#include "memory/copy.h"
 #include "memory/load.h"
 #include "memory/region.h"
-#include "translate/absent.h"
-#include "translate/atc.h"
-#include "translate/piece.h"
-#include "util/util.h"
 
 enum {
 	GROUP_PIECES = 64, /* reads of one process in one system call, */
 	GROUP_BYTES = 256 << 10, /* of so many bytes at most */
-	/* Copied in one read section: a grace period, and so an unmap of anything, waits no longer than for these (0.1 ms). */
-	RESIDENT_BYTES = 1 << 20,
 	/* Done with one look at the attachment: a drain that somebody waits for comes in between. */
 	HELD_BYTES = 8 << 20,
 };
-
-/* What one thread's call carries along. */
-struct call {
-	struct uiommu_device *device;
-	struct thread_state *self;
-	struct failure failure; /* fault.reason is 0 as long as there is none */
-	unsigned int resolved; /* how often a guest's tables were asked */
-	unsigned int flags; /* enum uiommu_dma_flags, of the access that is done just now */
-	struct uiommu_atc *atc; /* it goes through that, or NULL */
-	struct absent absent; /* the failure is that memory is, and it has been asked for */
-};
-
-enum { KNOWN_FLAGS = UIOMMU_DMA_RECOVERABLE | UIOMMU_DMA_TRANSLATED | UIOMMU_DMA_PARKS };
-
-static void call_begin(struct call *call, struct uiommu_device *device, unsigned int flags)
-{
-	call->device = device;
-	call->flags = flags;
-	call->atc = NULL;
-	call->self = thread_self();
-	call->self->depth++;
-	call->failure.fault.reason = UIOMMU_FAULT_NONE;
-	call->failure.told = false;
-	call->resolved = 0;
-}
-
-/* What was found of the access, if anything, is found or held. */
-static void fail(struct call *call, uint32_t pasid, uint64_t address, unsigned int access, unsigned int reason,
-		 const struct piece *piece)
-{
-	failure_set(&call->failure, call->device, pasid, address, access, reason, piece);
-	failure_recovers(&call->failure, call->flags);
-	if (unlikely(reason == UIOMMU_FAULT_ABSENT) && !flags_park(call->flags))
-		absent_begin(&call->absent, &piece->attachment->space->areas, piece->absent);
-}
-
-/* With nothing held: the call has not failed, or it has waited for what was absent. */
-static inline bool goes_on(struct call *call)
-{
-	struct uiommu_fault *fault = &call->failure.fault;
-
-	if (likely(!fault->reason))
-		return true;
-	if (likely(fault->reason != UIOMMU_FAULT_ABSENT) || fault->flags & UIOMMU_FAULT_RECOVERABLE)
-		return false;
-	fault->reason = absent_end(&call->absent) ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_MEMORY;
-	return !fault->reason;
-}
-
-/* Deliver what failed, and fill in @result. */
-static int call_end(struct call *call, uint64_t done, struct uiommu_dma_result *result)
-{
-	bool failed = call->failure.fault.reason != UIOMMU_FAULT_NONE;
-
-	if (unlikely(failed))
-		failure_report(call->self, call->device, &call->failure);
-	call->self->depth--;
-	if (result) {
-		result->done = done;
-		if (failed)
-			result->fault = call->failure.fault;
-		else
-			result->fault = (struct uiommu_fault){0};
-	}
-	return failed ? -EFAULT : 0;
-}
-
-/* Clip @length so that address + length does not wrap; what is cut off ends with a fault. */
-static uint64_t clip(uint64_t address, uint64_t length)
-{
-	return length && length - 1 > UINT64_MAX - address ? UINT64_MAX - address + 1 : length;
-}
-
-static unsigned int copy_reason(const struct copy_result *result)
-{
-	if (result->bus)
-		return UIOMMU_FAULT_MEMORY;
-	return result->unmapped ? UIOMMU_FAULT_UNMAPPED : UIOMMU_FAULT_PERMISSION;
-}
 
 /* The caller's own buffer is not there. That is no fault of the device's memory: it ends as with any memcpy(). */
 static void touch_buffer(void *byte, unsigned int access)
@@ -119,7 +34,7 @@ static uint64_t use_host(const struct piece *piece, void *buffer, unsigned int a
 	if (likely(copied.fault == COPY_OK))
 		return copied.done;
 	if (copied.fault == (access == UIOMMU_READ ? COPY_FAULT_READ : COPY_FAULT_WRITE))
-		*reason = copy_reason(&copied);
+		*reason = call_copy_reason(&copied);
 	else
 		touch_buffer((uint8_t *)buffer + copied.done, access);
 	return copied.done;
@@ -158,22 +73,11 @@ static void use_later(struct piece *piece)
 	region_put(region);
 }
 
-static void count(const struct call *call, const struct piece *piece, unsigned int access, uint64_t bytes)
-{
-	struct attach_counters *counters = counters_of(call->self, piece->attachment);
-
-	counter_add(call->self, access == UIOMMU_READ ? &counters->bytes_read : &counters->bytes_written, bytes);
-}
-
-/*
- * Outside of read sections: ask the guest's tables what is attached. True: look again. They are not asked for ever, because the
- * guest may invalidate what they say each time.
- */
-static __attribute__((noinline)) bool resolve(struct call *call, uint32_t pasid, uint64_t address, unsigned int access)
+__attribute__((noinline)) bool call_resolve(struct call *call, uint32_t pasid, uint64_t address, unsigned int access)
 {
 	struct failure *failure = &call->failure;
 
-	fail(call, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
+	call_fail(call, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
 	if (call->resolved++ >= RESOLVE_TRIES)
 		return false;
 	failure->told = true;
@@ -187,17 +91,6 @@ static __attribute__((noinline)) bool resolve(struct call *call, uint32_t pasid,
 	return false;
 }
 
-/* In a read section, whatever kind of address it is. */
-static inline unsigned int find(struct call *call, uint32_t pasid, uint64_t address, uint64_t length, unsigned int access,
-				struct piece *piece)
-{
-	if (unlikely(call->atc))
-		return atc_find(call->atc, pasid, address, length, access, piece);
-	if (unlikely(call->flags & UIOMMU_DMA_TRANSLATED))
-		return piece_find_translated(call->device, pasid, address, length, access, piece);
-	return piece_find(call->device, pasid, address, length, access, piece);
-}
-
 /* One piece of a read or write: returns bytes done; call->failure is set if the next one failed. */
 static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length,
 				      unsigned int access)
@@ -207,23 +100,23 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 	uint64_t done = 0;
 
 	rcu_enter();
-	reason = find(call, pasid, address, min_u64(length, HELD_BYTES), access, &piece);
+	reason = call_find(call, pasid, address, min_u64(length, HELD_BYTES), access, &piece);
 	if (likely(!reason && piece.resident)) {
 		piece.length = min_u64(piece.length, RESIDENT_BYTES);
 		done = use_host(&piece, buffer, access, &reason);
-		count(call, &piece, access, done);
+		call_count(call, &piece, access, done);
 		if (unlikely(reason))
-			fail(call, pasid, address + done, access, reason, &piece);
+			call_fail(call, pasid, address + done, access, reason, &piece);
 		rcu_leave();
 		return done;
 	}
 	if (reason == PIECE_RESOLVE) {
 		rcu_leave();
-		resolve(call, pasid, address, access);
+		call_resolve(call, pasid, address, access);
 		return 0;
 	}
 	if (reason) {
-		fail(call, pasid, address, access, reason, &piece);
+		call_fail(call, pasid, address, access, reason, &piece);
 		rcu_leave();
 		return 0;
 	}
@@ -233,22 +126,21 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		use_later(&piece);
 		return 0;
 	}
-	count(call, &piece, access, done);
+	call_count(call, &piece, access, done);
 	if (reason)
-		fail(call, pasid, address + done, access, reason, &piece);
+		call_fail(call, pasid, address + done, access, reason, &piece);
 	piece_release(&piece);
 	return done;
 }
 
-/* Returns bytes done; call->failure is set if that is less than @length. */
-static uint64_t transfer(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length, unsigned int access)
+uint64_t call_transfer(struct call *call, uint32_t pasid, uint64_t address, void *buffer, uint64_t length, unsigned int access)
 {
-	uint64_t end = clip(address, length), done = 0;
+	uint64_t end = call_clip(address, length), done = 0;
 
-	while (done < end && goes_on(call))
+	while (done < end && call_goes_on(call))
 		done += transfer_piece(call, pasid, address + done, (uint8_t *)buffer + done, end - done, access);
 	if (unlikely(end < length && !call->failure.fault.reason))
-		fail(call, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
+		call_fail(call, pasid, UINT64_MAX, access, UIOMMU_FAULT_RANGE, NULL);
 	return done;
 }
 
@@ -296,7 +188,7 @@ static int op_rest(struct uiommu_device *device, struct uiommu_dma_op *op, size_
 	struct call call;
 
 	call_begin(&call, device, op->flags);
-	done += transfer(&call, op->pasid, op->address + done, (uint8_t *)op->buffer + done, op->length - done, access);
+	done += call_transfer(&call, op->pasid, op->address + done, (uint8_t *)op->buffer + done, op->length - done, access);
 	return call_end(&call, done, &op->result);
 }
 
@@ -428,7 +320,7 @@ int uiommu_dma_write(struct uiommu_device *device, uint32_t pasid, uint64_t addr
 static bool groups(const struct call *call, const struct uiommu_dma_op *op, unsigned int access, struct piece *piece)
 {
 	if (!op->length || op->length > GROUP_BYTES || op->flags & UIOMMU_DMA_TRANSLATED ||
-	    clip(op->address, op->length) < op->length)
+	    call_clip(op->address, op->length) < op->length)
 		return false;
 	return !piece_find(call->device, op->pasid, op->address, op->length, access, piece) && !piece->host && !piece->area &&
 	       piece->length == op->length;
@@ -477,7 +369,7 @@ static size_t group_results(const struct call *call, struct uiommu_dma_op *ops, 
 		failure_recovers(&failures[failed], ops[i].flags);
 		ops[i].result.fault = failures[failed++].fault;
 	}
-	count(call, piece, access, bytes);
+	call_count(call, piece, access, bytes);
 	return failed;
 }
 
@@ -614,188 +506,6 @@ int uiommu_dma_writev(struct uiommu_device *device, struct uiommu_dma_op *ops, s
 	return transfer_vector(device, ops, count, UIOMMU_WRITE);
 }
 
-/* Both ends are mapped here: copy from one to the other. Returns bytes done, 0 without a failure if an end is not mapped here. */
-static uint64_t copy_direct(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
-			    uint64_t length)
-{
-	struct copy_result copied;
-	struct piece from, to;
-	bool held, found;
-
-	rcu_enter();
-	call->flags = src->flags;
-	found = !find(call, src->pasid, src->address, length, UIOMMU_READ, &from) && from.host;
-	call->flags = dst->flags;
-	if (!found || find(call, dst->pasid, dst->address, length, UIOMMU_WRITE, &to) || !to.host) {
-		rcu_leave();
-		return 0;
-	}
-	held = !from.resident || !to.resident;
-	if (held) {
-		piece_enter(call->self, call->device, &to);
-		piece_hold(call->self, call->device, &from);
-	}
-	copied = copy_bytes(to.host, from.host, min_u64(min_u64(from.length, to.length), RESIDENT_BYTES));
-	count(call, &from, UIOMMU_READ, copied.done);
-	count(call, &to, UIOMMU_WRITE, copied.done);
-	call->flags = copied.fault == COPY_FAULT_READ ? src->flags : dst->flags;
-	if (unlikely(copied.fault == COPY_FAULT_READ))
-		fail(call, src->pasid, src->address + copied.done, UIOMMU_READ, copy_reason(&copied), &from);
-	else if (unlikely(copied.fault == COPY_FAULT_WRITE))
-		fail(call, dst->pasid, dst->address + copied.done, UIOMMU_WRITE, copy_reason(&copied), &to);
-	if (held) {
-		piece_release(&from);
-		piece_release(&to);
-	} else {
-		rcu_leave();
-	}
-	return copied.done;
-}
-
-/* Through the thread's private buffer: a read that ends late has no effect. */
-static uint64_t copy_buffered(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
-			      uint64_t length)
-{
-	uint8_t *buffer = thread_buffer(call->self);
-	struct failure read_failure;
-	uint64_t done;
-
-	call->flags = src->flags;
-	done = transfer(call, src->pasid, src->address, buffer, length, UIOMMU_READ);
-	read_failure = call->failure;
-	call->failure.fault.reason = UIOMMU_FAULT_NONE;
-	call->flags = dst->flags;
-	done = transfer(call, dst->pasid, dst->address, buffer, done, UIOMMU_WRITE);
-	if (!call->failure.fault.reason)
-		call->failure = read_failure;
-	return done;
-}
-
-/* The destination begins inside the source, in the same address space: from the end to the beginning. All of it, or a failure. */
-static uint64_t copy_downwards(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
-			       uint64_t length)
-{
-	for (uint64_t left = length; left;) {
-		uint64_t chunk = min_u64(left, THREAD_BUFFER_SIZE);
-		struct uiommu_dma_place to = {.address = dst->address + left - chunk, .pasid = dst->pasid, .flags = dst->flags};
-		struct uiommu_dma_place from = {.address = src->address + left - chunk, .pasid = src->pasid, .flags = src->flags};
-
-		if (copy_buffered(call, &to, &from, chunk) < chunk)
-			return 0;
-		left -= chunk;
-	}
-	return length;
-}
-
-static uint64_t copy_upwards(struct call *call, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
-			     uint64_t length)
-{
-	uint64_t done = 0;
-
-	while (done < length && goes_on(call)) {
-		struct uiommu_dma_place to = {.address = dst->address + done, .pasid = dst->pasid, .flags = dst->flags};
-		struct uiommu_dma_place from = {.address = src->address + done, .pasid = src->pasid, .flags = src->flags};
-		uint64_t step = copy_direct(call, &to, &from, length - done);
-
-		if (!step && !call->failure.fault.reason)
-			step = copy_buffered(call, &to, &from, min_u64(length - done, THREAD_BUFFER_SIZE));
-		done += step;
-	}
-	return done;
-}
-
-int uiommu_dma_copy(struct uiommu_device *device, const struct uiommu_dma_place *dst, const struct uiommu_dma_place *src,
-		    size_t length, struct uiommu_dma_result *result)
-{
-	uint64_t end = min_u64(clip(dst->address, length), clip(src->address, length)), done;
-	struct call call;
-
-	if (unlikely((dst->flags | src->flags) & ~(uint32_t)KNOWN_FLAGS))
-		return -EINVAL;
-	call_begin(&call, device, 0);
-	if (dst->pasid == src->pasid && dst->address > src->address && dst->address - src->address < end)
-		done = copy_downwards(&call, dst, src, end);
-	else
-		done = copy_upwards(&call, dst, src, end);
-	if (unlikely(end < length && !call.failure.fault.reason)) {
-		bool source = clip(src->address, length) == end;
-
-		fail(&call, source ? src->pasid : dst->pasid, UINT64_MAX, source ? UIOMMU_READ : UIOMMU_WRITE, UIOMMU_FAULT_RANGE,
-		     NULL);
-	}
-	return call_end(&call, done, result);
-}
-
-static bool atomic_on_host(struct uiommu_dma_atomic *atomic, void *host, struct copy_result *fault)
-{
-	switch (atomic->type) {
-	case UIOMMU_ATOMIC_FETCH_ADD:
-		return copy_fetch_add(host, atomic->length, atomic->operand, &atomic->old, fault);
-	case UIOMMU_ATOMIC_SWAP:
-		return copy_swap(host, atomic->length, atomic->operand, &atomic->old, fault);
-	default:
-		return copy_compare_swap(host, atomic->length, atomic->compare, atomic->operand, &atomic->old, fault);
-	}
-}
-
-/* Two areas may meet inside the operand: then it is not one piece of memory. */
-static unsigned int atomic_reason(const struct piece *piece, const struct uiommu_dma_atomic *atomic)
-{
-	bool whole = piece->host && piece->length == atomic->length && (uintptr_t)piece->host % atomic->length == 0;
-
-	return whole ? UIOMMU_FAULT_NONE : UIOMMU_FAULT_ATOMIC;
-}
-
-/* Find its memory; true: in a read section. False: the call has failed, and is in none. */
-static bool atomic_find(struct call *call, const struct uiommu_dma_atomic *atomic, struct piece *piece)
-{
-	while (goes_on(call)) {
-		unsigned int reason;
-
-		rcu_enter();
-		reason = find(call, atomic->pasid, atomic->address, atomic->length, UIOMMU_READ | UIOMMU_WRITE, piece);
-		if (!reason)
-			reason = atomic_reason(piece, atomic);
-		if (!reason)
-			return true;
-		if (reason != PIECE_RESOLVE)
-			fail(call, atomic->pasid, atomic->address, UIOMMU_WRITE, reason, piece);
-		rcu_leave();
-		if (reason == PIECE_RESOLVE)
-			resolve(call, atomic->pasid, atomic->address, UIOMMU_WRITE);
-	}
-	return false;
-}
-
-int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result)
-{
-	struct copy_result fault = {0};
-	struct piece piece;
-	struct call call;
-	uint64_t done = 0;
-
-	if (atomic->type > UIOMMU_ATOMIC_COMPARE_SWAP || (atomic->length != 4 && atomic->length != 8) ||
-	    atomic->address % atomic->length || atomic->flags & ~(uint32_t)KNOWN_FLAGS)
-		return -EINVAL;
-	call_begin(&call, device, atomic->flags);
-	if (!atomic_find(&call, atomic, &piece))
-		return call_end(&call, 0, result);
-	if (!piece.resident)
-		piece_hold(call.self, device, &piece);
-	if (atomic_on_host(atomic, piece.host, &fault)) {
-		done = atomic->length;
-		count(&call, &piece, UIOMMU_READ, done);
-		count(&call, &piece, UIOMMU_WRITE, done);
-	} else {
-		fail(&call, atomic->pasid, atomic->address, UIOMMU_WRITE, copy_reason(&fault), &piece);
-	}
-	if (piece.resident)
-		rcu_leave();
-	else
-		piece_release(&piece);
-	return call_end(&call, done, result);
-}
-
 int transfer_by_atc(struct uiommu_atc *atc, struct uiommu_device *device, struct uiommu_dma_op *op, unsigned int access)
 {
 	struct call call;
@@ -803,6 +513,6 @@ int transfer_by_atc(struct uiommu_atc *atc, struct uiommu_device *device, struct
 
 	call_begin(&call, device, op->flags);
 	call.atc = atc;
-	done = transfer(&call, op->pasid, op->address, op->buffer, op->length, access);
+	done = call_transfer(&call, op->pasid, op->address, op->buffer, op->length, access);
 	return call_end(&call, done, &op->result);
 }
