@@ -225,6 +225,86 @@ static void nothing_to_read(void)
 	assert_int_equal(uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA, &value, 8, NULL), -EFAULT);
 }
 
+/* --- accesses that can wait --- */
+
+static unsigned int answers[4], answer_count;
+
+static void answered(void *opaque, unsigned int response)
+{
+	(void)opaque;
+	answers[answer_count++] = response;
+}
+
+/* A read that fails, of a device that would wait. */
+static struct uiommu_fault waits_at(uint64_t address)
+{
+	uint64_t value;
+	struct uiommu_dma_op op = {
+		.address = address, .buffer = &value, .length = 8, .pasid = UIOMMU_NO_PASID, .flags = UIOMMU_DMA_RECOVERABLE};
+
+	assert_int_equal(uiommu_dma_readv(w.device, &op, 1), -EFAULT);
+	return op.result.fault;
+}
+
+static void answer(int fd, const struct uiommu_pgfault *fault, uint32_t code)
+{
+	const struct uiommu_pgresponse response = {.cookie = fault->cookie, .code = code};
+
+	assert_int_equal(uiommu_abi_write(fd, &response, sizeof(response), 0), sizeof(response));
+}
+
+/* With CD.S faults stall: they are page requests in the HWPT's fault queue, and no events. */
+static void stalls(void **state)
+{
+	struct abi_fault_alloc queue = {.size = sizeof(queue)};
+	uint64_t *cd = at(g.guest.data[0] & ~UINT64_C(0xfff)), page = page_new(), value = 0;
+	struct uiommu_pgfault request;
+	struct uiommu_fault fault;
+	int fd;
+
+	(void)state;
+	answer_count = 0;
+	cd[0] |= UINT64_C(1) << 44;
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_FAULT_QUEUE_ALLOC), &queue), 0);
+	fd = (int)queue.out_fault_fd;
+	assert_int_equal(alloc(&g.guest, g.viommu, ABI_HWPT_FAULT_ID_VALID, queue.out_fault_id, &g.hwpt), 0);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, UIOMMU_NO_PASID, g.hwpt), 0);
+	for (uint32_t code = 0; code < 2; code++) {
+		fault = waits_at(VA + 16);
+		assert_true(fault.flags & UIOMMU_FAULT_RECOVERABLE);
+		assert_int_equal(uiommu_dma_page_request(w.device, &fault, answered, NULL), 0);
+		assert_int_equal(uiommu_abi_read(fd, &request, sizeof(request), 0), sizeof(request));
+		assert_int_equal(request.flags, 2); /* the last one of its group, without PASID */
+		assert_int_equal(request.dev_id, w.device_id);
+		assert_int_equal(request.perm, UIOMMU_READ);
+		assert_int_equal(request.addr, VA);
+		assert_int_equal(answer_count, code);
+		/* The second time there is nothing. */
+		*g.guest.leaf = code ? 0 : page | g.guest.page_bits;
+		at(page)[2] = 4711;
+		answer(fd, &request, code);
+		assert_int_equal(answer_count, code + 1);
+		assert_int_equal(answers[code], code ? UIOMMU_RESPONSE_INVALID : UIOMMU_RESPONSE_SUCCESS);
+		if (code)
+			break;
+		assert_int_equal(uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA + 16, &value, 8, NULL), 0);
+		assert_int_equal(value, 4711);
+		*g.guest.leaf = 0;
+		forget_all();
+	}
+	assert_false(readable());
+	/* What cannot wait is an event. */
+	of_page(SMMUV3_F_TRANSLATION, UIOMMU_NO_PASID, VA + 8, WRITE);
+	detach(UIOMMU_NO_PASID);
+	/* Nor can anything wait if nobody would answer. */
+	attach(UIOMMU_NO_PASID, 0);
+	fault = waits_at(VA);
+	assert_false(fault.flags & UIOMMU_FAULT_RECOVERABLE);
+	assert_true(readable());
+	detach(UIOMMU_NO_PASID);
+	assert_int_equal(uiommu_abi_close(fd), 0);
+}
+
 /* There is room for two; what is lost has a number all the same. */
 static void overflow(void **state)
 {
@@ -314,6 +394,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_page_tables, guest_setup, guest_teardown),
 		cmocka_unit_test_setup_teardown(of_entries, guest_setup, guest_teardown),
 		cmocka_unit_test_setup_teardown(not_recorded, guest_setup, guest_teardown),
+		cmocka_unit_test_setup_teardown(stalls, guest_setup, guest_teardown),
 		cmocka_unit_test_setup_teardown(overflow, guest_setup, guest_teardown),
 		cmocka_unit_test_setup_teardown(numbers, guest_setup, guest_teardown),
 		cmocka_unit_test_setup_teardown(elsewhere, guest_setup, guest_teardown),
