@@ -140,12 +140,19 @@ void rcu_end(void)
 	pass(rcu_self.fenced ? RCU_OFFLINE : RCU_ONLINE);
 }
 
+/* Lists are walked by node: a list's head is at no place where a reader could be. */
+static struct rcu_reader *reader_of(struct cds_list_head *node)
+{
+	return cds_list_entry(node, struct rcu_reader, link);
+}
+
 static void ask(struct cds_list_head *waited)
 {
-	struct rcu_reader *reader, *next;
+	struct cds_list_head *node, *next;
 
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	cds_list_for_each_entry_safe (reader, next, waited, link) {
+	cds_list_for_each_safe (node, next, waited) {
+		struct rcu_reader *reader = reader_of(node);
 		unsigned int state = __atomic_load_n(&reader->state, __ATOMIC_ACQUIRE);
 
 		/* Its cache line stays where it is as long as it is offline. */
@@ -167,9 +174,11 @@ static void settle(struct rcu_reader *reader)
 /* Wait no longer for those that have passed, nor, if @fenced, for those outside. */
 static void look(struct cds_list_head *waited, bool fenced)
 {
-	struct rcu_reader *reader, *next;
+	struct cds_list_head *node, *next;
 
-	cds_list_for_each_entry_safe (reader, next, waited, link) {
+	cds_list_for_each_safe (node, next, waited) {
+		struct rcu_reader *reader = reader_of(node);
+
 		if (__atomic_load_n(&reader->state, __ATOMIC_ACQUIRE) != RCU_ASKED)
 			cds_list_move(&reader->link, &readers);
 		else if (fenced && !__atomic_load_n(&reader->depth, __ATOMIC_ACQUIRE))
