@@ -26,6 +26,7 @@ struct uiommu_context;
  * @UIOMMU_WITHOUT_FORCE_OVERRIDE: ask for the protection even where the handle honours it
  * @UIOMMU_WITHOUT_PIDFD_INFO: read from /proc whose a pidfd is, as before Linux 6.13
  * @UIOMMU_WITHOUT_PERF_EVENT: bundles without an exec event, as where perf_event_paranoid is 3 or more
+ * @UIOMMU_WITHOUT_USERFAULTFD: no userfaultfd, as where it is forbidden: what a file does not have yet is not noticed
  */
 enum uiommu_fallback {
 	UIOMMU_WITHOUT_PROCMAP_QUERY = 1,
@@ -33,6 +34,7 @@ enum uiommu_fallback {
 	UIOMMU_WITHOUT_FORCE_OVERRIDE = 4,
 	UIOMMU_WITHOUT_PIDFD_INFO = 8,
 	UIOMMU_WITHOUT_PERF_EVENT = 16,
+	UIOMMU_WITHOUT_USERFAULTFD = 32,
 };
 
 /** enum uiommu_log_level - how much a message matters. */

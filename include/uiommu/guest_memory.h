@@ -165,6 +165,32 @@ UIOMMU_API ssize_t uiommu_demand_read(struct uiommu_context *context, uint32_t i
 UIOMMU_API int uiommu_demand_answer(struct uiommu_context *context, uint32_t id, const struct uiommu_range *pages,
 				    unsigned int response);
 
+/**
+ * struct uiommu_demand_stats - what has been waited for.
+ * @size: sizeof(struct uiommu_demand_stats)
+ * @waiting: pages that are waited for now
+ * @pages: pages that have been asked for; one that several accesses have waited for at a time is one
+ * @accesses: accesses that have waited, each time they have
+ * @failed: pages that were answered, but not with SUCCESS
+ */
+struct uiommu_demand_stats {
+	uint32_t size;
+	uint32_t waiting;
+	uint64_t pages;
+	uint64_t accesses;
+	uint64_t failed;
+};
+
+/**
+ * uiommu_demand_stats() - read a queue's counters.
+ * @context: owner
+ * @id: the queue
+ * @out: @out->size is in
+ *
+ * Return: 0, -ENOENT, -EINVAL (size). Thread-safe.
+ */
+UIOMMU_API int uiommu_demand_stats(struct uiommu_context *context, uint32_t id, struct uiommu_demand_stats *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -26,11 +26,15 @@ struct uiommu_vfio_user;
  * @UIOMMU_VFIO_USER_ONCE: when a connection ends, uiommu_vfio_user_run() returns
  * @UIOMMU_VFIO_USER_MAPPED_ONLY: memory that the other side does not share by a descriptor that can be mapped is none: accesses to
  * it fault, and so none ever waits for the other side. For devices of which one engine serves several guests
+ * @UIOMMU_VFIO_USER_ON_DEMAND: the other side may supply the guest's RAM page by page, when it is touched. An access that needs a
+ * page which is not in the file yet waits until the other side, asked for a byte of it, has it. Not with TRANSLATED, which
+ * has no memory, or MAPPED_ONLY, which waits for none
  */
 enum uiommu_vfio_user_flags {
 	UIOMMU_VFIO_USER_TRANSLATED = 1,
 	UIOMMU_VFIO_USER_ONCE = 2,
 	UIOMMU_VFIO_USER_MAPPED_ONLY = 4,
+	UIOMMU_VFIO_USER_ON_DEMAND = 8,
 };
 
 /**
@@ -43,6 +47,8 @@ enum uiommu_vfio_user_flags {
  *        NULL: use @listen_fd
  * @listen_fd: a listening UNIX stream socket; duplicated
  * @ioas_id: out: the port's IOAS, or 0
+ * @demand_id: out: with ON_DEMAND, the queue of pages that are waited for, to be looked at with uiommu_demand_stats(); or 0
+ * @reserved: 0
  */
 struct uiommu_vfio_user_port {
 	uint32_t size;
@@ -51,6 +57,8 @@ struct uiommu_vfio_user_port {
 	const char *path;
 	int32_t listen_fd;
 	uint32_t ioas_id;
+	uint32_t demand_id;
+	uint32_t reserved;
 };
 
 /**
@@ -67,11 +75,11 @@ UIOMMU_API int uiommu_vfio_user_open(struct uiommu_context *context, struct uiom
 /**
  * uiommu_vfio_user_add() - add a port, which listens from now on.
  * @server: the server
- * @port: what it is; @port->ioas_id is written
+ * @port: what it is; @port->ioas_id and @port->demand_id are written
  *
- * Return: 0, -EINVAL (size, no function, a path that is too long, @listen_fd does not listen), -E2BIG, -EOPNOTSUPP (flags), -EBUSY
- * (the function has a transport), -EADDRINUSE (somebody listens at @path, or something else is there), another errno of bind(2),
- * -ENOSPC (64 ports), -EMFILE, -ENOMEM. Thread-safe.
+ * Return: 0, -EINVAL (size, no function, ON_DEMAND with TRANSLATED or MAPPED_ONLY, a path that is too long, @listen_fd does not listen), -E2BIG,
+ * -EOPNOTSUPP (flags), -EBUSY (the function has a transport), -EADDRINUSE (somebody listens at @path, or something else is there),
+ * another errno of bind(2), -ENOSPC (64 ports), -EMFILE, -EAGAIN (no thread), -ENOMEM. Thread-safe.
  */
 UIOMMU_API int uiommu_vfio_user_add(struct uiommu_vfio_user *server, struct uiommu_vfio_user_port *port);
 

@@ -303,6 +303,8 @@ static bool understand(struct vm *vm, const struct said *said, bool print)
 		return complain(STATUS_OTHER, "no memory"), false;
 	if (!leave_out(vm, said->without) || !parse_devices(vm, &said->devices))
 		return false;
+	if (vm->on_demand && vm->parent)
+		return complain(STATUS_USAGE, "--on-demand: not with a device that other guests share, which would wait, too"), false;
 	if (!vm->kernel && (vm->initrd || vm->append) && (print || vm->disks.count))
 		return complain(STATUS_USAGE, "--initrd and --append need --kernel"), false;
 	if ((vm->initrd || vm->disks.count) && (vm->run || vm->files.count || vm->modules.count))
@@ -366,6 +368,8 @@ static enum status run_either(const struct command *command, int argc, char **ar
 		{"accel", ARG_TEXT, false, &vm.accel, "NAME", "tcg (which needs nothing), or kvm"},
 		{"caching-mode", ARG_FLAG, false, &said.caching_mode, NULL,
 		 "the guest has to say of new entries that they are there (CM)"},
+		{"on-demand", ARG_FLAG, false, &vm.on_demand, NULL,
+		 "the guest's memory may be supplied page by page, when it is touched (postcopy)"},
 		{"without", ARG_TEXT, false, &said.without, "LIST", "features that the VT-d does not offer, with commas"},
 		{"kernel", ARG_TEXT, false, &vm.kernel, "FILE", "instead of Debian's"},
 		{"initrd", ARG_TEXT, false, &vm.initrd, "FILE", "instead of the one that is made"},

@@ -48,6 +48,7 @@ struct vm {
 	struct vm_endpoint endpoints[VM_ENDPOINTS_MAX];
 	unsigned int endpoint_count, port_count;
 	uint32_t vtd_flags, vtd_capabilities;
+	bool on_demand; /* its memory is supplied when it is touched */
 	uint64_t memory, cpus;
 	const char *accel, *qemu, *kernel, *initrd, *append;
 	enum sandbox_mode seccomp; /* of the server */

@@ -85,6 +85,19 @@ static struct json_object *device_state(const struct control *control, unsigned 
 	return object;
 }
 
+static struct json_object *demand_state(const struct control *control)
+{
+	struct json_object *object = json_object_new_object();
+	struct uiommu_demand_stats stats = {.size = sizeof(stats)};
+
+	(void)uiommu_demand_stats(control->context, control->demand_id, &stats);
+	json_add_number(object, "pages", stats.pages);
+	json_add_number(object, "accesses", stats.accesses);
+	json_add_number(object, "waiting", stats.waiting);
+	json_add_number(object, "failed", stats.failed);
+	return object;
+}
+
 static struct json_object *answer_ls(const struct control *control)
 {
 	struct json_object *answer = json_object_new_object(), *devices = json_object_new_array();
@@ -94,6 +107,8 @@ static struct json_object *answer_ls(const struct control *control)
 	for (unsigned int i = 0; i < control->vm->endpoint_count; i++)
 		json_object_array_add(devices, device_state(control, i));
 	json_object_object_add(answer, "devices", devices);
+	if (control->demand_id)
+		json_object_object_add(answer, "on_demand", demand_state(control));
 	return answer;
 }
 

@@ -14,6 +14,7 @@ struct control {
 	struct uiommu_vtd *vtd;
 	struct uiommu_model *const *models; /* by endpoint */
 	const struct uiommu_pasid_set *set; /* of virtual devices: what the guest calls their PASIDs; or NULL */
+	uint32_t demand_id; /* of what memory is waited for; 0: it is all there */
 	int listen_fd; /* a socket */
 	int end_fd;
 	pthread_t thread;

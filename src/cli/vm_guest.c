@@ -88,6 +88,8 @@ static bool add_port(struct guest *guest, struct uiommu_pci *pci, unsigned int s
 		return guest_failed(guest, "socket", error);
 	if (port.ioas_id)
 		guest->ioas_id = port.ioas_id;
+	if (port.demand_id)
+		guest->control.demand_id = port.demand_id;
 	return true;
 }
 
@@ -114,6 +116,7 @@ static bool make_vtd(struct guest *guest, struct uiommu_vtd **out)
 	char name[24];
 	const struct uiommu_device_config config = {
 		.size = sizeof(config), .rid = requester_id(guest, VM_VTD_SLOT << 3), .name = name};
+	uint32_t flags = 0;
 	int error;
 
 	snprintf(name, sizeof(name), "vtd.%d", guest->vm->launcher);
@@ -123,9 +126,11 @@ static bool make_vtd(struct guest *guest, struct uiommu_vtd **out)
 	if (error)
 		return guest_failed(guest, "VT-d", error);
 	uiommu_vtd_pci_observe(guest->function, placed, guest);
-	return add_port(guest, uiommu_vtd_pci_function(guest->function), VM_SOCKET_VTD,
-			guest->parent ? UIOMMU_VFIO_USER_MAPPED_ONLY : 0) &&
-	       start_vtd(guest, out);
+	if (guest->parent)
+		flags = UIOMMU_VFIO_USER_MAPPED_ONLY;
+	else if (guest->vm->on_demand)
+		flags = UIOMMU_VFIO_USER_ON_DEMAND;
+	return add_port(guest, uiommu_vtd_pci_function(guest->function), VM_SOCKET_VTD, flags) && start_vtd(guest, out);
 }
 
 static int make_model(struct guest *guest, const struct vm_endpoint *endpoint, uint32_t source_id, struct vm_event *event,
@@ -190,6 +195,7 @@ bool guest_make(struct guest *guest)
 		if (!make_endpoint(guest, i, vtd))
 			return false;
 	guest->control = (struct control){.vm = guest->vm,
+					  .demand_id = guest->control.demand_id,
 					  .context = guest->context,
 					  .vtd = vtd,
 					  .models = guest->models,

@@ -36,9 +36,9 @@ static void unblock_end(void)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static bool confine(const struct guest *guest, enum sandbox_mode mode)
+static bool confine(const struct guest *guest)
 {
-	int error = sandbox_server(mode);
+	int error = sandbox_server(guest->vm->seccomp, guest->vm->on_demand);
 
 	return !error || guest_failed(guest, "seccomp", error);
 }
@@ -56,7 +56,7 @@ static int serve_alone(const struct vm *vm, int events, const int *sockets)
 		return 1;
 	}
 	/* From then on it has to do with what a guest says. */
-	made = guest_begin(&guest) && guest_make(&guest) && confine(&guest, vm->seccomp);
+	made = guest_begin(&guest) && guest_make(&guest) && confine(&guest);
 	if (made) {
 		running = &guest;
 		sigaction(SIGTERM, &ends, NULL);

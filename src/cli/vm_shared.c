@@ -407,7 +407,7 @@ void shared_serve(const struct shared_place *place, enum sandbox_mode mode, int 
 	if (!start_keeper(place))
 		_exit(1);
 	lock = open(place->lock, O_RDWR | O_CLOEXEC);
-	if (lock >= 0 && make_parent() && !sandbox_server(mode)) {
+	if (lock >= 0 && make_parent() && !sandbox_server(mode, false)) {
 		add_member(FIRST);
 		do
 			serve_members();

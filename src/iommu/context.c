@@ -19,7 +19,7 @@ static const struct {
 } fallbacks[] = {
 	{"procmap_query", UIOMMU_WITHOUT_PROCMAP_QUERY},   {"process_vm", UIOMMU_WITHOUT_PROCESS_VM},
 	{"force_override", UIOMMU_WITHOUT_FORCE_OVERRIDE}, {"pidfd_info", UIOMMU_WITHOUT_PIDFD_INFO},
-	{"perf_event", UIOMMU_WITHOUT_PERF_EVENT},
+	{"perf_event", UIOMMU_WITHOUT_PERF_EVENT},	   {"userfaultfd", UIOMMU_WITHOUT_USERFAULTFD},
 };
 
 unsigned int fallbacks_wanted(void)
@@ -77,7 +77,7 @@ static struct uiommu_context *context_alloc(const struct uiommu_options *options
 int uiommu_open(const struct uiommu_options *options, struct uiommu_context **out)
 {
 	const unsigned int known = UIOMMU_WITHOUT_PROCMAP_QUERY | UIOMMU_WITHOUT_PROCESS_VM | UIOMMU_WITHOUT_FORCE_OVERRIDE |
-				   UIOMMU_WITHOUT_PIDFD_INFO | UIOMMU_WITHOUT_PERF_EVENT;
+				   UIOMMU_WITHOUT_PIDFD_INFO | UIOMMU_WITHOUT_PERF_EVENT | UIOMMU_WITHOUT_USERFAULTFD;
 	struct uiommu_options given = {.size = sizeof(given)};
 	int error;
 

@@ -7,6 +7,8 @@
 
 #include "iommu/ioas.h"
 #include "memory/demand.h"
+#include "memory/presence.h"
+#include "util/rcu.h"
 #include "util/util.h"
 
 struct demand_queue {
@@ -58,6 +60,22 @@ struct demand *demand_of(struct uiommu_context *context, uint32_t id)
 	return demand;
 }
 
+bool demand_is_absent(struct uiommu_context *context, uint32_t ioas_id, uint64_t address)
+{
+	struct object *object = object_get(context, ioas_id, UIOMMU_OBJECT_IOAS);
+	const struct area *area;
+	bool absent;
+
+	if (!object)
+		return false;
+	rcu_enter();
+	area = areas_find(&ioas_of(object)->space.areas, address);
+	absent = area && area_absence(area, address) == UIOMMU_FAULT_ABSENT;
+	rcu_leave();
+	object_put(object);
+	return absent;
+}
+
 int uiommu_demand_fd(struct uiommu_context *context, uint32_t id)
 {
 	struct demand *demand = demand_of(context, id);
@@ -96,5 +114,27 @@ int uiommu_demand_answer(struct uiommu_context *context, uint32_t id, const stru
 		demand_supplied(demand, pages->start, pages->last);
 	demand_answer(demand, pages->start, pages->last, response);
 	demand_put(demand);
+	return 0;
+}
+
+int uiommu_demand_stats(struct uiommu_context *context, uint32_t id, struct uiommu_demand_stats *out)
+{
+	struct demand_counts counts;
+	struct demand *demand;
+
+	if (out->size != sizeof(*out))
+		return -EINVAL;
+	demand = demand_of(context, id);
+	if (!demand)
+		return -ENOENT;
+	counts = demand_counts(demand);
+	demand_put(demand);
+	*out = (struct uiommu_demand_stats){
+		.size = sizeof(*out),
+		.waiting = counts.waiting,
+		.pages = counts.pages,
+		.accesses = counts.accesses,
+		.failed = counts.failed,
+	};
 	return 0;
 }

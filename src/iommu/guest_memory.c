@@ -60,11 +60,16 @@ static int set_on_demand(struct uiommu_context *context, struct region *memory, 
 		.demand = demand_of(context, region->demand_id),
 	};
 	struct presence *presence;
-	int error;
+	int error = 0;
 
 	if (!config.demand)
 		return -ENOENT;
-	error = region_resident(memory) ? presence_create(&config, region_host(memory), region_length(memory), &presence) : -EINVAL;
+	if (!region_resident(memory))
+		error = -EINVAL;
+	else if (config.bitmap_fd < 0 && context->without & UIOMMU_WITHOUT_USERFAULTFD)
+		error = -EOPNOTSUPP;
+	if (!error)
+		error = presence_create(&config, region_host(memory), region_length(memory), &presence);
 	demand_put(config.demand);
 	if (!error)
 		region_set_presence(memory, presence);

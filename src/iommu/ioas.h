@@ -66,6 +66,9 @@ void iova_freed(struct ioas *ioas, uint64_t start);
 /* A reference to what on-demand memory is asked for from, or NULL. */
 struct demand *demand_of(struct uiommu_context *context, uint32_t id);
 
+/* Is there memory at @address of the IOAS, and absent? */
+bool demand_is_absent(struct uiommu_context *context, uint32_t ioas_id, uint64_t address);
+
 /* A reference to all of a RAM object's memory, or NULL. */
 struct region *ram_region(struct uiommu_context *context, uint32_t id);
 

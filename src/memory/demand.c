@@ -26,6 +26,7 @@ struct demand {
 	pthread_mutex_t lock;
 	bool abandoned;
 	uint64_t unread;
+	struct demand_counts counts;
 	struct cds_list_head pages;
 	struct cds_list_head presences; /* whose pages become present with an answer */
 };
@@ -110,6 +111,8 @@ static struct page *page_get(struct demand *demand, uint64_t start, uint64_t las
 	page->last = last;
 	CDS_INIT_LIST_HEAD(&page->waits);
 	cds_list_add_tail(&page->link, &demand->pages);
+	demand->counts.pages++;
+	demand->counts.waiting++;
 	count_unread(demand, 1);
 	return page;
 }
@@ -131,9 +134,20 @@ int demand_ask(const struct presence *presence, uint64_t offset, struct demand_w
 	if (page) {
 		wait->demand = demand_get(demand);
 		cds_list_add_tail(&wait->link, &page->waits);
+		demand->counts.accesses++;
 	}
 	pthread_mutex_unlock(&demand->lock);
 	return page || error ? error : -ENOMEM;
+}
+
+struct demand_counts demand_counts(struct demand *demand)
+{
+	struct demand_counts counts;
+
+	pthread_mutex_lock(&demand->lock);
+	counts = demand->counts;
+	pthread_mutex_unlock(&demand->lock);
+	return counts;
 }
 
 bool demand_read(struct demand *demand, uint64_t *start, uint64_t *length)
@@ -156,7 +170,7 @@ bool demand_read(struct demand *demand, uint64_t *start, uint64_t *length)
 }
 
 /* Under the lock: the pages in [start, last] go, and who waited for them gets into @waits. */
-static void take(struct demand *demand, uint64_t start, uint64_t last, struct cds_list_head *waits)
+static void take(struct demand *demand, uint64_t start, uint64_t last, unsigned int response, struct cds_list_head *waits)
 {
 	struct page *page, *next;
 
@@ -165,6 +179,8 @@ static void take(struct demand *demand, uint64_t start, uint64_t last, struct cd
 			continue;
 		if (!page->read)
 			count_unread(demand, -1);
+		demand->counts.waiting--;
+		demand->counts.failed += response != UIOMMU_RESPONSE_SUCCESS;
 		cds_list_del(&page->link);
 		cds_list_splice(&page->waits, waits);
 		free(page);
@@ -257,7 +273,7 @@ void demand_answer(struct demand *demand, uint64_t start, uint64_t last, unsigne
 	CDS_LIST_HEAD(waits);
 
 	pthread_mutex_lock(&demand->lock);
-	take(demand, start, last, &waits);
+	take(demand, start, last, response, &waits);
 	pthread_mutex_unlock(&demand->lock);
 	answer(&waits, response);
 }
@@ -268,7 +284,7 @@ void demand_abandon(struct demand *demand)
 
 	pthread_mutex_lock(&demand->lock);
 	demand->abandoned = true;
-	take(demand, 0, UINT64_MAX, &waits);
+	take(demand, 0, UINT64_MAX, UIOMMU_RESPONSE_FAILURE, &waits);
 	pthread_mutex_unlock(&demand->lock);
 	answer(&waits, UIOMMU_RESPONSE_FAILURE);
 }

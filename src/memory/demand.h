@@ -18,6 +18,14 @@
 struct demand;
 struct presence;
 
+/* Since it was made. */
+struct demand_counts {
+	uint64_t pages; /* that were waited for */
+	uint64_t accesses; /* that have waited */
+	uint64_t failed; /* pages that were not supplied */
+	uint32_t waiting; /* pages that are waited for now */
+};
+
 /* One who waits; in the memory of who asks. */
 struct demand_wait {
 	struct cds_list_head link; /* in the page's list */
@@ -42,6 +50,8 @@ int demand_fd(const struct demand *demand);
  * -ECANCELED: nobody answers any more; -ENOMEM.
  */
 int demand_ask(const struct presence *presence, uint64_t offset, struct demand_wait *wait);
+
+struct demand_counts demand_counts(struct demand *demand);
 
 /* The oldest page that is waited for and has not been read; false: there is none. */
 bool demand_read(struct demand *demand, uint64_t *start, uint64_t *length);

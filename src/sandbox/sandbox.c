@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stddef.h>
@@ -362,7 +363,17 @@ int sandbox_executor(enum sandbox_mode mode)
 	return load(filter, rc);
 }
 
-int sandbox_server(enum sandbox_mode mode)
+/* Userfaultfds for faults of programs, not of the kernel; their pages are SIGBUS, and nobody else's (memory/presence.c). */
+static int add_userfaultfd(scmp_filter_ctx filter)
+{
+	static const uint32_t flags[] = {O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */};
+	static const uint32_t questions[] = {UFFDIO_API, UFFDIO_REGISTER};
+	int rc = add_values(filter, SCMP_SYS(userfaultfd), 0, flags, ARRAY_SIZE(flags));
+
+	return rc ? rc : add_values(filter, SCMP_SYS(ioctl), 1, questions, ARRAY_SIZE(questions));
+}
+
+int sandbox_server(enum sandbox_mode mode, bool on_demand)
 {
 	scmp_filter_ctx filter;
 	int rc;
@@ -381,6 +392,8 @@ int sandbox_server(enum sandbox_mode mode)
 		rc = add_all(filter, SCMP_ACT_ERRNO(ENOENT), server_names, ARRAY_SIZE(server_names));
 	if (!rc)
 		rc = add_nonblock(filter);
+	if (!rc && on_demand)
+		rc = add_userfaultfd(filter);
 	if (!rc)
 		rc = add_threads(filter, mode);
 	if (!rc)

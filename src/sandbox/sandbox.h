@@ -29,8 +29,8 @@ int sandbox_executor(enum sandbox_mode mode);
 
 /*
  * Of a guest's server (uiommu vm), which has opened all it needs: no new privileges, and a filter for all threads of the process.
- * -errno.
+ * @on_demand: it may have userfaultfds for the guest's memory. -errno.
  */
-int sandbox_server(enum sandbox_mode mode);
+int sandbox_server(enum sandbox_mode mode, bool on_demand);
 
 #endif

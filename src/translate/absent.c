@@ -6,6 +6,7 @@
 #include "memory/areas.h"
 #include "memory/presence.h"
 #include "memory/region.h"
+#include "translate/inflight.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -41,7 +42,7 @@ static void prepare(struct absent *absent)
 void absent_begin(struct absent *absent, const struct areas *areas, uint64_t address)
 {
 	prepare(absent);
-	absent->error = absent_ask(areas, address, &absent->wait);
+	absent->error = inflight_tells() ? -ECANCELED : absent_ask(areas, address, &absent->wait);
 }
 
 bool absent_end(struct absent *absent)
@@ -59,6 +60,8 @@ bool absent_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_
 {
 	struct absent absent;
 
+	if (inflight_tells())
+		return device->resolve(device, pasid, fault, &absent_refused);
 	prepare(&absent);
 	absent.error = 0;
 	if (device->resolve(device, pasid, fault, &absent.wait))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Accesses that need guest memory which has not been supplied: asking for it, and waiting (memory/demand.h).
+ *
+ * A thread that whoever supplies it may wait for (inflight_tell()) does not wait: to it, what is absent cannot be read.
  */
 #ifndef TRANSLATE_ABSENT_H
 #define TRANSLATE_ABSENT_H

@@ -182,6 +182,11 @@ void inflight_tell(void (*waits)(void *opaque), void *opaque)
 	self->waits_opaque = opaque;
 }
 
+bool inflight_tells(void)
+{
+	return thread_current.waits;
+}
+
 void inflight_waits(void)
 {
 	if (thread_current.waits)

@@ -75,6 +75,9 @@ bool inflight_quiet(void);
 /* Tell @waits each time before this thread waits for accesses of others, without a lock; NULL: no longer. */
 void inflight_tell(void (*waits)(void *opaque), void *opaque);
 
+/* Does this thread tell? Then what others wait for may wait for it. */
+bool inflight_tells(void);
+
 /* This thread is about to wait for something that may depend on accesses: do what inflight_tell() asked for. */
 void inflight_waits(void);
 

@@ -4,9 +4,11 @@
  * what cannot be mapped, is reached by messages.
  */
 #include <errno.h>
+#include <uiommu/guest_memory.h>
 #include <unistd.h>
 
 #include "iommu/ioas.h"
+#include "util/util.h"
 #include "vfio_user/server.h"
 
 /* A range that can be: not empty, and it does not wrap. */
@@ -31,6 +33,26 @@ static int map_file(struct port *port, const struct vfu_dma_map *map, uint32_t f
 	return uiommu_ioas_map(port->server->context, &request);
 }
 
+/* The same, supplied when it is touched. */
+static int map_on_demand(struct port *port, const struct vfu_dma_map *map, uint32_t flags, int fd)
+{
+	const struct uiommu_guest_region region = {
+		.gpa = map->address,
+		.length = map->size,
+		.offset = map->offset,
+		.fd = fd,
+		.access = UIOMMU_READ | (flags & UIOMMU_MAP_WRITE ? UIOMMU_WRITE : 0),
+		.flags = UIOMMU_GUEST_ON_DEMAND,
+		.demand_id = pager_demand(port->pager),
+		.bitmap_fd = -1,
+		.page_lg2 = (uint32_t)__builtin_ctzl(page_size()),
+	};
+	const struct uiommu_guest_memory change = {
+		.size = sizeof(change), .ioas_id = port->ioas_id, .add_count = 1, .add = &region};
+
+	return flags & UIOMMU_MAP_READ ? uiommu_guest_memory_update(port->server->context, &change) : -EINVAL;
+}
+
 static int map_remote(struct port *port, const struct vfu_dma_map *map, uint32_t flags)
 {
 	unsigned int access = (flags & UIOMMU_MAP_READ ? UIOMMU_READ : 0) | (flags & UIOMMU_MAP_WRITE ? UIOMMU_WRITE : 0);
@@ -48,10 +70,15 @@ static int map_one(struct port *port, const struct vfu_dma_map *map, int fd)
 {
 	uint32_t flags = UIOMMU_MAP_FIXED | (map->flags & VFU_DMA_CAN_READ ? UIOMMU_MAP_READ : 0) |
 			 (map->flags & VFU_DMA_CAN_WRITE ? UIOMMU_MAP_WRITE : 0);
-	int error = fd >= 0 ? map_file(port, map, flags, fd) : -EINVAL;
+	int error = -EINVAL;
+
+	if (fd >= 0)
+		error = port->pager ? map_on_demand(port, map, flags, fd) : map_file(port, map, flags, fd);
+	if (error == -EOPNOTSUPP)
+		port_log(port, "no userfaultfd: the guest's memory is reached by messages");
 
 	/* What is no file, or shorter, or cannot be mapped as it is asked for, is still memory of the other side. */
-	if (error == -EINVAL || error == -EACCES || error == -EBADF)
+	if (error == -EINVAL || error == -EACCES || error == -EBADF || error == -EOPNOTSUPP)
 		error = port->mapped_only ? 0 : map_remote(port, map, flags);
 	return error;
 }

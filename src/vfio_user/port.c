@@ -13,7 +13,10 @@
 #include "util/util.h"
 #include "vfio_user/server.h"
 
-enum { KNOWN_FLAGS = UIOMMU_VFIO_USER_TRANSLATED | UIOMMU_VFIO_USER_ONCE | UIOMMU_VFIO_USER_MAPPED_ONLY };
+enum {
+	KNOWN_FLAGS =
+		UIOMMU_VFIO_USER_TRANSLATED | UIOMMU_VFIO_USER_ONCE | UIOMMU_VFIO_USER_MAPPED_ONLY | UIOMMU_VFIO_USER_ON_DEMAND
+};
 
 static int fd_error(void)
 {
@@ -96,6 +99,7 @@ void port_free(struct port *port)
 		unlink(port->path);
 		free(port->path);
 	}
+	pager_stop(port->pager);
 	/* It stays if somebody else uses it. */
 	if (port->ioas_id)
 		uiommu_destroy(port->server->context, port->ioas_id);
@@ -109,6 +113,8 @@ static int fill(struct port *port, const struct uiommu_vfio_user_port *given)
 
 	if (!error && !(given->flags & UIOMMU_VFIO_USER_TRANSLATED))
 		error = uiommu_ioas_alloc(port->server->context, &port->ioas_id);
+	if (!error && given->flags & UIOMMU_VFIO_USER_ON_DEMAND)
+		error = pager_start(port, &port->pager);
 	if (!error)
 		error = given->path ? listen_at(port, given->path) : listen_with(port, given->listen_fd);
 	return error ? error : pci_connect(port->pci, &port->transport);
@@ -139,7 +145,8 @@ int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_por
 
 	if (given->flags & ~(uint32_t)KNOWN_FLAGS)
 		return -EOPNOTSUPP;
-	if (!given->pci)
+	if (!given->pci || (given->flags & UIOMMU_VFIO_USER_ON_DEMAND &&
+			    given->flags & (UIOMMU_VFIO_USER_TRANSLATED | UIOMMU_VFIO_USER_MAPPED_ONLY)))
 		return -EINVAL;
 	port = calloc(1, sizeof(*port));
 	if (!port)
@@ -173,5 +180,6 @@ int uiommu_vfio_user_add(struct uiommu_vfio_user *server, struct uiommu_vfio_use
 	if (error)
 		return error;
 	request->ioas_id = port->ioas_id;
+	request->demand_id = port->pager ? pager_demand(port->pager) : 0;
 	return 0;
 }

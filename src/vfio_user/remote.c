@@ -13,7 +13,7 @@
 
 enum { POSTED = 0x8000, CHUNK_MAX = 256 << 10 };
 
-enum request_state { WAITING, DONE, FAILED, TAKEN_BACK };
+enum request_state { WAITING, DONE, FAILED, CANCELLED, TAKEN_BACK };
 
 /* An access that waits for its reply; lives on the stack of the thread that makes it. */
 struct request {
@@ -154,7 +154,7 @@ struct link *link_create(struct hub *hub, int fd)
 	return link;
 }
 
-static struct link *link_get(struct link *link)
+struct link *link_get(struct link *link)
 {
 	__atomic_fetch_add(&link->references, 1, __ATOMIC_RELAXED);
 	return link;
@@ -198,7 +198,7 @@ void link_cancel(struct link *link, bool dead)
 {
 	pthread_mutex_lock(&link->hub->lock);
 	link->dead |= dead;
-	finish_all(link->hub, link, FAILED);
+	finish_all(link->hub, link, CANCELLED);
 	pthread_cond_broadcast(&link->hub->calm);
 	pthread_mutex_unlock(&link->hub->lock);
 	if (dead)
@@ -259,38 +259,74 @@ static enum request_state ask(struct request *request, uint64_t address)
 	return request->state;
 }
 
+/* How it ends; with the hub's lock held, which is left meanwhile. */
+static enum request_state make(struct request *request, uint64_t address)
+{
+	unsigned int reason = may_ask(request->link, address, request->length);
+
+	if (reason == REGION_AGAIN)
+		return TAKEN_BACK;
+	return !reason && take_id(request->link, &request->id) ? ask(request, address) : FAILED;
+}
+
 static uint64_t remote_access(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access,
 			      unsigned int *reason)
 {
 	const struct remote *remote = opaque;
 	struct link *link = remote->link;
-	uint64_t address = remote->address + offset;
 	struct request request = {.link = link, .changed = PTHREAD_COND_INITIALIZER, .access = access, .buffer = buffer};
-	enum request_state state = FAILED;
+	enum request_state state;
 
 	request.length = min_u64(min_u64(length, link->data_max), CHUNK_MAX);
 	pthread_mutex_lock(&link->hub->lock);
-	*reason = may_ask(link, address, request.length);
-	if (!*reason && take_id(link, &request.id))
-		state = ask(&request, address);
+	state = make(&request, remote->address + offset);
 	pthread_mutex_unlock(&link->hub->lock);
-	if (*reason)
-		return 0;
 	if (state == DONE)
 		return request.length;
 	*reason = state == TAKEN_BACK ? REGION_AGAIN : UIOMMU_FAULT_MEMORY;
 	return 0;
 }
 
+/* Under the lock, until nothing is to be taken back. */
+static void wait_for_calm(const struct link *link)
+{
+	while (stuck(link->hub) && !link->dead)
+		pthread_cond_wait(&link->hub->calm, &link->hub->lock);
+}
+
 static void remote_pause(void *opaque)
 {
 	const struct remote *remote = opaque;
-	struct hub *hub = remote->link->hub;
 
-	pthread_mutex_lock(&hub->lock);
-	while (stuck(hub) && !remote->link->dead)
-		pthread_cond_wait(&hub->calm, &hub->lock);
-	pthread_mutex_unlock(&hub->lock);
+	pthread_mutex_lock(&remote->link->hub->lock);
+	wait_for_calm(remote->link);
+	pthread_mutex_unlock(&remote->link->hub->lock);
+}
+
+int remote_touch(struct link *link, uint64_t address)
+{
+	enum request_state state;
+	uint8_t byte;
+	bool dead;
+
+	pthread_mutex_lock(&link->hub->lock);
+	do {
+		struct request request = {.link = link,
+					  .changed = PTHREAD_COND_INITIALIZER,
+					  .access = UIOMMU_READ,
+					  .buffer = &byte,
+					  .length = sizeof(byte)};
+
+		wait_for_calm(link);
+		state = make(&request, address);
+	} while (state == TAKEN_BACK);
+	dead = link->dead;
+	pthread_mutex_unlock(&link->hub->lock);
+	if (state == DONE)
+		return 0;
+	if (dead)
+		return -EPIPE;
+	return state == CANCELLED ? -EAGAIN : -EFAULT;
 }
 
 static void remote_free(void *opaque)

@@ -64,6 +64,7 @@ void hub_done(struct hub *hub);
 
 /* Takes over @fd. NULL without memory. */
 struct link *link_create(struct hub *hub, int fd);
+struct link *link_get(struct link *link);
 void link_put(struct link *link);
 
 /* Send, together. -EPIPE. */
@@ -78,6 +79,12 @@ void link_cancel(struct link *link, bool dead);
 
 /* A reply has come. False: it makes no sense. One that nobody waits for does. */
 bool link_reply(struct link *link, const struct message *message);
+
+/*
+ * Let the other side read a byte of its memory, which is not wanted here: 0, -EAGAIN (it was cancelled, but the connection lasts),
+ * -EFAULT (it says that it cannot), -EPIPE.
+ */
+int remote_touch(struct link *link, uint64_t address);
 
 /* The memory at @address of the other side: a region of @length bytes. -ENOMEM. */
 int remote_region(struct link *link, uint64_t address, uint64_t length, unsigned int access, struct region **out);

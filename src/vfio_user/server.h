@@ -17,6 +17,7 @@
 #include <uiommu/vfio_user.h>
 
 #include "pci/irqs.h"
+#include "vfio_user/pager.h"
 #include "vfio_user/remote.h"
 
 enum {
@@ -30,6 +31,7 @@ struct port {
 	struct uiommu_pci *pci;
 	struct pci_transport transport;
 	uint32_t ioas_id; /* 0: there is none */
+	struct pager *pager; /* its memory is supplied when it is touched; or NULL */
 	bool once, mapped_only; /* as its flags say */
 	unsigned int index;
 	int listen_fd;

@@ -32,7 +32,7 @@ static int be_executor(void)
 
 static int be_server(void)
 {
-	return sandbox_server(SANDBOX_ENFORCE);
+	return sandbox_server(SANDBOX_ENFORCE, false);
 }
 
 static int (*confine)(void); /* one of these */

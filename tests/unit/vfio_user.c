@@ -3,19 +3,17 @@
  * The vfio-user server with its threads, in one process with the other side. What single messages do is tests/peers' business; this
  * is about what happens at the same time.
  */
-#include "test.h"
+#include "vfio_user_peer.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <uiommu/uiommu.h>
 #include <unistd.h>
 
 #include "iommu/object.h"
 #include "util/util.h"
-#include "vfio_user/spec.h"
 
 enum { ENGINES = 3, GUEST_BYTES = 1 << 20, REMOTE = 1 << 24, REMOTE_BYTES = 1 << 16 };
 
@@ -123,40 +121,6 @@ static void close_server(void)
 
 /* --- the other side --- */
 
-static void say(uint16_t id, unsigned int command, uint32_t flags, const void *payload, size_t length, int with_fd)
-{
-	uint8_t message[sizeof(struct vfu_header) + 512];
-	struct vfu_header header = {
-		.id = id, .command = (uint16_t)command, .flags = flags, .size = (uint32_t)(sizeof(header) + length)};
-	struct iovec iov = {message, header.size};
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct msghdr with = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	memcpy(message, &header, sizeof(header));
-	if (length)
-		memcpy(message + sizeof(header), payload, length);
-	if (with_fd >= 0) {
-		with.msg_control = &control;
-		with.msg_controllen = sizeof(control);
-		control.align =
-			(struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-		memcpy(CMSG_DATA(&control.align), &with_fd, sizeof(with_fd));
-	}
-	assert_int_equal(sendmsg(rig.fd, &with, MSG_NOSIGNAL), header.size);
-}
-
-static void hear(struct vfu_header *header, uint8_t *payload)
-{
-	assert_int_equal(recv(rig.fd, header, sizeof(*header), MSG_WAITALL), sizeof(*header));
-	assert_true(header->size - sizeof(*header) <= 512);
-	if (header->size > sizeof(*header))
-		assert_int_equal(recv(rig.fd, payload, header->size - sizeof(*header), MSG_WAITALL),
-				 header->size - sizeof(*header));
-}
-
 /* As QEMU: it answers a request for memory only while nothing of its own waits for an answer. */
 static void answer(const struct vfu_header *header, const uint8_t *payload)
 {
@@ -169,7 +133,8 @@ static void answer(const struct vfu_header *header, const uint8_t *payload)
 	memcpy(reply, &access, sizeof(access));
 	for (unsigned int i = 0; i < access.count; i++)
 		reply[sizeof(access) + i] = (uint8_t)((access.address + i) / 64);
-	say(header->id, VFU_DMA_READ, VFU_TYPE_REPLY, reply, sizeof(access) + access.count, -1);
+	peer_say(rig.fd, (struct vfu_header){.id = header->id, .command = VFU_DMA_READ, .flags = VFU_TYPE_REPLY}, reply,
+		 sizeof(access) + access.count, -1);
 	rig.asked++;
 }
 
@@ -182,12 +147,12 @@ static uint32_t ask(unsigned int command, const void *payload, size_t length, in
 	uint16_t id = ++rig.next_id;
 	unsigned int count = 0;
 
-	say(id, command, 0, payload, length, with_fd);
+	peer_say(rig.fd, (struct vfu_header){.id = id, .command = (uint16_t)command}, payload, length, with_fd);
 	for (;;) {
 		struct vfu_header header;
 		uint8_t bytes[512];
 
-		hear(&header, bytes);
+		peer_hear(rig.fd, &header, bytes);
 		if ((header.flags & VFU_TYPE) == VFU_TYPE_REPLY) {
 			assert_int_equal(header.id, id);
 			/* Those that were taken back meanwhile are answered, too, and too late. */
@@ -208,19 +173,16 @@ static void serve_memory(unsigned int most)
 		struct vfu_header header;
 		uint8_t payload[512];
 
-		hear(&header, payload);
+		peer_hear(rig.fd, &header, payload);
 		answer(&header, payload);
 	}
 }
 
 static void connect_peer(void)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	uint8_t version[4] = {0};
 
-	strcpy(address.sun_path, rig.path);
-	rig.fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	assert_int_equal(connect(rig.fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	rig.fd = peer_connect(rig.path);
 	assert_int_equal(ask(VFU_VERSION, version, sizeof(version), -1), 0);
 }
 
@@ -381,7 +343,7 @@ static void bad_ports_are_refused(void **state)
 	port.pci = rig.pci;
 	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY);
 	assert_int_not_equal(access(port.path, F_OK), 0);
-	port.flags = 8;
+	port.flags = 16;
 	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EOPNOTSUPP);
 	port.flags = 0;
 	port.size = 8;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <uiommu/vtd_pci.h>
 
+#include "memory/demand.h"
 #include "translate/inflight.h"
 #include "util/rcu.h"
 #include "util/thread.h"
@@ -57,6 +58,7 @@ static uint64_t read_registers(void *opaque, unsigned int bar, uint64_t offset, 
 /*
  * The first turn of what that sets off is the transport's thread's: a guest waits for it, and another thread would have to wake up
  * first. No access needs this thread to end: one that a message serves is taken back when it is waited for (vfio_user/remote.h).
+ * Where memory may be absent that thread must not wait for it, and the unit's own one does all of it.
  */
 static void write_registers(void *opaque, unsigned int bar, uint64_t offset, unsigned int size, uint64_t value)
 {
@@ -70,7 +72,7 @@ static void write_registers(void *opaque, unsigned int bar, uint64_t offset, uns
 	set_off = &work_is_due;
 	uiommu_vtd_write(vtd, offset, size, value);
 	set_off = NULL;
-	if (work_is_due && uiommu_vtd_run(vtd))
+	if (work_is_due && (demand_in_use() || uiommu_vtd_run(vtd)))
 		work(function);
 }
 
