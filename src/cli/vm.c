@@ -304,7 +304,8 @@ static bool understand(struct vm *vm, const struct said *said, bool print)
 	if (!leave_out(vm, said->without) || !parse_devices(vm, &said->devices))
 		return false;
 	if (vm->on_demand && vm->parent)
-		return complain(STATUS_USAGE, "--on-demand: not with a device that other guests share, which would wait, too"), false;
+		return complain(STATUS_USAGE, "--on-demand: not with a device that other guests share, which would wait, too"),
+		       false;
 	if (!vm->kernel && (vm->initrd || vm->append) && (print || vm->disks.count))
 		return complain(STATUS_USAGE, "--initrd and --append need --kernel"), false;
 	if ((vm->initrd || vm->disks.count) && (vm->run || vm->files.count || vm->modules.count))

@@ -97,6 +97,15 @@ def vfio_user(path, **more):
     return "-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": path}, **more})
 
 
+def execute(stream, command, arguments):
+    """Of a monitor: the answer."""
+    stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    stream.flush()
+    while "return" not in (answer := json.loads(stream.readline())):
+        assert "error" not in answer, answer
+    return answer["return"]
+
+
 class Ended(AssertionError):
     """The guest is no more, or will not do it any more."""
 
@@ -202,6 +211,11 @@ class Machine:
         """Of the process that has the devices."""
         return children(self.server.pid)["uiommu-server"]
 
+    def seen(self):
+        """What `uiommu ls --vm` says of this one."""
+        said = subprocess.run([program("uiommu"), "ls", "--vm", "--json"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+        return next(one for one in json.loads(said.stdout)["guests"] if one["pid"] == self.server.pid)
+
     def stop_server(self):
         """What it has said."""
         self.server.send_signal(signal.SIGTERM)
@@ -233,7 +247,11 @@ class Machine:
         self.readers = [threading.Thread(target=self.read_console), threading.Thread(target=self.read_agent)]
         for reader in self.readers:
             reader.start()
+        self.begin()
         self.ready()
+
+    def begin(self):
+        """What a guest needs to run, when its QEMU is there."""
 
     def accept(self, name):
         ended = os.pidfd_open(self.process.pid)
@@ -316,11 +334,7 @@ class Machine:
         """The answer; what resets the guest makes ready() wait for the next boot."""
         if command == "system_reset":
             self.is_ready = False
-        self.monitor_stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.monitor_stream.flush()
-        while "return" not in (answer := json.loads(self.monitor_stream.readline())):
-            assert "error" not in answer, answer
-        return answer["return"]
+        return execute(self.monitor_stream, command, arguments)
 
     def reboot(self, command="reboot -f"):
         """As the guest does it."""
