@@ -253,6 +253,11 @@ static void dedicated(void **state)
 	desc.interrupt_handle = 1;
 	submit(0, &desc);
 	assert_int_equal(wait_record(d.memory), UIOMMU_ACCEL_NONZERO_RESERVED);
+	/* What the work queue's configuration says, the descriptor need not. */
+	desc = move(UINT32_C(1) << 31 | PASID_B, PAGE);
+	submit(0, &desc);
+	assert_int_equal(wait_record(d.memory), UIOMMU_ACCEL_SUCCESS);
+	assert_memory_equal(d.memory + 2 * PAGE, d.memory, PAGE);
 	/* The work queue's limit, 2 MiB. */
 	desc = move(0, (2 << 20) + 1);
 	submit(0, &desc);
@@ -276,6 +281,9 @@ static void shared(void **state)
 	submit(1, &desc);
 	assert_int_equal(wait_record(d.memory), UIOMMU_ACCEL_SUCCESS);
 	assert_memory_equal(d.memory + 2 * PAGE, d.memory, 64);
+	desc = move(UINT32_C(1) << 31 | PASID_A, 64);
+	submit(1, &desc);
+	assert_int_equal(wait_record(d.memory), UIOMMU_ACCEL_PRIVILEGE);
 	desc = move(77, 64);
 	submit(1, &desc);
 	error = wait_error();

@@ -136,7 +136,7 @@ unsigned int desc_check(const struct uiommu_accel_desc *desc, bool member, const
 	if (opcode >= ARRAY_SIZE(rules) || !rules[opcode].uses || (member && rules[opcode].direct_only))
 		return UIOMMU_ACCEL_BAD_OPCODE;
 	rule = &rules[opcode];
-	if (desc->pasid_priv & DESC_PRIVILEGED)
+	if (desc->pasid_priv & DESC_PRIVILEGED && !limits->privileged)
 		return UIOMMU_ACCEL_PRIVILEGE;
 	bad = flags_bad(rule, desc_flags(desc), member);
 	if (bad) {

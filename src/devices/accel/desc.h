@@ -43,6 +43,7 @@ struct desc_limits {
 	uint32_t batch_max;
 	uint32_t interrupts; /* interrupt handles are below this; 0: none is named */
 	bool handles; /* of attachments */
+	bool privileged; /* that bit says nothing */
 };
 
 /*

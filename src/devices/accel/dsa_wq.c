@@ -151,6 +151,8 @@ static struct engine_queue *attach(struct dsa_wq *wq)
 	pthread_mutex_unlock(&wq->dsa->lock);
 	config.entries = DSA_WQ_TOTAL;
 	config.flags = modes & DSA_WQ_MODES_DEDICATED ? 0 : UIOMMU_QUEUE_SHARED;
+	/* There the work queue's configuration says it, as it says the PASID. Drivers without one set the bit. */
+	config.privileged = modes & DSA_WQ_MODES_DEDICATED;
 	config.pasid = modes & DSA_WQ_MODES_HAS_PASID ? (uint32_t)FIELD_GET64(DSA_WQ_MODES_PASID, modes) : UIOMMU_NO_PASID;
 	config.transfer_max = UINT64_C(1) << FIELD_GET64(DSA_WQ_LIMITS_TRANSFER, limits);
 	config.batch_max = UINT32_C(1) << FIELD_GET64(DSA_WQ_LIMITS_BATCH, limits);

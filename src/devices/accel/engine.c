@@ -375,6 +375,7 @@ static int queue_make(struct engine_tenant *tenant, const struct engine_queue_co
 		.batch_max = config->batch_max ? config->batch_max : UIOMMU_ACCEL_BATCH_MAX,
 		.interrupts = config->interrupts,
 		.handles = config->flags & UIOMMU_QUEUE_HANDLES,
+		.privileged = config->privileged,
 	};
 	queue->pasid = config->pasid;
 	queue->words = config->words;

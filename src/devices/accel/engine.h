@@ -32,6 +32,7 @@ struct engine_queue_config {
 	uint32_t interrupts; /* number of interrupt handles that descriptors may name, at most 64; 0: they name none */
 	uint64_t transfer_max; /* bytes of one descriptor; 0: %UIOMMU_ACCEL_TRANSFER_MAX */
 	uint32_t batch_max; /* 0: %UIOMMU_ACCEL_BATCH_MAX */
+	bool privileged; /* its descriptors may say that they are, which means nothing */
 };
 
 /*
