@@ -17,20 +17,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
+
 /* Linux 6.6; headers may be older. */
 #define BIND_IOMMUFD _IO(';', 118)
 #define ATTACH_PT _IO(';', 119)
 #define IOAS_ALLOC _IO(';', 0x81)
 #define IOAS_MAP _IO(';', 0x85)
 #define IOAS_UNMAP _IO(';', 0x86)
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                          \
-			_exit(1);                                                                                                  \
-		}                                                                                                                  \
-	} while (0)
 
 enum { PAGE = 4096, IOVA = 1 << 24 };
 

@@ -31,17 +31,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define IOMMU_DESTROY _IO(';', 0x80)
 #define IOMMU_IOAS_ALLOC _IO(';', 0x81)
 #define IOMMU_NONE _IO(';', 0x9f)
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                          \
-			exit(1);                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 static int open_iommu(int flags)
 {

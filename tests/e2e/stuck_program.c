@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "check.h"
+
 #define IOMMU_IOAS_ALLOC _IO(';', 0x81)
 #define IOMMU_IOAS_ALLOW_IOVAS _IO(';', 0x82)
 #define IOMMU_IOAS_IOVA_RANGES _IO(';', 0x84)
@@ -34,14 +36,6 @@ enum {
 	ACQ = 0x30,
 	DOORBELL = 0x1000,
 };
-
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno);                          \
-			exit(1);                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
 
 static int iommu, device;
 static uint32_t ioas;
