@@ -113,13 +113,15 @@ class Sessions:
     def folders(self):
         return sorted(self.runtime.glob("uiommu/run-*"))
 
-    def daemon(self):
-        """A pidfd of the only session's daemon."""
+    def daemon_pid(self):
+        """Of the only session's daemon."""
         (folder,) = self.folders()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as own:
             own.connect(str(folder / "socket"))
-            pid, _, _ = struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return os.pidfd_open(pid)
+            return struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+
+    def daemon(self):
+        return os.pidfd_open(self.daemon_pid())
 
 
 @pytest.fixture

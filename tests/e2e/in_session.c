@@ -549,11 +549,47 @@ static void holds(char **arguments)
 		;
 }
 
+/* An object of every kind that a mock device can have, until its input ends. */
+static void holds_all(char **arguments)
+{
+	int fd = open_iommu(0);
+	struct {
+		uint32_t size, operation, id, reserved, out[14];
+	} mock = {sizeof(mock), 2, (uint32_t)alloc(fd), 0, {0}};
+	struct {
+		uint32_t size, flags, dev_id, pt_id, out, reserved, data_type, data_len;
+		uint64_t data;
+		uint32_t fault_id, reserved2;
+	} hwpt = {.size = sizeof(hwpt), .flags = 1 /* NEST_PARENT */};
+	struct {
+		uint32_t size, flags, id, fd;
+	} fault = {.size = sizeof(fault)};
+	struct {
+		uint32_t size, flags, type, dev_id, hwpt_id, out, data_len, reserved;
+		uint64_t data;
+	} viommu = {.size = sizeof(viommu), .type = 0xdeadbeef};
+	char byte;
+
+	(void)arguments;
+	CHECK(!ioctl(fd, IOMMU_TEST, &mock));
+	hwpt.dev_id = viommu.dev_id = mock.out[2];
+	hwpt.pt_id = mock.id;
+	CHECK(!ioctl(fd, _IO(';', 0x89), &hwpt));
+	viommu.hwpt_id = hwpt.out;
+	CHECK(!ioctl(fd, _IO(';', 0x90), &viommu));
+	CHECK(!ioctl(fd, _IO(';', 0x8e), &fault));
+	printf("held\n");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
 static const struct {
 	const char *name;
 	void (*run)(char **arguments);
 } cases[] = {
 	{"own", own},
+	{"holds-all", holds_all},
 	{"walks", walks},
 	{"vectors", vectors},
 	{"calls", calls},

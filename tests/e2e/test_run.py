@@ -130,6 +130,20 @@ def test_objects_are_counted(run, program, sessions):
     assert sessions.folders() == []
 
 
+def test_objects_have_names(run, program, sessions):
+    with run.start("run", "--mock", "--", program, "holds-all", stdin=subprocess.PIPE, env=sessions.environment) as process:
+        assert process.stdout.readline() == "held\n"
+        listed = run("ls", "--run", "--json", env=sessions.environment).json["items"]
+        kinds = {item["type"] for item in listed}
+        assert kinds == {"program", "file", "ioas", "hwpt", "device", "viommu", "fault-queue", "object"}
+        files = {item["id"]: item["name"] for item in listed if item["type"] == "file"}
+        assert sorted(files.values()) == ["/dev/iommu", "anon_inode:[iommufd-pgfault]"]
+        assert all(item["file"] in files for item in listed if item["type"] not in ("program", "file"))
+        daemon = sessions.daemon()
+        process.stdin.close()
+        wait_for_end(daemon)
+
+
 def test_last_copy_outlives_its_opener(run, program, sessions):
     """What a child has inherited stays, and keeps the session, when the program has ended; and ends with the child."""
     script = f"exec 5<>/dev/iommu 6<&0; {program} holds 3 <&6 & exit 0"
@@ -153,21 +167,34 @@ def inside(sessions, program):
             "LD_PRELOAD": os.path.join(os.path.dirname(program), "src", "abi", "shim", "libuiommu-shim.so")}
 
 
+def what_it_has(pid):
+    """Descriptors and threads of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_killed_anywhere(run, program, sessions, seed):
-    """kill -9 at any moment leaves no file, no object, no session."""
+    """kill -9 at any moment leaves no file, no object, no descriptor, no thread, no session."""
     chance = random.Random(seed)
     with run.start("run", "--", program, "holds", 1, stdin=subprocess.PIPE, env=sessions.environment) as witness:
         assert witness.stdout.readline() == "held\n"
         environment = inside(sessions, program)
-        for _ in range(8):
+        pid = sessions.daemon_pid()
+        for turn in range(9):
             with subprocess.Popen([program, "endless"], stdout=subprocess.PIPE, env=environment, **ORDINARY) as victim:
                 for _ in range(chance.randrange(1, 40)):
                     assert victim.stdout.readline() == b"x\n"
                 victim.kill()
+            if not turn:
+                # What is made with the first one stays; its last thread is on its way.
+                while len(items(run, sessions, "program")) > 1 or what_it_has(pid)[1] > 3:
+                    pass
+                before = what_it_has(pid)
         # Everything of the victims has ended before this is answered.
         assert len(items(run, sessions, "file")) == 1
         assert len(items(run, sessions, "ioas")) == 1
+        while what_it_has(pid) != before:
+            pass
         daemon = sessions.daemon()
         witness.kill()
         wait_for_end(daemon)

@@ -27,6 +27,10 @@ static const char *object_name(enum uiommu_object_type type)
 		[UIOMMU_OBJECT_PASID_SET] = "pasid-set",
 		[UIOMMU_OBJECT_DEMAND] = "demand",
 		[UIOMMU_OBJECT_MDEV] = "mdev",
+		[UIOMMU_OBJECT_VIOMMU] = "viommu",
+		[UIOMMU_OBJECT_VDEVICE] = "vdevice",
+		[UIOMMU_OBJECT_VEVENTQ] = "veventq",
+		[UIOMMU_OBJECT_HW_QUEUE] = "hw-queue",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "object";
