@@ -84,6 +84,16 @@ UIOMMU_API int uiommu_vfio_user_open(struct uiommu_context *context, struct uiom
 UIOMMU_API int uiommu_vfio_user_add(struct uiommu_vfio_user *server, struct uiommu_vfio_user_port *port);
 
 /**
+ * uiommu_vfio_user_spin() - let uiommu_vfio_user_run() look for more before it sleeps.
+ * @server: the server
+ * @spin_us: so many microseconds after the last message; 0, which it is at first: it sleeps at once
+ *
+ * A guest that waits for a register often asks for the next thing at once, and a thread that sleeps takes longer to wake up than to
+ * answer. When nothing comes for so long, nothing is used. Called while uiommu_vfio_user_run() does not run.
+ */
+UIOMMU_API void uiommu_vfio_user_spin(struct uiommu_vfio_user *server, uint32_t spin_us);
+
+/**
  * uiommu_vfio_user_run() - serve.
  * @server: the server; one thread at a time
  *

@@ -15,7 +15,7 @@ _uiommu_options()
 	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
 	qemu-args)
 		echo "--device --memory --cpus --accel --caching-mode --on-demand --without --kernel --initrd --append --disk --file --module" \
-			"--run --qemu --seccomp --help --"
+			"--run --qemu --spin-us --seccomp --help --"
 		;;
 	run) echo "--device --trace --static --check --mock --help --" ;;
 	*) echo "copy fill crc compare ls stat fault doctor vm qemu-args run walk --version --help" ;;

@@ -14,10 +14,12 @@
 
 #include "util/util.h"
 
+enum { SPIN_US = 30 };
+
 /* What is said, before anything is made of it. */
 struct said {
 	struct arg_list devices;
-	const char *without, *run, *seccomp;
+	const char *without, *run, *seccomp, *spin;
 	bool caching_mode, setup, again;
 };
 
@@ -291,10 +293,15 @@ static bool all_are_there(const struct vm *vm)
 
 static bool understand(struct vm *vm, const struct said *said, bool print)
 {
+	uint64_t spin_us = SPIN_US;
+
 	if (strcmp(vm->accel, "tcg") != 0 && strcmp(vm->accel, "kvm") != 0)
 		return complain(STATUS_USAGE, "--accel '%s': expected tcg or kvm", vm->accel), false;
 	if (vm->memory & ((1 << 20) - 1))
 		return complain(STATUS_USAGE, "--memory: not a multiple of 1M"), false;
+	if (said->spin && (parse_number(said->spin, &spin_us) || spin_us > VM_SPIN_US_MAX))
+		return complain(STATUS_USAGE, "--spin-us '%s': expected a number up to %d", said->spin, VM_SPIN_US_MAX), false;
+	vm->spin_us = (uint32_t)spin_us;
 	if (said->seccomp && !sandbox_parse(said->seccomp, &vm->seccomp))
 		return complain(STATUS_USAGE, "--seccomp '%s': expected enforce, log or off", said->seccomp), false;
 	vm->vtd_flags = said->caching_mode ? UIOMMU_VTD_CACHING_MODE : 0;
@@ -381,6 +388,7 @@ static enum status run_either(const struct command *command, int argc, char **ar
 		{"module", ARG_LIST, false, &vm.modules, "NAME", "of Debian's kernel, or a path; loaded in the order given"},
 		{"run", ARG_TEXT, false, &said.run, "COMMAND", "what the guest does instead of a shell; then it ends"},
 		{"qemu", ARG_TEXT, false, &vm.qemu, "PROGRAM", "instead of the one of --setup"},
+		{"spin-us", ARG_TEXT, false, &said.spin, "N", "how long the server looks for more before it sleeps; 30"},
 		{"seccomp", ARG_TEXT, false, &said.seccomp, "MODE", "what confines the server: enforce, log or off"},
 		{"--", ARG_REST, false, &vm.more, "OPTION...", "more options of QEMU"},
 		{"setup", ARG_FLAG, false, &said.setup, NULL, "get QEMU and a kernel, and print the name of their folder"},

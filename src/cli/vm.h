@@ -28,6 +28,7 @@ enum {
 	VM_ENDPOINTS_MAX = 32,
 	VM_PORT_SLOT = 4, /* of the first root port; eight to a slot */
 	VM_VTD_SLOT = 16,
+	VM_SPIN_US_MAX = 1000000,
 	VM_PATH_MAX = 96, /* what fits into the address of a socket */
 	VM_NAME_MAX = 24, /* of an accelerator that is shared */
 };
@@ -51,7 +52,8 @@ struct vm {
 	bool on_demand; /* its memory is supplied when it is touched */
 	uint64_t memory, cpus;
 	const char *accel, *qemu, *kernel, *initrd, *append;
-	enum sandbox_mode seccomp; /* of the server */
+	enum sandbox_mode seccomp; /* of the server, */
+	uint32_t spin_us; /* too */
 	char *parent; /* name of the accelerator whose virtual devices it has, malloc()ed; NULL: it has none */
 	pid_t launcher;
 	char *run; /* contents of /main, malloc()ed; or NULL */

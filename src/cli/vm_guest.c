@@ -179,7 +179,10 @@ bool guest_begin(struct guest *guest)
 {
 	int error = uiommu_vfio_user_open(guest->context, &guest->ports);
 
-	return !error || guest_failed(guest, "server", error);
+	if (error)
+		return guest_failed(guest, "server", error);
+	uiommu_vfio_user_spin(guest->ports, guest->vm->spin_us);
+	return true;
 }
 
 bool guest_make(struct guest *guest)

@@ -60,6 +60,7 @@ struct json_object *shared_describe(const struct vm *vm)
 	json_add_string(object, "folder", vm->folder);
 	json_add_number(object, "vtd_flags", vm->vtd_flags);
 	json_add_number(object, "vtd_capabilities", vm->vtd_capabilities);
+	json_add_number(object, "spin_us", vm->spin_us);
 	for (unsigned int i = 0; i < vm->endpoint_count; i++) {
 		struct json_object *device = json_object_new_object();
 
@@ -114,20 +115,21 @@ static bool understand_device(struct json_object *object, struct vm *vm)
 static bool understand(struct json_object *object, struct vm *vm)
 {
 	const char *folder = get_text(object, "folder"), *parent = get_text(object, "parent");
-	uint64_t launcher, flags, capabilities;
+	uint64_t launcher, flags, capabilities, spin_us;
 	struct json_object *devices;
 
 	if (!folder || strlen(folder) >= sizeof(vm->folder) || !parent || !get_number(object, "launcher", INT32_MAX, &launcher) ||
 	    !get_number(object, "vtd_flags", UINT32_MAX, &flags) ||
 	    !get_number(object, "vtd_capabilities", UINT32_MAX, &capabilities) ||
-	    !json_object_object_get_ex(object, "devices", &devices) || !json_object_is_type(devices, json_type_array) ||
-	    json_object_array_length(devices) > VM_ENDPOINTS_MAX)
+	    !get_number(object, "spin_us", VM_SPIN_US_MAX, &spin_us) || !json_object_object_get_ex(object, "devices", &devices) ||
+	    !json_object_is_type(devices, json_type_array) || json_object_array_length(devices) > VM_ENDPOINTS_MAX)
 		return false;
 	strcpy(vm->folder, folder);
 	vm->parent = strdup(parent);
 	vm->launcher = (pid_t)launcher;
 	vm->vtd_flags = (uint32_t)flags;
 	vm->vtd_capabilities = (uint32_t)capabilities;
+	vm->spin_us = (uint32_t)spin_us;
 	for (size_t i = 0; i < json_object_array_length(devices); i++)
 		if (!understand_device(json_object_array_get_idx(devices, i), vm))
 			return false;

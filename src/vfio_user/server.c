@@ -19,21 +19,38 @@
 
 enum {
 	EVENTS = 16,
-	BURST = 32, /* messages of one connection before the others get a look */
 	LINES_PER_SECOND = 10,
 };
 
-/* What an event is about: a port's listening socket, its connection, or the end. */
-enum { EVENT_LISTEN, EVENT_LINK, EVENT_END, EVENT_KINDS };
+/* What an event is about: a port's listening socket, its connection, or something of the server's. */
+enum { EVENT_LISTEN, EVENT_LINK, EVENT_SERVER, EVENT_KINDS };
 
-static int event_set(const struct uiommu_vfio_user *server, int operation, int fd, unsigned int index, unsigned int kind)
+static int event_set(int epoll_fd, int operation, int fd, unsigned int index, unsigned int kind)
 {
-	struct epoll_event event = {
-		.events = EPOLLIN | (kind == EVENT_LISTEN ? EPOLLONESHOT : 0),
-		.data.u64 = (uint64_t)index * EVENT_KINDS + kind,
-	};
+	/* The worker is woken by each write of its eventfd, and never reads it. */
+	static const uint32_t more[EVENT_KINDS] = {
+		[EVENT_LISTEN] = EPOLLONESHOT, [EVENT_LINK] = EPOLLEXCLUSIVE, [EVENT_SERVER] = EPOLLET};
+	struct epoll_event event = {.events = EPOLLIN | more[kind], .data.u64 = (uint64_t)index * EVENT_KINDS + kind};
 
-	return epoll_ctl(server->epoll_fd, operation, fd, &event) ? -ENOMEM : 0;
+	return epoll_ctl(epoll_fd, operation, fd, &event) ? -ENOMEM : 0;
+}
+
+static void unwatch(const struct port *port)
+{
+	epoll_ctl(port->server->worker_epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+	epoll_ctl(port->server->epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+}
+
+/* Its connection is read from now on. The worker's first: sockets wake one of those who wait, in this order. */
+static int watch(const struct port *port)
+{
+	int error = event_set(port->server->worker_epoll_fd, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
+
+	if (!error)
+		error = event_set(port->server->epoll_fd, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
+	if (error)
+		unwatch(port);
+	return error;
 }
 
 static bool may_log(struct uiommu_vfio_user *server, unsigned int *left_out)
@@ -72,7 +89,7 @@ void port_log(struct port *port, const char *format, ...)
 		context_log(port->server->context, UIOMMU_LOG_WARNING, "vfio-user%u: %s", port->index, message);
 }
 
-/* --- the reader --- */
+/* --- reading --- */
 
 static void wake_worker(struct uiommu_vfio_user *server)
 {
@@ -88,7 +105,10 @@ static bool wants_reply(const struct message *message)
 	return !message->end && !(message->header.flags & VFU_NO_REPLY);
 }
 
-/* A request, or the end: the worker's from now on. True: the connection is not read any more until the worker has caught up. */
+/*
+ * A request, or the end: the worker's from now on; under the read lock. True: the connection is not read any more until the worker
+ * has caught up.
+ */
 static bool enqueue(struct port *port, struct message *message)
 {
 	struct uiommu_vfio_user *server = port->server;
@@ -105,23 +125,27 @@ static bool enqueue(struct port *port, struct message *message)
 	port->full = full;
 	/* Under the lock, so that it comes before the worker adds it again. */
 	if (full)
-		epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+		unwatch(port);
 	pthread_mutex_unlock(&server->lock);
 	if (full)
 		hub_asked(server->hub);
-	wake_worker(server);
+	/* The worker looks into the queue when it has read. */
+	if (!server->working || !pthread_equal(pthread_self(), server->worker))
+		wake_worker(server);
 	return full;
 }
 
+/* Under the read lock. */
 static void port_ends(struct port *port)
 {
 	struct message *end = calloc(1, sizeof(*end));
 
 	if (!end)
 		abort(); /* nobody would ever hear of it */
+	port->is_read = false;
 	link_cancel(port->link, true);
 	receiver_reset(&port->receiver);
-	epoll_ctl(port->server->epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+	unwatch(port);
 	end->end = true;
 	enqueue(port, end);
 }
@@ -150,27 +174,44 @@ static int read_one(struct port *port)
 	return enqueue(port, message) ? RECEIVE_NOTHING : RECEIVE_MESSAGE;
 }
 
+/* One of two threads may have heard of something before the other one has filled the queue, or ended the connection. */
+static bool may_read(struct port *port)
+{
+	bool full;
+
+	pthread_mutex_lock(&port->server->lock);
+	full = port->full;
+	pthread_mutex_unlock(&port->server->lock);
+	return port->is_read && !full;
+}
+
+/*
+ * All there is: a worker that has left something unread would have nobody to read it. It has an end: so many requests until the
+ * connection is full, and so many replies as have been asked for.
+ */
 void port_read(struct port *port)
 {
 	int rc = RECEIVE_MESSAGE;
 
-	for (unsigned int i = 0; i < BURST && rc == RECEIVE_MESSAGE; i++)
-		rc = read_one(port);
-	if (rc >= 0)
-		return;
-	if (rc != -EPIPE)
-		port_log(port, rc == -ENOMEM ? "no memory for a message" : "a malformed message; the connection ends");
-	port_ends(port);
+	pthread_mutex_lock(&port->server->read_lock);
+	while (rc == RECEIVE_MESSAGE)
+		rc = may_read(port) ? read_one(port) : RECEIVE_NOTHING;
+	if (rc < 0) {
+		if (rc != -EPIPE)
+			port_log(port, rc == -ENOMEM ? "no memory for a message" : "a malformed message; the connection ends");
+		port_ends(port);
+	}
+	pthread_mutex_unlock(&port->server->read_lock);
 }
 
 int server_listen(struct port *port)
 {
-	return event_set(port->server, EPOLL_CTL_ADD, port->listen_fd, port->index, EVENT_LISTEN);
+	return event_set(port->server->epoll_fd, EPOLL_CTL_ADD, port->listen_fd, port->index, EVENT_LISTEN);
 }
 
 static void server_listen_again(struct port *port)
 {
-	event_set(port->server, EPOLL_CTL_MOD, port->listen_fd, port->index, EVENT_LISTEN);
+	event_set(port->server->epoll_fd, EPOLL_CTL_MOD, port->listen_fd, port->index, EVENT_LISTEN);
 }
 
 void port_begin(struct port *port, int fd)
@@ -189,10 +230,13 @@ void port_begin(struct port *port, int fd)
 	pthread_mutex_lock(&port->post_lock);
 	port->post_link = link;
 	pthread_mutex_unlock(&port->post_lock);
-	if (event_set(port->server, EPOLL_CTL_ADD, fd, port->index, EVENT_LINK)) {
+	pthread_mutex_lock(&port->server->read_lock);
+	port->is_read = true;
+	if (watch(port)) {
 		port_log(port, "no memory for a connection");
 		port_ends(port);
 	}
+	pthread_mutex_unlock(&port->server->read_lock);
 }
 
 /* There is no descriptor left: one that is kept for this lets the other side in, and out again. Otherwise it would come for ever.
@@ -222,6 +266,24 @@ static void port_accept(struct port *port)
 	server_listen_again(port);
 }
 
+/* False: an event of the server's own. */
+static bool handle(struct uiommu_vfio_user *server, const struct epoll_event *event)
+{
+	struct port *port = __atomic_load_n(&server->ports[event->data.u64 / EVENT_KINDS % PORTS_MAX], __ATOMIC_ACQUIRE);
+
+	switch (event->data.u64 % EVENT_KINDS) {
+	case EVENT_SERVER:
+		return false;
+	case EVENT_LISTEN:
+		port_accept(port);
+		break;
+	default:
+		port_read(port);
+		break;
+	}
+	return true;
+}
+
 static void *reader(void *opaque)
 {
 	struct uiommu_vfio_user *server = opaque;
@@ -230,22 +292,9 @@ static void *reader(void *opaque)
 		struct epoll_event events[EVENTS];
 		int count = epoll_wait(server->epoll_fd, events, EVENTS, -1);
 
-		for (int i = 0; i < count; i++) {
-			/* Of EVENT_END it means nothing. */
-			struct port *port =
-				__atomic_load_n(&server->ports[events[i].data.u64 / EVENT_KINDS % PORTS_MAX], __ATOMIC_ACQUIRE);
-
-			switch (events[i].data.u64 % EVENT_KINDS) {
-			case EVENT_END:
+		for (int i = 0; i < count; i++)
+			if (!handle(server, &events[i]))
 				return NULL;
-			case EVENT_LISTEN:
-				port_accept(port);
-				break;
-			default:
-				port_read(port);
-				break;
-			}
-		}
 	}
 }
 
@@ -277,14 +326,16 @@ static void dequeued(struct port *port, const struct message *message)
 	resumes = port->full && port->queued <= QUEUED_MAX / 2 && port->queued_bytes <= QUEUED_BYTES_MAX / 2;
 	if (resumes) {
 		port->full = false;
-		error = event_set(server, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
+		error = watch(port);
 	}
 	pthread_mutex_unlock(&server->lock);
 	if (resumes)
 		hub_answered(server->hub);
-	/* The reader has nothing to do with it any more. */
-	if (error)
+	if (error) {
+		pthread_mutex_lock(&server->read_lock);
 		port_ends(port);
+		pthread_mutex_unlock(&server->read_lock);
+	}
 }
 
 static void stop(struct uiommu_vfio_user *server)
@@ -348,20 +399,44 @@ bool server_work(struct uiommu_vfio_user *server)
 	return true;
 }
 
+/* Until something is in the queue, perhaps. All that there is to be read has been read then. */
+static void worker_reads(struct uiommu_vfio_user *server)
+{
+	struct epoll_event events[PORTS_MAX + 1];
+	uint64_t until = server->spin_ns ? clock_ns() + server->spin_ns : 0;
+	int count = 0;
+
+	while (!count && until && clock_ns() < until)
+		count = epoll_wait(server->worker_epoll_fd, events, ARRAY_SIZE(events), 0);
+	if (!count)
+		count = epoll_wait(server->worker_epoll_fd, events, ARRAY_SIZE(events), -1);
+	for (int i = 0; i < count; i++)
+		handle(server, &events[i]);
+}
+
+static void worker_is(struct uiommu_vfio_user *server, bool working)
+{
+	pthread_mutex_lock(&server->read_lock);
+	server->working = working;
+	server->worker = pthread_self();
+	pthread_mutex_unlock(&server->read_lock);
+	hub_answering(server->hub, working);
+}
+
+void uiommu_vfio_user_spin(struct uiommu_vfio_user *server, uint32_t spin_us)
+{
+	server->spin_ns = (uint64_t)spin_us * 1000;
+}
+
 int uiommu_vfio_user_run(struct uiommu_vfio_user *server)
 {
-	uint64_t count;
-
 	if (thread_inside())
 		return -EDEADLK;
-	hub_answering(server->hub, true);
-	while (!__atomic_exchange_n(&server->stop, 0, __ATOMIC_ACQUIRE)) {
-		if (server_work(server))
-			continue;
-		if (read(server->wake_fd, &count, sizeof(count)) < 0 && errno != EINTR)
-			break;
-	}
-	hub_answering(server->hub, false);
+	worker_is(server, true);
+	while (!__atomic_exchange_n(&server->stop, 0, __ATOMIC_ACQUIRE))
+		if (!server_work(server))
+			worker_reads(server);
+	worker_is(server, false);
 	return 0;
 }
 
@@ -391,18 +466,23 @@ int server_make(struct uiommu_context *context, struct uiommu_vfio_user **out)
 	if (!server)
 		return -ENOMEM;
 	server->context = context;
+	pthread_mutex_init(&server->read_lock, NULL);
 	pthread_mutex_init(&server->lock, NULL);
 	CDS_INIT_LIST_HEAD(&server->queue);
 	server->hub = hub_create(registers, server);
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	server->worker_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	server->wake_fd = eventfd(0, EFD_CLOEXEC);
 	server->end_fd = eventfd(0, EFD_CLOEXEC);
 	server->spare_fd = server->end_fd < 0 ? -1 : fcntl(server->end_fd, F_DUPFD_CLOEXEC, 0);
 	error = server->hub ? 0 : -ENOMEM;
-	if (server->epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0 || server->spare_fd < 0)
+	if (server->epoll_fd < 0 || server->worker_epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0 ||
+	    server->spare_fd < 0)
 		error = -EMFILE;
 	if (!error)
-		error = event_set(server, EPOLL_CTL_ADD, server->end_fd, 0, EVENT_END);
+		error = event_set(server->epoll_fd, EPOLL_CTL_ADD, server->end_fd, 0, EVENT_SERVER);
+	if (!error)
+		error = event_set(server->worker_epoll_fd, EPOLL_CTL_ADD, server->wake_fd, 0, EVENT_SERVER);
 	if (error)
 		server_free(server);
 	else
@@ -422,7 +502,7 @@ static void end_port(struct port *port)
 
 void server_free(struct uiommu_vfio_user *server)
 {
-	const int fds[] = {server->epoll_fd, server->wake_fd, server->end_fd, server->spare_fd};
+	const int fds[] = {server->epoll_fd, server->worker_epoll_fd, server->wake_fd, server->end_fd, server->spare_fd};
 	struct message *message;
 
 	for (unsigned int i = 0; i < server->port_count; i++)
@@ -437,6 +517,7 @@ void server_free(struct uiommu_vfio_user *server)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	pthread_mutex_destroy(&server->lock);
+	pthread_mutex_destroy(&server->read_lock);
 	free(server);
 }
 

@@ -2,13 +2,21 @@
 /*
  * The server: ports, and two threads.
  *
- * The *reader* waits for all sockets and never for anything else: it accepts, receives, and hands replies to whoever waits for them
- * (remote.h). Requests it puts into a queue. The *worker*, which is the thread in uiommu_vfio_user_run(), takes them out one by
- * one, does what they say and replies. A connection whose requests fill its share of the queue is not read until the worker has
- * caught up; as long as that lasts the other side counts as waiting for us.
+ * The *worker* is the thread in uiommu_vfio_user_run(). It does what requests say, one by one, and replies. When it has nothing to
+ * do it waits for connections itself, so that a request is done by the thread that wakes up for it: the other side mostly waits for
+ * that, and a second thread would have to wake up, too. It reads all that has come before it does anything.
  *
- * A connection ends for the reader as soon as it knows: accesses by message end, no more is read. For all else it ends in the
- * queue, behind its requests; then the port listens again.
+ * The *reader* never waits for anything but sockets. It accepts, and receives what comes while the worker is at work, or while
+ * there is none: it hands replies to whoever waits for them (remote.h), and puts requests into the queue. So the worker may wait
+ * for accesses that need replies.
+ *
+ * Each has an epoll of its own, with all connections, EPOLLEXCLUSIVE. The worker's is the first: what comes wakes the reader only
+ * if nobody waits there. That is a matter of speed. What is relied on is that it wakes the reader if nobody waits there: whatever
+ * comes after the worker has looked is the reader's business.
+ *
+ * A connection whose requests fill its share of the queue is not read until the worker has caught up; as long as that lasts the
+ * other side counts as waiting for us. A connection ends for who reads as soon as it knows: accesses by message end, no more is
+ * read. For all else it ends in the queue, behind its requests; then the port listens again.
  */
 #ifndef VFIO_USER_SERVER_H
 #define VFIO_USER_SERVER_H
@@ -37,8 +45,9 @@ struct port {
 	int listen_fd;
 	char *path; /* of a socket that is ours; or NULL */
 
-	/* The reader's. */
+	/* Under the server's read lock. */
 	struct receiver receiver;
+	bool is_read; /* there is a connection, and it has not ended for who reads */
 
 	/* The connection: set by the reader, which hears of others only after the worker has cleared it. */
 	struct link *link;
@@ -59,12 +68,17 @@ struct uiommu_vfio_user {
 	struct hub *hub;
 	pthread_t reader;
 	bool reading; /* there is a reader */
-	int epoll_fd;
+	int epoll_fd; /* the reader's */
+	int worker_epoll_fd;
 	int wake_fd; /* the worker's: something is in the queue, or @stop */
 	int end_fd; /* the reader's */
 	int spare_fd; /* the reader's: given up for a moment when there are no more descriptors */
 	unsigned int stop; /* atomic */
+	uint64_t spin_ns; /* the worker's: before it sleeps */
 
+	pthread_mutex_t read_lock; /* above the others; nobody waits for anything with it */
+	bool working; /* under it: there is a worker, */
+	pthread_t worker; /* this thread */
 	pthread_mutex_t lock;
 	struct cds_list_head queue; /* struct message */
 	struct port *ports[PORTS_MAX];
@@ -84,7 +98,7 @@ int server_listen(struct port *port);
 
 /* The reader's: a connection begins; the descriptor is taken over. */
 void port_begin(struct port *port, int fd);
-/* The reader's: receive what there is. */
+/* Receive what there is. */
 void port_read(struct port *port);
 /* The worker's: do one thing that is in the queue. False: nothing is. */
 bool server_work(struct uiommu_vfio_user *server);

@@ -127,6 +127,8 @@ def test_a_bus_that_is_another(tools, tmp_path):
     (["--disk", "x", "--append", "y"], "need --kernel"),
     (["--disk", "x", "--run", "y"], "--run, --file and --module are for the initrd that is made"),
     (["--kernel", "x", "--initrd", "y", "--module", "z"], "--run, --file and --module are for the initrd that is made"),
+    (["--spin-us", "1000001"], "--spin-us '1000001': expected a number up to 1000000"),
+    (["--spin-us", "x"], "--spin-us 'x': expected a number"),
     (["--seccomp", "on"], "--seccomp 'on': expected enforce, log or off"),
     (["stray"], "takes options only"),
     (["--device", "nvme,size=16M"] + ["--", *["-x"] * 65], "too much behind --"),

@@ -87,7 +87,7 @@ static void *serve(void *opaque)
 	return opaque;
 }
 
-static void open_server(uint32_t flags)
+static void open_server(uint32_t flags, uint32_t spin_us)
 {
 	struct uiommu_device_config config = {.size = sizeof(config), .name = "dev"};
 	struct uiommu_pci_description description = {.size = sizeof(description), .bars = {{.size = 4096}}, .ops = &ops};
@@ -105,6 +105,7 @@ static void open_server(uint32_t flags)
 	port.path = rig.path;
 	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), 0);
 	rig.ioas_id = port.ioas_id;
+	uiommu_vfio_user_spin(rig.server, spin_us);
 	assert_int_equal(pthread_create(&rig.serving, NULL, serve, NULL), 0);
 }
 
@@ -235,12 +236,11 @@ static void make_memory(void)
  * Engines read memory here and there, and the other side unmaps, drains and resets beneath them, answering nobody while it waits.
  * Nobody waits for ever, and nobody reads anything else than what is at the address.
  */
-static void engines_against_requests(void **state)
+static void engines_against(uint32_t spin_us)
 {
 	unsigned int rounds = scaled(60), total = 0;
 
-	(void)state;
-	open_server(0);
+	open_server(0, spin_us);
 	make_memory();
 	connect_peer();
 	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
@@ -278,13 +278,26 @@ static void engines_against_requests(void **state)
 	close_server();
 }
 
+static void engines_against_requests(void **state)
+{
+	(void)state;
+	engines_against(0);
+}
+
+/* It never sleeps, and hears of everything all the same. */
+static void a_server_that_spins(void **state)
+{
+	(void)state;
+	engines_against(1000000000);
+}
+
 /* Connections that end at any moment, with engines in the middle of their messages. */
 static void engines_against_disconnects(void **state)
 {
 	unsigned int rounds = scaled(100);
 
 	(void)state;
-	open_server(0);
+	open_server(0, 0);
 	make_memory();
 	for (unsigned int i = 0; i < ENGINES; i++)
 		assert_int_equal(pthread_create(&rig.engines[i].thread, NULL, engine, &rig.engines[i]), 0);
@@ -309,7 +322,7 @@ static void engines_against_disconnects(void **state)
 static void once_ends_with_the_connection(void **state)
 {
 	(void)state;
-	open_server(UIOMMU_VFIO_USER_ONCE);
+	open_server(UIOMMU_VFIO_USER_ONCE, 0);
 	connect_peer();
 	close(rig.fd);
 	pthread_join(rig.serving, NULL);
@@ -325,7 +338,7 @@ static void nobody_is_asked(void **state)
 	uint8_t byte;
 
 	(void)state;
-	open_server(UIOMMU_VFIO_USER_MAPPED_ONLY);
+	open_server(UIOMMU_VFIO_USER_MAPPED_ONLY, 0);
 	make_memory();
 	connect_peer();
 	assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
@@ -349,7 +362,7 @@ static void bad_ports_are_refused(void **state)
 	int pair[2], listening;
 
 	(void)state;
-	open_server(0);
+	open_server(0, 0);
 	port.pci = rig.pci;
 	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY);
 	assert_int_not_equal(access(port.path, F_OK), 0);
@@ -392,7 +405,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(engines_against_requests),	 cmocka_unit_test(engines_against_disconnects),
 		cmocka_unit_test(once_ends_with_the_connection), cmocka_unit_test(nobody_is_asked),
-		cmocka_unit_test(bad_ports_are_refused),
+		cmocka_unit_test(bad_ports_are_refused),	 cmocka_unit_test(a_server_that_spins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
