@@ -27,10 +27,13 @@ static void message(struct pci_transport *transport, uint64_t address, uint32_t 
 {
 	struct port *port = port_of(transport);
 
+	bool sent;
+
 	pthread_mutex_lock(&port->post_lock);
-	if (port->post_link)
-		link_post(port->post_link, address, data);
+	sent = !port->post_link || link_post(port->post_link, address, data);
 	pthread_mutex_unlock(&port->post_lock);
+	if (!sent)
+		server_has_posts(port->server);
 }
 
 static void master(struct pci_transport *transport, bool on)

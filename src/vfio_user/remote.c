@@ -151,6 +151,7 @@ struct link *link_create(struct hub *hub, int fd)
 	link->fd = fd;
 	link->data_max = VFU_DATA_MAX;
 	pthread_mutex_init(&link->send_lock, NULL);
+	pthread_mutex_init(&link->post_lock, NULL);
 	return link;
 }
 
@@ -166,8 +167,80 @@ void link_put(struct link *link)
 		return;
 	close(link->fd);
 	hub_put(link->hub);
+	pthread_mutex_destroy(&link->post_lock);
 	pthread_mutex_destroy(&link->send_lock);
 	free(link);
+}
+
+/* The oldest one, which stays. False: there is none. */
+static bool next_post(struct link *link, struct post *post)
+{
+	bool found;
+
+	pthread_mutex_lock(&link->post_lock);
+	found = link->post_count;
+	if (found)
+		*post = link->posts[0];
+	pthread_mutex_unlock(&link->post_lock);
+	return found;
+}
+
+static void drop_post(struct link *link)
+{
+	pthread_mutex_lock(&link->post_lock);
+	link->post_count--;
+	memmove(&link->posts[0], &link->posts[1], link->post_count * sizeof(link->posts[0]));
+	pthread_mutex_unlock(&link->post_lock);
+}
+
+static void add_post(struct link *link, const struct post *post)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&link->post_lock);
+	for (unsigned int i = 0; i < link->post_count; i++)
+		found |= link->posts[i].address == post->address && link->posts[i].data == post->data;
+	if (!found && link->post_count < LINK_POSTS)
+		link->posts[link->post_count++] = *post;
+	pthread_mutex_unlock(&link->post_lock);
+}
+
+/* With the send lock. False: there is no room. */
+static bool send_post(struct link *link, const struct post *post, int flags)
+{
+	struct {
+		struct vfu_header header;
+		struct vfu_dma_access access;
+		uint32_t data;
+	} __attribute__((packed)) message = {
+		.header = {.id = POSTED | link->posted, .command = VFU_DMA_WRITE, .size = sizeof(message), .flags = VFU_NO_REPLY},
+		.access = {post->address, sizeof(post->data)},
+		.data = post->data,
+	};
+	ssize_t sent;
+
+	do
+		sent = send(link->fd, &message, sizeof(message), MSG_NOSIGNAL | flags);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0 && errno == EAGAIN)
+		return false;
+	link->posted++;
+	drop_post(link);
+	/* The reader finds out that the connection has ended; a part of a message can be followed by nothing. */
+	if (sent >= 0 && sent != sizeof(message))
+		shutdown(link->fd, SHUT_RDWR);
+	return true;
+}
+
+/* With the send lock. False: some are left. */
+static bool send_posts(struct link *link, int flags)
+{
+	struct post post;
+
+	while (next_post(link, &post))
+		if (!send_post(link, &post, flags))
+			return false;
+	return true;
 }
 
 int link_send(struct link *link, const struct vfu_header *header, const void *first, size_t first_length, const void *second,
@@ -181,16 +254,22 @@ int link_send(struct link *link, const struct vfu_header *header, const void *fi
 	return error;
 }
 
-void link_post(struct link *link, uint64_t address, uint32_t data)
+bool link_post(struct link *link, uint64_t address, uint32_t data)
 {
-	struct vfu_dma_access access = {address, sizeof(data)};
-	struct vfu_header header = {
-		.command = VFU_DMA_WRITE, .size = sizeof(header) + sizeof(access) + sizeof(data), .flags = VFU_NO_REPLY};
+	bool sent;
 
+	add_post(link, &(struct post){address, data});
+	if (pthread_mutex_trylock(&link->send_lock))
+		return false;
+	sent = send_posts(link, MSG_DONTWAIT);
+	pthread_mutex_unlock(&link->send_lock);
+	return sent;
+}
+
+void link_flush(struct link *link)
+{
 	pthread_mutex_lock(&link->send_lock);
-	header.id = POSTED | link->posted++;
-	/* If it does not arrive, the reader finds out that the connection has ended. */
-	message_send(link->fd, &header, &access, sizeof(access), &data, sizeof(data), -1);
+	send_posts(link, 0);
 	pthread_mutex_unlock(&link->send_lock);
 }
 

@@ -11,7 +11,10 @@
  * What is taken back, or belongs to a connection that has ended or been reset, has no effect here any more: a late reply finds no
  * request and is dropped. The number of a request is not given to another before its reply has come.
  *
- * Lock order: the hub's lock, a function's lock, a link's send lock.
+ * Nobody waits to post a write: an engine that does may have other guests to serve. What cannot be sent at once is left to the
+ * thread that answers, which waits as it does with answers.
+ *
+ * Lock order: the hub's lock, a function's lock, a link's send lock, its post lock.
  */
 #ifndef VFIO_USER_REMOTE_H
 #define VFIO_USER_REMOTE_H
@@ -22,7 +25,10 @@
 #include "memory/region.h"
 #include "vfio_user/message.h"
 
-enum { LINK_IDS = 256 }; /* of requests that wait for replies; posted ones have others */
+enum {
+	LINK_IDS = 256, /* of requests that wait for replies; posted ones have others */
+	LINK_POSTS = 16, /* that have not been sent yet */
+};
 
 struct hub {
 	unsigned int references; /* atomic */
@@ -38,6 +44,11 @@ struct hub {
 	bool answering;
 };
 
+struct post {
+	uint64_t address;
+	uint32_t data;
+};
+
 /* One connection. */
 struct link {
 	unsigned int references; /* atomic */
@@ -47,6 +58,9 @@ struct link {
 	bool dead; /* under the hub's lock */
 	uint32_t data_max; /* bytes in one message, as the other side says */
 	uint16_t posted; /* under @send_lock: the next number */
+	pthread_mutex_t post_lock; /* a leaf */
+	struct post posts[LINK_POSTS]; /* under @post_lock: to be sent, the oldest one first */
+	unsigned int post_count;
 	uint64_t used[LINK_IDS / 64]; /* numbers whose reply has not come, under the hub's lock */
 };
 
@@ -71,8 +85,12 @@ void link_put(struct link *link);
 int link_send(struct link *link, const struct vfu_header *header, const void *first, size_t first_length, const void *second,
 	      size_t second_length, int with_fd);
 
-/* 4 bytes, and no reply. */
-void link_post(struct link *link, uint64_t address, uint32_t data);
+/*
+ * 4 bytes, and no reply. Does not wait. False: link_flush() has something to send. The same write that has not been sent yet is
+ * one; and who has so many of them loses some.
+ */
+bool link_post(struct link *link, uint64_t address, uint32_t data);
+void link_flush(struct link *link);
 
 /* End what waits on this connection, with faults; @dead: and whatever comes. */
 void link_cancel(struct link *link, bool dead);

@@ -100,6 +100,12 @@ static void wake_worker(struct uiommu_vfio_user *server)
 		return;
 }
 
+void server_has_posts(struct uiommu_vfio_user *server)
+{
+	__atomic_store_n(&server->posts, true, __ATOMIC_RELEASE);
+	wake_worker(server);
+}
+
 static bool wants_reply(const struct message *message)
 {
 	return !message->end && !(message->header.flags & VFU_NO_REPLY);
@@ -399,6 +405,24 @@ bool server_work(struct uiommu_vfio_user *server)
 	return true;
 }
 
+/* What those who must not wait have left. */
+static void flush_posts(struct uiommu_vfio_user *server)
+{
+	unsigned int count = __atomic_load_n(&server->port_count, __ATOMIC_ACQUIRE);
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct port *port = server->ports[i];
+		struct link *link;
+
+		pthread_mutex_lock(&port->post_lock);
+		link = port->post_link ? link_get(port->post_link) : NULL;
+		pthread_mutex_unlock(&port->post_lock);
+		if (link)
+			link_flush(link);
+		link_put(link);
+	}
+}
+
 /* Until something is in the queue, perhaps. All that there is to be read has been read then. */
 static void worker_reads(struct uiommu_vfio_user *server)
 {
@@ -433,9 +457,12 @@ int uiommu_vfio_user_run(struct uiommu_vfio_user *server)
 	if (thread_inside())
 		return -EDEADLK;
 	worker_is(server, true);
-	while (!__atomic_exchange_n(&server->stop, 0, __ATOMIC_ACQUIRE))
+	while (!__atomic_exchange_n(&server->stop, 0, __ATOMIC_ACQUIRE)) {
+		if (__atomic_exchange_n(&server->posts, false, __ATOMIC_ACQUIRE))
+			flush_posts(server);
 		if (!server_work(server))
 			worker_reads(server);
+	}
 	worker_is(server, false);
 	return 0;
 }

@@ -70,10 +70,11 @@ struct uiommu_vfio_user {
 	bool reading; /* there is a reader */
 	int epoll_fd; /* the reader's */
 	int worker_epoll_fd;
-	int wake_fd; /* the worker's: something is in the queue, or @stop */
+	int wake_fd; /* the worker's: something is in the queue, or @stop, or @posts */
 	int end_fd; /* the reader's */
 	int spare_fd; /* the reader's: given up for a moment when there are no more descriptors */
 	unsigned int stop; /* atomic */
+	bool posts; /* atomic: links have some that have not been sent */
 	uint64_t spin_ns; /* the worker's: before it sleeps */
 
 	pthread_mutex_t read_lock; /* above the others; nobody waits for anything with it */
@@ -95,6 +96,9 @@ int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_por
 void port_free(struct port *port);
 /* The reader hears of connections from now on. -ENOMEM. */
 int server_listen(struct port *port);
+
+/* A link_post() has left something to the worker. */
+void server_has_posts(struct uiommu_vfio_user *server);
 
 /* The reader's: a connection begins; the descriptor is taken over. */
 void port_begin(struct port *port, int fd);

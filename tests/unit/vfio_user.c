@@ -5,6 +5,7 @@
  */
 #include "vfio_user_peer.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -14,6 +15,7 @@
 
 #include "iommu/object.h"
 #include "util/util.h"
+#include "vfio_user/remote.h"
 
 enum { ENGINES = 3, GUEST_BYTES = 1 << 20, REMOTE = 1 << 24, REMOTE_BYTES = 1 << 16 };
 
@@ -356,6 +358,81 @@ static void nobody_is_asked(void **state)
 	close_server();
 }
 
+enum { MANY_BYTES = 4 << 20 };
+
+static bool registers_none(void *opaque, uint64_t address, uint64_t last)
+{
+	(void)opaque;
+	(void)address;
+	return !last;
+}
+
+static void *send_many(void *opaque)
+{
+	static uint8_t bytes[MANY_BYTES];
+	const struct vfu_header header = {.command = VFU_REGION_READ, .size = sizeof(header) + MANY_BYTES, .flags = VFU_TYPE_REPLY};
+
+	assert_int_equal(link_send(opaque, &header, bytes, sizeof(bytes), NULL, 0, -1), 0);
+	return NULL;
+}
+
+static void hear_post(uint64_t address, uint32_t data)
+{
+	struct vfu_header header;
+	uint8_t payload[512];
+	uint64_t word;
+
+	peer_hear(rig.fd, &header, payload);
+	assert_int_equal(header.command, VFU_DMA_WRITE);
+	assert_int_equal(header.flags, VFU_NO_REPLY);
+	memcpy(&word, payload, sizeof(word));
+	assert_int_equal(word, address);
+	assert_memory_equal(payload + sizeof(struct vfu_dma_access), &data, sizeof(data));
+}
+
+/* The other side does not read, and somebody waits for that in the middle of a message: whoever posts does not, and nothing is
+ * lost. */
+static void posts_do_not_wait(void **state)
+{
+	struct hub *hub = hub_create(registers_none, NULL);
+	struct pollfd room = {.events = POLLOUT};
+	struct vfu_header header;
+	pthread_t thread;
+	struct link *link;
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	link = link_create(hub, pair[0]);
+	rig.fd = pair[1];
+	assert_true(link_post(link, 0xfee00000, 1));
+	hear_post(0xfee00000, 1);
+	assert_int_equal(pthread_create(&thread, NULL, send_many, link), 0);
+	for (room.fd = pair[0]; poll(&room, 1, 0);)
+		sched_yield();
+	for (uint32_t i = 0; i < 100; i++)
+		assert_false(link_post(link, 0xfee00000, 2 + i % 3));
+	assert_int_equal(recv(rig.fd, &header, sizeof(header), MSG_WAITALL), sizeof(header));
+	for (size_t left = MANY_BYTES; left;) {
+		static uint8_t bytes[64 << 10];
+		ssize_t got = recv(rig.fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
+
+		assert_true(got > 0);
+		left -= (size_t)got;
+	}
+	pthread_join(thread, NULL);
+	link_flush(link);
+	for (uint32_t data = 2; data < 5; data++)
+		hear_post(0xfee00000, data);
+	/* It is as before; and when nobody is there any more, it does not matter. */
+	assert_true(link_post(link, 0xfee00000, 9));
+	hear_post(0xfee00000, 9);
+	close(rig.fd);
+	assert_true(link_post(link, 0xfee00000, 10));
+	link_put(link);
+	hub_end(hub);
+}
+
 static void bad_ports_are_refused(void **state)
 {
 	struct uiommu_vfio_user_port port = {.size = sizeof(port), .path = "/tmp/uiommu-unit-never"};
@@ -403,9 +480,13 @@ static void bad_ports_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(engines_against_requests),	 cmocka_unit_test(engines_against_disconnects),
-		cmocka_unit_test(once_ends_with_the_connection), cmocka_unit_test(nobody_is_asked),
-		cmocka_unit_test(bad_ports_are_refused),	 cmocka_unit_test(a_server_that_spins),
+		cmocka_unit_test(engines_against_requests),
+		cmocka_unit_test(engines_against_disconnects),
+		cmocka_unit_test(once_ends_with_the_connection),
+		cmocka_unit_test(nobody_is_asked),
+		cmocka_unit_test(posts_do_not_wait),
+		cmocka_unit_test(bad_ports_are_refused),
+		cmocka_unit_test(a_server_that_spins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
