@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import platform
 import subprocess
 
 import pytest
@@ -73,10 +74,18 @@ def test_killed_driver(nvme, sessions, static, seed):
     assert finish(nvme(static, "killed", str(seed))) == (OK, "ok\n", "")
 
 
-def switches(process):
+@pytest.mark.parametrize("case", [["io"], ["execs"], ["forks", "maps"]], ids=" ".join)
+def test_stopped(run, staged, sessions, disk, case):
+    """A program that has the shim may be stopped all the same."""
+    ended = run("run", "--static", "--device", f"nvme,file={disk}", "--", os.path.join(staged, "nvme-driver"), *case,
+                env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
+def switches(pid):
     """How often each thread has begun to wait, or was made to."""
     counts = {}
-    for task in pathlib.Path("/proc", str(process.pid), "task").iterdir():
+    for task in pathlib.Path("/proc", str(pid), "task").iterdir():
         status = dict(line.split(":\t", 1) for line in (task / "status").read_text(encoding="utf-8").splitlines())
         counts[task.name] = int(status["voluntary_ctxt_switches"])
     return counts
@@ -97,24 +106,59 @@ def test_dsa(drive, static):
     assert finish(drive("dsa", "dma-driver", static, "portals")) == (OK, "ok\n", "")
 
 
-@pytest.mark.parametrize("device", ["nvme", "accel"])
-def test_idle(request, run, device):
-    """While a mapped device has nothing to do, the timer's thread looks, and no other thread runs at all."""
+def moved(pid, clock):
+    """Threads of a process that have run while those of another one have 200 times."""
+    was, began = switches(pid), sum(switches(clock).values())
+    while sum(switches(clock).values()) < began + 200:
+        pass
+    return [task for task, count in switches(pid).items() if count != was.get(task)]
+
+
+def settled(pid, clock, count):
+    """Whoever has worked goes to sleep; after that @count threads still run."""
+    return any(len(moved(pid, clock)) == count for _ in range(50))
+
+
+def skip_if_watched(run):
     if b"__tsan_" in pathlib.Path(run.program).read_bytes():
         pytest.skip("ThreadSanitizer has a thread of its own, which does run")
+
+
+DEVICES = pytest.mark.parametrize("device", ["nvme", "accel"])
+
+
+@DEVICES
+def test_idle(request, run, device):
+    """While a mapped device has nothing to do, the timer's thread looks, and no other thread runs at all."""
+    skip_if_watched(run)
     with request.getfixturevalue(device)(True, "idle") as process:
         for _ in range(3):
             assert process.stdout.readline() == "idle\n"
-            # Whoever has worked goes to sleep; after that all stand still but for one.
-            for _ in range(50):
-                was = switches(process)
-                while sum(switches(process).values()) < sum(was.values()) + 200:
-                    pass
-                now = switches(process)
-                moved = [task for task in now if now[task] != was.get(task)]
-                if len(moved) == 1:
-                    break
-            assert len(moved) == 1
+            assert settled(process.pid, process.pid, 1)
             process.stdin.write("\n")
             process.stdin.flush()
         assert finish(process) == (OK, "ok\n", "")
+
+
+@DEVICES
+def test_idle_preloaded(request, run, sessions, accel, device):
+    """Where writes can be caught, nothing runs."""
+    skip_if_watched(run)
+    if tuple(int(part) for part in platform.release().split(".")[:2]) < (5, 19):
+        pytest.skip("this kernel cannot catch writes to files that are mapped")
+    with request.getfixturevalue(device)(False, "idle") as process:
+        assert process.stdout.readline() == "idle\n"
+        daemon = sessions.daemon()
+        facts = pathlib.Path("/proc/self/fdinfo", str(daemon)).read_text(encoding="utf-8")
+        pid = int(next(line for line in facts.splitlines() if line.startswith("Pid:")).split()[1])
+        os.close(daemon)
+        # A session that has the timer, as a clock.
+        with accel(True, "idle") as clock:
+            assert clock.stdout.readline() == "idle\n"
+            for line in ("idle\n", "idle\n", "ok\n"):
+                assert settled(pid, clock.pid, 0)
+                process.stdin.write("\n")
+                process.stdin.flush()
+                assert process.stdout.readline() == line
+            assert finish(process) == (OK, "", "")
+            clock.communicate("\n\n\n")
