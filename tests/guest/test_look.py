@@ -111,6 +111,19 @@ def test_faults(tools):
         assert f"stopped by: first stage level {fault['level']}: it is not present" in text
 
 
+def test_faults_behind_an_invalidation(tools):
+    """A program unmaps what the device is at: the guest has invalidated that before the device finds nothing."""
+    modules = ["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"]
+    with guest.Machine(tools, "copier", modules=modules, programs=[guest.program("tests/guest/guest-vfio")]) as running:
+        running.expect(r"DMAR: (DRHD: handling fault status|\[DMA )")
+        running.boot()
+        assert running.run("guest-vfio")[-2:] == ["an unmap stops it", "passed"]
+        faults = [fault for fault in json.loads(ask("fault", "--vm", "--json"))["faults"] if fault["guest"] == running.server.pid]
+        behind = [fault for fault in faults if fault["invalidated_ns"]]
+        assert behind and all(fault["invalidated_ns"] < fault["time_ns"] for fault in behind)
+        assert "  invalidated last " in ask("fault", "--vm")
+
+
 def test_legacy_mode(tools):
     with guest.Machine(tools, "nvme,size=16M", modules=NVME, append="intel_iommu=sm_off") as running:
         running.boot()
