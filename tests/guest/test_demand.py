@@ -210,7 +210,9 @@ def test_what_was_absent_is_what_was_supplied(tools, driver, image):
         before, start = vm.demand(), START + 16 * MIB
         passes(vm, f"accel-absent read {start} {PAGES} /saved")
         assert saved(vm) == digest(content(start, PAGES * PAGE))
-        assert waited(before, now := vm.demand()) == {"pages": PAGES, "accesses": PAGES * READS, "failed": 0}
+        # Each page was asked for once; who came to it after that has not waited.
+        told = waited(before, now := vm.demand())
+        assert PAGES <= told.pop("accesses") <= PAGES * READS and told == {"pages": PAGES, "failed": 0}
         # The rest of each page is as it was.
         before, start = now, START + 32 * MIB
         expected = bytearray(content(start, PAGES * PAGE))
@@ -236,7 +238,7 @@ def test_all_wait_for_one_request(tools, driver, image):
         before, start = vm.demand(), START + 16 * MIB
         vm.requests.hold(start, PAGES * PAGE)
         job = vm.start(f"accel-absent read {start} {PAGES} /saved")
-        now = vm.until_demand(lambda now: now["accesses"] - before["accesses"] >= PAGES * READS)
+        now = vm.until_demand(lambda now: now["accesses"] - before["accesses"] >= PAGES * READS and vm.requests.kept)
         assert waited(before, now) == {"pages": PAGES, "accesses": PAGES * READS, "failed": 0}
         assert now["waiting"] == PAGES and len(vm.requests.kept) == 1 and job.status is None
         vm.requests.let_go()
