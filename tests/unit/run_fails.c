@@ -217,7 +217,8 @@ static void each_fails_once(void **state)
 {
 	static const char *const devices[] = {"nvme,size=64K", NULL};
 	struct session_options options = {.devices = devices, .report = -1};
-	unsigned int whole, open_before, at = 0;
+	unsigned int whole, open_before;
+	int at = 0;
 	char complaint[256];
 	long blocks;
 
@@ -235,12 +236,12 @@ static void each_fails_once(void **state)
 		visit();
 		settle();
 		if (descriptors() != open_before)
-			fail_msg("%u: %u descriptors and not %u", at, descriptors(), open_before);
+			fail_msg("%d: %u descriptors and not %u", at, descriptors(), open_before);
 		if (__atomic_load_n(&live_blocks, __ATOMIC_RELAXED) != blocks)
-			fail_msg("%u: %ld blocks and not %ld", at, live_blocks, blocks);
+			fail_msg("%d: %ld blocks and not %ld", at, live_blocks, blocks);
 	} while (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) <= 0);
 	__atomic_store_n(&fail_at, 0, __ATOMIC_RELAXED);
-	print_message("# %u places\n", at - 1);
+	print_message("# %d places\n", at - 1);
 	assert_true(at > 30);
 	assert_int_equal(visit(), whole);
 	settle();
