@@ -232,7 +232,7 @@ static void each_fails_once(void **state)
 	open_before = descriptors();
 	blocks = __atomic_load_n(&live_blocks, __ATOMIC_RELAXED);
 	do {
-		__atomic_store_n(&fail_at, ++at, __ATOMIC_RELAXED);
+		__atomic_store_n(&fail_at, (int)++at, __ATOMIC_RELAXED);
 		visit();
 		settle();
 		if (descriptors() != open_before)
