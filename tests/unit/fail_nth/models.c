@@ -199,10 +199,10 @@ static int call_vtd_pci(struct world *w)
 }
 
 /* A server with a port, whose socket is this test's. */
-static int call_vfio_user(struct world *w)
+static int serve(struct world *w, uint32_t flags)
 {
 	struct uiommu_pci_description description = {.size = sizeof(description), .ops = &pci_ops};
-	struct uiommu_vfio_user_port port = {.size = sizeof(port), .listen_fd = w->listening};
+	struct uiommu_vfio_user_port port = {.size = sizeof(port), .flags = flags, .listen_fd = w->listening};
 	struct uiommu_vfio_user *server = NULL;
 	int error = uiommu_pci_create(w->context, w->msi_id, &description, NULL, &port.pci);
 
@@ -214,6 +214,16 @@ static int call_vfio_user(struct world *w)
 	uiommu_vfio_user_close(server);
 	uiommu_pci_destroy(port.pci);
 	return error;
+}
+
+static int call_vfio_user(struct world *w)
+{
+	return serve(w, 0);
+}
+
+static int call_vfio_user_on_demand(struct world *w)
+{
+	return serve(w, UIOMMU_VFIO_USER_ON_DEMAND);
 }
 
 static int use_vfio(struct uiommu_vfio *vfio, int iommufd, int cdev)
@@ -278,6 +288,7 @@ void models(void **state)
 		{"accel_grant", call_accel_grant, NULL, NULL},
 		{"pci_create", call_pci_create, NULL, NULL},
 		{"vfio_user", call_vfio_user, NULL, NULL},
+		{"vfio_user on demand", call_vfio_user_on_demand, NULL, NULL},
 		{"vfio", call_vfio, NULL, NULL},
 	};
 
