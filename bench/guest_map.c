@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Runs inside a guest, for bench/guest: what the kernel's own benchmark says of mapping and unmapping for DMA, and how long a read
- *of a device's register takes. Prints numbers in ns.
+ * of a device's register takes. Prints numbers in ns.
  *
  *	guest-map map BDF SECONDS PAGES		map and unmap, on average
  *	guest-map read BDF COUNT		a read of a register, in the fastest of ten rounds
- *	guest-map disk PATH COUNT		a read of 4 KiB, in the fastest of ten rounds
+ *	guest-map disk COUNT BYTES PATH		a read of so much, in the fastest of ten rounds
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -127,22 +127,25 @@ enum { BLOCK = 4096 };
 struct disk {
 	int fd;
 	void *buffer;
+	size_t bytes;
 };
 
 static int read_block(void *opaque)
 {
 	const struct disk *disk = opaque;
 
-	return pread(disk->fd, disk->buffer, BLOCK, 0) != BLOCK;
+	return pread(disk->fd, disk->buffer, disk->bytes, 0) != (ssize_t)disk->bytes;
 }
 
-static int read_disk(const char *path, const char *count)
+static int read_disk(const char *path, const char *count, const char *bytes)
 {
-	struct disk disk = {.fd = open(path, O_RDONLY | O_DIRECT), .buffer = aligned_alloc(BLOCK, BLOCK)};
+	struct disk disk = {.fd = open(path, O_RDONLY | O_DIRECT), .bytes = strtoul(bytes, NULL, 0)};
 	double time;
 
+	disk.buffer = aligned_alloc(BLOCK, disk.bytes);
 	if (disk.fd < 0 || !disk.buffer)
 		return complain(path);
+	memset(disk.buffer, 1, disk.bytes);
 	time = fastest((unsigned int)atoi(count), read_block, &disk);
 	if (time < 0)
 		return complain(path);
@@ -156,8 +159,8 @@ int main(int argc, char **argv)
 		return map(argv[2], argv[3], argv[4]);
 	if (argc == 4 && !strcmp(argv[1], "read"))
 		return read_register(argv[2], argv[3]);
-	if (argc == 4 && !strcmp(argv[1], "disk"))
-		return read_disk(argv[2], argv[3]);
-	fprintf(stderr, "Usage: %s map BDF SECONDS PAGES | read BDF COUNT | disk PATH COUNT\n", argv[0]);
+	if (argc == 5 && !strcmp(argv[1], "disk"))
+		return read_disk(argv[4], argv[2], argv[3]);
+	fprintf(stderr, "Usage: %s map BDF SECONDS PAGES | read BDF COUNT | disk COUNT BYTES PATH\n", argv[0]);
 	return 2;
 }
