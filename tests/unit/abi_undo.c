@@ -2,7 +2,6 @@
 /* Commands that make something whose name the caller then cannot be told: nothing of it is left. */
 #include "abi.h"
 
-#include <dirent.h>
 #include <uiommu/uiommu.h>
 
 #include "abi/iommufd.h"
@@ -30,28 +29,16 @@ static unsigned int objects(void)
 	return count;
 }
 
-static unsigned int descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		count++;
-	closedir(folder);
-	return count;
-}
-
 /* The same struct, twice: where it can be read only, then where it can be written. */
 static void fails_then_works(unsigned long command, void *arguments, size_t size)
 {
-	unsigned int before = objects(), open_before = descriptors();
+	unsigned int before = objects(), open_before = count_descriptors();
 
 	memcpy(w.page, arguments, size);
 	assert_int_equal(mprotect(w.page, PAGE, PROT_READ), 0);
 	assert_int_equal(uiommu_ioctl(w.fd, command, w.page), -EFAULT);
 	assert_int_equal(objects(), before);
-	assert_int_equal(descriptors(), open_before);
+	assert_int_equal(count_descriptors(), open_before);
 	assert_int_equal(mprotect(w.page, PAGE, PROT_READ | PROT_WRITE), 0);
 	assert_int_equal(memcmp(w.page, arguments, size), 0);
 	assert_int_equal(uiommu_ioctl(w.fd, command, w.page), 0);
@@ -61,14 +48,14 @@ static void fails_then_works(unsigned long command, void *arguments, size_t size
 /* What comes before @written can be written, and that cannot: the number of a descriptor, the last that is told. */
 static void fails_at(unsigned long command, const void *arguments, size_t size, size_t written)
 {
-	unsigned int before = objects(), open_before = descriptors();
+	unsigned int before = objects(), open_before = count_descriptors();
 	uint8_t *edge = w.page + PAGE - written;
 
 	memcpy(edge, arguments, size);
 	assert_int_equal(mprotect(w.page + PAGE, PAGE, PROT_READ), 0);
 	assert_int_equal(uiommu_ioctl(w.fd, command, edge), -EFAULT);
 	assert_int_equal(objects(), before);
-	assert_int_equal(descriptors(), open_before);
+	assert_int_equal(count_descriptors(), open_before);
 	assert_int_equal(mprotect(w.page + PAGE, PAGE, PROT_READ | PROT_WRITE), 0);
 }
 

@@ -6,7 +6,6 @@
  */
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -226,18 +225,6 @@ static uint32_t numbers_of(uint32_t id)
 	return info.count;
 }
 
-static unsigned int entries_of(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned int count = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
-}
-
 /* Those of files and shared memory; what malloc and thread stacks do is theirs. */
 static unsigned int mappings(void)
 {
@@ -258,7 +245,7 @@ static struct counts count(void)
 		.objects = uiommu_object_count(context),
 		.pasids = numbers_of(set),
 		.own = numbers_of(UIOMMU_PASID_SET_OWN),
-		.descriptors = entries_of("/proc/self/fd"),
+		.descriptors = count_descriptors(),
 		.mappings = mappings(),
 	};
 }

@@ -5,7 +5,6 @@
  */
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -134,18 +133,6 @@ int __wrap_pipe2(int ends[2], int flags)
 static struct session session;
 static struct uiommu_process bundle;
 
-static unsigned int descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		count++;
-	closedir(folder);
-	return count;
-}
-
 /* What a program does: each may fail, and the next is done all the same. Returns how many have not. */
 static unsigned int visit(void)
 {
@@ -229,14 +216,14 @@ static void each_fails_once(void **state)
 	whole = visit();
 	settle();
 	assert_int_equal(whole, 7);
-	open_before = descriptors();
+	open_before = count_descriptors();
 	blocks = __atomic_load_n(&live_blocks, __ATOMIC_RELAXED);
 	do {
 		__atomic_store_n(&fail_at, (int)++at, __ATOMIC_RELAXED);
 		visit();
 		settle();
-		if (descriptors() != open_before)
-			fail_msg("%d: %u descriptors and not %u", at, descriptors(), open_before);
+		if (count_descriptors() != open_before)
+			fail_msg("%d: %u descriptors and not %u", at, count_descriptors(), open_before);
 		if (__atomic_load_n(&live_blocks, __ATOMIC_RELAXED) != blocks)
 			fail_msg("%d: %ld blocks and not %ld", at, live_blocks, blocks);
 	} while (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) <= 0);

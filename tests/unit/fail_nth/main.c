@@ -5,7 +5,6 @@
  */
 #include "fail_nth.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -77,17 +76,6 @@ uint64_t count_areas(struct world *w, uint32_t id)
 void end_queue(struct world *w)
 {
 	uiommu_queue_destroy(w->work);
-}
-
-static unsigned int count_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned int count = 0;
-
-	while (readdir(dir))
-		count++;
-	closedir(dir);
-	return count;
 }
 
 struct snapshot {
