@@ -253,6 +253,17 @@ UIOMMU_API void *uiommu_pci_memory(const struct uiommu_pci *pci, unsigned int ba
 UIOMMU_API bool uiommu_pci_watch(struct uiommu_pci *pci);
 
 /**
+ * uiommu_pci_response_failed() - a page request was answered with &UIOMMU_RESPONSE_FAILURE.
+ * @pci: the function
+ *
+ * Shows in its Page Request Status as Response Failure, until the guest clears that or resets the interface (PCIe 6.0, 7.8.10.3,
+ * 10.4.2.2). Without the capability nothing does. The model sends no further requests until they are enabled again.
+ *
+ * Thread-safe; takes no lock and waits for nothing.
+ */
+UIOMMU_API void uiommu_pci_response_failed(struct uiommu_pci *pci);
+
+/**
  * uiommu_pci_interrupt() - send a message-signalled interrupt.
  * @pci: the function
  * @vector: which one

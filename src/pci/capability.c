@@ -159,6 +159,12 @@ static void pri_written(struct uiommu_pci *pci, unsigned int at, const struct pc
 		pci_config_set(&pci->config, at + PCI_PRI_ALLOCATION, 4, capacity);
 }
 
+void pci_collect(struct uiommu_pci *pci)
+{
+	if (pci->place[UIOMMU_PCI_PRI] && __atomic_exchange_n(&pci->response_failed, false, __ATOMIC_RELAXED))
+		pci->config.value[pci->place[UIOMMU_PCI_PRI] + PCI_PRI_STATUS] |= PCI_PRI_RESPONSE_FAILURE;
+}
+
 static const struct pci_register pasid[] = {
 	{PCI_PASID_CONTROL, 2, .writable = PCI_PASID_ENABLE},
 };

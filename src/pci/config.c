@@ -112,6 +112,7 @@ int pci_config_read(struct uiommu_pci *pci, uint64_t offset, void *buffer, size_
 	if (!range_valid(offset, length, UIOMMU_PCI_CONFIG_SIZE))
 		return -EINVAL;
 	pthread_mutex_lock(&pci->lock);
+	pci_collect(pci);
 	memcpy(buffer, pci->config.value + offset, length);
 	pthread_mutex_unlock(&pci->lock);
 	return 0;
@@ -142,6 +143,7 @@ int pci_config_write(struct uiommu_pci *pci, uint64_t offset, const void *buffer
 	if (!range_valid(offset, length, UIOMMU_PCI_CONFIG_SIZE))
 		return -EINVAL;
 	pthread_mutex_lock(&pci->lock);
+	pci_collect(pci);
 	memcpy(old.value, config->value, sizeof(old.value));
 	for (size_t i = 0; i < length; i++) {
 		uint64_t at = offset + i;

@@ -184,6 +184,11 @@ bool uiommu_pci_watch(struct uiommu_pci *pci)
 	return mapped;
 }
 
+void uiommu_pci_response_failed(struct uiommu_pci *pci)
+{
+	__atomic_store_n(&pci->response_failed, true, __ATOMIC_RELAXED);
+}
+
 void pci_touched(struct uiommu_pci *pci)
 {
 	if (pci->ops->touched)
@@ -268,6 +273,7 @@ void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
 	if (was)
 		pci_master(pci, transport, false);
 	pthread_mutex_lock(&pci->lock);
+	pci_collect(pci);
 	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
 	pci_interrupts_reset(pci);
 	pthread_mutex_unlock(&pci->lock);

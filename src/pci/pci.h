@@ -80,6 +80,7 @@ struct uiommu_pci {
 	bool asserted; /* INTx as the model wants it, under @lock */
 	bool level; /* INTx as the transport was told, under @lock */
 	unsigned int state; /* enum uiommu_pci_state; atomic, written under @lock */
+	bool response_failed; /* atomic: since config space was looked at last */
 };
 
 /* Begin with a transport: -EBUSY, there is one; or with NULL end with it. The state is that after a reset; the model is not told.
@@ -141,6 +142,9 @@ unsigned int pci_state_of(const struct uiommu_pci *pci);
 
 /* Under the lock: the bytes from @offset on have been written; put right what must not be. @before: the values before. */
 void pci_written(struct uiommu_pci *pci, unsigned int offset, size_t length, const struct pci_config *before);
+
+/* Under the lock: bring into config space what was told without it. */
+void pci_collect(struct uiommu_pci *pci);
 
 /* Under the lock, after what is enabled or masked may have changed: send what can be sent, forget what can never be. */
 void pci_interrupts_update(struct uiommu_pci *pci);

@@ -132,6 +132,7 @@ enum {
 	PCI_PRI_ENABLE = 1 << 0,
 	PCI_PRI_RESET = 1 << 1,
 	PCI_PRI_STATUS = 6,
+	PCI_PRI_RESPONSE_FAILURE = 1 << 0,
 	PCI_PRI_ERRORS = 3, /* response failure, unexpected response */
 	PCI_PRI_STOPPED = 1 << 8,
 	PCI_PRI_RESPONSE_PASID = 1 << 15,

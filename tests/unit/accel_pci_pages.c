@@ -170,8 +170,10 @@ static void few_requests(void **state)
 	*leaf(&x, DESTINATION) = 0;
 	flush(&x);
 	submit(&x, 4, BLOCK);
+	assert_int_equal(config_get(place(UIOMMU_PCI_PRI) + PCI_PRI_STATUS, 2), PCI_PRI_RESPONSE_PASID);
 	answer(PASID_A, va(DESTINATION, 0), true, 15);
 	assert_int_equal(status(&x, 4), UIOMMU_ACCEL_PAGE_FAULT_INVALID | UIOMMU_ACCEL_FAULT_WRITE);
+	assert_int_equal(config_get(place(UIOMMU_PCI_PRI) + PCI_PRI_STATUS, 2), PCI_PRI_RESPONSE_PASID | PCI_PRI_RESPONSE_FAILURE);
 	submit(&x, 5, BLOCK);
 	assert_int_equal(status(&x, 5), UIOMMU_ACCEL_PAGE_FAULT_INVALID | UIOMMU_ACCEL_FAULT_WRITE);
 	assert_int_equal(asked(), 0);

@@ -251,6 +251,29 @@ static void some_are_always_bus_master(void **state)
 	rig_close(&other);
 }
 
+/* PCIe 6.0, 7.8.10.3: it stays until it is cleared, or the interface is reset, which it has to be off for. */
+static void a_response_failure_is_shown(void **state)
+{
+	unsigned int control = rig_at(&rig, UIOMMU_PCI_PRI, PCI_PRI_CONTROL), status = rig_at(&rig, UIOMMU_PCI_PRI, PCI_PRI_STATUS);
+
+	(void)state;
+	rig_set(&rig, control, 2, PCI_PRI_ENABLE);
+	uiommu_pci_response_failed(rig.pci);
+	assert_int_equal(rig_get(&rig, status, 2), PCI_PRI_RESPONSE_PASID | PCI_PRI_RESPONSE_FAILURE);
+	rig_set(&rig, status, 2, PCI_PRI_RESPONSE_FAILURE);
+	assert_int_equal(rig_get(&rig, status, 2), PCI_PRI_RESPONSE_PASID);
+	uiommu_pci_response_failed(rig.pci);
+	rig_set(&rig, control, 2, PCI_PRI_ENABLE | PCI_PRI_RESET);
+	assert_int_equal(rig_get(&rig, status, 2), PCI_PRI_RESPONSE_PASID | PCI_PRI_RESPONSE_FAILURE);
+	rig_set(&rig, control, 2, 0);
+	assert_int_equal(rig_get(&rig, status, 2), PCI_PRI_RESPONSE_PASID | PCI_PRI_RESPONSE_FAILURE | PCI_PRI_STOPPED);
+	rig_set(&rig, control, 2, PCI_PRI_RESET);
+	assert_int_equal(rig_get(&rig, status, 2), PCI_PRI_RESPONSE_PASID | PCI_PRI_STOPPED);
+	uiommu_pci_response_failed(rig.pci);
+	pci_reset(rig.pci, UIOMMU_PCI_RESET_FUNCTION);
+	assert_int_equal(rig_get(&rig, status, 2), PCI_PRI_RESPONSE_PASID | PCI_PRI_STOPPED);
+}
+
 /* The order in which Linux enables them. */
 static void ats_pri_pasid(void **state)
 {
@@ -440,6 +463,7 @@ int main(void)
 		cmocka_unit_test(registers_in_memory_are_watched),
 		cmocka_unit_test_setup_teardown(bus_master_lets_dma_through, open_rig, close_rig),
 		cmocka_unit_test(some_are_always_bus_master),
+		cmocka_unit_test_setup_teardown(a_response_failure_is_shown, open_rig, close_rig),
 		cmocka_unit_test_setup_teardown(ats_pri_pasid, open_rig, close_rig),
 		cmocka_unit_test_setup_teardown(a_reset_forgets, open_rig, close_rig),
 		cmocka_unit_test_setup_teardown(bad_descriptions_are_refused, open_rig, close_rig),

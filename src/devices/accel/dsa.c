@@ -299,8 +299,12 @@ static int create_function(struct dsa *dsa, struct uiommu_context *context, uint
 			 [DSA_BAR_MSIX] = {.size = 4096}},
 		.ops = &ops,
 	};
+	int error;
 
-	return uiommu_pci_create(context, device_id, &description, dsa, &dsa->base.pci);
+	error = uiommu_pci_create(context, device_id, &description, dsa, &dsa->base.pci);
+	if (!error)
+		engine_function(dsa->base.tenant, dsa->base.pci, false);
+	return error;
 }
 
 void dsa_destroy(void *instance)

@@ -251,10 +251,10 @@ static bool watch_functions(const struct uiommu_accel *accel)
 	bool mapped = false;
 
 	for (link = accel->functions.next; link != &accel->functions; link = link->next) {
-		struct uiommu_pci *watched = cds_list_entry(link, struct engine_tenant, link)->watched;
+		const struct engine_tenant *tenant = cds_list_entry(link, struct engine_tenant, link);
 
-		if (watched)
-			mapped |= uiommu_pci_watch(watched);
+		if (tenant->watched)
+			mapped |= uiommu_pci_watch(tenant->pci);
 	}
 	return mapped;
 }
@@ -535,10 +535,11 @@ void engine_tenant_end(struct engine_tenant *tenant)
 	free(tenant);
 }
 
-void engine_watch(struct engine_tenant *tenant, struct uiommu_pci *pci)
+void engine_function(struct engine_tenant *tenant, struct uiommu_pci *pci, bool watched)
 {
 	accel_lock(tenant->accel);
-	tenant->watched = pci;
+	tenant->pci = pci;
+	tenant->watched = watched;
 	accel_unlock(tenant->accel);
 }
 

@@ -101,10 +101,11 @@ int engine_tenant_begin(struct uiommu_accel *accel, const struct engine_tenant_c
 void engine_tenant_end(struct engine_tenant *tenant);
 
 /*
- * Programs may have doorbells mapped, in WATCHED BARs of @pci: the engine polls for a while after there was something to
- * do, and asks to be told of the next write before it sleeps; then engine_ring() is to be called.
+ * Before its first queue: which function it is. @watched: programs may have doorbells mapped, in its WATCHED BARs: the engine polls
+ * for a while after there was something to do, and asks to be told of the next write before it sleeps; then engine_ring() is to be
+ * called.
  */
-void engine_watch(struct engine_tenant *tenant, struct uiommu_pci *pci);
+void engine_function(struct engine_tenant *tenant, struct uiommu_pci *pci, bool watched);
 
 /* Something for @control, or for a queue that fetches. From any thread; waits for nobody. */
 void engine_kick(struct engine_tenant *tenant);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <uiommu/fault.h>
+#include <uiommu/pci.h>
 #include <unistd.h>
 
 #include "devices/accel/task.h"
@@ -85,8 +86,10 @@ static void page_answered(void *opaque, unsigned int response)
 	if (queue->alive) {
 		task->refused = response != UIOMMU_RESPONSE_SUCCESS;
 		/* The last response that there is (PCIe 6.0, 10.4.2.2). */
-		if (asked && response == UIOMMU_RESPONSE_FAILURE)
+		if (asked && response == UIOMMU_RESPONSE_FAILURE) {
 			__atomic_store_n(&queue->tenant->allocation, 0, __ATOMIC_RELAXED);
+			uiommu_pci_response_failed(queue->tenant->pci);
+		}
 		/* Somebody may be waiting for the last one (engine_queue_asks()). */
 		if (asked)
 			__atomic_store_n(&queue->tenant->kicked, true, __ATOMIC_RELEASE);

@@ -243,7 +243,7 @@ static int create_function(struct uiommu_accel_pci *function, struct uiommu_cont
 		function->pages[i].shown = (uint64_t *)uiommu_pci_memory(function->base.pci, ACCEL_BAR_DOORBELLS) +
 					   i * (ACCEL_DOORBELL_SIZE / sizeof(uint64_t));
 	if (!error)
-		engine_watch(function->base.tenant, function->base.pci);
+		engine_function(function->base.tenant, function->base.pci, true);
 	return error;
 }
 

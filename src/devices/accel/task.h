@@ -130,7 +130,8 @@ struct engine_tenant {
 	bool kicked; /* atomic */
 	bool barred; /* atomic: nothing of what was taken may make an access any more */
 	bool waits; /* it wants to be called again */
-	struct uiommu_pci *watched; /* programs may have its doorbells mapped; or NULL */
+	struct uiommu_pci *pci; /* or NULL */
+	bool watched; /* programs may have its doorbells mapped */
 	bool recovers; /* atomic */
 	uint32_t allocation; /* of page requests; atomic */
 	uint32_t share; /* of them, of each queue */
