@@ -14,7 +14,7 @@ _uiommu_options()
 	doctor) echo "--pid --json --help" ;;
 	vm) echo "$(_uiommu_options qemu-args) --setup --again" ;;
 	qemu-args)
-		echo "--device --memory --cpus --accel --caching-mode --on-demand --without --kernel --initrd --append --disk --file --module" \
+		echo "--device --memory --cpus --accel --caching-mode --virtual-commands --on-demand --without --kernel --initrd --append --disk --file --module" \
 			"--run --qemu --spin-us --seccomp --help --"
 		;;
 	run) echo "--device --trace --static --check --mock --help --" ;;

@@ -313,6 +313,12 @@ static bool understand(struct vm *vm, const struct said *said, bool print)
 	if (vm->on_demand && vm->parent)
 		return complain(STATUS_USAGE, "--on-demand: not with a device that other guests share, which would wait, too"),
 		       false;
+	if (vm->pasid_quota > UIOMMU_PASID_LAST)
+		return complain(STATUS_USAGE, "--virtual-commands: there are no more than %u PASIDs", UIOMMU_PASID_LAST), false;
+	if (vm->pasid_quota && vm->parent)
+		return complain(STATUS_USAGE, "--virtual-commands: not with a device that other guests share, which has PASIDs of "
+					      "its own"),
+		       false;
 	if (!vm->kernel && (vm->initrd || vm->append) && (print || vm->disks.count))
 		return complain(STATUS_USAGE, "--initrd and --append need --kernel"), false;
 	if ((vm->initrd || vm->disks.count) && (vm->run || vm->files.count || vm->modules.count))
@@ -376,6 +382,8 @@ static enum status run_either(const struct command *command, int argc, char **ar
 		{"accel", ARG_TEXT, false, &vm.accel, "NAME", "tcg (which needs nothing), or kvm"},
 		{"caching-mode", ARG_FLAG, false, &said.caching_mode, NULL,
 		 "the guest has to say of new entries that they are there (CM)"},
+		{"virtual-commands", ARG_COUNT, false, &vm.pasid_quota, "N",
+		 "the guest has to allocate its PASIDs, at most N, by virtual commands (VCS)"},
 		{"on-demand", ARG_FLAG, false, &vm.on_demand, NULL,
 		 "the guest's memory may be supplied page by page, when it is touched (postcopy)"},
 		{"without", ARG_TEXT, false, &said.without, "LIST", "features that the VT-d does not offer, with commas"},

@@ -49,6 +49,7 @@ struct vm {
 	struct vm_endpoint endpoints[VM_ENDPOINTS_MAX];
 	unsigned int endpoint_count, port_count;
 	uint32_t vtd_flags, vtd_capabilities;
+	uint64_t pasid_quota; /* of the set from which the guest allocates PASIDs, by virtual commands; 0: it needs none */
 	bool on_demand; /* its memory is supplied when it is touched */
 	uint64_t memory, cpus;
 	const char *accel, *qemu, *kernel, *initrd, *append;

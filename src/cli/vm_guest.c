@@ -93,6 +93,14 @@ static bool add_port(struct guest *guest, struct uiommu_pci *pci, unsigned int s
 	return true;
 }
 
+/* From which the guest allocates its PASIDs; if it has to. */
+static int allocate_from(struct guest *guest, uint32_t *out_id)
+{
+	struct uiommu_pasid_set_alloc alloc = {.size = sizeof(alloc), .quota = (uint32_t)guest->vm->pasid_quota};
+
+	return alloc.quota ? uiommu_pasid_set_alloc(guest->context, &alloc, out_id) : 0;
+}
+
 static bool start_vtd(struct guest *guest, struct uiommu_vtd **out)
 {
 	struct uiommu_hwpt_alloc alloc = {.size = sizeof(alloc), .flags = UIOMMU_HWPT_NEST_PARENT, .parent_id = guest->ioas_id};
@@ -101,6 +109,8 @@ static bool start_vtd(struct guest *guest, struct uiommu_vtd **out)
 	int error = uiommu_hwpt_alloc(guest->context, &alloc, &guest->hwpt_id);
 
 	config.parent_id = guest->hwpt_id;
+	if (!error)
+		error = allocate_from(guest, &config.pasid_set_id);
 	if (guest->parent) {
 		config.host_pasid = host_pasid;
 		config.guest_pasid = guest_pasid;

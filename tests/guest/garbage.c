@@ -6,6 +6,7 @@
  *
  *	guest-garbage SEED COUNT
  */
+#include "bar.h"
 #include "vfio.h"
 
 enum { REGION = 2 << 20, VTD_REGISTERS = 0x1000, CONFIG = 4096 };
@@ -27,32 +28,6 @@ static uint64_t any(void)
 static uint64_t below(uint64_t count)
 {
 	return any() % count;
-}
-
-static volatile uint8_t *map_bar(const char *name)
-{
-	char path[300];
-	void *bar;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", name);
-	fd = open(path, O_RDWR);
-	bar = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	CHECK(fd >= 0 && bar != MAP_FAILED);
-	close(fd);
-	return bar;
-}
-
-static int open_config(const char *name)
-{
-	uint16_t command = 6;
-	char path[300];
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", name);
-	fd = open(path, O_RDWR);
-	CHECK(fd >= 0 && pwrite(fd, &command, 2, 4) == 2);
-	return fd;
 }
 
 static void find_region(void)

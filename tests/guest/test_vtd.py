@@ -117,3 +117,12 @@ def test_four_processors(tools):
         running.boot()
         assert running.run("nproc") == ["4"]
         in_use(running)
+
+
+@pytest.mark.parametrize("options, said", [(["--virtual-commands", "300"], "300 PASIDs"), ([], "not offered")])
+def test_virtual_commands(tools, iommufd_kernel, options, said):
+    """By registers: Linux does not use them. This kernel leaves the unit alone; Debian's keeps its place for interrupts."""
+    with guest.Machine(tools, "copier", kernel=iommufd_kernel, append="intel_iommu=off", options=options,
+                       programs=[guest.program("tests/guest/guest-commands")]) as running:
+        running.boot()
+        assert running.run("guest-commands") == [said]

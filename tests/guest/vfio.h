@@ -22,14 +22,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                                                           \
-	do {                                                                                                                       \
-		if (!(condition)) {                                                                                                \
-			printf("FAILED: %s, line %d: %s (errno %d: %s)\n", __FILE__, __LINE__, #condition, errno,                  \
-			       strerror(errno));                                                                                   \
-			exit(1);                                                                                                   \
-		}                                                                                                                  \
-	} while (0)
+#include "check.h"
 
 enum { PAGE = 4096 };
 enum { SOURCE = 0x00, DESTINATION = 0x08, LENGTH = 0x10, SOURCE_PASID = 0x14, DESTINATION_PASID = 0x18, REPEAT = 0x1c };
