@@ -398,6 +398,8 @@ static bool is_over(int lock)
 	accept_all();
 	if (shared.count)
 		flock(lock, LOCK_UN);
+	else /* the end of a process gives up the lock before the socket: whoever has it then is to be refused */
+		shutdown(LISTENING, SHUT_RDWR);
 	return !shared.count;
 }
 
