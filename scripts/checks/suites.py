@@ -195,16 +195,16 @@ def corpus(target):
 DISPATCHERS = ("fuzz-iommufd", "fuzz-vfio")
 
 
-def fuzz(report, runs, seconds):
+def fuzz(report, runs, long):
     for target in fuzz_targets():
         name = os.path.basename(target)
-        limit, title = f"-runs={runs}", f"{runs} runs"
-        if seconds and name in DISPATCHERS:
-            limit, title = f"-max_total_time={seconds}", f"{seconds} s"
+        limits, title = [f"-runs={runs}", "-max_total_time=30"], f"{runs} runs, or for 30 s"
+        if long:
+            limits, title = ([f"-runs={runs}"], f"{runs} runs") if name not in DISPATCHERS else (["-max_total_time=3600"], "for an hour")
         work = target + ".corpus"
         shutil.rmtree(work, ignore_errors=True)
         os.mkdir(work)
         kept = [corpus(target)] if os.path.isdir(corpus(target)) else []
         report.command(f"fuzz: {name}, {title}",
-                       [*without_randomisation(), target, limit, "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/",
+                       [*without_randomisation(), target, *limits, "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/",
                         work, *kept], env=SANITIZERS)
