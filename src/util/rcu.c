@@ -236,6 +236,8 @@ void rcu_wait(void)
 
 	if (rcu_quiet())
 		return;
+	/* What is unreachable now is so for every grace period that begins after the look at how many there were. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	before = __atomic_load_n(&begun, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&waiter_lock);
 	/* One that another thread began since then is as good. */
