@@ -320,7 +320,8 @@ class Machine:
             job = Job(self, command)
             number = len(self.jobs) + 1
             self.jobs[number] = job
-            self.last = f"{' ' * 64}{len(command)} {number} {command}\n".encode()
+            line = f"{number} {command}"
+            self.last = f"{' ' * 64}run {len(line)} {line}\n".encode()
             self.link.sendall(self.last)
             while self.last:
                 self.wait()
