@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What drivers in user space do with any device, by VFIO's cdev and iommufd, and how their cases are run. */
+/* What drivers in user space do with any device, by VFIO's cdev and iommufd. */
 #ifndef TESTS_E2E_DRIVER_H
 #define TESTS_E2E_DRIVER_H
 
@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cases.h"
 #include "check.h"
 
 /* Linux 6.6; headers may be older. */
@@ -113,23 +114,6 @@ static inline void say_idle(void)
 	printf("idle\n");
 	fflush(stdout);
 	CHECK(read(STDIN_FILENO, &byte, 1) == 1);
-}
-
-struct test_case {
-	const char *name;
-	void (*run)(char **arguments);
-};
-
-static inline int run_case(int argc, char **argv, const struct test_case *cases, size_t count)
-{
-	for (size_t i = 0; argc > 1 && i < count; i++)
-		if (!strcmp(argv[1], cases[i].name)) {
-			cases[i].run(argv + 2);
-			printf("ok\n");
-			return 0;
-		}
-	fprintf(stderr, "no such case\n");
-	return 2;
 }
 
 #endif

@@ -31,6 +31,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "cases.h"
 #include "check.h"
 
 #define IOMMU_DESTROY _IO(';', 0x80)
@@ -584,10 +585,7 @@ static void holds_all(char **arguments)
 		;
 }
 
-static const struct {
-	const char *name;
-	void (*run)(char **arguments);
-} cases[] = {
+static const struct test_case cases[] = {
 	{"own", own},
 	{"holds-all", holds_all},
 	{"walks", walks},
@@ -609,12 +607,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; argc > 1 && i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (!strcmp(argv[1], cases[i].name)) {
-			cases[i].run(argv + 2);
-			printf("ok\n");
-			return 0;
-		}
-	fprintf(stderr, "no such case\n");
-	return 2;
+	return run_case(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -7,6 +7,7 @@
  * What must hold: each request has an end, or the connection has one; and when the program has gone nothing is left of it, no file,
  * no member, no descriptor.
  */
+#include "child.h"
 #include "fuzz.h"
 
 #include <dirent.h>
@@ -14,10 +15,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <uiommu/bind.h>
@@ -66,25 +65,9 @@ static unsigned int count_descriptors(bool show)
 
 static void start_memory(void)
 {
-	int ready[2];
-	char byte;
-	pid_t pid;
-
 	arena = mmap(NULL, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(arena != MAP_FAILED && !pipe2(ready, O_CLOEXEC));
-	pid = fork();
-	CHECK(pid >= 0);
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (write(ready[1], "", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	CHECK(read(ready[0], &byte, 1) == 1);
-	close(ready[0]);
-	CHECK(!uiommu_process_open(pid, UIOMMU_READ | UIOMMU_WRITE, &memory));
+	CHECK(arena != MAP_FAILED);
+	CHECK(!uiommu_process_open(sleeping_child(), UIOMMU_READ | UIOMMU_WRITE, &memory));
 }
 
 static void fill_pool(void)

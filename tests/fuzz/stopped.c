@@ -5,6 +5,7 @@
  *
  * What must hold: each call is answered, or left to the kernel; when the program has gone nothing is left of it.
  */
+#include "child.h"
 #include "fuzz.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -76,8 +76,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 static pid_t start(void)
 {
 	static const char *const opened[FILES] = {"/dev/iommu", "/dev/vfio/devices/vfio0", "/dev/vfio/0"};
-	int ready[2];
-	char byte;
 	pid_t pid;
 
 	for (unsigned int i = 0; i < FILES; i++) {
@@ -85,19 +83,7 @@ static pid_t start(void)
 
 		CHECK(!session_open(&session, opened[i], &file) && !held_open(&session, file, 0, &files[i]));
 	}
-	CHECK(!pipe2(ready, O_CLOEXEC));
-	pid = fork();
-	CHECK(pid >= 0);
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (write(ready[1], "", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	CHECK(read(ready[0], &byte, 1) == 1);
-	close(ready[0]);
+	pid = sleeping_child();
 	for (unsigned int i = 0; i < FILES; i++)
 		close(files[i]);
 	return pid;
