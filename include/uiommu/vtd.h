@@ -199,6 +199,17 @@ struct uiommu_vtd_fault {
  */
 UIOMMU_API size_t uiommu_vtd_faults(struct uiommu_vtd *vtd, struct uiommu_vtd_fault *faults, size_t count);
 
+/**
+ * uiommu_vtd_page_requests() - how many groups of a device's page requests wait for software's answer.
+ * @vtd: from uiommu_vtd_create()
+ * @device_id: uiommu_vtd_add()ed
+ *
+ * Those count that are not in the guest's queue yet, too. Thread-safe (specification 7.4).
+ *
+ * Return: how many there are; 0 for a device that is not behind the unit.
+ */
+UIOMMU_API uint32_t uiommu_vtd_page_requests(struct uiommu_vtd *vtd, uint32_t device_id);
+
 #ifdef __cplusplus
 }
 #endif

@@ -82,6 +82,7 @@ static struct json_object *device_state(const struct control *control, unsigned 
 		if (state & states[i].bit)
 			json_object_array_add(enabled, json_object_new_string(states[i].name));
 	json_object_object_add(object, "enabled", enabled);
+	json_add_number(object, "page_requests", uiommu_vtd_page_requests(control->vtd, uiommu_model_device(model)));
 	return object;
 }
 

@@ -188,13 +188,15 @@ static void print_guest(struct json_object *guest)
 	printf("%-8s %-9s %-14s %-8s %-24s\n", text_in(guest, "pid"), text_in(vtd, "mode"), text_in(vtd, "root"), "", "VT-d");
 	for (size_t i = 0; i < length_of(devices); i++) {
 		struct json_object *device = json_object_array_get_idx(devices, i);
-
+		const char *requests = text_in(device, "page_requests");
 		char model[256];
 
 		snprintf(model, sizeof(model), "%s%s%s", text_in(device, "model"), in(device, "parent") ? ",parent=" : "",
 			 in(device, "parent") ? text_in(device, "parent") : "");
 		printf("%-8s %-9s %-14s %-8s %-24s ", text_in(guest, "pid"), "", "", text_in(device, "bdf"), model);
 		print_words(in(device, "enabled"));
+		if (strcmp(requests, "0") != 0)
+			printf(" (%s page requests wait)", requests);
 		putchar('\n');
 	}
 }

@@ -9,7 +9,7 @@ import pytest
 import guest
 
 SCALE = min(int(os.environ.get("UIOMMU_TEST_SCALE", "1")), 10)
-PROGRAMS = ["sva", "faults", "fork", "exit", "race", "many"]
+PROGRAMS = ["sva", "faults", "fork", "exit", "race", "many", "pages"]
 # A process that ends loses its page table before its files; until the driver hears of that, the device finds nothing. Linux clears the
 # PASID's entry without saying that faults there are no news.
 ENDED = [r"DMAR: DRHD: handling fault status reg", r"DMAR: \[DMA (Read|Write) PASID 0x[0-9a-f]+\] .*\[fault reason 0x59\]"]

@@ -27,6 +27,40 @@ def test_qemu_is_killed(tools, driver):
         machine.kill_qemu()
 
 
+def stop_with_a_request(machine):
+    """The processors stop, and the accelerator does not, until it needs a page: the guest has a request and cannot answer it."""
+    machine.start("accel-pages").until("begun")
+    machine.monitor("stop")
+    while not machine.seen()["devices"][0]["page_requests"]:
+        assert machine.server.poll() is None and machine.process.poll() is None
+
+
+def without_requests(machine):
+    while machine.seen()["devices"][0]["page_requests"]:
+        assert machine.server.poll() is None
+
+
+def test_a_page_request_is_pending(tools, driver):
+    """QEMU is killed then, the machine is reset, and the server is told to end."""
+    with accel(tools, driver) as machine:
+        machine.boot()
+        stop_with_a_request(machine)
+        machine.kill_qemu()
+        without_requests(machine)
+        machine.boot()
+        passes(machine, "accel-sva")
+        stop_with_a_request(machine)
+        machine.monitor("system_reset")
+        without_requests(machine)
+        machine.monitor("cont")
+        machine.ready()
+        passes(machine, "accel-sva")
+        machine.check_log()
+        stop_with_a_request(machine)
+        assert not machine.stop_server()
+        machine.kill_qemu()
+
+
 def test_the_server_is_killed(tools, driver):
     with accel(tools, driver) as machine:
         machine.boot()

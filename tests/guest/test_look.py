@@ -43,6 +43,7 @@ def test_ls(machine):
     assert [(device["bdf"], device["model"]) for device in found["devices"]] == [("01:00.0", "nvme,size=16M"), ("02:00.0", "accel")]
     assert {"memory", "bus_master", "msix"} <= set(found["devices"][0]["enabled"])
     assert {"ats", "pri", "pasid"} <= set(found["devices"][1]["enabled"])
+    assert [device["page_requests"] for device in found["devices"]] == [0, 0]
     text = ask("ls", "--vm")
     assert f"{machine.server.pid}" in text and "scalable" in text and "ats,pri,pasid" in text
 

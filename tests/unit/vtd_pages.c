@@ -95,6 +95,7 @@ static void request_and_response(void **state)
 		assert_int_equal(ask(1, VA + PAGE + 8, i % 2, &answer), 0);
 		entry = entry_at(queue + i * 32);
 		group = entry[1] >> 3 & 0x1ff;
+		assert_int_equal(uiommu_vtd_page_requests(r.vtd, g.device_id), 1);
 		assert_int_equal(entry[0], 1 | 1 << 8 | (uint64_t)SOURCE_ID << 16 | UINT64_C(1) << 32);
 		assert_int_equal(entry[1], (VA + PAGE) | group << 3 | 4 | (i % 2 ? 2 : 1));
 		assert_int_equal(entry[2] | entry[3], 0);
@@ -114,6 +115,7 @@ static void request_and_response(void **state)
 		*leaf = page | FIRST_PAGE;
 		invalidate(D_RESPONSE(1, codes[i].code), group << 3 | 4);
 		check_answer(&answer, 1, codes[i].response);
+		assert_int_equal(uiommu_vtd_page_requests(r.vtd, g.device_id), 0);
 		assert_int_equal(dma_value(1, VA + PAGE), 0);
 		*leaf = 0;
 		invalidate(D_PASID_IOTLB(2, DOMAIN, 1), 0);
@@ -121,6 +123,7 @@ static void request_and_response(void **state)
 		invalidate(D_RESPONSE(1, 0), group << 3);
 		check_answer(&answer, 1, codes[i].response);
 	}
+	assert_int_equal(uiommu_vtd_page_requests(r.vtd, g.device_id + 1), 0);
 	assert_int_equal(read32(R_FSTS), 0);
 }
 

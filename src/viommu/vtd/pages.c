@@ -272,6 +272,19 @@ void vtd_page_reset(struct uiommu_vtd *vtd)
 	vtd_page_answers(vtd);
 }
 
+uint32_t uiommu_vtd_page_requests(struct uiommu_vtd *vtd, uint32_t device_id)
+{
+	const struct vtd_device *device;
+	uint32_t count = 0;
+
+	vtd_lock(vtd);
+	device = vtd_device_of(vtd, device_id);
+	for (unsigned int i = 0; device && i < VTD_GROUPS; i++)
+		count += is_waiting(&device->pages[i]);
+	vtd_unlock(vtd);
+	return count;
+}
+
 static unsigned int response_of(uint64_t code)
 {
 	switch (code) {
