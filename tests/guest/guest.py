@@ -97,13 +97,22 @@ def vfio_user(path, **more):
     return "-device", json.dumps({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": path}, **more})
 
 
-def execute(stream, command, arguments):
-    """Of a monitor: the answer."""
+def say(stream, command, arguments):
+    """To a monitor."""
     stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
     stream.flush()
+
+
+def answer_of(stream):
     while "return" not in (answer := json.loads(stream.readline())):
         assert "error" not in answer, answer
     return answer["return"]
+
+
+def execute(stream, command, arguments):
+    """Of a monitor: the answer."""
+    say(stream, command, arguments)
+    return answer_of(stream)
 
 
 class Ended(AssertionError):

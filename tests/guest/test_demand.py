@@ -235,14 +235,21 @@ def test_what_was_absent_is_what_was_supplied(tools, driver, image):
         passes(vm, f"accel-absent read {start} {PAGES} /saved")
         assert saved(vm) == digest(expected)
         assert vm.demand() == now
+        # The accelerator is idle: what is waited for while the disk is read, it waits for. The file's pages are new to the guest.
+        before = now
         assert in_guest(vm) == digest(image.read_bytes())
+        told = waited(before, vm.demand())
+        assert told["pages"] > image.stat().st_size // PAGE // 2 and not told["failed"]
         passes(vm, "accel-sva")
         now = vm.demand()
         assert now["pages"] > 2 * PAGES and not now["waiting"] and not now["failed"]
 
 
 def test_all_wait_for_one_request(tools, driver, image):
-    """Pages that are late: whoever needs one waits, each is asked for once, and nothing has been read meanwhile."""
+    """
+    Pages that are late: whoever needs one waits, each is asked for once, and nothing has been read meanwhile. Then QEMU is asked for a
+    reset while they are waited for, and can do it when the page has come that its main loop waits for.
+    """
     with machine(tools, driver, image) as vm:
         vm.boot()
         before, start = vm.demand(), START + 16 * MIB
@@ -256,6 +263,19 @@ def test_all_wait_for_one_request(tools, driver, image):
         assert saved(vm) == digest(content(start, PAGES * PAGE))
         assert waited(before, now := vm.demand()) == {"pages": PAGES, "accesses": PAGES * READS, "failed": 0}
         assert not now["waiting"]
+        start = START + 32 * MIB
+        vm.requests.hold(start, PAGE)
+        vm.start(f"accel-absent read {start} {PAGES} /saved")
+        vm.until_demand(lambda now: now["waiting"] == PAGES and vm.requests.kept)
+        vm.is_ready = False
+        guest.say(vm.monitor_stream, "system_reset", {})
+        vm.requests.let_go()
+        guest.answer_of(vm.monitor_stream)
+        vm.ready()
+        assert not vm.demand()["waiting"]
+        passes(vm, f"accel-absent read {start} {PAGES} /saved")
+        assert saved(vm) == digest(content(start, PAGES * PAGE))
+        passes(vm, "accel-sva")
 
 
 def test_ends_while_pages_are_waited_for(tools, driver, image):
