@@ -112,8 +112,8 @@ enum vm_line {
 	VM_LINE_PRINT, /* without what is between the user and QEMU */
 };
 
-/* @fd: a descriptor for QEMU: PROBE: the monitor's; BOOT: where the guest tells the status of what it ran, or -1 */
-void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int fd);
+/* Descriptors for QEMU, not for PRINT: its monitor's; and BOOT: where the guest tells the status of what it ran, or -1. */
+void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int monitor, int status);
 
 /* --- the server --- */
 

@@ -164,41 +164,76 @@ static void end_server(struct launcher *launcher)
 	launcher->events = -1;
 }
 
-/* @quiet: a probe, which is nothing to the terminal */
-static bool start_qemu(struct launcher *launcher, struct words *words, bool quiet, int keep)
+static void forget_monitor(struct launcher *launcher)
 {
+	if (launcher->qmp.fd >= 0)
+		close(launcher->qmp.fd);
+	free(launcher->qmp.text);
+	launcher->qmp = (struct qmp){.fd = -1};
+}
+
+static _Noreturn void be_qemu(const struct launcher *launcher, enum vm_line line, struct words *words, const int *keep,
+			      size_t count)
+{
+	/* A probe is nothing to the terminal. */
+	int null = line == VM_LINE_PROBE ? open("/dev/null", O_RDWR) : -1;
+
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (keep[i] >= 0)
+			fcntl(keep[i], F_SETFD, 0);
+	sigprocmask(SIG_SETMASK, &launcher->before, NULL);
+	execvp(words->words[0], words->words);
+	fprintf(stderr, "uiommu: %s: %s\n", words->words[0], strerror(errno));
+	_exit(127);
+}
+
+/* @status: where the guest tells the status of what it ran, or -1 */
+static bool start_qemu(struct launcher *launcher, enum vm_line line, int status)
+{
+	struct words words = {0};
+	bool begun = false;
+	int ends[2];
 	pid_t pid;
 
-	if (words->failed)
-		return complain(STATUS_OTHER, "no memory"), false;
-	pid = fork_child(launcher, SIGTERM);
-	if (!pid) {
-		int null = quiet ? open("/dev/null", O_RDWR) : -1;
-
-		if (null >= 0) {
-			dup2(null, STDIN_FILENO);
-			dup2(null, STDOUT_FILENO);
-		}
-		if (keep >= 0)
-			fcntl(keep, F_SETFD, 0);
-		sigprocmask(SIG_SETMASK, &launcher->before, NULL);
-		execvp(words->words[0], words->words);
-		fprintf(stderr, "uiommu: %s: %s\n", words->words[0], strerror(errno));
-		_exit(127);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return complain(STATUS_OTHER, "socketpair: %s", strerror(errno)), false;
+	launcher->qmp.fd = ends[0];
+	vm_line(&words, launcher->vm, line, ends[1], status);
+	if (words.failed) {
+		complain(STATUS_OTHER, "no memory");
+	} else {
+		pid = fork_child(launcher, SIGTERM);
+		if (!pid)
+			be_qemu(launcher, line, &words, (const int[]){ends[1], status}, 2);
+		begun = child_began(&launcher->qemu, pid, "QEMU");
 	}
-	return child_began(&launcher->qemu, pid, "QEMU");
+	close(ends[1]);
+	words_free(&words);
+	/* Until this is said there are no events. */
+	if (begun && qmp_send(&launcher->qmp, "{\"execute\":\"qmp_capabilities\"}\n"))
+		forget_monitor(launcher);
+	return begun;
+}
+
+static void end_qemu(struct launcher *launcher, int signal)
+{
+	end_child(&launcher->qemu, signal);
+	forget_monitor(launcher);
 }
 
 /* --- waiting --- */
 
-/* @monitor: its descriptor, or -1: what it says is for later */
-static enum happening wait_for(const struct launcher *launcher, int monitor, int limit)
+static enum happening wait_for(const struct launcher *launcher, int limit)
 {
 	/* In the order in which they are looked at: what was said last comes before the end. */
 	struct pollfd fds[] = {
 		{.fd = launcher->signals, .events = POLLIN},
 		{.fd = launcher->events, .events = POLLIN},
-		{.fd = monitor, .events = POLLIN},
+		{.fd = launcher->qmp.fd, .events = POLLIN},
 		{.fd = launcher->server.pid ? launcher->server.fd : -1, .events = POLLIN},
 		{.fd = launcher->qemu.pid ? launcher->qemu.fd : -1, .events = POLLIN},
 	};
@@ -264,12 +299,59 @@ static bool ended_badly(struct launcher *launcher, enum happening what)
 	return false;
 }
 
+static const char *text_in(struct json_object *object, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(object, key, &value) && value ? json_object_get_string(value) : "";
+}
+
+/* QEMU waits for somebody to look at it then, with processors that do not run. Whoever stops the guest himself goes on with it,
+ * too. */
+static bool is_broken(struct json_object *message)
+{
+	struct json_object *answer;
+
+	return strcmp(text_in(message, "id"), "status") == 0 && json_object_object_get_ex(message, "return", &answer) &&
+	       strcmp(text_in(answer, "status"), "internal-error") == 0;
+}
+
+/* What the monitor has said. @buses: where its answer of that goes; NULL: it was not asked. False: the guest cannot go on. */
+static bool hear_monitor(struct launcher *launcher, struct json_object **buses)
+{
+	struct json_object *message;
+	int error;
+
+	while (!(error = qmp_receive(&launcher->qmp, &message))) {
+		bool broken = is_broken(message);
+
+		if (strcmp(text_in(message, "event"), "STOP") == 0)
+			(void)qmp_send(&launcher->qmp, "{\"execute\":\"query-status\",\"id\":\"status\"}\n");
+		if (buses && strcmp(text_in(message, "id"), "buses") == 0) {
+			*buses = message;
+			return true;
+		}
+		json_object_put(message);
+		if (broken)
+			return complain(STATUS_OTHER, "QEMU has stopped the guest for an internal error"), false;
+	}
+	/* One that has ended, or says what nobody understands, is not listened to any more. */
+	if (error != -EAGAIN)
+		forget_monitor(launcher);
+	return true;
+}
+
 /* Until the server says @type. */
 static bool wait_for_event(struct launcher *launcher, enum vm_event_type type, struct vm_event *event)
 {
 	for (;;) {
-		enum happening what = wait_for(launcher, -1, PROBE_LIMIT);
+		enum happening what = wait_for(launcher, PROBE_LIMIT);
 
+		if (what == MONITOR_SAYS) {
+			if (!hear_monitor(launcher, NULL))
+				return false;
+			continue;
+		}
 		if (what != SERVER_SAYS)
 			return ended_badly(launcher, what);
 		if (!hear(launcher, event))
@@ -281,42 +363,22 @@ static bool wait_for_event(struct launcher *launcher, enum vm_event_type type, s
 	}
 }
 
-/* The next answer of the monitor. */
-static bool wait_for_answer(struct launcher *launcher, struct json_object **answer)
-{
-	for (;;) {
-		int error = qmp_receive(&launcher->qmp, answer);
-		enum happening what;
-
-		if (!error &&
-		    (json_object_object_get_ex(*answer, "return", NULL) || json_object_object_get_ex(*answer, "QMP", NULL)))
-			return true;
-		if (!error) {
-			json_object_put(*answer); /* an event */
-			continue;
-		}
-		if (error != -EAGAIN)
-			return complain(STATUS_OTHER, "QEMU's monitor: %s", strerror(-error)), false;
-		what = wait_for(launcher, launcher->qmp.fd, PROBE_LIMIT);
-		if (what != MONITOR_SAYS)
-			return ended_badly(launcher, what);
-	}
-}
-
 /* --- the probe --- */
 
 /* Buses are counted by the firmware, too: ask which one is behind each root port. */
 static bool find_buses(struct launcher *launcher)
 {
-	static const char *const commands[] = {"", "{\"execute\":\"qmp_capabilities\"}\n", "{\"execute\":\"query-pci\"}\n"};
 	struct json_object *answer = NULL;
 	bool found = true;
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		json_object_put(answer);
-		if (qmp_send(&launcher->qmp, commands[i]))
-			return ended_badly(launcher, QEMU_ENDED);
-		if (!wait_for_answer(launcher, &answer))
+	if (qmp_send(&launcher->qmp, "{\"execute\":\"query-pci\",\"id\":\"buses\"}\n"))
+		return ended_badly(launcher, QEMU_ENDED);
+	while (!answer) {
+		enum happening what = wait_for(launcher, PROBE_LIMIT);
+
+		if (what != MONITOR_SAYS)
+			return ended_badly(launcher, what);
+		if (!hear_monitor(launcher, &answer))
 			return false;
 	}
 	for (unsigned int i = 0; found && i < launcher->vm->endpoint_count; i++) {
@@ -338,27 +400,15 @@ static bool find_buses(struct launcher *launcher)
 
 static bool probe(struct launcher *launcher)
 {
-	struct words words = {0};
-	struct vm_event event;
-	int ends[2];
+	struct vm_event event = {0};
 	bool done;
 
 	if (!start_server(launcher) || !wait_for_event(launcher, VM_EVENT_READY, &event))
 		return false;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return complain(STATUS_OTHER, "socketpair: %s", strerror(errno)), false;
-	launcher->qmp.fd = ends[0];
-	vm_line(&words, launcher->vm, VM_LINE_PROBE, ends[1]);
-	done = start_qemu(launcher, &words, true, ends[1]);
-	close(ends[1]);
-	done = done && wait_for_event(launcher, VM_EVENT_PLACED, &event) && find_buses(launcher);
+	done = start_qemu(launcher, VM_LINE_PROBE, -1) && wait_for_event(launcher, VM_EVENT_PLACED, &event) && find_buses(launcher);
 	launcher->vm->base = event.address;
-	end_child(&launcher->qemu, SIGKILL);
+	end_qemu(launcher, SIGKILL);
 	end_server(launcher);
-	words_free(&words);
-	close(launcher->qmp.fd);
-	free(launcher->qmp.text);
-	launcher->qmp = (struct qmp){.fd = -1};
 	return done;
 }
 
@@ -417,9 +467,14 @@ static enum status qemu_status(const struct launcher *launcher)
 static enum status watch(struct launcher *launcher, int limit)
 {
 	for (;;) {
-		enum happening what = wait_for(launcher, -1, limit);
+		enum happening what = wait_for(launcher, limit);
 		struct vm_event event;
 
+		if (what == MONITOR_SAYS) {
+			if (!hear_monitor(launcher, NULL))
+				return STATUS_OTHER;
+			continue;
+		}
 		if (what == QEMU_ENDED) {
 			reap(&launcher->qemu);
 			return qemu_status(launcher);
@@ -456,7 +511,7 @@ static bool print_line(const struct vm *vm)
 	struct words words = {0};
 	bool done;
 
-	vm_line(&words, vm, VM_LINE_PRINT, -1);
+	vm_line(&words, vm, VM_LINE_PRINT, -1, -1);
 	for (size_t i = 0; i < words.count; i++)
 		print_word(words.words[i], i ? " " : "");
 	putchar('\n');
@@ -467,18 +522,15 @@ static bool print_line(const struct vm *vm)
 
 static bool start_guest(struct launcher *launcher)
 {
-	struct words words = {0};
 	int ends[2] = {-1, -1};
 	bool begun;
 
 	if (launcher->vm->run && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return complain(STATUS_OTHER, "socketpair: %s", strerror(errno)), false;
 	launcher->status_fd = ends[0];
-	vm_line(&words, launcher->vm, VM_LINE_BOOT, ends[1]);
-	begun = start_qemu(launcher, &words, false, ends[1]);
+	begun = start_qemu(launcher, VM_LINE_BOOT, ends[1]);
 	if (ends[1] >= 0)
 		close(ends[1]);
-	words_free(&words);
 	return begun;
 }
 
@@ -511,7 +563,7 @@ static bool catch_signals(struct launcher *launcher)
 
 static void end_all(struct launcher *launcher)
 {
-	end_child(&launcher->qemu, SIGTERM);
+	end_qemu(launcher, SIGTERM);
 	end_server(launcher);
 	if (launcher->keeper_fd >= 0)
 		close(launcher->keeper_fd);

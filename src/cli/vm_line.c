@@ -195,7 +195,16 @@ static void add_status(struct words *words, int fd)
 	words_add(words, "-no-reboot");
 }
 
-void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int fd)
+/* Of the launcher; the user may have others. */
+static void add_monitor(struct words *words, int fd)
+{
+	words_add(words, "-chardev");
+	words_add(words, "socket,id=uiommu-qmp,fd=%d", fd);
+	words_add(words, "-qmp");
+	words_add(words, "chardev:uiommu-qmp");
+}
+
+void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int monitor, int status)
 {
 	if (line != VM_LINE_PRINT)
 		words_add(words, "%s", vm->qemu);
@@ -208,17 +217,15 @@ void vm_line(struct words *words, const struct vm *vm, enum vm_line line, int fd
 		add_guest(words, vm);
 	if (line == VM_LINE_BOOT)
 		add_console(words);
-	if (line == VM_LINE_BOOT && fd >= 0)
-		add_status(words, fd);
+	if (line == VM_LINE_BOOT && status >= 0)
+		add_status(words, status);
 	if (line != VM_LINE_PRINT)
 		add_more(words, vm, line == VM_LINE_PROBE);
 	if (line == VM_LINE_PROBE) {
 		words_add(words, "-snapshot");
 		words_add(words, "-display");
 		words_add(words, "none");
-		words_add(words, "-chardev");
-		words_add(words, "socket,id=uiommu-qmp,fd=%d", fd);
-		words_add(words, "-qmp");
-		words_add(words, "chardev:uiommu-qmp");
 	}
+	if (line != VM_LINE_PRINT)
+		add_monitor(words, monitor);
 }

@@ -107,6 +107,40 @@ exec {tools}/qemu "$@" $more
     assert launcher.nothing_is_left()
 
 
+# A QEMU that reads what it is told, and says that it has stopped.
+STOPPED = """import json, socket, sys
+fd = next(word.split("fd=")[1] for word in sys.argv if word.startswith("socket,id=uiommu-qmp"))
+monitor = socket.socket(fileno=int(fd)).makefile("rw")
+for line in monitor:
+    asked = json.loads(line)
+    if asked["execute"] == "query-status":
+        print("was asked", flush=True)
+    print(json.dumps({{"return": {{"status": {status!r}, "running": False}}, "id": asked.get("id", 0)}}), file=monitor, flush=True)
+    if asked["execute"] == "qmp_capabilities":
+        print(json.dumps({{"event": "STOP"}}), file=monitor, flush=True)
+"""
+
+
+@pytest.mark.parametrize("why", ["internal-error", "paused"])
+def test_a_qemu_that_has_stopped(tools, tmp_path, why):
+    """For an internal error, as with a KVM that meets what it cannot run: nothing more will happen. Paused by its user, it goes on later."""
+    qemu, script = tmp_path / "qemu", tmp_path / "stopped"
+    script.write_text(STOPPED.format(status=why))
+    qemu.write_text(f"""#!/bin/sh
+case "$*" in *-acpitable*) exec python3 {script} "$@" ;; esac
+exec {tools}/qemu "$@"
+""")
+    qemu.chmod(0o755)
+    launcher = Launcher(tmp_path, "--qemu", qemu, "--run", IDLE)
+    if why == "paused":
+        launcher.until("was asked")
+        os.kill(launcher.process.pid, signal.SIGTERM)
+    said, status = launcher.end()
+    assert status == 4
+    assert {"internal-error": "QEMU has stopped the guest for an internal error", "paused": "ended by signal 15"}[why] in said
+    assert launcher.nothing_is_left()
+
+
 def test_a_bus_that_is_another(tools, tmp_path):
     """A bridge before ours takes its number."""
     launcher = Launcher(tmp_path, "--device", "nvme,size=16M,bdf=01:00.0", "--", "-device", "pcie-root-port,bus=pcie.0,addr=2.0,chassis=100,slot=100")
