@@ -13,7 +13,7 @@
 #include "cli/explain.h"
 #include "cli/plain.h"
 #include "cli/sessions.h"
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 #include "util/util.h"
 
 struct show {

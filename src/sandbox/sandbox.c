@@ -152,7 +152,7 @@ static const int server_calls[] = {
 	SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_create), SCMP_SYS(flock),	   SCMP_SYS(getsockopt),
 };
 
-/* Its end would take its sockets' names away, which somebody else does after it (src/cli/vm_launch.c). */
+/* Its end would take its sockets' names away, which somebody else does after it (src/cli/vm/launch.c). */
 static const int server_names[] = {SCMP_SYS(openat), SCMP_SYS(unlink)};
 
 /* What the broker does besides. */

@@ -53,7 +53,7 @@ def program(name):
 
 def tools(*options):
     """The folder with QEMU and a kernel, or with a kernel of one's own (--kernel), made if it is not there."""
-    done = subprocess.run([TOP / "src/cli/vm-setup", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run([TOP / "src/cli/vm/vm-setup", *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise NoTools(said[-1] if said else f"vm-setup: exit status {done.returncode}")

@@ -19,7 +19,7 @@ ENDED = [r"DMAR: DRHD: handling fault status reg", r"DMAR: \[DMA (Read|Write) PA
 def driver(tools):
     """guest/linux, built for the kernel of the tools."""
     assert tools
-    done = subprocess.run([guest.TOP / "src/cli/vm-setup", "--module", guest.TOP / "guest/linux"], stdin=subprocess.DEVNULL,
+    done = subprocess.run([guest.TOP / "src/cli/vm/vm-setup", "--module", guest.TOP / "guest/linux"], stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(done.stderr.strip().splitlines()[-1])

@@ -43,7 +43,7 @@ def test_without_a_network_nothing_is_made(tmp_path):
 
 def test_a_mistake(tmp_path):
     for options, complaint in ((["--nonsense"], "usage"), (["--kernel"], "cannot read"), (["--kernel", "/nowhere"], "/nowhere")):
-        done = subprocess.run([guest.TOP / "src/cli/vm-setup", *options], capture_output=True, text=True, check=False,
+        done = subprocess.run([guest.TOP / "src/cli/vm/vm-setup", *options], capture_output=True, text=True, check=False,
                               env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)})
         assert done.returncode == 1 and complaint in done.stderr
         assert not os.listdir(tmp_path)
@@ -54,7 +54,7 @@ def test_a_kernel_that_cannot_be_built(tmp_path):
     config = tmp_path / "config"
     config.write_text("CONFIG_64BIT=y\n")
     fake(tmp_path, "apt-get", 'case $1 in indextargets) echo "http://mirror.invalid/ Debian Debian" ;; *) exit 100 ;; esac\n')
-    done = subprocess.run([guest.TOP / "src/cli/vm-setup", "--kernel", config], capture_output=True, text=True, check=False,
+    done = subprocess.run([guest.TOP / "src/cli/vm/vm-setup", "--kernel", config], capture_output=True, text=True, check=False,
                           env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert done.returncode == 1 and done.stdout == ""
     assert "cannot be had" in done.stderr or "needs " in done.stderr

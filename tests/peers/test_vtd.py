@@ -329,7 +329,7 @@ def compare(qemu, ours, seed, kind):
 def qemu():
     if os.uname().machine != "x86_64":
         pytest.skip("QEMU for x86-64 is got for x86-64 machines")
-    done = subprocess.run([TOP / "src/cli/vm-setup"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run([TOP / "src/cli/vm/vm-setup"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip((done.stderr.strip() or "vm-setup failed").splitlines()[-1])
     return pathlib.Path(done.stdout.strip()) / "qemu"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* uiommu vm, uiommu qemu-args: what the user says, and what follows from it. */
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -34,7 +34,7 @@ bool vm_find(char *path, size_t size, const char *name)
 	if (slash) {
 		size_t room = size - (size_t)(slash - path);
 
-		if ((size_t)snprintf(slash, room, "/src/cli/%s", name) < room && !access(path, X_OK))
+		if ((size_t)snprintf(slash, room, "/src/cli/vm/%s", name) < room && !access(path, X_OK))
 			return true;
 	}
 	return (size_t)snprintf(path, size, "%s/%s", UIOMMU_LIBEXEC, name) < size && !access(path, X_OK);
@@ -202,7 +202,7 @@ static bool has_file(const char *text)
 	return false;
 }
 
-/* The process that has the parent opens nothing (vm_shared.h). */
+/* The process that has the parent opens nothing (shared.h). */
 static bool files_are_possible(const struct vm *vm)
 {
 	for (unsigned int i = 0; vm->parent && i < vm->endpoint_count; i++)

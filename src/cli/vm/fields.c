@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 #include "util/util.h"
 
 enum show {

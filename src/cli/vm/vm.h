@@ -9,10 +9,10 @@
  * got their address, and then for good. A server lives as long as its QEMU, or for `uiommu qemu-args` as long as the launcher.
  *
  * Guests that share an accelerator share one more process, which has what their servers have: then a server is but the launcher's
- * connection to it (vm_shared.h).
+ * connection to it (shared.h).
  */
-#ifndef CLI_VM_H
-#define CLI_VM_H
+#ifndef CLI_VM_VM_H
+#define CLI_VM_VM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -137,7 +137,7 @@ int vm_serve(const struct vm *vm, int events);
 
 /*
  * The same, for a guest that shares an accelerator: what it has is made in another process, which serves all guests that name the
- * same accelerator (vm_shared.h).
+ * same accelerator (shared.h).
  */
 int vm_join(const struct vm *vm, int events, const int *sockets);
 

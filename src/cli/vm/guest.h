@@ -10,8 +10,8 @@
 
 #include <uiommu/uiommu.h>
 
-#include "cli/vm.h"
-#include "cli/vm_control.h"
+#include "cli/vm/control.h"
+#include "cli/vm/vm.h"
 
 enum { VM_GUESTS_MAX = 63 }; /* of a shared accelerator */
 

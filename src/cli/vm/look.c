@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cli/plain.h"
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 #include "util/util.h"
 
 enum { GUESTS_MAX = 256, PIECE = 16384, ANSWER_MAX = 16 << 20 };

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 #include "util/util.h"
 
 void words_add(struct words *words, const char *format, ...)

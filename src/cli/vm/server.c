@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "cli/plain.h"
-#include "cli/vm_guest.h"
+#include "cli/vm/guest.h"
 
 static struct guest *running; /* for the signal handler */
 

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <uiommu/uiommu.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 struct control {
 	const struct vm *vm;

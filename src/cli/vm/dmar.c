@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The DMA remapping table (VT-d specification 4.1, chapter 8). */
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 #include <string.h>
 

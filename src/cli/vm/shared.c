@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cli/vm_shared.h"
+#include "cli/vm/shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #include "cli/cli.h"
 #include "cli/plain.h"
-#include "cli/vm_guest.h"
+#include "cli/vm/guest.h"
 #include "daemon/wire.h"
 #include "util/thread.h"
 #include "util/util.h"

@@ -2,7 +2,7 @@
 /*
  * A process that has one accelerator and serves all guests that name it.
  *
- * Nobody starts it: the first guest does (vm_join.c), and it ends with the last one. A guest is a connection to its socket, in the
+ * Nobody starts it: the first guest does (join.c), and it ends with the last one. A guest is a connection to its socket, in the
  * folder of all guests, which its user alone can reach. The first message says what the guest is, and brings a descriptor, where
  * the launcher listens for events; each of those that follow brings a socket of the guest's, as vm_sockets_open() has made them.
  * There are no others in either direction: the guest ends when the other side shuts the connection down, and nothing is left of it
@@ -18,7 +18,7 @@
 
 #include <sys/un.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 struct shared_place {
 	struct sockaddr_un socket;

@@ -3,7 +3,7 @@
  * The server's control socket: whoever may look into the guest's folder asks what there is, one question and one answer a
  * connection, both a JSON object in one line.
  */
-#include "cli/vm_control.h"
+#include "cli/vm/control.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 /* Below $XDG_RUNTIME_DIR, or where everybody may make folders. */
 int vm_folder_all(char *path, size_t size)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "cli/vm_guest.h"
+#include "cli/vm/guest.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 enum { ANSWER_MAX = 4 << 20, PIECE = 4096 };
 

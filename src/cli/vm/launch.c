@@ -19,7 +19,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 #include "util/util.h"
 
 enum {

@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 
 static int listen_at(const struct vm *vm, unsigned int index)
 {

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/vm_shared.h"
+#include "cli/vm/shared.h"
 #include "daemon/wire.h"
 #include "util/util.h"
 

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/vm.h"
+#include "cli/vm/vm.h"
 #include "util/util.h"
 
 enum { FOLDER = 040755, PROGRAM = 0100755, CONTENTS_MAX = 1 << 30 };
