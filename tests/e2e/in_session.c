@@ -189,6 +189,41 @@ static void walks(char **arguments)
 	CHECK(creat("/dev/vfio/77", 0600) == -1 && errno == ENOENT);
 }
 
+/* Pieces that cannot be read: the whole call fails, and has done nothing. */
+static void bad_vectors(int fd, off_t config, const struct iovec *parts)
+{
+	struct iovec *edge = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec long_parts[] = {parts[0], {parts[1].iov_base, (size_t)-1}}, many[20];
+	volatile int too_many = 1025, too_few = -1; /* which the compiler need not know */
+	const struct iovec *nowhere[] = {NULL, (const struct iovec *)16, (const struct iovec *)(UINTPTR_MAX - 7)};
+
+	CHECK(edge != MAP_FAILED && !munmap((uint8_t *)edge + 4096, 4096));
+	edge += 4096 / sizeof(*edge) - 2;
+	memcpy(edge, parts, 2 * sizeof(*edge));
+	CHECK(preadv(fd, edge, 2, config) == 64);
+	memset(parts[0].iov_base, 0xee, 4);
+	CHECK(preadv(fd, edge + 1, 2, config) == -1 && errno == EFAULT);
+	CHECK(preadv(fd, long_parts, 2, config) == -1 && errno == EINVAL);
+	CHECK(*(uint8_t *)parts[0].iov_base == 0xee);
+	CHECK(lseek(fd, config, SEEK_SET) == config);
+	for (size_t i = 0; i < sizeof(nowhere) / sizeof(nowhere[0]); i++) {
+		CHECK(readv(fd, nowhere[i], 1) == -1 && errno == EFAULT);
+		CHECK(writev(fd, nowhere[i], 1) == -1 && errno == EFAULT);
+		CHECK(preadv2(fd, nowhere[i], 1, config, 0) == -1 && errno == EFAULT);
+		CHECK(pwritev(fd, nowhere[i], 1, config) == -1 && errno == EFAULT);
+	}
+	CHECK(lseek(fd, 0, SEEK_CUR) == config);
+	CHECK(preadv(fd, NULL, 0, config) == 0);
+	CHECK(preadv(fd, parts, too_many, config) == -1 && errno == EINVAL);
+	CHECK(preadv(fd, parts, too_few, config) == -1 && errno == EINVAL);
+	/* More than goes with a message. */
+	for (unsigned int i = 0; i < 20; i++)
+		many[i] = (struct iovec){(uint8_t *)parts[1].iov_base + i, 1};
+	CHECK(preadv(fd, many, 20, config) == 20);
+	CHECK(preadv2(fd, parts, 1, -1, 0) == 4 && lseek(fd, 0, SEEK_CUR) == config + 4);
+	CHECK(!memcmp(parts[0].iov_base, parts[1].iov_base, 4));
+}
+
 /* Config space, in one piece and in several. */
 static void vectors(char **arguments)
 {
@@ -222,6 +257,8 @@ static void vectors(char **arguments)
 	parts[0].iov_base = NULL;
 	CHECK(preadv(fd, parts, 2, config) == -1 && errno == EFAULT);
 	CHECK(preadv(fd, parts, 2, -1) == -1 && errno == EINVAL);
+	parts[0].iov_base = first;
+	bad_vectors(fd, config, parts);
 	/* Any other file. */
 	CHECK(writev(-1, written, 2) == -1 && errno == EBADF);
 }

@@ -45,6 +45,12 @@ def test_case_with_a_device(run, program, sessions, case):
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 
+@pytest.mark.parametrize("name", ["in-session", "in-session-static"])
+def test_vectors_of_a_stopped_program(run, staged, sessions, name):
+    ended = run("run", "--static", "--device", "nvme,size=1M", "--", os.path.join(staged, name), "vectors", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
 # Its own filter forbids it openat, and no notification comes before that.
 @pytest.mark.parametrize("case", [case for case in CASES if case != "sandboxed"])
 def test_case_static(run, program, sessions, case):

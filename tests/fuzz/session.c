@@ -302,7 +302,7 @@ static void make(struct input *input, struct session_request *request, uint8_t *
 	request->offset = file & 0x40 ? take_number(input, 8) : take_number(input, 2) | (uint64_t)(file >> 3 & 7) << 40;
 	request->count = take_number(input, 2);
 	request->flags = take_byte(input);
-	if (request->op == SESSION_IOCTL || request->op == SESSION_WRITE)
+	if (request->op == SESSION_IOCTL || request->op == SESSION_WRITE || request->op >= SESSION_READV)
 		request->length = (uint32_t)take(input, inlined, take_byte(input) % (SESSION_INLINE + 1));
 	if (request->op == SESSION_STATUS)
 		request->number = getpid();

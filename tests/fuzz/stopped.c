@@ -132,6 +132,12 @@ static void step(struct input *input, pid_t pid)
 		SYS_access,
 		SYS_readlink,
 #endif
+		SYS_readv,
+		SYS_writev,
+		SYS_preadv,
+		SYS_pwritev,
+		SYS_preadv2,
+		SYS_pwritev2,
 	};
 	struct stopped stopped = {.session = &session, .process = pid, .listener = -1};
 	uint8_t number = take_byte(input);

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A call of a program, however it came here. */
 #include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "abi/iommufd.h"
 #include "abi/session/message.h"
 #include "abi/session/session.h"
 #include "abi/session/trace.h"
+#include "util/util.h"
+
+enum { COUNT_MAX = 0x7ffff000 }; /* of bytes, as for any file */
 
 static int64_t open_name(struct session *session, struct session_message *message, int *fd)
 {
@@ -44,6 +50,48 @@ static int64_t map(struct session *session, struct abi_caller *caller, struct ab
 	return error;
 }
 
+/* One after the other, as the kernel does for files like ours, up to the first that is not done whole. */
+static int64_t transfer_parts(struct abi_caller *caller, struct abi_file *file, const struct session_request *request,
+			      const struct iovec *parts)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < request->count; i++)
+		if (parts[i].iov_len > SSIZE_MAX)
+			return -EINVAL;
+	for (size_t i = 0; i < request->count && done < COUNT_MAX; i++) {
+		size_t length = (size_t)min_u64(parts[i].iov_len, COUNT_MAX - done);
+		uint64_t address = (uint64_t)(uintptr_t)parts[i].iov_base, offset = request->offset + done;
+		int64_t part = request->op == SESSION_READV ? abi_read(file, caller, address, length, offset)
+							    : abi_write(file, caller, address, length, offset);
+
+		if (part < 0)
+			return done ? (int64_t)done : part;
+		done += (size_t)part;
+		if ((size_t)part < length)
+			break;
+	}
+	return (int64_t)done;
+}
+
+/* The program's struct iovec is ours. */
+static int64_t transfer_vector(struct abi_caller *caller, struct abi_file *file, const struct session_request *request)
+{
+	struct iovec *parts;
+	int64_t result;
+
+	if (request->count > IOV_MAX)
+		return -EINVAL;
+	parts = calloc(request->count + 1, sizeof(*parts));
+	if (!parts)
+		return -ENOMEM;
+	result = abi_caller_read(caller, request->argument, parts, request->count * sizeof(*parts));
+	if (!result)
+		result = transfer_parts(caller, file, request, parts);
+	free(parts);
+	return result;
+}
+
 static int64_t call_file(struct session *session, struct abi_caller *caller, struct abi_file *file,
 			 const struct session_request *request, struct session_reply *reply, int *fd)
 {
@@ -54,6 +102,9 @@ static int64_t call_file(struct session *session, struct abi_caller *caller, str
 		return abi_read(file, caller, request->argument, request->count, request->offset);
 	case SESSION_WRITE:
 		return abi_write(file, caller, request->argument, request->count, request->offset);
+	case SESSION_READV:
+	case SESSION_WRITEV:
+		return transfer_vector(caller, file, request);
 	case SESSION_MMAP:
 		return map(session, caller, file, request, reply, fd);
 	default:
@@ -72,8 +123,7 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 
 	if (!file && !is_open)
 		return request->op == SESSION_IOCTL ? -ENOTTY : -EBADF;
-	caller->window =
-		(request->op == SESSION_IOCTL || request->op == SESSION_WRITE) && request->length ? message->inlined : NULL;
+	caller->window = !is_open && request->length ? message->inlined : NULL;
 	caller->window_address = request->argument;
 	caller->window_length = request->length;
 	if (traced(session))
@@ -82,7 +132,7 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 	if (traced(session))
 		trace_end(session, &trace, member->facts.pid, message, file, result);
 	abi_file_put(file);
-	if (request->op == SESSION_READ || request->op == SESSION_WRITE)
+	if (!is_open && request->op != SESSION_IOCTL && request->op != SESSION_MMAP)
 		held_poll(session, &request->file);
 	return result;
 }

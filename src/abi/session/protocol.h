@@ -54,6 +54,8 @@ enum session_op {
 	SESSION_LIST, /* the session's objects, as text; the reply has a memfd of it */
 	SESSION_STATUS, /* number: a pid; flags: open(2)'s; the reply has a memfd of its /proc/PID/status */
 	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, bytes, or -errno */
+	SESSION_READV, /* file, argument: address of count struct iovec, whose begin is inline; offset */
+	SESSION_WRITEV, /* the same */
 	SESSION_OPS,
 };
 

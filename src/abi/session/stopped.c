@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "abi/session/message.h"
@@ -98,7 +99,8 @@ static int64_t call_ioctl(struct stopped *stopped)
 	return call_descriptor(stopped, &message, arguments[0]);
 }
 
-static int64_t call_transfer(struct stopped *stopped, enum session_op op, bool positioned)
+/* @offset: NULL, at the descriptor's position. */
+static int64_t call_transfer(struct stopped *stopped, enum session_op op, const uint64_t *offset)
 {
 	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
 	struct session_message message = {.request = {.op = op, .argument = arguments[1], .count = arguments[2]}};
@@ -106,13 +108,24 @@ static int64_t call_transfer(struct stopped *stopped, enum session_op op, bool p
 
 	if (!is_ours(stopped, arguments[0], &message.request.file))
 		return STOPPED_GO_ON;
-	message.request.offset = positioned ? arguments[3] : position_of(stopped, arguments[0]);
+	message.request.offset = offset ? *offset : position_of(stopped, arguments[0]);
 	if ((int64_t)message.request.offset < 0)
 		return -EINVAL;
 	result = call_descriptor(stopped, &message, arguments[0]);
-	if (result > 0 && !positioned)
+	if (result > 0 && !offset)
 		advance(stopped, arguments[0], result);
 	return result;
+}
+
+/* preadv2 and pwritev2: an offset of -1 is the descriptor's position. */
+static int64_t call_with_flags(struct stopped *stopped, enum session_op op)
+{
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	struct session_key key;
+
+	if (arguments[5] & ~(uint64_t)RWF_HIPRI && is_ours(stopped, arguments[0], &key))
+		return -EOPNOTSUPP;
+	return call_transfer(stopped, op, arguments[3] == UINT64_MAX ? NULL : &arguments[3]);
 }
 
 /* Nobody here can make the kernel map another descriptor than the program's: it does, where that is the right one. */
@@ -275,13 +288,25 @@ int64_t stopped_call(struct stopped *stopped)
 	case SYS_ioctl:
 		return call_ioctl(stopped);
 	case SYS_read:
-		return call_transfer(stopped, SESSION_READ, false);
+		return call_transfer(stopped, SESSION_READ, NULL);
 	case SYS_write:
-		return call_transfer(stopped, SESSION_WRITE, false);
+		return call_transfer(stopped, SESSION_WRITE, NULL);
 	case SYS_pread64:
-		return call_transfer(stopped, SESSION_READ, true);
+		return call_transfer(stopped, SESSION_READ, &arguments[3]);
 	case SYS_pwrite64:
-		return call_transfer(stopped, SESSION_WRITE, true);
+		return call_transfer(stopped, SESSION_WRITE, &arguments[3]);
+	case SYS_readv:
+		return call_transfer(stopped, SESSION_READV, NULL);
+	case SYS_writev:
+		return call_transfer(stopped, SESSION_WRITEV, NULL);
+	case SYS_preadv:
+		return call_transfer(stopped, SESSION_READV, &arguments[3]);
+	case SYS_pwritev:
+		return call_transfer(stopped, SESSION_WRITEV, &arguments[3]);
+	case SYS_preadv2:
+		return call_with_flags(stopped, SESSION_READV);
+	case SYS_pwritev2:
+		return call_with_flags(stopped, SESSION_WRITEV);
 	case SYS_mmap:
 		return call_mmap(stopped);
 	case SYS_openat:

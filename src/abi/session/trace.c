@@ -138,8 +138,8 @@ static void add_call(struct line *line, const struct trace *trace, const struct 
 		     const struct abi_file *file, int64_t result)
 {
 	static const char *const names[SESSION_OPS] = {
-		[SESSION_OPEN] = "open",   [SESSION_IOCTL] = "ioctl", [SESSION_READ] = "read",
-		[SESSION_WRITE] = "write", [SESSION_MMAP] = "mmap",
+		[SESSION_OPEN] = "open", [SESSION_IOCTL] = "ioctl", [SESSION_READ] = "read",	 [SESSION_WRITE] = "write",
+		[SESSION_MMAP] = "mmap", [SESSION_READV] = "readv", [SESSION_WRITEV] = "writev",
 	};
 	const struct session_request *request = &message->request;
 

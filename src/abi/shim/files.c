@@ -62,12 +62,13 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 	return (int)next_result(result);
 }
 
-/* As much of what is to be written as goes with the call. */
-static uint32_t begin_of(const void *buffer, size_t count)
+/* As much as goes with the call of what is to be written, or of what says where that is. */
+static uint32_t begin_of(enum session_op op, const void *buffer, size_t count)
 {
 	uint32_t length = sure_length((uint64_t)(uintptr_t)buffer);
+	size_t all = op == SESSION_READ ? 0 : op == SESSION_WRITE ? count : count * sizeof(struct iovec);
 
-	return count < length ? (uint32_t)count : length;
+	return all < length ? (uint32_t)all : length;
 }
 
 /* At the file's position, which a pipe does not have. */
@@ -83,7 +84,7 @@ static ssize_t transfer(enum session_op op, int fd, const struct session_key *fi
 	};
 	int64_t done;
 
-	request.length = op == SESSION_WRITE ? begin_of(buffer, count) : 0;
+	request.length = begin_of(op, buffer, count);
 	done = client_call(&request, buffer, NULL, NULL);
 	if (done > 0 && position >= 0)
 		sys_3(SYS_lseek, fd, position + (long)done, SEEK_SET);
@@ -97,7 +98,7 @@ static ssize_t transfer_at(enum session_op op, const struct session_key *file, c
 
 	if (offset < 0)
 		return next_result(-EINVAL);
-	request.length = op == SESSION_WRITE ? begin_of(buffer, count) : 0;
+	request.length = begin_of(op, buffer, count);
 	return next_result(client_call(&request, buffer, NULL, NULL));
 }
 
@@ -168,29 +169,18 @@ ENTRY(ssize_t, pwrite64, (int fd, const void *buffer, size_t count, off_t offset
 	return entry_pwrite(fd, buffer, count, offset);
 }
 
-/* --- of several pieces, one after the other, as the kernel does for files like ours --- */
+/* --- of several pieces: the session looks at them --- */
 
 enum { NO_OFFSET = -1 };
 
 static ssize_t transfer_all(enum session_op op, int fd, const struct session_key *file, const struct iovec *parts, int count,
 			    off_t offset)
 {
-	ssize_t done = 0, part;
-
 	if (count < 0 || count > IOV_MAX || offset < NO_OFFSET)
 		return next_result(-EINVAL);
-	for (int i = 0; i < count; i++) {
-		if (offset == NO_OFFSET)
-			part = transfer(op, fd, file, parts[i].iov_base, parts[i].iov_len);
-		else
-			part = transfer_at(op, file, parts[i].iov_base, parts[i].iov_len, offset + done);
-		if (part < 0)
-			return done ? done : part;
-		done += part;
-		if ((size_t)part < parts[i].iov_len)
-			break;
-	}
-	return done;
+	if (offset == NO_OFFSET)
+		return transfer(op, fd, file, parts, (size_t)count);
+	return transfer_at(op, file, parts, (size_t)count, offset);
 }
 
 ENTRY(ssize_t, readv, (int fd, const struct iovec *parts, int count))
@@ -198,7 +188,7 @@ ENTRY(ssize_t, readv, (int fd, const struct iovec *parts, int count))
 	struct session_key file;
 
 	if (ours(fd, &file))
-		return transfer_all(SESSION_READ, fd, &file, parts, count, NO_OFFSET);
+		return transfer_all(SESSION_READV, fd, &file, parts, count, NO_OFFSET);
 	return next.readv ? next.readv(fd, parts, count) : next_result(sys_3(SYS_readv, fd, (long)parts, count));
 }
 
@@ -207,7 +197,7 @@ ENTRY(ssize_t, writev, (int fd, const struct iovec *parts, int count))
 	struct session_key file;
 
 	if (ours(fd, &file))
-		return transfer_all(SESSION_WRITE, fd, &file, parts, count, NO_OFFSET);
+		return transfer_all(SESSION_WRITEV, fd, &file, parts, count, NO_OFFSET);
 	return next.writev ? next.writev(fd, parts, count) : next_result(sys_3(SYS_writev, fd, (long)parts, count));
 }
 
@@ -216,7 +206,7 @@ ENTRY(ssize_t, preadv2, (int fd, const struct iovec *parts, int count, off_t off
 	struct session_key file;
 
 	if (ours(fd, &file))
-		return flags ? next_result(-EOPNOTSUPP) : transfer_all(SESSION_READ, fd, &file, parts, count, offset);
+		return flags & ~RWF_HIPRI ? next_result(-EOPNOTSUPP) : transfer_all(SESSION_READV, fd, &file, parts, count, offset);
 	return next.preadv2 ? next.preadv2(fd, parts, count, offset, flags)
 			    : next_result(sys_6(SYS_preadv2, fd, (long)parts, count, offset, 0, flags));
 }
@@ -226,7 +216,8 @@ ENTRY(ssize_t, pwritev2, (int fd, const struct iovec *parts, int count, off_t of
 	struct session_key file;
 
 	if (ours(fd, &file))
-		return flags ? next_result(-EOPNOTSUPP) : transfer_all(SESSION_WRITE, fd, &file, parts, count, offset);
+		return flags & ~RWF_HIPRI ? next_result(-EOPNOTSUPP)
+					  : transfer_all(SESSION_WRITEV, fd, &file, parts, count, offset);
 	return next.pwritev2 ? next.pwritev2(fd, parts, count, offset, flags)
 			     : next_result(sys_6(SYS_pwritev2, fd, (long)parts, count, offset, 0, flags));
 }
