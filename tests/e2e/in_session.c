@@ -113,6 +113,41 @@ static void calls(char **arguments)
 	CHECK(ioctl(-1, IOMMU_IOAS_ALLOC, edge) == -1 && errno == EBADF);
 }
 
+/* Names that are not there, or end where nothing is: as of a kernel, for every function that takes one. */
+static void bad_pointers(char **arguments)
+{
+	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *edge = page + 4096, buffer[16];
+	const char *volatile bad[] = {NULL, (const char *)8, (const char *)(UINTPTR_MAX - 9), edge - 5, edge};
+	struct statx statx_of;
+	struct stat stat_of;
+	int fd = open_iommu(0);
+
+	(void)arguments;
+	CHECK(page != MAP_FAILED && !munmap(edge, 4096));
+	memcpy(edge - 5, "/dev/", 5); /* which goes on where nothing is */
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		CHECK(open(bad[i], O_RDWR) == -1 && errno == EFAULT);
+		CHECK(openat(AT_FDCWD, bad[i], O_RDONLY) == -1 && errno == EFAULT);
+		CHECK(creat(bad[i], 0600) == -1 && errno == EFAULT);
+		CHECK(stat(bad[i], &stat_of) == -1 && errno == EFAULT);
+		CHECK(lstat(bad[i], &stat_of) == -1 && errno == EFAULT);
+		/* Linux 6.11 takes no name at all for one that is empty. */
+		CHECK(!bad[i] || (statx(fd, bad[i], AT_EMPTY_PATH, STATX_MODE, &statx_of) == -1 && errno == EFAULT));
+		CHECK(access(bad[i], F_OK) == -1 && errno == EFAULT);
+		CHECK(readlink(bad[i], buffer, sizeof(buffer)) == -1 && errno == EFAULT);
+		CHECK(chdir(bad[i]) == -1 && errno == EFAULT);
+		CHECK(getxattr(bad[i], "user.a", buffer, 1) == -1 && errno == EFAULT);
+		CHECK(!fopen(bad[i], "r") && errno == EFAULT);
+	}
+	/* What is to be filled. */
+	CHECK(stat("/dev/iommu", (struct stat *)(void *)edge) == -1 && errno == EFAULT);
+	CHECK(fstat(fd, (struct stat *)(void *)edge) == -1 && errno == EFAULT);
+	CHECK(readlink("/proc/self/exe", edge, 8) == -1 && errno == EFAULT);
+	memcpy(edge - 11, "/dev/iommu", 11); /* which ends with the page */
+	CHECK(!stat(edge - 11, &stat_of) && S_ISCHR(stat_of.st_mode));
+	CHECK(alloc(open(edge - 11, O_RDWR)) == 1);
+}
+
 /* Who answers is known by a command that a kernel does not have. */
 static void own(char **arguments)
 {
@@ -163,6 +198,7 @@ static int count_node_flags(const char *path, const struct stat *info, int type,
 
 static void walks(char **arguments)
 {
+	char *volatile nowhere = (char *)16;
 	const char *const device = "/dev/vfio/devices/vfio0";
 	struct stat stat_of;
 	char where[4096];
@@ -180,6 +216,7 @@ static void walks(char **arguments)
 	CHECK(!nftw("/dev/vfio", count_node_flags, 8, FTW_PHYS) && walked >= 4);
 	CHECK(!chdir("/dev/vfio/devices") && getcwd(where, sizeof(where)) && !strcmp(where, "/dev/vfio/devices"));
 	CHECK(!getcwd(where, 4) && errno == ERANGE);
+	CHECK(!getcwd(nowhere, 64) && errno == EFAULT);
 	CHECK(!stat("vfio0", &stat_of) && S_ISCHR(stat_of.st_mode));
 	fd = open("vfio0", O_RDWR);
 	CHECK(fd >= 0 && ioctl(fd, IOMMU_NONE, NULL) == -1 && errno == EINVAL); /* a device that is not bound */
@@ -624,6 +661,7 @@ static void holds_all(char **arguments)
 
 static const struct test_case cases[] = {
 	{"own", own},
+	{"bad-pointers", bad_pointers},
 	{"holds-all", holds_all},
 	{"walks", walks},
 	{"vectors", vectors},

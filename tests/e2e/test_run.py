@@ -14,7 +14,7 @@ import pytest
 from conftest import BUILD, ORDINARY, PAGE, TOP
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
-CASES = ("calls", "own", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
+CASES = ("calls", "bad-pointers", "own", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
 
 
 @pytest.fixture(scope="session")

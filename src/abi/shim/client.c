@@ -30,6 +30,7 @@ enum {
 	SLOTS = 64,
 	HIGH = 0x300, /* descriptors are put here, where they are in nobody's way, if there may be so many */
 	SIGNAL_BYTES = 8,
+	PAGE = 4096, /* or a multiple of it */
 };
 
 struct slot {
@@ -84,11 +85,47 @@ bool client_active(void)
 	return known == 1;
 }
 
+/*
+ * What cannot be done is not allowed to be a fault of ours: so the kernel is asked first, by the cheapest call that reads from, or
+ * writes to, where it is told. It reads 8 bytes, and then finds that it does not know what to do with them; it writes 8 bytes,
+ * which are to be overwritten.
+ */
+static bool can_read(uint64_t address)
+{
+	address &= ~(uint64_t)(SIGNAL_BYTES - 1);
+	/* 0 would be no set at all. */
+	return address && sys_4(SYS_rt_sigprocmask, -1, (long)address, 0, SIGNAL_BYTES) != -EFAULT;
+}
+
+static bool can_write_word(char *at)
+{
+	return sys_4(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)at, SIGNAL_BYTES) != -EFAULT;
+}
+
+bool client_can_write(char *out, size_t length)
+{
+	return can_write_word(out) && can_write_word(out + length - SIGNAL_BYTES);
+}
+
+/* A page at a time. What else is wrong with it the kernel says. */
+static bool is_name(const char *path)
+{
+	for (size_t length = 0, part; length < PATH_MAX; length += part) {
+		part = PAGE - (uint64_t)(uintptr_t)(path + length) % PAGE;
+		if (!can_read((uint64_t)(uintptr_t)(path + length)))
+			return false;
+		if (memchr(path + length, '\0', part))
+			return true;
+	}
+	return false;
+}
+
 void redirect(const char *path, struct redirected *out)
 {
 	out->path = path;
 	out->name = NULL;
-	if (client_active())
+	out->checked = client_active() && is_name(path) ? path : NULL;
+	if (out->checked)
 		redirect_below(folder, path, out);
 }
 

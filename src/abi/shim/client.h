@@ -14,6 +14,9 @@ bool client_active(void);
 /* Where @path really is; itself outside of a session. */
 void redirect(const char *path, struct redirected *out);
 
+/* Is all of it there? @length: at least 8, at most a page. Some of it may be changed. */
+bool client_can_write(char *out, size_t length);
+
 /* As undo_redirect_below(). */
 size_t undo_redirect(char *name, size_t length);
 

@@ -81,7 +81,7 @@ static int open_status(const char *path, int flags)
 	struct session_request request = {.op = SESSION_STATUS, .number = status_of(path), .flags = (uint32_t)flags};
 	int fd = -1;
 
-	if (!request.number || (flags & (O_ACCMODE | O_PATH)) != O_RDONLY || !client_active())
+	if (!request.number || (flags & (O_ACCMODE | O_PATH)) != O_RDONLY)
 		return -ENOENT;
 	return client_call(&request, NULL, &fd, NULL) < 0 ? -ENOENT : fd;
 }
@@ -89,18 +89,19 @@ static int open_status(const char *path, int flags)
 static int open_any(int directory, const char *path, int flags, mode_t mode)
 {
 	struct redirected to;
-	int fd = open_status(path, flags);
+	int fd;
 
+	redirect(path, &to);
+	fd = open_status(to.checked, flags);
 	if (fd >= 0)
 		return fd;
-	redirect(path, &to);
 	if (to.name && is_device_name(to.name) && !(flags & (O_PATH | O_DIRECTORY))) {
 		fd = open_device(to.name, flags);
 		if (fd != -EISDIR)
 			return (int)next_result(fd);
 	}
 	fd = open_real(directory, to.path, flags, mode);
-	if (fd >= 0 && client_active() && path && *path != '/' && !(flags & O_PATH))
+	if (fd >= 0 && to.checked && *path != '/' && !(flags & O_PATH))
 		fd = see_through(fd, flags);
 	return fd;
 }
@@ -160,10 +161,13 @@ ENTRY(int, __openat64_2, (int directory, const char *path, int flags))
 /* A stream of a device makes no sense, but who opens one gets what stands for it. */
 static FILE *open_stream(const char *path, const char *mode)
 {
-	int fd = *mode == 'r' && !strchr(mode, '+') ? open_status(path, strchr(mode, 'e') ? O_CLOEXEC : 0) : -ENOENT;
 	struct redirected to;
 	FILE *stream;
+	int fd = -1;
 
+	redirect(path, &to);
+	if (*mode == 'r' && !strchr(mode, '+'))
+		fd = open_status(to.checked, strchr(mode, 'e') ? O_CLOEXEC : 0);
 	if (fd >= 0) {
 		stream = fdopen(fd, mode);
 		if (!stream)
@@ -172,7 +176,6 @@ static FILE *open_stream(const char *path, const char *mode)
 	}
 	if (!next.fopen)
 		next.fopen = next_find("fopen");
-	redirect(path, &to);
 	return next.fopen(to.path, mode);
 }
 
@@ -408,6 +411,8 @@ ENTRY(char *, getcwd, (char *out, size_t size))
 	whole[cut] = '\0';
 	if (out && size <= cut)
 		return no_name(ERANGE);
+	if (out && !client_can_write(out, cut + 1))
+		return no_name(EFAULT);
 	return out ? memcpy(out, whole, cut + 1) : strdup(whole);
 }
 

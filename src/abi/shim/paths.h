@@ -10,6 +10,7 @@
 struct redirected {
 	char buffer[PATH_MAX];
 	const char *path; /* what to use */
+	const char *checked; /* the program's, if it is in a session and its name can be read; else NULL. Of redirect() only */
 	const char *name; /* as the program means it, without "//" and "/./"; NULL: it is not ours, and path is the program's */
 };
 

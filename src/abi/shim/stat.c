@@ -16,6 +16,22 @@ static bool stands_for_device(mode_t mode)
 	return S_ISREG(mode) && ((mode & 07777) == SESSION_MODE || (mode & 07777) == SESSION_NODE_MODE);
 }
 
+static int tell(int error, bool may_be, struct stat *out)
+{
+	if (!error && may_be && stands_for_device(out->st_mode)) {
+		out->st_mode = DEVICE_MODE;
+		out->st_rdev = makedev((unsigned int)out->st_mtim.tv_sec, (unsigned int)out->st_mtim.tv_nsec);
+		out->st_size = 0;
+	}
+	return (int)next_result(error);
+}
+
+/* Of a name that is ours, or not from the root; or of none (AT_EMPTY_PATH). */
+static bool may_be_device(const struct redirected *to)
+{
+	return to->name || (to->checked ? *to->checked != '/' : client_active());
+}
+
 static int look(int directory, const char *path, struct stat *out, int flags)
 {
 	struct redirected to;
@@ -23,12 +39,14 @@ static int look(int directory, const char *path, struct stat *out, int flags)
 
 	redirect(path, &to);
 	error = sys_fstatat(directory, to.path, out, flags);
-	if (!error && (to.name || (path && *path != '/')) && client_active() && stands_for_device(out->st_mode)) {
-		out->st_mode = DEVICE_MODE;
-		out->st_rdev = makedev((unsigned int)out->st_mtim.tv_sec, (unsigned int)out->st_mtim.tv_nsec);
-		out->st_size = 0;
-	}
-	return (int)next_result(error);
+	return tell(error, may_be_device(&to), out);
+}
+
+static int look_at_file(int fd, struct stat *out)
+{
+	int error = sys_fstat(fd, out);
+
+	return tell(error, client_active(), out);
 }
 
 #define STAT(suffix)                                                                                                               \
@@ -42,7 +60,7 @@ static int look(int directory, const char *path, struct stat *out, int flags)
 	}                                                                                                                          \
 	ENTRY(int, fstat##suffix, (int fd, struct stat *out))                                                                      \
 	{                                                                                                                          \
-		return look(fd, "", out, AT_EMPTY_PATH);                                                                           \
+		return look_at_file(fd, out);                                                                                      \
 	}                                                                                                                          \
 	ENTRY(int, fstatat##suffix, (int directory, const char *path, struct stat *out, int flags))                                \
 	{                                                                                                                          \
@@ -62,7 +80,7 @@ static int look(int directory, const char *path, struct stat *out, int flags)
 	ENTRY(int, __fxstat##suffix, (int version, int fd, struct stat *out))                                                      \
 	{                                                                                                                          \
 		(void)version;                                                                                                     \
-		return look(fd, "", out, AT_EMPTY_PATH);                                                                           \
+		return look_at_file(fd, out);                                                                                      \
 	}                                                                                                                          \
 	ENTRY(int, __fxstatat##suffix, (int version, int directory, const char *path, struct stat *out, int flags))                \
 	{                                                                                                                          \
@@ -80,7 +98,7 @@ ENTRY(int, statx, (int directory, const char *path, int flags, unsigned int mask
 
 	redirect(path, &to);
 	error = sys_5(SYS_statx, directory, (long)to.path, flags, (long)(mask | STATX_MODE | STATX_TYPE | STATX_MTIME), (long)out);
-	if (!error && (to.name || (path && *path != '/')) && client_active() && stands_for_device(out->stx_mode)) {
+	if (!error && may_be_device(&to) && stands_for_device(out->stx_mode)) {
 		out->stx_mode = DEVICE_MODE;
 		out->stx_rdev_major = (uint32_t)out->stx_mtime.tv_sec;
 		out->stx_rdev_minor = out->stx_mtime.tv_nsec;
