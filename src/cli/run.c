@@ -172,6 +172,7 @@ static enum status run(const struct command *command, int argc, char **argv)
 	};
 	int separator = find_separator(argc, argv);
 	char **program = argv + separator + 1;
+	enum run_kind kind;
 	enum status status;
 
 	if (!args_parse(command, "Run a program with /dev/iommu and /dev/vfio of software devices.", args, ARRAY_SIZE(args),
@@ -183,7 +184,10 @@ static enum status run(const struct command *command, int argc, char **argv)
 		return complain(STATUS_USAGE, "run: no program; see uiommu run --help");
 	if (!find_shim(shim, sizeof(shim)))
 		return complain(STATUS_OTHER, "run: " SHIM " is not installed");
-	options.native = stop || run_is_static(program[0]);
+	kind = run_kind(program[0]);
+	if (kind == RUN_NOT)
+		return complain(STATUS_OTHER, "run: %s: a program of 32 bits, which cannot have devices", program[0]);
+	options.native = stop || kind == RUN_STOPPED;
 	if (options.native)
 		return run_static(&options, program, set_environment);
 	return become(&options, program);

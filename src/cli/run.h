@@ -5,8 +5,14 @@
 #include "abi/session/session.h"
 #include "cli/cli.h"
 
-/* An ELF program without an interpreter, into which nothing can be preloaded. False as well if it cannot be told. */
-bool run_is_static(const char *program);
+enum run_kind {
+	RUN_PRELOADED, /* or it cannot be told */
+	RUN_STOPPED, /* an ELF program without an interpreter: nothing can be preloaded */
+	RUN_NOT, /* one of 32 bits: its system calls have other numbers, and what they point at is laid out otherwise */
+};
+
+/* Of a program, or of the interpreter of a script. */
+enum run_kind run_kind(const char *program);
 
 /* Run it as a child of this process, which is its session. Returns what it returned, or ends by the same signal. */
 enum status run_static(const struct session_options *options, char **program, bool (*set_environment)(const char *folder));

@@ -22,6 +22,11 @@
 #include "abi/session/notify.h"
 #include "cli/run.h"
 
+enum {
+	SCRIPT_LINE = 256, /* as much of it as the kernel looks at */
+	SCRIPT_DEPTH = 5, /* scripts whose interpreter is one */
+};
+
 static pid_t child;
 
 /* Where execvp() would find it. False: nowhere. */
@@ -39,25 +44,66 @@ static bool find_program(const char *name, char *path, size_t size)
 	return false;
 }
 
-bool run_is_static(const char *program)
+/* The interpreter of a script, of its first line. False: it is none. */
+static bool find_interpreter(const char *line, ssize_t length, char *path, size_t size)
 {
-	char path[PATH_MAX];
-	Elf64_Ehdr header;
+	const char *end, *from = line + 2;
+
+	if (length < 4 || line[0] != '#' || line[1] != '!')
+		return false;
+	from += strspn(from, " \t");
+	end = from + strcspn(from, " \t\n");
+	return *end && end > from && (size_t)snprintf(path, size, "%.*s", (int)(end - from), from) < size;
+}
+
+/* Of the program, or what in the end interprets it. -1: there is none, or it cannot be read. */
+static int open_program(const char *name)
+{
+	char path[PATH_MAX], line[SCRIPT_LINE + 1];
+	bool script = find_program(name, path, sizeof(path));
+	int fd = -1;
+
+	for (int depth = 0; script && depth < SCRIPT_DEPTH; depth++) {
+		ssize_t length;
+
+		if (fd >= 0)
+			close(fd);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		length = fd < 0 ? 0 : pread(fd, line, SCRIPT_LINE, 0);
+		line[length < 0 ? 0 : length] = '\0';
+		script = find_interpreter(line, length, path, sizeof(path));
+	}
+	return fd;
+}
+
+static bool has_interpreter(int fd, const Elf64_Ehdr *header)
+{
 	Elf64_Phdr part;
-	bool is = false;
-	int fd = find_program(program, path, sizeof(path)) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+	for (unsigned int i = 0; i < header->e_phnum; i++)
+		if (pread(fd, &part, sizeof(part), (off_t)(header->e_phoff + i * sizeof(part))) != (ssize_t)sizeof(part) ||
+		    part.p_type == PT_INTERP)
+			return true;
+	return false;
+}
+
+enum run_kind run_kind(const char *program)
+{
+	enum run_kind kind = RUN_PRELOADED;
+	int fd = open_program(program);
+	Elf64_Ehdr header;
+	ssize_t length;
 
 	if (fd < 0)
-		return false;
-	if (read(fd, &header, sizeof(header)) == (ssize_t)sizeof(header) && !memcmp(header.e_ident, ELFMAG, SELFMAG) &&
-	    header.e_ident[EI_CLASS] == ELFCLASS64 && (header.e_type == ET_EXEC || header.e_type == ET_DYN)) {
-		is = true;
-		for (unsigned int i = 0; i < header.e_phnum && is; i++)
-			is = pread(fd, &part, sizeof(part), (off_t)(header.e_phoff + i * sizeof(part))) == (ssize_t)sizeof(part) &&
-			     part.p_type != PT_INTERP;
-	}
+		return kind;
+	length = pread(fd, &header, sizeof(header), 0);
+	if (length > EI_CLASS && !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_ident[EI_CLASS] == ELFCLASS32)
+		kind = RUN_NOT;
+	else if (length == (ssize_t)sizeof(header) && !memcmp(header.e_ident, ELFMAG, SELFMAG) &&
+		 (header.e_type == ET_EXEC || header.e_type == ET_DYN) && !has_interpreter(fd, &header))
+		kind = RUN_STOPPED;
 	close(fd);
-	return is;
+	return kind;
 }
 
 /* In the child: the listener goes to the parent, and is nowhere else. */

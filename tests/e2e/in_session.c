@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -166,6 +167,7 @@ static void own(char **arguments)
 static void names(char **arguments)
 {
 	struct stat stat_of, of_fd;
+	struct statx statx_of;
 	int fd = open_iommu(0), folder = open("/dev/vfio", O_RDONLY | O_DIRECTORY);
 
 	(void)arguments;
@@ -177,6 +179,11 @@ static void names(char **arguments)
 	CHECK(folder >= 0 && !fstatat(folder, "devices", &stat_of, 0) && S_ISDIR(stat_of.st_mode));
 	CHECK(!stat("/dev/null", &stat_of) && S_ISCHR(stat_of.st_mode));
 	CHECK(!fstat(STDERR_FILENO, &stat_of));
+	CHECK(!statx(AT_FDCWD, "/dev/iommu", 0, STATX_BASIC_STATS, &statx_of) && S_ISCHR(statx_of.stx_mode));
+	CHECK(statx_of.stx_rdev_major == major(of_fd.st_rdev) && statx_of.stx_rdev_minor == minor(of_fd.st_rdev));
+	CHECK(!statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &statx_of) && S_ISCHR(statx_of.stx_mode) && !statx_of.stx_size);
+	CHECK(statx(AT_FDCWD, "/dev/vfio/77", 0, STATX_MODE, &statx_of) == -1 && errno == ENOENT);
+	CHECK(statx(fd, "", AT_EMPTY_PATH, STATX_MODE, (struct statx *)16) == -1 && errno == EFAULT);
 }
 
 /* All ways to the same names. Of the folder's own name nothing is seen, but by walks, which are told what they can open. */

@@ -105,6 +105,31 @@ def test_usage(run, sessions):
     assert sessions.folders() == []
 
 
+def test_script(run, program, sessions):
+    """What interprets a script decides how it is run; here a script whose interpreter is linked statically."""
+    inner, outer = sessions.runtime / "inner", sessions.runtime / "outer"
+    inner.write_text(f"#! {program}-static own\n", encoding="utf-8")
+    outer.write_text(f"#!{inner}\n", encoding="utf-8")
+    for script in (inner, outer):
+        script.chmod(0o755)
+    # Its argument is "own", and then the script's name.
+    ended = run("run", "--", inner, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+    ended = run("run", "--", outer, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+    assert sessions.folders() == []
+
+
+def test_program_of_32_bits(run, sessions):
+    program = sessions.runtime / "program"
+    program.write_bytes(b"\x7fELF\x01\x01\x01" + bytes(45))
+    program.chmod(0o755)
+    for options in ([], ["--static"]):
+        ended = run("run", *options, "--", program, env=sessions.environment)
+        assert ended.status == OTHER and f"run: {program}: a program of 32 bits" in ended.err
+    assert sessions.folders() == []
+
+
 def test_names_in_a_shell(run, sessions):
     """What is not preloaded by hand: redirections, listings, tests of the shell and of coreutils."""
     script = "test -c /dev/iommu && ls /dev/vfio && exec 5<>/dev/iommu && readlink /proc/self/fd/5"

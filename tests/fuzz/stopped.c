@@ -138,6 +138,7 @@ static void step(struct input *input, pid_t pid)
 		SYS_pwritev,
 		SYS_preadv2,
 		SYS_pwritev2,
+		SYS_statx,
 	};
 	struct stopped stopped = {.session = &session, .process = pid, .listener = -1};
 	uint8_t number = take_byte(input);

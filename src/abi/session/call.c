@@ -25,6 +25,7 @@ static int64_t open_name(struct session *session, struct session_message *messag
 	error = session_open(session, (const char *)message->inlined, &file);
 	if (error)
 		return error;
+	folder_mark(session, (const char *)message->inlined, file->descriptor);
 	error = held_open(session, file, (int)request->flags, fd);
 	if (error)
 		abi_file_put(file);

@@ -62,6 +62,7 @@ static const struct sock_filter instructions[] = {
 	NOTIFY(SYS_openat),
 	NOTIFY(SYS_newfstatat),
 	NOTIFY(SYS_fstat),
+	NOTIFY(SYS_statx),
 	NOTIFY(SYS_faccessat),
 	NOTIFY(SYS_faccessat2),
 	NOTIFY(SYS_readlinkat),

@@ -202,6 +202,8 @@ int folder_listen(struct session *session);
 int folder_base(char *out, size_t size);
 /* In the tree, with the folders above. @name begins with a slash. A node is what the shim makes a character device of. */
 int folder_node(struct session *session, const char *name, dev_t device);
+/* @fd is a descriptor of what the node @name stands for: it has the same number. */
+void folder_mark(struct session *session, const char *name, int fd);
 int folder_file(struct session *session, const char *name, const void *data, size_t length);
 int folder_link(struct session *session, const char *name, const char *target);
 void folder_destroy(struct session *session);

@@ -212,6 +212,16 @@ static int64_t call_open(struct stopped *stopped, uint64_t address, int flags)
 	return result;
 }
 
+/* Does a call mean the descriptor itself? */
+static bool has_no_name(struct stopped *stopped, uint64_t address, uint64_t flags)
+{
+	char first = 0;
+
+	if (!(flags & AT_EMPTY_PATH))
+		return false;
+	return !address || (!stopped_identify(stopped) && !abi_memory_read(stopped->caller.memory, address, &first, 1) && !first);
+}
+
 /* The program's struct stat is the kernel's, as ours is. */
 static int64_t tell_stat(struct stopped *stopped, struct stat *found, uint64_t address)
 {
@@ -251,6 +261,43 @@ static int64_t call_fstat(struct stopped *stopped, uint64_t number, uint64_t out
 		return STOPPED_GO_ON;
 	error = stopped_identify(stopped);
 	return error ? error : tell_stat(stopped, &found, out);
+}
+
+/* The same, as statx(2) has it. */
+static int64_t tell_statx(struct stopped *stopped, const char *path, int flags, uint64_t out)
+{
+	struct statx found;
+
+	if (statx(AT_FDCWD, path, flags & AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &found))
+		return -errno;
+	if (S_ISREG(found.stx_mode) &&
+	    ((found.stx_mode & 07777) == SESSION_NODE_MODE || (found.stx_mode & 07777) == SESSION_MODE)) {
+		found.stx_mode = DEVICE_MODE;
+		found.stx_rdev_major = (uint32_t)found.stx_mtime.tv_sec;
+		found.stx_rdev_minor = found.stx_mtime.tv_nsec;
+		found.stx_size = 0;
+	}
+	return abi_memory_write(stopped->caller.memory, out, &found, sizeof(found));
+}
+
+static int64_t call_statx(struct stopped *stopped)
+{
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	int flags = (int)arguments[2];
+	struct session_key key;
+	struct redirected to;
+	char path[48];
+	int64_t result;
+
+	if (!has_no_name(stopped, arguments[1], arguments[2])) {
+		result = find_name(stopped, arguments[1], &to);
+		return result ? result : tell_statx(stopped, to.path, flags, arguments[4]);
+	}
+	if (!is_ours(stopped, arguments[0], &key))
+		return STOPPED_GO_ON;
+	snprintf(path, sizeof(path), "/proc/%u/fd/%d", stopped->call.pid, (int)arguments[0]);
+	result = stopped_identify(stopped);
+	return result ? result : tell_statx(stopped, path, 0, arguments[4]);
 }
 
 static int64_t call_access(struct stopped *stopped, uint64_t name, int mode)
@@ -312,11 +359,13 @@ int64_t stopped_call(struct stopped *stopped)
 	case SYS_openat:
 		return call_open(stopped, arguments[1], (int)arguments[2]);
 	case SYS_newfstatat:
-		if (arguments[3] & AT_EMPTY_PATH)
+		if (has_no_name(stopped, arguments[1], arguments[3]))
 			return call_fstat(stopped, arguments[0], arguments[2]);
 		return call_stat(stopped, arguments[1], arguments[2], (int)arguments[3]);
 	case SYS_fstat:
 		return call_fstat(stopped, arguments[0], arguments[1]);
+	case SYS_statx:
+		return call_statx(stopped);
 	case SYS_faccessat:
 	case SYS_faccessat2:
 		return call_access(stopped, arguments[1], (int)arguments[2]);
