@@ -23,6 +23,16 @@ struct abi_file *abi_file_get(struct abi_file *file)
 	return file;
 }
 
+bool abi_file_get_unless_ended(struct abi_file *file)
+{
+	unsigned int references = __atomic_load_n(&file->references, __ATOMIC_RELAXED);
+
+	while (references && !__atomic_compare_exchange_n(&file->references, &references, references + 1, false, __ATOMIC_RELAXED,
+							  __ATOMIC_RELAXED))
+		;
+	return references;
+}
+
 void abi_file_put(struct abi_file *file)
 {
 	if (file && !__atomic_sub_fetch(&file->references, 1, __ATOMIC_ACQ_REL))

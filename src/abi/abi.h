@@ -165,6 +165,8 @@ struct abi_file {
 void abi_file_init(struct abi_file *file, const struct abi_file_ops *ops, int descriptor);
 void abi_file_fini(struct abi_file *file);
 struct abi_file *abi_file_get(struct abi_file *file);
+/* False: it has none any more, and is about to end. */
+bool abi_file_get_unless_ended(struct abi_file *file);
 void abi_file_put(struct abi_file *file);
 
 /* A descriptor that is always ready, and that fstat(2) tells from any other. -EMFILE, -ENOMEM. */

@@ -52,6 +52,7 @@ struct vfio_device {
 
 	pthread_mutex_t lock;
 	struct abi_file *group; /* the group's file, if it is open; not a reference */
+	struct abi_file *native; /* in whose descriptor the memory of BARs is; not a reference */
 	struct abi_file *iommufd; /* while the device is open; a reference */
 	struct uiommu_context *context; /* its */
 	uint32_t id; /* there */

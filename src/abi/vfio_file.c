@@ -113,6 +113,8 @@ static void device_release(struct abi_file *file)
 
 	if (granted(own)) {
 		pthread_mutex_lock(&own->device->lock);
+		if (own->device->native == file)
+			own->device->native = NULL;
 		vfio_device_close(own->device);
 		pthread_mutex_unlock(&own->device->lock);
 	}

@@ -142,6 +142,41 @@ static int open_in(struct vfio_group *group, struct vfio_file *file)
 	return error;
 }
 
+/*
+ * Where the memory of BARs lies in a file's descriptor, all of the group's are openings of that one file, so that each can be
+ * mapped: there is nothing in which files of a group differ. With a reference. NULL: it is to be made.
+ */
+static struct abi_file *share(struct vfio_group *group)
+{
+	struct abi_file *file;
+
+	pthread_mutex_lock(&group->device->lock);
+	file = group->iommufd ? group->device->native : NULL;
+	if (file && !abi_file_get_unless_ended(file))
+		file = NULL;
+	pthread_mutex_unlock(&group->device->lock);
+	return file;
+}
+
+static int open_file(struct vfio_group *group, struct abi_file **out)
+{
+	struct abi_file *file;
+	int error = vfio_file_open(group->device, &group->file, &file);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&group->device->lock);
+	error = open_in(group, container_of(file, struct vfio_file, file));
+	if (!error)
+		__atomic_store_n(&container_of(file, struct vfio_file, file)->granted, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&group->device->lock);
+	if (error)
+		abi_file_put(file);
+	else
+		*out = file;
+	return error;
+}
+
 static int get_device_fd(struct vfio_group *group, struct abi_caller *caller, uint64_t argument)
 {
 	struct abi_file *file = NULL;
@@ -152,14 +187,9 @@ static int get_device_fd(struct vfio_group *group, struct abi_caller *caller, ui
 		result = match(group->device, name);
 	free(name);
 	if (!result)
-		result = vfio_file_open(group->device, &group->file, &file);
-	if (result)
-		return result;
-	pthread_mutex_lock(&group->device->lock);
-	result = open_in(group, container_of(file, struct vfio_file, file));
-	if (!result)
-		__atomic_store_n(&container_of(file, struct vfio_file, file)->granted, true, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&group->device->lock);
+		file = share(group);
+	if (!result && !file)
+		result = open_file(group, &file);
 	if (!result)
 		result = caller->ops->install(caller, file, 0);
 	if (result < 0)

@@ -66,6 +66,8 @@ static int lay_out(struct vfio_file *file)
 		if (pci->bars[i].memory_length)
 			error = pci_memory_move(pci, i, fd, (uint64_t)i << VFIO_SPEC_REGION_SHIFT);
 	file->native = !error;
+	if (!error)
+		file->device->native = &file->file;
 	return error;
 }
 

@@ -364,9 +364,68 @@ static void killed(char **arguments)
 	io(1, 1);
 }
 
+enum { FILES = 3 };
+
+/* By the group, several times; @device is the last. */
+static int open_group(int *files)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map), .flags = 3, .vaddr = (uint64_t)(uintptr_t)shared->memory, .iova = IOVA, .size = MEMORY};
+	int group = open("/dev/vfio/0", O_RDWR);
+
+	iommufd = open("/dev/vfio/vfio", O_RDWR);
+	CHECK(group >= 0 && iommufd >= 0);
+	CHECK(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &iommufd) && !ioctl(iommufd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	for (unsigned int i = 0; i < FILES; i++) {
+		files[i] = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, "0000:01:00.0");
+		CHECK(files[i] >= 0);
+	}
+	device = files[FILES - 1];
+	CHECK(!ioctl(iommufd, VFIO_IOMMU_MAP_DMA, &map));
+	return group;
+}
+
+/* Each of a group's files can be mapped, in any order, and the device is the program's until the last one has gone. */
+static void groups(char **arguments)
+{
+	int files[FILES], group;
+
+	(void)arguments;
+	get_memory();
+	for (unsigned int round = 0; round < 5; round++) {
+		volatile uint8_t *mapped[FILES];
+
+		group = open_group(files);
+		for (unsigned int i = 0; i < FILES; i++) {
+			device = files[(i + round) % FILES];
+			map_registers();
+			mapped[i] = registers;
+		}
+		be_master();
+		enable();
+		make_queues();
+		io(1, round);
+		/* Positions are each one's own. */
+		CHECK(lseek(files[0], 7, SEEK_SET) == 7 && lseek(files[1], 0, SEEK_CUR) == 0);
+		CHECK(!close(files[0]) && !close(files[1]));
+		CHECK(open("/dev/vfio/0", O_RDWR) == -1 && errno == EBUSY);
+		for (unsigned int i = 0; i < FILES; i++) {
+			registers = mapped[i];
+			CHECK(get(CSTS) == 1);
+			io(2, round);
+		}
+		CHECK(!close(files[2]) && !close(group) && !close(iommufd));
+		/* Mappings are what is left. */
+		CHECK(open("/dev/vfio/0", O_RDWR) == -1 && errno == EBUSY);
+		for (unsigned int i = 0; i < FILES; i++)
+			CHECK(!munmap((void *)(uintptr_t)mapped[i], (size_t)2 * PAGE));
+	}
+	open_device();
+}
+
 static const struct test_case cases[] = {
-	{"io", does_io},	{"idle", is_idle},    {"forks", forks},	  {"execs", execs},
-	{"executed", executed}, {"threads", threads}, {"killed", killed},
+	{"groups", groups}, {"io", does_io},	    {"idle", is_idle},	  {"forks", forks},
+	{"execs", execs},   {"executed", executed}, {"threads", threads}, {"killed", killed},
 };
 
 int main(int argc, char **argv)

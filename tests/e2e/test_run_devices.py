@@ -50,11 +50,11 @@ def finish(process):
 
 
 @STATIC
-@pytest.mark.parametrize("case", ["io", "execs", "threads"])
+@pytest.mark.parametrize("case", ["io", "execs", "threads", "groups"])
 def test_nvme(nvme, sessions, disk, static, case):
     assert finish(nvme(static, case)) == (OK, "ok\n", "")
     # The pattern of the last one on queue 1 or 2, whose first block has been made zeroes.
-    queue, seed = {"io": (2, 7), "execs": (1, 2), "threads": (1, 50)}[case]
+    queue, seed = {"io": (2, 7), "execs": (1, 2), "threads": (1, 50), "groups": (2, 4)}[case]
     want = bytes((i * 31 + i // 251 + seed) % 256 for i in range(32768))
     assert disk.read_bytes()[queue * 32768:][:32768] == bytes(512) + want[512:]
     if static:

@@ -33,9 +33,9 @@ struct held {
 	struct abi_file *file; /* a reference */
 	struct range *ranges; /* of other files, that are mapped of this memfd */
 	int watch; /* of the memfd, or -1 */
-	int openings; /* of it */
+	int openings; /* of it: one, or none; not known if there is a probe */
 	int pipe; /* its end, or -1 */
-	int probe; /* an opening of our own, of a memfd that is only mapped; or -1 */
+	int probe; /* an opening of our own, of a memfd that is only mapped, or that is opened more than once; or -1 */
 	bool byte; /* in the pipe */
 	bool suspect; /* something was closed, but perhaps not everything */
 };
@@ -96,6 +96,14 @@ static struct held *held_new(int fd)
 	return held;
 }
 
+/* With what has been taken out: if the memfd is opened again, nothing of before is told of it. */
+static void unwatch(struct session *session, struct held *held)
+{
+	if (held->watch >= 0)
+		inotify_rm_watch(session->inotify, held->watch);
+	held->watch = -1;
+}
+
 /* Not under the lock: the end of a file waits for its accesses in flight. */
 static void held_free(struct session *session, struct ending *ending)
 {
@@ -110,8 +118,7 @@ static void held_free(struct session *session, struct ending *ending)
 		abi_file_put(range->file);
 		free(range);
 	}
-	if (held->watch >= 0)
-		inotify_rm_watch(session->inotify, held->watch);
+	unwatch(session, held);
 	if (held->pipe >= 0) {
 		epoll_ctl(session->ready, EPOLL_CTL_DEL, held->file->descriptor, NULL);
 		close(held->pipe);
@@ -155,9 +162,26 @@ static int kept(int flags)
 	return flags & (O_NONBLOCK | O_ASYNC);
 }
 
-static int open_memfd(struct session *session, struct abi_file *file, int flags, struct held **out, int *fd)
+/* Its first opening: from now on inotify tells of it. Under the lock. */
+static int open_first(struct session *session, struct abi_file *file, int fd)
 {
-	struct held *held;
+	struct held *held = held_new(fd);
+	int error = held ? watch(session, fd, &held->watch) : -ENOMEM;
+
+	if (error) {
+		free(held);
+		return error;
+	}
+	held->openings = 1;
+	held->file = file;
+	insert(session, held);
+	return 0;
+}
+
+/* Under the lock as a whole: who looks for what has ended does it before, or sees this opening. */
+static int open_memfd(struct session *session, struct abi_file *file, int flags, const struct stat *stat, int *fd)
+{
+	struct held *held = find(session, &(struct session_key){stat->st_dev, stat->st_ino});
 	int error;
 
 	if (fchmod(file->descriptor, SESSION_MODE))
@@ -165,16 +189,12 @@ static int open_memfd(struct session *session, struct abi_file *file, int flags,
 	*fd = open_again(file->descriptor, O_RDWR | kept(flags));
 	if (*fd < 0)
 		return *fd == -EMFILE ? -EMFILE : -ENOMEM;
-	held = held_new(*fd);
-	error = held ? watch(session, *fd, &held->watch) : -ENOMEM;
-	if (error) {
+	error = held ? 0 : open_first(session, file, *fd);
+	if (error)
 		close(*fd);
-		free(held);
-		return error;
-	}
-	held->openings = 1;
-	*out = held;
-	return 0;
+	else if (held)
+		abi_file_put(file); /* not the last one: that is of @held */
+	return error;
 }
 
 static int open_pipe(struct session *session, struct abi_file *file, int flags, short events, struct held **out, int *fd)
@@ -228,40 +248,35 @@ static void pipe_update(struct session *session, struct held *held)
 	close(reader);
 }
 
-/* Take it up, unless the same memfd is there already: then its openings are counted, this one as well. */
-static void add(struct session *session, struct held *held)
+static int open_ready(struct session *session, struct abi_file *file, int flags, short events, int *fd)
 {
-	struct held *known;
+	struct held *held = NULL;
+	int error = open_pipe(session, file, flags, events, &held, fd);
 
+	if (error)
+		return error;
+	held->file = file;
 	pthread_mutex_lock(&session->lock);
-	known = find(session, &held->key);
-	if (!known)
-		insert(session, held);
-	if (held->pipe >= 0)
-		pipe_update(session, held);
+	insert(session, held);
+	pipe_update(session, held);
 	pthread_mutex_unlock(&session->lock);
-	if (known) {
-		abi_file_put(held->file);
-		free(held);
-	}
+	return 0;
 }
 
 int held_open(struct session *session, struct abi_file *file, int flags, int *fd)
 {
 	struct pollfd state = {.fd = file->descriptor, .events = POLLIN | POLLOUT};
-	struct held *held = NULL;
 	struct stat stat;
 	int error;
 
 	if (fstat(file->descriptor, &stat) || poll(&state, 1, 0) < 0)
 		return -ENOMEM;
-	error = S_ISREG(stat.st_mode) ? open_memfd(session, file, flags, &held, fd)
-				      : open_pipe(session, file, flags, state.revents, &held, fd);
-	if (error)
-		return error;
-	held->file = file;
-	add(session, held);
-	return 0;
+	if (!S_ISREG(stat.st_mode))
+		return open_ready(session, file, flags, state.revents, fd);
+	pthread_mutex_lock(&session->lock);
+	error = open_memfd(session, file, flags, &stat, fd);
+	pthread_mutex_unlock(&session->lock);
+	return error;
 }
 
 struct abi_file *held_find(struct session *session, const struct session_key *key)
@@ -307,13 +322,31 @@ static bool has_ended(struct held *held)
 	return held->openings <= 0;
 }
 
+/*
+ * Once more, by us or through /proc. Several cannot be counted: inotify tells only once of what happens twice in a row. As of
+ * memfds that are mapped it is asked from now on whether there is any.
+ */
+static void opened(struct held *held)
+{
+	if (held->probe >= 0)
+		return;
+	held->probe = open_again(held->file->descriptor, O_RDWR);
+	if (held->probe < 0) {
+		held->probe = -1;
+		held->openings++;
+	}
+}
+
 static void count(struct session *session, const struct inotify_event *event)
 {
 	for (size_t i = 0; i < SESSION_BUCKETS; i++)
 		for (struct held *held = session->held[i]; held; held = held->next)
 			if (held->watch == event->wd) {
-				held->openings += event->mask & IN_OPEN ? 1 : -1;
-				held->suspect = true;
+				if (event->mask & IN_OPEN)
+					opened(held);
+				else
+					held->openings--;
+				held->suspect |= !(event->mask & IN_OPEN);
 				return;
 			}
 }
@@ -345,6 +378,7 @@ static struct held *collect(struct session *session)
 			next = held->next;
 			if (has_ended(held)) {
 				take_out(session, held);
+				unwatch(session, held);
 				held->next = ended;
 				ended = held;
 			} else if (held->probe >= 0) {

@@ -149,8 +149,7 @@ static void handle(struct session *session, uint64_t event)
 	case LISTENING:
 		accept_all(session);
 		break;
-	case CLOSING:
-		held_drain(session);
+	case CLOSING: /* always done, below */
 		break;
 	case READY:
 		held_poll_ready(session);
@@ -180,6 +179,8 @@ void session_serve(struct session *session, int first)
 
 		for (int i = 0; i < count; i++)
 			handle(session, events[i].data.u64);
+		/* Whoever has ended has closed everything: what inotify told of a bit too early is settled now. */
+		held_drain(session);
 	}
 }
 
