@@ -16,10 +16,13 @@ import pytest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("UIOMMU_BUILD", os.path.join(TOP, "build")))
-ORDINARY = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
 PAGE = os.sysconf("SC_PAGESIZE")
 # The client in Python says what libuiommu would not.
 sys.path.append(os.path.join(TOP, "tests", "peers"))
+
+import peer  # noqa: E402
+
+ORDINARY = peer.ordinary()
 
 
 class Bystander:
@@ -128,7 +131,7 @@ class Sessions:
 def sessions(staged):  # pylint: disable=unused-argument
     """In a folder of its own: the path of a socket is short, and pytest's have the test's name in them."""
     with tempfile.TemporaryDirectory(prefix="uiommu-") as folder:
-        if ORDINARY:
+        if "user" in ORDINARY:
             os.chown(folder, ORDINARY["user"], ORDINARY["group"])
         yield Sessions(pathlib.Path(folder))
 
@@ -172,7 +175,7 @@ class Daemon:
 @pytest.fixture
 def daemon(stage):
     with tempfile.TemporaryDirectory(prefix="uiommu-") as folder:
-        if ORDINARY:
+        if "user" in ORDINARY:
             os.chown(folder, ORDINARY["user"], ORDINARY["group"])
         service = Daemon(stage, folder)
         yield service

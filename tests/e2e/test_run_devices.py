@@ -18,7 +18,7 @@ STATIC = pytest.mark.parametrize("static", [False, True], ids=["preloaded", "sta
 def disk(sessions):
     path = sessions.runtime / "disk"
     path.write_bytes(bytes(4 << 20))
-    if ORDINARY:
+    if "user" in ORDINARY:
         os.chown(path, ORDINARY["user"], ORDINARY["group"])
     return path
 

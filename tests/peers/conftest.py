@@ -36,7 +36,7 @@ def small_daemon():
 
 @pytest.fixture(scope="session")
 def target():
-    process = subprocess.Popen(["/bin/sleep", "100000"], stdin=subprocess.DEVNULL, **peer.as_ordinary_user())
+    process = subprocess.Popen(["/bin/sleep", "100000"], stdin=subprocess.DEVNULL, **peer.ordinary())
     made = peer.Target(process)
     yield made
     made.close()
@@ -52,8 +52,7 @@ def start():
         return running[-1]
 
     yield start_one
-    for service in running:
-        assert service.stop() == 0
+    assert [service.stop() for service in running] == [0] * len(running)
 
 
 @pytest.fixture

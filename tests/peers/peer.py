@@ -25,6 +25,8 @@ NO_PASID = 0xFFFFFFFF
 READ, WRITE = 1, 2
 SHARED, HANDLES = 1, 2
 ORDINARY_USER = 65534
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 PATIENCE = 120  # seconds, after which what has not happened will not
 
 (END, HELLO, BIND, UNBIND, REGISTER, UNREGISTER, MAP, UNMAP, GRANT, QUEUE, QUEUE_DESTROY, RECORDS_AREA, LIST, FAULTS) = range(14)
@@ -274,7 +276,7 @@ def exec_event(pid, remove_on_exec=True):
     """A perf event that hangs up when the process executes another program; None where the kernel does not give one."""
     attributes = struct.pack("=IIQQQQQ", 1, 128, 9, 0, 0, 0, 1 | 1 << 5 | 1 << 6 | remove_on_exec << 36).ljust(128, b"\0")
     call = {"x86_64": 298, "aarch64": 241}[os.uname().machine]
-    event = ctypes.CDLL(None).syscall(call, attributes, pid, -1, -1, 8)
+    event = LIBC.syscall(call, attributes, pid, -1, -1, 8)
     return event if event >= 0 else None
 
 
@@ -321,11 +323,15 @@ def eventually(condition, what):
         assert time.monotonic() < end, f"not in {PATIENCE} s: {what}"
 
 
-def as_ordinary_user():
-    """What a child of root does before it executes another program."""
-    if os.geteuid() == 0:
-        return {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []}
-    return {}
+def end_with_parent():
+    """For a child before it executes another program: nothing of ours outlives us, however we end."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def ordinary():
+    """A process of ours: root's are an ordinary user's."""
+    user = {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {**user, "preexec_fn": end_with_parent}
 
 
 class Daemon:
@@ -349,7 +355,7 @@ class Daemon:
         environment = dict(os.environ, NOTIFY_SOCKET=str(self.directory / "notify"))
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([self.program, "--socket", self.path, *options], stderr=log, env=environment,
-                                            **as_ordinary_user())
+                                            **ordinary())
         ended = os.pidfd_open(self.process.pid)
         ready, _, _ = select.select([notify, ended], [], [], PATIENCE)
         assert notify in ready, f"uiommud has not started: {self.log.read_text()}"
@@ -375,10 +381,12 @@ class Daemon:
         return self.log.read_text(errors="replace").splitlines()
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait()
-        shutil.rmtree(self.directory)
-        return status
+        """Its exit status; it may be stopped already."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait()
+            shutil.rmtree(self.directory)
+        return self.process.returncode
 
 
 def error_name(number):

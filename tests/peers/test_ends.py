@@ -11,7 +11,6 @@ import struct
 import pytest
 
 import peer
-from conftest import program
 from peer import HANDLES, READ, SHARED, Peer, own_bundle
 from ring import CRC, MEMMOVE, REQUEST_INTERRUPT, Queue, descriptor
 from stuck import Stuck
@@ -59,13 +58,22 @@ class Work:
             os.close(fd)
 
 
-def stuck_for(doing):
-    return Stuck() if doing in ("fault pending", "freeing") else None
+@pytest.fixture
+def one_stuck():
+    made = Stuck()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stuck(doing, request):
+    """For what needs one."""
+    return request.getfixturevalue("one_stuck") if doing in ("fault pending", "freeing") else None
 
 
 @doings
-def test_client_is_killed(daemon, doing):
-    watch, stuck = Watch(daemon), stuck_for(doing)
+def test_client_is_killed(daemon, doing, stuck):
+    watch = Watch(daemon)
 
     def victim(report, hold):
         try:
@@ -84,29 +92,25 @@ def test_client_is_killed(daemon, doing):
     assert child.kill() == -signal.SIGKILL
     watch.nothing_is_left(int(said))
     watch.client.close()
-    if stuck:
-        stuck.close()
 
 
 @doings
-def test_client_disconnects(daemon, doing):
+def test_client_disconnects(daemon, doing, stuck):
     """Its process goes on."""
-    watch, stuck = Watch(daemon), stuck_for(doing)
+    watch = Watch(daemon)
     work = Work(daemon.path, doing, stuck)
     work.client.close()
     watch.nothing_is_left(work.client.number)
     watch.client.close()
     work.close()
-    if stuck:
-        stuck.close()
 
 
 @doings
-def test_bound_process_ends(daemon, doing):
+def test_bound_process_ends(daemon, doing, one_stuck):
     """The client goes on, and what it does with the PASID that is left ends."""
-    watch, stuck = Watch(daemon), Stuck()
-    work = Work(daemon.path, doing, stuck)
-    stuck.close()
+    watch = Watch(daemon)
+    work = Work(daemon.path, doing, one_stuck)
+    one_stuck.close()
     if doing == "freeing":
         reply = work.client.receive()
         assert (reply.kind, reply.error) == (peer.UNBIND, 0)
@@ -119,8 +123,8 @@ def test_bound_process_ends(daemon, doing):
 
 
 @doings
-def test_daemon_is_stopped(doing):
-    service, stuck = peer.Daemon(program("uiommud")), stuck_for(doing)
+def test_daemon_is_stopped(start, doing, stuck):
+    service = start()
     work = Work(service.path, doing, stuck)
     executors = [ended(pid) for pid in service.executors()]
     assert executors
@@ -131,5 +135,3 @@ def test_daemon_is_stopped(doing):
         while True:  # a reply to what it asked for may be there still
             work.client.receive()
     work.close()
-    if stuck:
-        stuck.close()

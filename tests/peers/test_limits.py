@@ -23,7 +23,7 @@ SEVERAL = 3
 @pytest.fixture(scope="module")
 def processes():
     """Live processes to bind; a client can bind each of them once."""
-    made = [Target(subprocess.Popen(["/bin/sleep", "infinity"], stdin=subprocess.DEVNULL, **peer.as_ordinary_user()))
+    made = [Target(subprocess.Popen(["/bin/sleep", "infinity"], stdin=subprocess.DEVNULL, **peer.ordinary()))
             for _ in range(SEVERAL + 2)]
     yield made
     for target in made:

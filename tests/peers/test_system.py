@@ -19,7 +19,7 @@ import pytest
 
 import peer
 from conftest import program
-from peer import BIND, CLIENT, HANDLES, ORDINARY_USER, PASID, SHARED, Peer, Target
+from peer import BIND, CLIENT, HANDLES, ORDINARY_USER, PASID, SHARED, Peer, Target, ordinary
 from ring import FILL, PAGE_FAULT, SUCCESS, WROTE, Memory, Queue, Record, descriptor
 
 ROOT = os.geteuid() == 0
@@ -63,7 +63,8 @@ class Folder:
     def start(self, command, who):
         environment = {**os.environ, "NOTIFY_SOCKET": str(self.path / "notify")}
         with open(self.log, "ab") as log:
-            self.started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, env=environment, close_fds=False, **who))
+            self.started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log, env=environment, close_fds=False,
+                                                 **{**who, "preexec_fn": peer.end_with_parent}))
         return self.started[-1]
 
     def activate(self, listening, options, who):
@@ -100,10 +101,6 @@ def folder():
     made = Folder()
     yield made
     made.close()
-
-
-def ordinary():
-    return {"user": ORDINARY_USER, "group": ORDINARY_USER, "extra_groups": []} if ROOT else {}
 
 
 def listen(path, kind=socket.SOCK_SEQPACKET):
