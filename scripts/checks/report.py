@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run commands, count cases, say what happened."""
 
+import concurrent.futures
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,6 +24,7 @@ class Done:
     def __init__(self, status, output):
         self.status = status
         self.output = output
+        self.left = re.findall(r"^left running: (.*)$", output, flags=re.M)
 
 
 def run(argv, env=None, cwd=TOP, limit=COMMAND_LIMIT):
@@ -39,8 +44,28 @@ def run(argv, env=None, cwd=TOP, limit=COMMAND_LIMIT):
     return Done(status, output.decode(errors="replace"))
 
 
+def run_family(argv, env=None):
+    """Run what starts processes that are not its children for long: Done.left are those that it has left running."""
+    family = [sys.executable, os.path.join(TOP, "scripts", "checks", "family.py"), str(COMMAND_LIMIT)]
+    return run([*family, *argv], env=env, limit=COMMAND_LIMIT + 60)
+
+
+def at_once(function, items):
+    """Call it for each item, for as many at a time as there are processors. A failure is reported whole, with its own output."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
+
+
+def processor_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 class Report:
+    """It may be told by several threads at once."""
+
     def __init__(self):
+        self.lock = threading.Lock()
         self.passed = 0
         self.failures = []
         self.skips = []
@@ -48,16 +73,22 @@ class Report:
         self.began = time.monotonic()
 
     def title(self, text):
-        print(f"== {text} ({time.monotonic() - self.began:.0f} s)", flush=True)
+        print(f"== {text} ({time.monotonic() - self.began:.0f} s, processors {processor_seconds():.0f} s)", flush=True)
 
     def ok(self, count=1):
-        self.passed += count
+        with self.lock:
+            self.passed += count
 
     def skip(self, name, reason):
-        self.skips.append((name, reason))
-        print(f"skipped: {name}: {reason}", flush=True)
+        with self.lock:
+            self.skips.append((name, reason))
+            print(f"skipped: {name}: {reason}", flush=True)
 
     def fail(self, name, log=""):
+        with self.lock:
+            self.tell_failure(name, log)
+
+    def tell_failure(self, name, log):
         self.failures.append(name)
         print(f"FAILED: {name}")
         if log and log == self.last_log:
@@ -95,6 +126,6 @@ class Report:
         line = f"{self.passed} passed, {len(self.failures)} failed"
         if self.skips:
             line += f", {len(self.skips)} skipped"
-        print(f"took {time.monotonic() - self.began:.0f} s")
+        print(f"took {time.monotonic() - self.began:.0f} s, processors {processor_seconds():.0f} s")
         print(line, flush=True)
         return 1 if self.failures or not self.passed else 0

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checks that look at files only."""
 
-import concurrent.futures
 import json
 import os
 import re
 import tempfile
 
-from checks.report import TOP, run
+from checks.report import TOP, at_once, run
 
 FOLDERS = ["bench", "docs", "examples", "guest", "include", "scripts", "src", "tests"]
 TOP_FILES = [name for name in ("README.md", "Makefile", "meson.build") if os.path.exists(os.path.join(TOP, name))]
@@ -104,10 +103,7 @@ def tidy(report, build):
         commands = json.load(file)
     paths = sorted({os.path.relpath(os.path.join(command["directory"], command["file"]), TOP) for command in commands})
     paths = [path for path in paths if not path.startswith(("..", "build"))]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(lambda path: run(["clang-tidy", "--quiet", "-p", build, path]), paths)
-        for path, result in zip(paths, done):
-            report.case(f"clang-tidy: {path}", result)
+    at_once(lambda path: report.command(f"clang-tidy: {path}", ["clang-tidy", "--quiet", "-p", build, path]), paths)
 
 
 def man_pages(report):

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
-from checks.report import SCALE, TOP, run
+from checks.report import SCALE, TOP, at_once, run, run_family
 
 OUT = os.path.join(TOP, "build-check")
 
@@ -76,12 +76,13 @@ def tap(stdout):
 
 
 def count_program(report, label, program):
+    """Whether nothing has failed."""
     name = program["name"].split(" / ")[-1].split(":")[-1]
     cases = tap(program.get("stdout"))
     if not cases and program["result"] == "SKIP":
         reason = (program.get("stdout") or program.get("stderr") or "").strip().splitlines()
         report.skip(f"{label}: {name}", reason[-1] if reason else "no reason given")
-        return
+        return True
     outcomes = [outcome for _, outcome, _ in cases]
     for title, outcome, reason in cases:
         if outcome == "skipped":
@@ -97,13 +98,13 @@ def count_program(report, label, program):
         if "failed" not in outcomes:
             report.fail(f"{label}: {name} ({program['result'].lower()})")
         print_log(program)
+    return good and "failed" not in outcomes
 
 
 def count_meson(report, label, path):
-    """Every case of every program, from meson's own records."""
+    """Every case of every program, from meson's own records. Whether nothing has failed."""
     with open(os.path.join(path, "meson-logs", "testlog.json"), encoding="utf-8") as lines:
-        for line in lines:
-            count_program(report, label, json.loads(line))
+        return all([count_program(report, label, json.loads(line)) for line in lines])
 
 
 def print_log(program):
@@ -127,8 +128,20 @@ def staged(name):
 
 
 def python_suites(report, label, name, **options):
-    for folder in ("tests/peers", "tests/e2e"):
-        pytest_suite(report, label, name, folder, **options)
+    at_once(lambda folder: pytest_suite(report, label, name, folder, **options), ("tests/peers", "tests/e2e"))
+
+
+def guests(report, name):
+    """Each has a QEMU and a server of its own, so that two files do not notice each other."""
+    folder = os.path.join("tests", "guest")
+    files = [os.path.join(folder, file) for file in list_dir(os.path.join(TOP, folder)) if file.startswith("test_")]
+    at_once(lambda file: pytest_suite(report, "guest", name, file), files)
+
+
+def nothing_left(report, label, done):
+    for one in done.left:
+        report.fail(f"{label}: left running: {one}")
+    return not done.left
 
 
 def meson_suite(report, label, name, env=None, wrapper=(), slow=1):
@@ -137,43 +150,42 @@ def meson_suite(report, label, name, env=None, wrapper=(), slow=1):
     if os.path.exists(log):
         os.unlink(log)
     with staged(name) as programs:
-        done = run([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow * SCALE)], env={**SANITIZERS, **programs, **(env or {})})
+        done = run_family([*wrapper, "meson", "test", "-C", path, "--no-rebuild", "-t", str(slow * SCALE)],
+                          env={**SANITIZERS, **programs, **(env or {})})
+    fine = nothing_left(report, label, done)
     try:
-        before = len(report.failures)
-        count_meson(report, label, path)
-        if done.status != 0 and len(report.failures) == before:
+        if count_meson(report, label, path) and done.status != 0 and fine:
             report.fail(f"{label}: meson test", done.output)
     except (OSError, ValueError) as error:
         report.fail(f"{label}: meson test: {error}", done.output)
 
 
-def pytest_suite(report, label, name, folder, env=None, wrapper=()):
-    """A suite in Python; it finds the build to test in UIOMMU_BUILD."""
-    if not any(entry.startswith("test_") for entry in list_dir(os.path.join(TOP, folder))):
-        return
-    results = os.path.join(build_dir(name), "pytest.xml")
+def pytest_suite(report, label, name, suite, env=None, wrapper=()):
+    """A suite in Python, a folder or a file; it finds the build to test in UIOMMU_BUILD."""
+    results = os.path.join(build_dir(name), f"pytest-{os.path.basename(suite)}.xml")
     if os.path.exists(results):
         os.unlink(results)
     with staged(name) as programs:
-        done = run([*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", results, folder],
-                   env={**SANITIZERS, "UIOMMU_BUILD": build_dir(name), **programs, **(env or {})})
+        done = run_family([*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", results, suite],
+                          env={**SANITIZERS, "UIOMMU_BUILD": build_dir(name), **programs, **(env or {})})
+    fine = nothing_left(report, label, done)
     try:
         root = ElementTree.parse(results).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        report.fail(f"{label}: pytest: {error}", done.output)
+        report.fail(f"{label}: {suite}: pytest: {error}", done.output)
         return
-    before = len(report.failures)
     for case in root.iter("testcase"):
         title = f"{label}: {case.get('classname')}.{case.get('name')}"
         bad = case.find("failure") if case.find("failure") is not None else case.find("error")
         if bad is not None:
+            fine = False
             report.fail(title, "\n".join(text for text in (bad.text, case.findtext("system-out"), case.findtext("system-err")) if text))
         elif case.find("skipped") is not None:
             report.skip(title, case.find("skipped").get("message") or "no reason given")
         else:
             report.ok()
-    if done.status != 0 and len(report.failures) == before:
-        report.fail(f"{label}: pytest (exit status {done.status})", done.output)
+    if done.status != 0 and fine:
+        report.fail(f"{label}: {suite}: pytest (exit status {done.status})", done.output)
 
 
 def list_dir(path):
@@ -196,15 +208,18 @@ DISPATCHERS = ("fuzz-iommufd", "fuzz-vfio")
 
 
 def fuzz(report, runs, long):
-    for target in fuzz_targets():
-        name = os.path.basename(target)
-        limits, title = [f"-runs={runs}", "-max_total_time=30"], f"{runs} runs, or for 30 s"
-        if long:
-            limits, title = ([f"-runs={runs}"], f"{runs} runs") if name not in DISPATCHERS else (["-max_total_time=3600"], "for an hour")
-        work = target + ".corpus"
-        shutil.rmtree(work, ignore_errors=True)
-        os.mkdir(work)
-        kept = [corpus(target)] if os.path.isdir(corpus(target)) else []
-        report.command(f"fuzz: {name}, {title}",
-                       [*without_randomisation(), target, *limits, "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/",
-                        work, *kept], env=SANITIZERS)
+    at_once(lambda target: fuzz_one(report, target, runs, long), fuzz_targets())
+
+
+def fuzz_one(report, target, runs, long):
+    name = os.path.basename(target)
+    limits, title = [f"-runs={runs}", "-max_total_time=30"], f"{runs} runs, or for 30 s"
+    if long:
+        limits, title = ([f"-runs={runs}"], f"{runs} runs") if name not in DISPATCHERS else (["-max_total_time=3600"], "for an hour")
+    work = target + ".corpus"
+    shutil.rmtree(work, ignore_errors=True)
+    os.mkdir(work)
+    kept = [corpus(target)] if os.path.isdir(corpus(target)) else []
+    done = run_family([*without_randomisation(), target, *limits, "-seed=1", "-timeout=60", "-artifact_prefix=" + work + "/", work, *kept],
+                      env=SANITIZERS)
+    report.case(f"fuzz: {name}, {title}", done)
