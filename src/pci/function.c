@@ -259,6 +259,20 @@ int pci_connect(struct uiommu_pci *pci, struct pci_transport *transport)
 	return 0;
 }
 
+/* Under the lock. 6.6.2: what is the link's, and the greatest payload, are not a function's to reset. */
+static void config_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
+{
+	unsigned int at = type == UIOMMU_PCI_RESET_FUNCTION ? pci->place[UIOMMU_PCI_EXPRESS] : 0;
+	uint32_t control = pci_config_get(&pci->config, at + PCI_EXP_CONTROL, 2);
+	uint32_t link = pci_config_get(&pci->config, at + PCI_EXP_LINK_CONTROL, 2);
+
+	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
+	if (!at)
+		return;
+	pci_config_set(&pci->config, at + PCI_EXP_CONTROL, 2, PCI_EXP_CONTROL_RESET | (control & PCI_EXP_CONTROL_PAYLOAD));
+	pci_config_set(&pci->config, at + PCI_EXP_LINK_CONTROL, 2, link);
+}
+
 void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
 {
 	struct pci_transport *transport;
@@ -274,7 +288,7 @@ void pci_reset(struct uiommu_pci *pci, enum uiommu_pci_reset_type type)
 		pci_master(pci, transport, false);
 	pthread_mutex_lock(&pci->lock);
 	pci_collect(pci);
-	memcpy(pci->config.value, pci->config.reset, sizeof(pci->config.value));
+	config_reset(pci, type);
 	pci_interrupts_reset(pci);
 	pthread_mutex_unlock(&pci->lock);
 	if (pci->ops->reset)

@@ -88,7 +88,8 @@ enum {
 	PCI_EXP_DEVICE_FLR = 1 << 28,
 	PCI_EXP_CONTROL = 8,
 	PCI_EXP_CONTROL_RESET = 0x2810, /* relaxed ordering, no snoop, reads of 512 bytes */
-	PCI_EXP_CONTROL_WRITABLE = 0x781f,
+	PCI_EXP_CONTROL_WRITABLE = 0x78ff,
+	PCI_EXP_CONTROL_PAYLOAD = 0xe0, /* greatest payload */
 	PCI_EXP_CONTROL_FLR = 1 << 15,
 	PCI_EXP_STATUS = 10,
 	PCI_EXP_STATUS_ERRORS = 0xf,

@@ -303,9 +303,11 @@ static void ats_pri_pasid(void **state)
 	assert_int_equal(uiommu_pci_state(rig.pci), UIOMMU_PCI_PRI_ON);
 }
 
+/* But of an FLR not the greatest payload and what is the link's. */
 static void a_reset_forgets(void **state)
 {
-	unsigned int control = rig_at(&rig, UIOMMU_PCI_EXPRESS, PCI_EXP_CONTROL);
+	unsigned int control = rig_at(&rig, UIOMMU_PCI_EXPRESS, PCI_EXP_CONTROL),
+		     link = rig_at(&rig, UIOMMU_PCI_EXPRESS, PCI_EXP_LINK_CONTROL);
 
 	(void)state;
 	rig_set(&rig, PCI_BAR0, 4, 0xf8000000);
@@ -325,8 +327,14 @@ static void a_reset_forgets(void **state)
 	assert_int_equal(rig.resets, 2);
 	rig_set(&rig, control, 1, 0x80);
 	assert_int_equal(rig.resets, 2);
+	rig_set(&rig, link, 2, 0x40);
+	rig_set(&rig, control, 2, 0x503f | PCI_EXP_CONTROL_FLR);
+	assert_int_equal(rig_get(&rig, control, 2), 0x2830);
+	assert_int_equal(rig_get(&rig, link, 2), 0x40);
 	pci_reset(rig.pci, UIOMMU_PCI_RESET_BUS);
 	assert_int_equal(rig.reset_type, UIOMMU_PCI_RESET_BUS);
+	assert_int_equal(rig_get(&rig, control, 2), 0x2810);
+	assert_int_equal(rig_get(&rig, link, 2), 0);
 }
 
 /* One description that is fine, changed in one place. */
