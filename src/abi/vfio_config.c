@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Config space as VFIO shows it: the function's, but that interrupts are set up by SET_IRQS and not there, that what the system
- * owns (ATS, page requests, PASIDs, ACS) cannot be written, and that a reset keeps everything else.
+ * owns (the link, ATS, page requests, PASIDs, ACS) cannot be written, and that a reset keeps everything else. Which bits are a
+ * program's is what Linux has; tests/guest/test_config.py compares them.
  */
 #include <string.h>
 
@@ -26,25 +27,12 @@ static void put(struct vfio_device *device, unsigned int offset, uint32_t value,
 	pci_config_write(device->pci, offset, bytes, width);
 }
 
-static uint32_t get(struct vfio_device *device, unsigned int offset, size_t width)
-{
-	uint8_t bytes[DWORD] = {0};
-
-	pci_config_read(device->pci, offset, bytes, width);
-	return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-}
-
 /* Where a capability's register is; 0: there is no such capability. */
 static unsigned int place(const struct vfio_device *device, enum uiommu_pci_capability_type type, unsigned int offset)
 {
 	unsigned int at = device->pci->place[type];
 
 	return at ? at + offset : 0;
-}
-
-static unsigned int msi_capable(const struct vfio_device *device)
-{
-	return device->pci->msi_count ? (unsigned int)__builtin_ctz(device->pci->msi_count) : 0;
 }
 
 /* What the system does for a device with an IOMMU: PASIDs first, since they cannot be enabled afterwards. */
@@ -70,7 +58,11 @@ void vfio_config_begin(struct vfio_device *device)
 		put(device, place(device, UIOMMU_PCI_PRI, PCI_PRI_ALLOCATION), UINT32_MAX, DWORD);
 		put(device, at, PCI_PRI_ENABLE, 2);
 	}
-	device->msi_lg2 = msi_capable(device);
+	at = device->pci->place[UIOMMU_PCI_MSI];
+	if (at)
+		pci_config_read(device->pci, at, device->msi, sizeof(device->msi));
+	device->msi_lg2 = 0;
+	device->msi_set_up = false;
 	put(device, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
 }
 
@@ -87,30 +79,47 @@ void vfio_device_reset(struct vfio_device *device, enum uiommu_pci_reset_type ty
 	pci_config_write(device->pci, 0, saved, sizeof(saved));
 }
 
+/* Vectors that were not asked for are masked. */
+static void enable_msi(struct vfio_device *device)
+{
+	uint32_t vectors = device->irqs.enabled, others = vectors < PCI_MSI_COUNT_MAX ? UINT32_MAX << vectors : 0;
+
+	device->msi_lg2 = 32 - (unsigned int)__builtin_clz(vectors * 2 - 1) - 1;
+	put(device, place(device, UIOMMU_PCI_MSI, PCI_MSI_MASK), others, DWORD);
+	put(device, place(device, UIOMMU_PCI_MSI, PCI_MSI_CONTROL), PCI_MSI_ENABLE | device->msi_lg2 << PCI_MSI_ENABLED_SHIFT, 2);
+}
+
 void vfio_config_mode(struct vfio_device *device, enum pci_irq before, enum pci_irq now)
 {
-	unsigned int msi = place(device, UIOMMU_PCI_MSI, PCI_MSI_CONTROL);
 	unsigned int msix = place(device, UIOMMU_PCI_MSIX, PCI_MSIX_CONTROL);
 
 	pthread_mutex_lock(&device->access_lock);
+	device->msi_set_up = now == PCI_IRQ_MSI;
 	if (before == PCI_IRQ_MSIX)
 		put(device, msix, 0, 2);
-	if (before == PCI_IRQ_MSI)
-		put(device, msi, 0, 2);
+	if (before == PCI_IRQ_MSI) {
+		put(device, place(device, UIOMMU_PCI_MSI, PCI_MSI_CONTROL), 0, 2);
+		put(device, place(device, UIOMMU_PCI_MSI, PCI_MSI_MASK), 0, DWORD);
+	}
 	if (now == PCI_IRQ_MSIX)
 		put(device, msix, PCI_MSIX_ENABLE, 2);
-	if (now == PCI_IRQ_MSI) {
-		uint32_t vectors = device->irqs.enabled;
-
-		device->msi_lg2 = 32 - (unsigned int)__builtin_clz(vectors * 2 - 1) - 1;
-		put(device, msi, PCI_MSI_ENABLE | device->msi_lg2 << PCI_MSI_ENABLED_SHIFT, 2);
-	}
+	if (now == PCI_IRQ_MSI)
+		enable_msi(device);
 	pthread_mutex_unlock(&device->access_lock);
 }
 
 /* --- reads --- */
 
-/* Whoever has the PASID capability shares a device's PASIDs with others; it is not shown. */
+/*
+ * What Linux keeps a copy of, for programs, of the MSI capability's first bytes: they read what they have written, whatever
+ * SET_IRQS has set up, and only the control register has an effect.
+ */
+static bool is_copied(unsigned int offset)
+{
+	return offset == PCI_MSI_CONTROL || (offset >= PCI_MSI_ADDRESS && offset < PCI_MSI_DATA + 2);
+}
+
+/* Whoever has the PASID capability shares a device's PASIDs with others: as in Linux, no list leads to it. */
 static void hide_pasid(const struct vfio_device *device, uint8_t *config)
 {
 	unsigned int hidden = device->pci->place[UIOMMU_PCI_PASID], at = PCI_EXTENDED_FIRST, next;
@@ -121,7 +130,6 @@ static void hide_pasid(const struct vfio_device *device, uint8_t *config)
 		/* The first one stays as the beginning of the list. */
 		config[at] = config[at + 1] = 0;
 		config[at + 2] &= 0xf0;
-		memset(config + at + DWORD, 0, PCI_PASID_LENGTH - DWORD);
 		return;
 	}
 	for (; at; at = next) {
@@ -129,7 +137,6 @@ static void hide_pasid(const struct vfio_device *device, uint8_t *config)
 		if (next == hidden) {
 			config[at + 2] = (uint8_t)((config[at + 2] & 0xf) | (config[hidden + 2] & 0xf0));
 			config[at + 3] = config[hidden + 3];
-			memset(config + hidden, 0, PCI_PASID_LENGTH);
 			return;
 		}
 	}
@@ -138,11 +145,12 @@ static void hide_pasid(const struct vfio_device *device, uint8_t *config)
 void vfio_config_read(struct vfio_device *device, unsigned int offset, uint8_t *buffer, size_t length)
 {
 	uint8_t config[UIOMMU_PCI_CONFIG_SIZE];
-	unsigned int at = place(device, UIOMMU_PCI_MSI, PCI_MSI_CONTROL);
+	unsigned int msi = device->pci->place[UIOMMU_PCI_MSI];
 
 	pci_config_read(device->pci, 0, config, sizeof(config));
-	if (at)
-		config[at] = (uint8_t)((config[at] & ~(7u << PCI_MSI_CAPABLE_SHIFT)) | device->msi_lg2 << PCI_MSI_CAPABLE_SHIFT);
+	for (unsigned int i = 0; msi && i < PCI_MSI_LENGTH; i++)
+		if (is_copied(i))
+			config[msi + i] = device->msi[i];
 	hide_pasid(device, config);
 	memcpy(buffer, config + offset, length);
 }
@@ -154,14 +162,15 @@ static bool is_system(const struct vfio_device *device, unsigned int at)
 {
 	static const struct {
 		enum uiommu_pci_capability_type type;
-		unsigned int length;
+		unsigned int offset, length;
 	} kept[] = {
-		{UIOMMU_PCI_MSIX, PCI_MSIX_LENGTH},   {UIOMMU_PCI_ATS, PCI_ATS_LENGTH}, {UIOMMU_PCI_PRI, PCI_PRI_LENGTH},
-		{UIOMMU_PCI_PASID, PCI_PASID_LENGTH}, {UIOMMU_PCI_ACS, PCI_ACS_LENGTH},
+		{UIOMMU_PCI_MSIX, 0, PCI_MSIX_LENGTH},	 {UIOMMU_PCI_EXPRESS, PCI_EXP_LINK_CONTROL, DWORD},
+		{UIOMMU_PCI_ATS, 0, PCI_ATS_LENGTH},	 {UIOMMU_PCI_PRI, 0, PCI_PRI_LENGTH},
+		{UIOMMU_PCI_PASID, 0, PCI_PASID_LENGTH}, {UIOMMU_PCI_ACS, 0, PCI_ACS_LENGTH},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
-		unsigned int start = device->pci->place[kept[i].type];
+		unsigned int start = place(device, kept[i].type, kept[i].offset);
 
 		if (start && at >= start && at < start + kept[i].length)
 			return true;
@@ -169,38 +178,42 @@ static bool is_system(const struct vfio_device *device, unsigned int at)
 	return false;
 }
 
-/* MSI is enabled by SET_IRQS, and with no more vectors than were set up there. */
-static void write_msi_control(struct vfio_device *device, unsigned int at)
+/* MSI is enabled by SET_IRQS, and with no more vectors than were set up there. @offset: in the capability. */
+static void write_msi(struct vfio_device *device, unsigned int offset, const uint8_t *bytes, size_t length)
 {
-	uint32_t control = get(device, at, 2), enabled = (control & PCI_MSI_ENABLED) >> PCI_MSI_ENABLED_SHIFT, right = control;
+	uint8_t *control = &device->msi[PCI_MSI_CONTROL];
 
-	if (!(device->pci->state & UIOMMU_PCI_MSI_ON))
+	for (unsigned int i = 0; i < length; i++)
+		if (is_copied(offset + i))
+			device->msi[offset + i] = bytes[i];
+	if (PCI_MSI_CONTROL < offset || PCI_MSI_CONTROL >= offset + length)
 		return;
-	if (device->irqs.mode != PCI_IRQ_MSI)
-		right &= ~(uint32_t)PCI_MSI_ENABLE;
-	if (enabled > device->msi_lg2)
-		right = (right & ~(uint32_t)PCI_MSI_ENABLED) | device->msi_lg2 << PCI_MSI_ENABLED_SHIFT;
-	if (right != control)
-		put(device, at, right, 2);
+	if (!device->msi_set_up)
+		*control &= (uint8_t)~PCI_MSI_ENABLE;
+	if ((*control & PCI_MSI_ENABLED) >> PCI_MSI_ENABLED_SHIFT > device->msi_lg2)
+		*control = (uint8_t)((*control & ~(unsigned int)PCI_MSI_ENABLED) | device->msi_lg2 << PCI_MSI_ENABLED_SHIFT);
+	put(device, place(device, UIOMMU_PCI_MSI, PCI_MSI_CONTROL), *control, 1);
 }
 
 /* Within a dword. */
 static void write_piece(struct vfio_device *device, unsigned int offset, const uint8_t *bytes, size_t length)
 {
-	unsigned int dword = offset & ~(DWORD - 1u), control = place(device, UIOMMU_PCI_MSI, PCI_MSI_CONTROL);
+	unsigned int msi = device->pci->place[UIOMMU_PCI_MSI];
 	unsigned int flr = place(device, UIOMMU_PCI_EXPRESS, PCI_EXP_CONTROL + 1);
 	uint8_t given[DWORD];
 	bool resets;
 
-	if (is_system(device, dword))
+	if (is_system(device, offset & ~(DWORD - 1u)))
 		return;
+	if (msi && offset >= msi && offset < msi + PCI_MSI_MASK) {
+		write_msi(device, offset - msi, bytes, length);
+		return;
+	}
 	memcpy(given, bytes, length);
 	resets = pci_asks_for_reset(device->pci, offset, bytes, length);
 	if (resets)
 		given[flr - offset] &= (uint8_t) ~(PCI_EXP_CONTROL_FLR >> 8);
 	pci_config_write(device->pci, offset, given, length);
-	if (control && dword == (control & ~(DWORD - 1u)))
-		write_msi_control(device, control);
 	if (resets)
 		vfio_device_reset(device, UIOMMU_PCI_RESET_FUNCTION);
 }

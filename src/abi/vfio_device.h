@@ -15,6 +15,7 @@
 #include "abi/vfio.h"
 #include "abi/vfio_spec.h"
 #include "pci/irqs.h"
+#include "pci/spec.h"
 
 enum {
 	VFIO_DEVICES = 256,
@@ -61,7 +62,9 @@ struct vfio_device {
 
 	pthread_mutex_t irq_lock;
 	struct pci_irqs irqs;
-	unsigned int msi_lg2; /* the greatest number of MSI vectors that can be enabled now, as a power; under @access_lock */
+	unsigned int msi_lg2; /* how many MSI vectors SET_IRQS has set up last, as a power; under @access_lock */
+	bool msi_set_up; /* it is what SET_IRQS has set up; under @access_lock */
+	uint8_t msi[PCI_MSI_LENGTH]; /* the capability's registers that a program has a copy of; under @access_lock */
 
 	pthread_mutex_t access_lock;
 	bool low_power; /* LOW_POWER_ENTRY; under @access_lock */

@@ -243,13 +243,16 @@ static void what_config_space_does_not_do(void **state)
 {
 	struct vfio_rig *rig = *state;
 	unsigned int msi = vfio_capability(rig->cdev, PCI_MSI_ID), msix = vfio_capability(rig->cdev, PCI_MSIX_ID), ats;
+	unsigned int express = vfio_capability(rig->cdev, PCI_EXP_ID);
 
 	vfio_set(rig->cdev, CONFIG, msix + PCI_MSIX_CONTROL, 2, PCI_MSIX_ENABLE);
 	assert_int_equal(vfio_get(rig->cdev, CONFIG, msix + PCI_MSIX_CONTROL, 2), COPY_VECTORS - 1);
 	vfio_set(rig->cdev, CONFIG, msi + PCI_MSI_CONTROL, 2, PCI_MSI_ENABLE);
 	assert_int_equal(vfio_get(rig->cdev, CONFIG, msi + PCI_MSI_CONTROL, 2) & PCI_MSI_ENABLE, 0);
 	assert_int_equal(uiommu_pci_state(rig->copiers[0].pci) & (UIOMMU_PCI_MSI_ON | UIOMMU_PCI_MSIX_ON), 0);
-	/* PASIDs are enabled, and the capability is not to be seen. */
+	vfio_set(rig->cdev, CONFIG, express + PCI_EXP_LINK_CONTROL, 2, UINT16_MAX);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, express + PCI_EXP_LINK_CONTROL, 2), 0);
+	/* PASIDs are enabled, and no list leads to the capability. */
 	assert_int_equal(vfio_extended(rig->cdev, PCI_PASID_ID), 0);
 	assert_int_not_equal(vfio_extended(rig->cdev, PCI_ACS_ID), 0);
 	ats = vfio_extended(rig->cdev, PCI_ATS_ID);
@@ -317,6 +320,7 @@ static void interrupts(void **state)
 	struct uiommu_pci *pci = rig->copiers[0].pci;
 	const uint32_t give = PCI_IRQ_SET_FDS | PCI_IRQ_SET_TRIGGER, none = PCI_IRQ_SET_NONE | PCI_IRQ_SET_TRIGGER;
 	unsigned int msi = vfio_capability(rig->cdev, PCI_MSI_ID), msix = vfio_capability(rig->cdev, PCI_MSIX_ID);
+	unsigned int control = msi + PCI_MSI_CONTROL;
 	int events[4];
 
 	for (unsigned int i = 0; i < 4; i++)
@@ -328,15 +332,27 @@ static void interrupts(void **state)
 	assert_int_equal(signalled(events[1]), 1);
 	assert_int_equal(vfio_irqs(rig->cdev, none, PCI_IRQ_MSIX, 0, NULL, 0), 0);
 	assert_int_equal(uiommu_pci_interrupt(pci, 3), -ENODEV);
-	/* Three vectors of MSI: the low two bits of the vector are sent. */
+	/* Three vectors of MSI: the low two bits of the vector are sent. What is read is what the program has written. */
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, control, 2), 0x186);
+	vfio_set(rig->cdev, CONFIG, control, 2, 0x186 | 3 << PCI_MSI_ENABLED_SHIFT);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, control, 2), 0x186);
 	assert_int_equal(vfio_irqs(rig->cdev, give, PCI_IRQ_MSI, 0, events, 3), 0);
-	assert_int_equal(vfio_get(rig->cdev, CONFIG, msi + PCI_MSI_CONTROL, 2) & 0x7f, 0x25);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, control, 2), 0x186);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, msi + PCI_MSI_MASK, 4), 0xf8);
 	assert_int_equal(uiommu_pci_interrupt(pci, 1), 0);
 	assert_int_equal(signalled(events[1]), 1);
-	vfio_set(rig->cdev, CONFIG, msi + PCI_MSI_CONTROL, 2, PCI_MSI_ENABLE | 3 << PCI_MSI_ENABLED_SHIFT);
-	assert_int_equal(vfio_get(rig->cdev, CONFIG, msi + PCI_MSI_CONTROL, 2) & 0x7f, 0x25);
+	vfio_set(rig->cdev, CONFIG, control, 2, 0x186);
+	assert_int_equal(uiommu_pci_state(pci) & UIOMMU_PCI_MSI_ON, 0);
+	vfio_set(rig->cdev, CONFIG, control, 2, 0x186 | PCI_MSI_ENABLE | 3 << PCI_MSI_ENABLED_SHIFT);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, control, 2), 0x1a7);
+	assert_int_equal(uiommu_pci_state(pci) & UIOMMU_PCI_MSI_ON, UIOMMU_PCI_MSI_ON);
+	assert_int_equal(uiommu_pci_interrupt(pci, 2), 0);
+	assert_int_equal(signalled(events[2]), 1);
+	vfio_set(rig->cdev, CONFIG, msi + PCI_MSI_ADDRESS, 4, UINT32_MAX);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, msi + PCI_MSI_ADDRESS, 4), UINT32_MAX);
 	assert_int_equal(vfio_irqs(rig->cdev, none, PCI_IRQ_MSI, 0, NULL, 0), 0);
 	assert_int_equal(uiommu_pci_state(pci) & UIOMMU_PCI_MSI_ON, 0);
+	assert_int_equal(vfio_get(rig->cdev, CONFIG, msi + PCI_MSI_MASK, 4), 0);
 	assert_int_equal(vfio_irqs(rig->cdev, give, PCI_IRQ_INTX, 0, events, 1), 0);
 	vfio_set(rig->cdev, 0, COPY_PIN, 4, 1);
 	assert_int_equal(signalled(events[0]), 1);
