@@ -13,38 +13,11 @@ enum { PAGES = 64, ROUNDS = 200 };
 
 static int container;
 
-static int open_group(const char *name)
-{
-	char path[PATH_MAX], link[300];
-	ssize_t length;
-	int group;
-
-	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", name);
-	length = readlink(link, path, sizeof(path) - 1);
-	CHECK(length > 0);
-	path[length] = '\0';
-	snprintf(link, sizeof(link), "/dev/vfio/%.200s", strrchr(path, '/') + 1);
-	group = open(link, O_RDWR);
-	CHECK(group >= 0);
-	return group;
-}
-
 static void open_copier(struct copier *copier)
 {
-	struct vfio_group_status status = {.argsz = sizeof(status)};
-	int group;
-
 	write_file("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y"); /* none are remapped */
 	find_copiers(copier, 1);
-	container = open("/dev/vfio/vfio", O_RDWR);
-	CHECK(container >= 0);
-	CHECK(ioctl(container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) == 1);
-	group = open_group(copier->name);
-	CHECK(!ioctl(group, VFIO_GROUP_GET_STATUS, &status) && status.flags & VFIO_GROUP_FLAGS_VIABLE);
-	CHECK(!ioctl(group, VFIO_GROUP_SET_CONTAINER, &container));
-	CHECK(!ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
-	copier->fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, copier->name);
-	CHECK(copier->fd >= 0);
+	copier->fd = open_in_container(copier->name, &container);
 	start_copier(copier);
 }
 

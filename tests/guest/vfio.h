@@ -83,6 +83,39 @@ static inline void find_copiers(struct copier *copiers, unsigned int count)
 	CHECK(found == count);
 }
 
+static inline int open_group(const char *name)
+{
+	char path[PATH_MAX], link[300];
+	ssize_t length;
+	int group;
+
+	snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s/iommu_group", name);
+	length = readlink(link, path, sizeof(path) - 1);
+	CHECK(length > 0);
+	path[length] = '\0';
+	snprintf(link, sizeof(link), "/dev/vfio/%.200s", strrchr(path, '/') + 1);
+	group = open(link, O_RDWR);
+	CHECK(group >= 0);
+	return group;
+}
+
+/* The descriptor of a function that vfio-pci has, in a container (TYPE1) of its own. */
+static inline int open_in_container(const char *name, int *container)
+{
+	struct vfio_group_status status = {.argsz = sizeof(status)};
+	int group = open_group(name), fd;
+
+	*container = open("/dev/vfio/vfio", O_RDWR);
+	CHECK(*container >= 0);
+	CHECK(ioctl(*container, VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU) == 1);
+	CHECK(!ioctl(group, VFIO_GROUP_GET_STATUS, &status) && status.flags & VFIO_GROUP_FLAGS_VIABLE);
+	CHECK(!ioctl(group, VFIO_GROUP_SET_CONTAINER, container));
+	CHECK(!ioctl(*container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, name);
+	CHECK(fd >= 0);
+	return fd;
+}
+
 static inline void config_set(const struct copier *copier, unsigned int at, unsigned int width, uint32_t value)
 {
 	struct vfio_region_info info = {.argsz = sizeof(info), .index = VFIO_PCI_CONFIG_REGION_INDEX};
