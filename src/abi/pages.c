@@ -282,6 +282,13 @@ static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t lengt
 	return done;
 }
 
+/* No call of the kernel does that in another process. */
+static bool swap(void *opaque, uint64_t offset, unsigned int length, uint64_t *expected, uint64_t value)
+{
+	(void)opaque, (void)offset, (void)length, (void)expected, (void)value;
+	return false;
+}
+
 /* It never says REGION_AGAIN. */
 static void pause_nothing(void *opaque)
 {
@@ -303,7 +310,7 @@ static void pages_free(void *opaque)
 }
 
 static const struct region_ops foreign_ops = {
-	.access = move, .pause = pause_nothing, .free = pages_free, .pin = pin, .unpin = unpin};
+	.access = move, .pause = pause_nothing, .free = pages_free, .pin = pin, .unpin = unpin, .swap = swap};
 static const struct region_ops here_ops = {.free = pages_free, .pin = pin, .unpin = unpin};
 
 /* --- making them --- */

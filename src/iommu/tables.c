@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "memory/distant.h"
 #include "translate/absent.h"
 #include "translate/piece.h"
 #include "util/rcu.h"
@@ -209,6 +210,7 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		return false;
 	}
 	rcu_enter();
+	distant_keep(&hwpt->tables->serial, &view.changes);
 	found = decode(hwpt->tables, &view, device, guest, &entry, &why);
 	fault->reason = found ? UIOMMU_FAULT_NONE : why.reason;
 	if (!found && why.is_absent)
@@ -222,7 +224,7 @@ static bool resolve(struct device *device, uint32_t pasid, struct hwpt *hwpt, st
 		fault->level = why.level;
 		fault->table = why.table;
 		fault->flags = why.flags;
-		*quiet = why.quiet || fault->reason == UIOMMU_FAULT_ABSENT;
+		*quiet = why.quiet || fault->reason == UIOMMU_FAULT_ABSENT || fault->reason == DISTANT_FIRST;
 		return false;
 	}
 	if (entry.mode == TABLES_BLOCK) {
@@ -394,6 +396,8 @@ static void forget_of(struct attach *attach, const struct uiommu_invalidation *r
 static void forget(struct guest_tables *tables, const struct uiommu_invalidation *request)
 {
 	pthread_mutex_lock(&tables->entries_lock);
+	if (request->flags & UIOMMU_INVALIDATE_STAGE2)
+		tables->changes++; /* tables may lie behind it */
 	for_matches(tables, request, forget_of, NULL);
 	pthread_mutex_unlock(&tables->entries_lock);
 }
@@ -502,6 +506,7 @@ static struct guest_tables *tables_new(void)
 
 	if (!tables)
 		return NULL;
+	tables->serial = distant_serial();
 	pthread_mutex_init(&tables->entries_lock, NULL);
 	pthread_mutex_init(&tables->drain_lock, NULL);
 	CDS_INIT_LIST_HEAD(&tables->entries);
@@ -637,14 +642,20 @@ static int page_table_of(struct hwpt *parent, struct fault_queue *queue, const s
 	struct tables_entry entry;
 	struct tables_fault fault;
 	struct stages_config config;
+	struct thread_state *self = thread_self();
 	struct hwpt *hwpt;
 	bool found;
 
-	rcu_enter();
-	found = device->format->pasid(device, UIOMMU_NO_PASID, &entry, &fault);
-	if (!found || !entry.has_stage1)
-		found = device->format->pasid(device, 0, &entry, &fault);
-	rcu_leave();
+	distant_begin(self);
+	do {
+		rcu_enter();
+		fault = (struct tables_fault){.reason = UIOMMU_FAULT_NONE};
+		found = device->format->pasid(device, UIOMMU_NO_PASID, &entry, &fault);
+		if (fault.reason != DISTANT_FIRST && (!found || !entry.has_stage1))
+			found = device->format->pasid(device, 0, &entry, &fault);
+		rcu_leave();
+	} while (!found && fault.reason == DISTANT_FIRST && distant_fetch(self));
+	distant_end(self);
 	if (!found || !entry.has_stage1)
 		return -EINVAL;
 	hwpt = hwpt_alloc_nested(parent, queue, flags);

@@ -29,6 +29,7 @@ struct guest_tables {
 	struct cds_list_head entries; /* struct attach by entry */
 	struct cds_list_head by_pasid[TABLES_BUCKETS]; /* the same by of_pasid, by what the guest calls their PASID */
 	uint64_t changes;
+	uint64_t serial; /* no other one has it */
 	pthread_mutex_t drain_lock; /* of whoever takes entries or waits for accesses; never taken by an access */
 };
 

@@ -5,6 +5,7 @@
 #include <uiommu/walk.h>
 
 #include "iommu/tables.h"
+#include "memory/distant.h"
 #include "memory/process.h"
 #include "util/rcu.h"
 #include "util/util.h"
@@ -14,6 +15,7 @@ struct look {
 	struct uiommu_walk *walk;
 	uint32_t room; /* in walk->steps */
 	struct stages_cache nothing; /* nothing is cached in it */
+	uint64_t serial; /* of all it reads (memory/distant.h) */
 };
 
 static void note(struct pgtable_trace *trace, const struct pgtable_seen *seen)
@@ -74,6 +76,7 @@ static void look_through(struct look *look, struct stages_config *config, const 
 		walk->fault.structure = UIOMMU_STRUCTURE_PASID;
 		return;
 	}
+	stages.serial = look->serial;
 	stages_walk(&stages, walk->address, (walk->access & ~(unsigned int)UIOMMU_PRIVILEGED) | user | PGTABLE_QUIET, &found);
 	stages_fini(&stages);
 	if (found.reason) {
@@ -176,9 +179,43 @@ static void look_at_device(struct look *look, struct device *device)
 	rcu_leave();
 }
 
+/* The answer, as far as it is known before anything has been looked at. */
+static struct uiommu_walk blank(const struct uiommu_walk *given)
+{
+	return (struct uiommu_walk){
+		.size = given->size,
+		.device_id = given->device_id,
+		.pasid = given->pasid,
+		.access = given->access,
+		.address = given->address,
+		.steps = given->steps,
+		.fault = {.address = given->address,
+			  .device_id = given->device_id,
+			  .pasid = given->pasid,
+			  .access = (uint8_t)given->access},
+	};
+}
+
+/* Until nothing is to be fetched any more. */
+static void look_until(struct look *look, struct device *device)
+{
+	struct thread_state *self = thread_self();
+
+	distant_begin(self);
+	do {
+		*look->walk = blank(look->walk);
+		pthread_mutex_lock(&device->lock);
+		look_at_device(look, device);
+		pthread_mutex_unlock(&device->lock);
+	} while (look->walk->fault.reason == DISTANT_FIRST && distant_fetch(self));
+	distant_end(self);
+	if (look->walk->fault.reason == DISTANT_FIRST)
+		look->walk->fault.reason = UIOMMU_FAULT_MEMORY;
+}
+
 int uiommu_walk(struct uiommu_context *context, struct uiommu_walk *walk)
 {
-	struct look look = {.trace.seen = note};
+	struct look look = {.trace.seen = note, .serial = distant_serial()};
 	struct uiommu_walk given;
 	struct object *object;
 	int error = copy_struct(&given, sizeof(given), sizeof(given), walk, walk->size);
@@ -192,23 +229,9 @@ int uiommu_walk(struct uiommu_context *context, struct uiommu_walk *walk)
 		return -ENOENT;
 	look.walk = &given;
 	look.room = given.steps ? given.step_count : 0;
-	given = (struct uiommu_walk){
-		.size = given.size,
-		.device_id = given.device_id,
-		.pasid = given.pasid,
-		.access = given.access,
-		.address = given.address,
-		.steps = given.steps,
-		.fault = {.address = given.address, .device_id = given.device_id, .pasid = given.pasid},
-	};
-	given.fault.access = (uint8_t)given.access;
 	error = stages_cache_init(&look.nothing, 0, 0);
 	if (!error) {
-		struct device *device = container_of(object, struct device, object);
-
-		pthread_mutex_lock(&device->lock);
-		look_at_device(&look, device);
-		pthread_mutex_unlock(&device->lock);
+		look_until(&look, container_of(object, struct device, object));
 		stages_cache_fini(&look.nothing);
 		memcpy(walk, &given, min_u64(walk->size, sizeof(given)));
 	}

@@ -10,12 +10,14 @@
 #include <sys/vfs.h>
 #include <uiommu/types.h>
 
+#include "memory/distant.h"
 #include "memory/presence.h"
 #include "util/util.h"
 
 struct region {
 	unsigned int references; /* atomic */
 	unsigned int access;
+	uint64_t serial;
 	bool resident;
 	struct presence *presence; /* or NULL */
 	const struct region_ops *ops; /* or NULL; with access: it is remote */
@@ -122,6 +124,7 @@ int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, b
 	if (!region)
 		return -ENOMEM;
 	region->references = 1;
+	region->serial = distant_serial();
 	region->access = access;
 	region->resident = file_is_memory(fd);
 	region->device = status.st_dev;
@@ -142,6 +145,7 @@ int region_remote(const struct region_ops *ops, void *opaque, uint64_t length, u
 	if (!region)
 		return -ENOMEM;
 	region->references = 1;
+	region->serial = distant_serial();
 	region->access = access;
 	region->ops = ops;
 	region->opaque = opaque;
@@ -191,6 +195,21 @@ uint64_t region_remote_access(const struct region *region, uint64_t offset, void
 void region_pause(const struct region *region)
 {
 	region->ops->pause(region->opaque);
+}
+
+bool region_may_hold_tables(const struct region *region)
+{
+	return !region_is_remote(region) || region->ops->swap;
+}
+
+bool region_remote_swap(const struct region *region, uint64_t offset, unsigned int length, uint64_t *expected, uint64_t value)
+{
+	return region->ops->swap(region->opaque, offset, length, expected, value);
+}
+
+uint64_t region_serial(const struct region *region)
+{
+	return region ? region->serial : 0;
 }
 
 bool region_equal(const struct region *a, const struct region *b)

@@ -32,6 +32,11 @@ struct region_ops {
 	/* The last reference has been put. */
 	void (*free)(void *opaque);
 	/*
+	 * Of what is remote; NULL: a guest's tables are not read there. Compare-and-swap @length (4 or 8) bytes, aligned to that;
+	 * *@expected becomes what was there. False: that cannot be done. As access() for the rest.
+	 */
+	bool (*swap)(void *opaque, uint64_t offset, unsigned int length, uint64_t *expected, uint64_t value);
+	/*
 	 * NULL: nobody wants to know. A page table maps @length bytes from @offset on; @access 0: another one does already.
 	 * -EFAULT, -ENOMEM, … Both are called with a space locked, and take none but leaf locks.
 	 */
@@ -67,6 +72,13 @@ bool region_is_remote(const struct region *region);
 uint64_t region_remote_access(const struct region *region, uint64_t offset, void *buffer, uint64_t length, unsigned int access,
 			      unsigned int *reason);
 void region_pause(const struct region *region);
+
+/* Can a guest's tables be read there (distant.h)? Not if only messages reach it. NULL: this process's memory, where they can. */
+bool region_may_hold_tables(const struct region *region);
+bool region_remote_swap(const struct region *region, uint64_t offset, unsigned int length, uint64_t *expected, uint64_t value);
+
+/* No other one has it, or will have; 0 of NULL. */
+uint64_t region_serial(const struct region *region);
 
 /* The same bytes of the same file, with the same access. */
 bool region_equal(const struct region *a, const struct region *b);

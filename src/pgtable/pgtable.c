@@ -135,14 +135,14 @@ int pgtable_init(struct pgtable *pgtable, const struct pgtable_format *format, c
 	return 0;
 }
 
-const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t address, uint64_t size)
+const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t address, uint64_t size, unsigned int *reason)
 {
 	const struct pgtable_window *window = &memory->window;
 	uint64_t offset = address - window->first;
-	unsigned int reason;
 
+	*reason = UIOMMU_FAULT_MEMORY;
 	if (memory->areas)
-		return pgtable_in_areas(memory->areas, address, size, UIOMMU_READ, &reason);
+		return pgtable_in_areas(memory->areas, address, size, UIOMMU_READ, reason);
 	return offset < window->length && window->length - offset >= size ? window->host + offset : NULL;
 }
 

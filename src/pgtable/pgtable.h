@@ -78,13 +78,13 @@ struct pgtable_trace {
 /* Where tables are, and what output addresses mean. */
 struct pgtable_memory {
 	struct pgtable_window window; /* without areas: all there is */
-	const struct areas *areas; /* the areas of guest RAM, or NULL; tables are read only from resident ones */
+	const struct areas *areas; /* the areas of guest RAM, or NULL; tables elsewhere: memory/distant.h */
 	const struct pgtable *stage2; /* translates the addresses before all that, or NULL */
 	struct pgtable_trace *trace; /* of one walk at a time, by walkers that take their time; or NULL */
 };
 
-/* Where @size bytes are mapped, to be read, or NULL. Stage 2 has translated @address, if there is one. */
-const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t address, uint64_t size);
+/* Where @size bytes are mapped, to be read, or NULL and *@reason. Stage 2 has translated @address, if there is one. */
+const uint8_t *pgtable_find(const struct pgtable_memory *memory, uint64_t address, uint64_t size, unsigned int *reason);
 
 /*
  * Sets every member of @out that is defined for its outcome. The result is out->oa, if there is no fault: who goes on with it at

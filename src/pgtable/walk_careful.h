@@ -7,6 +7,7 @@
 #define PGTABLE_WALK_CAREFUL_H
 
 #include "memory/areas.h"
+#include "memory/distant.h"
 #include "memory/load.h"
 #include "pgtable/shape.h"
 
@@ -29,16 +30,13 @@ static __attribute__((noinline, cold, unused)) void pgtable_fault(const struct p
 PGTABLE_INLINE uint8_t *pgtable_in_areas(const struct areas *areas, uint64_t address, uint64_t size, unsigned int access,
 					 unsigned int *reason)
 {
-	const struct area *area = areas_find(areas, address);
+	struct area *area = areas_find(areas, address);
 
 	*reason = UIOMMU_FAULT_MEMORY;
 	if (unlikely(!area || !(area->access & UIOMMU_READ) || area->last - address < size - 1))
 		return NULL;
-	if (unlikely(!area->resident)) {
-		*reason = area_absence(area, address);
-		if (*reason)
-			return NULL;
-	}
+	if (unlikely(!area->resident))
+		return area_elsewhere(area, address, size, access, reason);
 	*reason = UIOMMU_FAULT_UPDATE;
 	return (area->access & access) == access ? area->host + (address - area->start) : NULL;
 }
@@ -380,7 +378,7 @@ PGTABLE_INLINE void pgtable_walk_on_carefully(const struct pgtable_shape *shape,
 		pgtable_walk_carefully(shape, where, pgtable, address, flags, path, out);
 		fetches += out->fetches;
 		path->start.block_lg2 = 0;
-	} while (unlikely(out->reason) && on);
+	} while (unlikely(out->reason) && on && out->reason != DISTANT_FIRST);
 	out->fetches = (uint8_t)min_u64(fetches, UINT8_MAX);
 }
 

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "memory/areas.h"
+#include "memory/distant.h"
 #include "memory/presence.h"
 #include "memory/region.h"
 #include "translate/inflight.h"
@@ -56,19 +56,34 @@ bool absent_end(struct absent *absent)
 	return absent->response == UIOMMU_RESPONSE_SUCCESS;
 }
 
+bool distant_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait)
+{
+	struct thread_state *self = thread_self();
+	bool found;
+
+	distant_begin(self);
+	do
+		found = device->resolve(device, pasid, fault, wait);
+	while (!found && fault->reason == DISTANT_FIRST && distant_fetch(self));
+	distant_end(self);
+	if (!found && fault->reason == DISTANT_FIRST)
+		fault->reason = UIOMMU_FAULT_MEMORY;
+	return found;
+}
+
 bool absent_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault)
 {
 	struct absent absent;
 
 	if (inflight_tells())
-		return device->resolve(device, pasid, fault, &absent_refused);
+		return distant_resolve(device, pasid, fault, &absent_refused);
 	prepare(&absent);
 	absent.error = 0;
-	if (device->resolve(device, pasid, fault, &absent.wait))
+	if (distant_resolve(device, pasid, fault, &absent.wait))
 		return true;
 	if (fault->reason != UIOMMU_FAULT_ABSENT)
 		return false;
-	return absent_end(&absent) || device->resolve(device, pasid, fault, &absent_refused);
+	return absent_end(&absent) || distant_resolve(device, pasid, fault, &absent_refused);
 }
 
 /* What the area has of its region. */

@@ -44,7 +44,10 @@ void absent_look_again_at(const struct areas *areas);
 /* For device->resolve(): what is absent has been asked for and will not come. It is told as memory that cannot be read. */
 extern struct demand_wait absent_refused;
 
-/* device->resolve(), and if memory is absent, wait for it. Nothing is held. */
+/* device->resolve(), with what has to be fetched for it. Nothing is held. */
+bool distant_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault, struct demand_wait *wait);
+
+/* The same, and if memory is absent, wait for it. Nothing is held. */
 bool absent_resolve(struct uiommu_device *device, uint32_t pasid, struct uiommu_fault *fault);
 
 #endif

@@ -77,11 +77,16 @@ __attribute__((noinline)) bool call_resolve(struct call *call, uint32_t pasid, u
 {
 	struct failure *failure = &call->failure;
 
+	if (distant_asked()) {
+		if (!distant_fetch(call->self))
+			call_fail(call, pasid, address, access, UIOMMU_FAULT_MEMORY, NULL);
+		return !failure->fault.reason;
+	}
 	call_fail(call, pasid, address, access, UIOMMU_FAULT_NOT_ATTACHED, NULL);
 	if (call->resolved++ >= RESOLVE_TRIES)
 		return false;
 	failure->told = true;
-	if (flags_park(call->flags) ? call->device->resolve(call->device, pasid, &failure->fault, NULL)
+	if (flags_park(call->flags) ? distant_resolve(call->device, pasid, &failure->fault, NULL)
 				    : absent_resolve(call->device, pasid, &failure->fault)) {
 		failure->fault.reason = UIOMMU_FAULT_NONE;
 		failure->told = false;

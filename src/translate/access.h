@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "memory/copy.h"
+#include "memory/distant.h"
 #include "translate/absent.h"
 #include "translate/atc.h"
 #include "translate/piece.h"
@@ -35,6 +36,7 @@ static inline void call_begin(struct call *call, struct uiommu_device *device, u
 	call->atc = NULL;
 	call->self = thread_self();
 	call->self->depth++;
+	distant_begin(call->self);
 	call->failure.fault.reason = UIOMMU_FAULT_NONE;
 	call->failure.told = false;
 	call->resolved = 0;
@@ -68,6 +70,7 @@ static inline int call_end(struct call *call, uint64_t done, struct uiommu_dma_r
 {
 	bool failed = call->failure.fault.reason != UIOMMU_FAULT_NONE;
 
+	distant_end(call->self);
 	if (unlikely(failed))
 		failure_report(call->self, call->device, &call->failure);
 	call->self->depth--;

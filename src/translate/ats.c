@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "memory/distant.h"
 #include "translate/absent.h"
 #include "translate/piece.h"
 #include "util/bits.h"
@@ -74,6 +75,8 @@ static unsigned int walk(struct attachment *attachment, struct stages *stages, u
 			continue;
 		tried = *access;
 		stages_walk(stages, address, *access | PGTABLE_USER, found);
+		if (found->reason == DISTANT_FIRST)
+			break;
 		count_walk(attachment, found);
 		if (!found->reason || found->reason == UIOMMU_FAULT_UNMAPPED)
 			break;
@@ -129,7 +132,7 @@ struct call {
 };
 
 /* In a read section. 0, -EOPNOTSUPP, -EFAULT with @call->failure set, -EAGAIN: a guest's tables may know; -EINPROGRESS: the same,
- * and memory is waited for. */
+ * and memory is waited for; -EINTR: tables are to be fetched. */
 static int answer(struct call *call)
 {
 	const struct uiommu_ats_request *request = call->request;
@@ -143,6 +146,8 @@ static int answer(struct call *call)
 	if (!__atomic_load_n(&attachment->ats, __ATOMIC_ACQUIRE) || __atomic_load_n(&attachment->draining, __ATOMIC_RELAXED))
 		return -EOPNOTSUPP;
 	reason = ats_find(attachment, request->address, request->access, &completion, &refusal);
+	if (reason == DISTANT_FIRST)
+		return -EINTR;
 	if (reason) {
 		struct piece piece = {
 			.attachment = attachment, .stage = refusal.stage, .level = refusal.level, .table = refusal.table};
@@ -171,15 +176,19 @@ int uiommu_ats_translate(struct uiommu_device *device, const struct uiommu_ats_r
 	if (!request->access || request->access & ~(unsigned int)ALL)
 		return -EINVAL;
 	self->depth++;
+	distant_begin(self);
 	for (unsigned int i = 0; i < RESOLVE_TRIES && error == -EAGAIN; i++) {
 		rcu_enter();
 		error = answer(&call);
 		rcu_leave();
-		if (error == -EINPROGRESS)
+		if (error == -EINTR)
+			error = distant_fetch(self) ? -EAGAIN : -EOPNOTSUPP, i = 0;
+		else if (error == -EINPROGRESS)
 			error = absent_end(&call.absent) ? -EAGAIN : -EFAULT, i = 0;
 		else if (error == -EAGAIN && !absent_resolve(device, request->pasid, &fault))
 			error = -EOPNOTSUPP;
 	}
+	distant_end(self);
 	if (error == -EFAULT)
 		failure_report(self, device, &call.failure);
 	self->depth--;

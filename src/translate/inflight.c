@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "memory/distant.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -27,6 +28,7 @@ static void unregister_thread(void *opaque)
 	rcu_unregister();
 	self->registered = false;
 	self->own = 0;
+	distant_free(self);
 	free(self->buffer);
 	self->buffer = NULL;
 }

@@ -23,6 +23,8 @@
 #include <stdint.h>
 #include <urcu/list.h>
 
+struct distant;
+
 struct drainable {
 	unsigned int pending; /* marked slots, under inflight_lock */
 	bool waited; /* somebody has been waited for; under inflight_lock, and nobody resets it */
@@ -44,6 +46,9 @@ struct thread_state {
 	bool registered;
 	void (*waits)(void *opaque); /* told before a drain waits for others in this thread; may be NULL */
 	void *waits_opaque;
+	unsigned int reaches; /* memory/distant.h: it may be asked for entries, */
+	bool asked; /* it has been, */
+	struct distant *distant; /* and has copies; or NULL */
 	uint8_t *buffer; /* THREAD_BUFFER_SIZE private bytes, made on first use */
 	struct cds_list_head link;
 };

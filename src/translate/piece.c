@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "translate/piece.h"
 
+#include "memory/distant.h"
 #include "memory/presence.h"
 #include "memory/region.h"
 
@@ -57,6 +58,8 @@ static unsigned int find_in_stages(struct attachment *attachment, struct stages 
 	struct area *area;
 
 	stages_find(stages, address, access | PGTABLE_USER, &found);
+	if (unlikely(found.reason == DISTANT_FIRST))
+		return PIECE_RESOLVE;
 	count_walk(attachment, &found);
 	if (unlikely(found.reason)) {
 		piece->stage = found.stage;

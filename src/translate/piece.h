@@ -44,7 +44,10 @@ struct failure {
 	bool told; /* whoever wants to know has been told */
 };
 
-/* Beyond enum uiommu_fault_reason: a guest's tables may know (uiommu_device.resolve); then the same again. */
+/*
+ * Beyond enum uiommu_fault_reason: a guest's tables may know (uiommu_device.resolve), or are fetched (memory/distant.h); then the
+ * same again.
+ */
 enum { PIECE_RESOLVE = 0x100, RESOLVE_TRIES = 16 };
 
 /*

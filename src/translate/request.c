@@ -35,7 +35,7 @@ static int ask_for_absent(struct uiommu_device *device, const struct uiommu_faul
 	if (reason == UIOMMU_FAULT_ABSENT)
 		error = absent_ask(&piece.attachment->space->areas, piece.absent, wait);
 	rcu_leave();
-	if (reason == PIECE_RESOLVE && !device->resolve(device, fault->pasid, &met, wait) && met.reason == UIOMMU_FAULT_ABSENT)
+	if (reason == PIECE_RESOLVE && !distant_resolve(device, fault->pasid, &met, wait) && met.reason == UIOMMU_FAULT_ABSENT)
 		error = 0;
 	return error;
 }
@@ -89,7 +89,7 @@ int uiommu_dma_page_request(struct uiommu_device *device, const struct uiommu_fa
 		slot = enter_asker(device, fault->pasid, &attachment, &resolve);
 		asked = *fault;
 		/* What a guest's tables say may have been invalidated since the fault. */
-		if (resolve && !device->resolve(device, fault->pasid, &asked, NULL))
+		if (resolve && !distant_resolve(device, fault->pasid, &asked, NULL))
 			return -ENOENT;
 	}
 	if (!slot)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "translate/stages.h"
 
+#include "memory/distant.h"
 #include "util/rcu.h"
 #include "util/util.h"
 
@@ -13,6 +14,7 @@ int stages_cache_init(struct stages_cache *cache, uint64_t pages, uint64_t steps
 	error = iotlb_init(&cache->steps, steps);
 	if (error)
 		iotlb_fini(&cache->pages);
+	cache->serial = distant_serial();
 	return error;
 }
 
@@ -28,6 +30,7 @@ void stages_cache_fini(struct stages_cache *cache)
  */
 void stages_cache_forget(struct stages_cache *cache)
 {
+	__atomic_store_n(&cache->serial, distant_serial(), __ATOMIC_RELEASE);
 	iotlb_renew_all(&cache->steps);
 	iotlb_renew_all(&cache->pages);
 }
@@ -42,9 +45,12 @@ static inline __attribute__((always_inline)) bool walk_on(struct stages *stages,
 	struct pgtable_path path;
 	bool stepped;
 
+	distant_keep(&stages->serial, &stages->cache->serial);
 	iotlb_find_step(&stages->steps, address, inner, &path.start);
 	stepped = path.start.block_lg2;
 	pgtable->from(pgtable, address, flags, &path, walked);
+	if (distant_asked() && !walked->reason)
+		walked->reason = DISTANT_FIRST;
 	if (unlikely(walked->reason)) {
 		*out = *walked;
 		return stepped;
@@ -88,6 +94,7 @@ int stages_init(struct stages *stages, const struct stages_config *config, const
 	}
 	if (error)
 		return error;
+	stages->serial = distant_serial();
 	flights_init(&stages->flights);
 	iotlb_join(&cache->steps, &stages->steps);
 	iotlb_join(&cache->pages, &stages->cached);
@@ -143,7 +150,10 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 		result->length = UINT64_MAX - address + (address != 0);
 		return;
 	}
+	distant_keep(&stages->serial, &stages->cache->serial);
 	stages_translate(stages, pgtable, address, flags, &walked, &stepped);
+	if (distant_asked() && !walked.reason)
+		walked.reason = DISTANT_FIRST;
 	if (walked.reason) {
 		*result = (struct stages_result){.fetches = walked.fetches,
 						 .reason = walked.reason,
@@ -170,6 +180,7 @@ void stages_forget(struct stages *stages, uint64_t start, uint64_t last, bool le
 {
 	struct stages_cache *cache = stages->cache;
 
+	__atomic_store_n(&stages->serial, distant_serial(), __ATOMIC_RELEASE);
 	if (!start && last == UINT64_MAX) {
 		if (!leaf)
 			iotlb_renew(&cache->steps, &stages->steps);

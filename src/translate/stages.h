@@ -23,6 +23,7 @@
 /* What is cached of all stages that share a guest's memory. */
 struct stages_cache {
 	struct iotlb pages;
+	uint64_t serial; /* another one each time everything has been forgotten (memory/distant.h); atomic */
 	struct iotlb steps; /* of outer stages by input address, of those behind them by intermediate address */
 };
 
@@ -39,6 +40,7 @@ struct stages {
 	struct stages_cache *cache;
 	const struct pgtable *walked; /* RCU: @first, @second or what is behind, or NULL: addresses go through as they are */
 	struct flights flights; /* accesses that sleep */
+	uint64_t serial; /* another one each time something has been forgotten; atomic */
 	struct pgtable first;
 	struct pgtable second;
 	bool straight; /* a paging HWPT's own: there is nothing but a tracker, and that not always */
@@ -51,7 +53,7 @@ struct stages_result {
 	uint8_t fetches; /* entries that were read for it; 0 if it was cached. At most 255 are counted */
 	uint8_t access; /* what the stages permit; unless QUIET, without WRITE as long as a dirty bit is to be set by a walk for it
 			 */
-	uint8_t reason; /* enum uiommu_fault_reason */
+	uint8_t reason; /* enum uiommu_fault_reason, or DISTANT_FIRST (memory/distant.h) */
 	uint8_t stage;
 	uint8_t level;
 	bool table;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Translations without an access, through an attachment that the caller has in hand. */
+#include "memory/distant.h"
 #include "memory/process.h"
 #include "translate/absent.h"
 #include "translate/inflight.h"
@@ -84,8 +85,9 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 	stages = stages_of(attachment);
 	if (stages) {
 		stages_find(stages, address, access | user, &found);
-		count_walk(attachment, &found);
 		reason = found.reason;
+		if (likely(reason != DISTANT_FIRST))
+			count_walk(attachment, &found);
 	} else {
 		reason = find_in_space(attachment->space, address, &found);
 		if (!reason && access & ~(unsigned int)found.access)
@@ -99,13 +101,17 @@ static __attribute__((noinline)) unsigned int find(struct attachment *attachment
 static __attribute__((noinline)) int translate(struct attachment *attachment, uint64_t address, unsigned int access,
 					       struct uiommu_translation *out)
 {
+	struct thread_state *self = thread_self();
 	unsigned int reason;
 
-	thread_self();
-	rcu_enter();
-	reason = find(attachment, address, access, out);
-	rcu_leave();
-	return (int)reason;
+	distant_begin(self);
+	do {
+		rcu_enter();
+		reason = find(attachment, address, access, out);
+		rcu_leave();
+	} while (reason == DISTANT_FIRST && distant_fetch(self));
+	distant_end(self);
+	return reason == DISTANT_FIRST ? UIOMMU_FAULT_MEMORY : (int)reason;
 }
 
 /*

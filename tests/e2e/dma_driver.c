@@ -6,6 +6,7 @@
 #include "driver.h"
 
 #include <sched.h>
+#include <uiommu/abi.h>
 
 enum { ENTRIES = 16, SIZE = 8192 };
 
@@ -25,9 +26,11 @@ static struct memory {
 	uint8_t source[SIZE], destination[SIZE];
 } * memory;
 
+static uint64_t base = IOVA; /* of the memory, for the device */
+
 static uint64_t iova(const void *at)
 {
-	return IOVA + (uint64_t)((const uint8_t *)at - (const uint8_t *)memory);
+	return base + (uint64_t)((const uint8_t *)at - (const uint8_t *)memory);
 }
 
 static uint64_t get(unsigned int offset, size_t size)
@@ -68,14 +71,20 @@ static struct descriptor prepare(unsigned int i)
 	};
 }
 
-static void finish(unsigned int i)
+/* The status in its record. */
+static uint8_t status_of(unsigned int i)
 {
 	const uint8_t *record = memory->records[i % ENTRIES];
 	uint8_t status;
 
 	while (!(status = __atomic_load_n(record, __ATOMIC_ACQUIRE)))
 		sched_yield();
-	CHECK(status == 1);
+	return status;
+}
+
+static void finish(unsigned int i)
+{
+	CHECK(status_of(i) == 1);
 	CHECK(!memcmp(memory->source, memory->destination, SIZE));
 }
 
@@ -169,10 +178,8 @@ static void command(uint32_t code, uint32_t operand)
 	CHECK(!get(0xa8, 4));
 }
 
-static void portals(char **arguments)
+static void enable_portals(void)
 {
-	(void)arguments;
-	begin();
 	set(0x400, 8, 1); /* group 0 has work queue 0, */
 	set(0x420, 8, 1); /* and engine 0 */
 	set(0x600, 4, ENTRIES);
@@ -180,24 +187,224 @@ static void portals(char **arguments)
 	set(0x60c, 4, 21 | 4 << 5);
 	command(1, 0);
 	command(6, 0);
+}
+
+static void submit(unsigned int i, const struct descriptor *descriptor)
+{
+	CHECK(pwrite(device, descriptor, sizeof(*descriptor), region(VFIO_PCI_BAR2_REGION_INDEX) + (off_t)64 * (i % 64)) ==
+	      sizeof(*descriptor));
+}
+
+static void portals(char **arguments)
+{
+	(void)arguments;
+	begin();
+	enable_portals();
 	/* One write is one descriptor; so a portal is no memory. */
 	CHECK(!(region_info(VFIO_PCI_BAR2_REGION_INDEX).flags & VFIO_REGION_INFO_FLAG_MMAP));
 	CHECK(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, device, region(VFIO_PCI_BAR2_REGION_INDEX)) == MAP_FAILED &&
 	      errno == EINVAL);
 	for (unsigned int i = 0; i < 100; i++) {
-		struct descriptor descriptor = prepare(i);
+		const struct descriptor descriptor = prepare(i);
 
-		CHECK(pwrite(device, &descriptor, sizeof(descriptor), region(VFIO_PCI_BAR2_REGION_INDEX) + (off_t)64 * (i % 64)) ==
-		      sizeof(descriptor));
+		submit(i, &descriptor);
 		finish(i);
 	}
 }
 
+/* --- a guest's page table, in memory that is mapped by its address --- */
+
+enum { TABLES = 12, SPARE = 2, NEST_PARENT = 1, VTD_S1 = 1, ARM_SMMUV3, AMD_GUEST, WRITE_FAULT = 0x83 };
+
+#define VA UINT64_C(0x3412345000)
+#define FAR (VA + (UINT64_C(1) << 30)) /* it has a table of its own */
+
+static uint64_t *tables; /* behind the memory, and so for the device */
+static unsigned int tables_taken;
+
+static uint64_t gpa(const void *at)
+{
+	return IOVA + (uint64_t)((const uint8_t *)at - (const uint8_t *)memory);
+}
+
+static uint64_t *table_at(uint64_t address)
+{
+	return (uint64_t *)(void *)((uint8_t *)memory + (address - IOVA));
+}
+
+static uint64_t table_new(void)
+{
+	CHECK(tables_taken < TABLES);
+	return gpa(tables + (size_t)PAGE / 8 * tables_taken++);
+}
+
+static uint64_t *spare_page(unsigned int i)
+{
+	return tables + (size_t)PAGE / 8 * (TABLES + i);
+}
+
+static struct format {
+	const char *name;
+	uint32_t type, length;
+	unsigned int top; /* bit at which the top table's index ends */
+	uint64_t table_bits, page_bits;
+	uint64_t seen; /* of leaves: accessed and dirty */
+	uint64_t data[4];
+} formats[] = {
+	{"vtd", VTD_S1, 24, 39, 0x27, 7, 0x60, {0}},
+	{"arm", ARM_SMMUV3, 16, 30, 3, 0x43, 0x400, {0}},
+	{"amd", AMD_GUEST, 32, 39, 0x27, 7, 0x60, {0}},
+};
+
+/* The leaf of an address of the device. */
+static uint64_t *leaf_of(const struct format *format, uint64_t root, uint64_t address)
+{
+	uint64_t table = root;
+
+	for (unsigned int shift = format->top; shift > 12; shift -= 9) {
+		uint64_t *entry = table_at(table) + (address >> shift & 511);
+
+		if (!*entry)
+			*entry = table_new() | format->table_bits;
+		table = *entry & UINT64_C(0x000ffffffffff000);
+	}
+	return table_at(table) + (address >> 12 & 511);
+}
+
+/* What leads to the page table, as in tests/unit/abi_guest.h. */
+static void describe(struct format *format, uint64_t root)
+{
+	uint64_t table = format->type == VTD_S1 ? 0 : table_new();
+
+	switch (format->type) {
+	case VTD_S1:
+		format->data[1] = root;
+		format->data[2] = 48;
+		break;
+	case ARM_SMMUV3: /* one CD */
+		table_at(table)[0] = 25 | UINT64_C(1) << 30 | UINT64_C(1) << 31 | UINT64_C(5) << 32 | UINT64_C(1) << 41 |
+				     UINT64_C(3) << 45 | UINT64_C(7) << 48;
+		table_at(table)[1] = root;
+		table_at(table)[3] = 0xff;
+		format->data[0] = 1 | 5 << 1 | table;
+		break;
+	default: /* a GCR3 table of one level */
+		table_at(table)[0] = root | 1;
+		format->data[0] = 3 | UINT64_C(3) << 54 | (table >> 12 & 7) << 58 | UINT64_C(3) << 61;
+		format->data[1] = 5 | (table >> 15 & 0xffff) << 16 | (table >> 31) << 43;
+	}
+}
+
+static uint32_t hwpt_alloc(uint32_t flags, uint32_t pt_id, const struct format *format)
+{
+	struct {
+		uint32_t size, flags, dev_id, pt_id, out_hwpt_id, reserved, data_type, data_len;
+		uint64_t data_uptr;
+		uint32_t fault_id, reserved_2;
+	} arguments = {.size = sizeof(arguments), .flags = flags, .dev_id = device_id, .pt_id = pt_id};
+
+	if (format) {
+		arguments.data_type = format->type;
+		arguments.data_len = format->length;
+		arguments.data_uptr = (uint64_t)(uintptr_t)format->data;
+	}
+	CHECK(!ioctl(iommufd, _IO(';', 0x89), &arguments));
+	return arguments.out_hwpt_id;
+}
+
+static uint32_t nested;
+
+static void forget(void)
+{
+	const struct uiommu_abi_invalidate all = {.npages = UINT64_MAX};
+	struct {
+		uint32_t size, hwpt_id;
+		uint64_t data_uptr;
+		uint32_t data_type, entry_len, entry_num, reserved;
+	} arguments = {sizeof(arguments), nested, (uint64_t)(uintptr_t)&all, UIOMMU_ABI_INVALIDATE, sizeof(all), 1, 0};
+
+	CHECK(!ioctl(iommufd, _IO(';', 0x8d), &arguments) && arguments.entry_num == 1);
+}
+
+/* The memory at VA for the device, page by page. @unseen: no entry says that it has been used. */
+static struct format *begin_nested(const char *name, bool unseen)
+{
+	const size_t bytes = (sizeof(*memory) + PAGE - 1) / PAGE * PAGE;
+	struct format *format = formats;
+	uint64_t root;
+
+	while (strcmp(format->name, name) != 0)
+		format++;
+	/* What is private is nobody's but the program's. */
+	memory = mmap(NULL, bytes + (TABLES + SPARE) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(memory != MAP_FAILED);
+	tables = (uint64_t *)(void *)((uint8_t *)memory + bytes);
+	open_device();
+	map_memory(memory, bytes + (TABLES + SPARE) * PAGE);
+	be_master();
+	root = table_new();
+	for (uint64_t at = 0; at < bytes; at += PAGE)
+		*leaf_of(format, root, VA + at) = (IOVA + at) | format->page_bits | (unseen ? 0 : format->seen);
+	leaf_of(format, root, FAR);
+	describe(format, root);
+	nested = hwpt_alloc(0, hwpt_alloc(NEST_PARENT, ioas, NULL), format);
+	attach(nested);
+	base = VA;
+	enable_portals();
+	return format;
+}
+
+/* One page to FAR. */
+static uint8_t move_far(unsigned int i)
+{
+	struct descriptor descriptor = prepare(i);
+
+	descriptor.destination = FAR;
+	descriptor.size = PAGE;
+	submit(i, &descriptor);
+	return status_of(i);
+}
+
+static bool has_source(const uint64_t *spare)
+{
+	return !memcmp(spare, memory->source, PAGE);
+}
+
+static void walks(char **arguments)
+{
+	const struct format *format = begin_nested(arguments[0], false);
+	const uint64_t bits = format->page_bits | format->seen;
+	uint64_t *first = spare_page(0), *second = spare_page(1), *leaf = leaf_of(format, gpa(tables), FAR);
+	void *table = (void *)((uintptr_t)leaf & ~(uintptr_t)(PAGE - 1));
+
+	for (unsigned int i = 0; i < 20; i++) {
+		const struct descriptor descriptor = prepare(i);
+
+		submit(i, &descriptor);
+		finish(i);
+	}
+	/* What is not there is not cached. */
+	CHECK(move_far(20) == WRITE_FAULT);
+	*leaf = gpa(first) | bits;
+	CHECK(move_far(21) == 1 && has_source(first));
+	/* What is, is, until it is forgotten. */
+	*leaf = gpa(second) | bits;
+	CHECK(move_far(22) == 1 && has_source(first));
+	forget();
+	CHECK(move_far(23) == 1 && has_source(second) && !has_source(first));
+	/* The page of the table goes, and another one comes to its place. */
+	CHECK(!munmap(table, PAGE));
+	CHECK(move_far(24) == 1 && has_source(second));
+	forget();
+	CHECK(move_far(25) == WRITE_FAULT);
+	CHECK(mmap(table, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == table);
+	CHECK(move_far(26) == WRITE_FAULT);
+	*leaf = gpa(first) | bits;
+	CHECK(move_far(27) == 1 && has_source(first));
+}
+
 static const struct test_case cases[] = {
-	{"doorbells", doorbells},
-	{"idle", is_idle},
-	{"forks", forks},
-	{"portals", portals},
+	{"doorbells", doorbells}, {"idle", is_idle}, {"forks", forks}, {"portals", portals}, {"walks", walks},
 };
 
 int main(int argc, char **argv)

@@ -30,7 +30,7 @@
 enum { PAGE = 4096, IOVA = 1 << 24 };
 
 static int iommufd, device;
-static uint32_t ioas;
+static uint32_t ioas, device_id;
 
 static inline off_t region(unsigned int index)
 {
@@ -44,6 +44,15 @@ static inline struct vfio_region_info region_info(unsigned int index)
 	CHECK(!ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &info));
 	CHECK(info.offset == (uint64_t)region(index));
 	return info;
+}
+
+static inline void attach(uint32_t pt_id)
+{
+	struct {
+		uint32_t size, flags, id;
+	} arguments = {sizeof(arguments), 0, pt_id};
+
+	CHECK(!ioctl(device, ATTACH_PT, &arguments));
 }
 
 /* Bound, and attached to an IOAS. */
@@ -65,9 +74,10 @@ static inline void open_device(void)
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0) == MAP_FAILED && errno == EINVAL);
 	bind.iommufd = iommufd;
 	CHECK(!ioctl(device, BIND_IOMMUFD, &bind));
+	device_id = bind.id;
 	CHECK(!ioctl(iommufd, IOAS_ALLOC, &arguments));
 	ioas = arguments.id;
-	CHECK(!ioctl(device, ATTACH_PT, &arguments));
+	attach(ioas);
 }
 
 /* At IOVA. */

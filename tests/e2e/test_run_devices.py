@@ -61,6 +61,13 @@ def test_nvme(nvme, sessions, disk, static, case):
         assert sessions.folders() == []
 
 
+@STATIC
+@pytest.mark.parametrize("tables", ["vtd", "arm", "amd"])
+def test_tables_by_address(drive, static, tables):
+    """A guest's page table in anonymous memory of the program, which is mapped by its address."""
+    assert finish(drive("dsa", "dma-driver", static, "walks", tables)) == (OK, "ok\n", "")
+
+
 @pytest.mark.parametrize("static, how", [(False, "maps"), (True, "inherits"), (True, "maps")])
 def test_forks(nvme, sessions, static, how):
     """Writes of a child to what it has inherited are not caught by the shim, but seen by the timer."""

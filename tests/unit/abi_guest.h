@@ -25,13 +25,14 @@ static struct {
 	uint64_t next;
 } w;
 
-static inline int setup(void **state)
+/* @by_address: the guest's memory is mapped by its address, and not by the file that it is of. */
+static inline int setup_memory(bool by_address)
 {
 	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 8, .name = "dma0", .pasid_bits = 20};
 	struct abi_ioas_map_file map = {.size = sizeof(map), .flags = 7, .length = RAM_BYTES};
 	struct abi_hwpt_alloc parent = {.size = sizeof(parent), .flags = ABI_HWPT_NEST_PARENT};
+	struct abi_ioas_map own = {.size = sizeof(own), .flags = 7, .length = RAM_BYTES};
 
-	(void)state;
 	w.fd = uiommu_abi_open("/dev/iommu", NULL);
 	assert_true(w.fd >= 0);
 	w.file = abi_local_file(w.fd);
@@ -41,8 +42,12 @@ static inline int setup(void **state)
 	assert_int_equal(ftruncate(map.fd, RAM_BYTES), 0);
 	w.ram = mmap(NULL, RAM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd, 0);
 	assert_ptr_not_equal(w.ram, MAP_FAILED);
-	w.ioas = map.ioas_id = abi_ioas(w.fd);
-	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP_FILE), &map), 0);
+	w.ioas = map.ioas_id = own.ioas_id = abi_ioas(w.fd);
+	own.user_va = (uint64_t)(uintptr_t)w.ram;
+	if (by_address)
+		assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP), &own), 0);
+	else
+		assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP_FILE), &map), 0);
 	close(map.fd);
 	assert_int_equal(uiommu_device_alloc(w.context, &config, &w.device_id), 0);
 	w.device = uiommu_device_get(w.context, w.device_id);
@@ -51,6 +56,18 @@ static inline int setup(void **state)
 	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HWPT_ALLOC), &parent), 0);
 	w.parent = parent.out_hwpt_id;
 	return 0;
+}
+
+static inline int setup(void **state)
+{
+	(void)state;
+	return setup_memory(false);
+}
+
+static inline int setup_by_address(void **state)
+{
+	(void)state;
+	return setup_memory(true);
 }
 
 static inline int teardown(void **state)

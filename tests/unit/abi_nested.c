@@ -554,6 +554,12 @@ static void extensions(void **state)
 	assert_int_equal(uiommu_ioctl(w.fd, UIOMMU_ABI_BIND, &bind), -E2BIG);
 }
 
+/* The same where tables are only known by address. */
+#define BY_ADDRESS(name)                                                                                                           \
+	{                                                                                                                          \
+#name "_by_address", name, setup_by_address, teardown, NULL                                                        \
+	}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -562,6 +568,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(arm, setup, teardown),
 		cmocka_unit_test_setup_teardown(replaced_in_one_step, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables_and_pasids, setup, teardown),
+		BY_ADDRESS(vtd),
+		BY_ADDRESS(amd),
+		BY_ADDRESS(arm),
+		BY_ADDRESS(replaced_in_one_step),
+		BY_ADDRESS(tables_and_pasids),
+		BY_ADDRESS(faults),
 		cmocka_unit_test_setup_teardown(invalidations, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(event_files_outlive, setup, teardown),

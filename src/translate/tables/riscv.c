@@ -81,10 +81,13 @@ static bool read_ddt(const struct tables *tables, uint64_t address, uint64_t *wo
 	uint8_t structure = level ? UIOMMU_STRUCTURE_DEVICE_DIR : UIOMMU_STRUCTURE_DEVICE;
 
 	fault->structure = structure;
-	if (!(address >> tables->config.output_lg2) && tables_read(&tables->memory, NULL, address, words, count, fault))
+	if (address >> tables->config.output_lg2) {
+		fault->reason = UIOMMU_FAULT_MEMORY;
+		fault->table = true;
+	} else if (tables_read(&tables->memory, NULL, address, words, count, fault)) {
 		return true;
-	fault->table = true;
-	return refuse(fault, UIOMMU_FAULT_MEMORY, structure, level, RVIOMMU_CAUSE_DDT_ACCESS);
+	}
+	return refuse(fault, fault->reason, structure, level, RVIOMMU_CAUSE_DDT_ACCESS);
 }
 
 /* Copy the DC: 4 words, or 8. */

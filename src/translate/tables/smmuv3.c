@@ -40,10 +40,13 @@ static bool read(const struct tables *tables, uint64_t address, uint64_t *words,
 		 struct tables_fault *fault)
 {
 	fault->structure = structure;
-	if (!(address >> tables->config.output_lg2) && tables_read(&tables->memory, NULL, address, words, count, fault))
+	if (address >> tables->config.output_lg2) {
+		fault->reason = UIOMMU_FAULT_MEMORY;
+		fault->table = true;
+	} else if (tables_read(&tables->memory, NULL, address, words, count, fault)) {
 		return true;
-	fault->table = true;
-	return smmuv3_refuse(fault, UIOMMU_FAULT_MEMORY, structure, SMMUV3_F_STE_FETCH);
+	}
+	return smmuv3_refuse(fault, fault->reason, structure, SMMUV3_F_STE_FETCH);
 }
 
 /* Set @address to the STE's. */
