@@ -279,6 +279,112 @@ static void invalidations(void **state)
 	assert_int_equal(count, 70);
 }
 
+/* --- bits that are set, and what is out of date --- */
+
+enum { ACCESSED = 0x20, DIRTY = 0x40 };
+
+/* Accessed bits all the way down, dirty ones by writes. */
+static void marks(void **state)
+{
+	struct guest guest = vtd_guest();
+	uint64_t page = page_new(), root = guest.data[1], *top = at(root) + (VA >> 39 & 511), value = 5, back = 0;
+	uint32_t id;
+
+	(void)state;
+	*guest.leaf = page | guest.page_bits;
+	at(page)[0] = 77;
+	assert_int_equal(alloc(&guest, w.parent, 0, 0, &id), 0);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(*top & (ACCESSED | DIRTY), 0);
+	assert_int_equal(uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA, &back, 8, NULL), 0);
+	assert_int_equal(back, 77);
+	assert_int_equal(*guest.leaf, page | guest.page_bits | ACCESSED);
+	assert_int_equal(*top & (ACCESSED | DIRTY), ACCESSED);
+	assert_int_equal(uiommu_dma_write(w.device, UIOMMU_NO_PASID, VA, &value, 8, NULL), 0);
+	assert_int_equal(at(page)[0], 5);
+	assert_int_equal(*guest.leaf, page | guest.page_bits | ACCESSED | DIRTY);
+	assert_int_equal(*top & (ACCESSED | DIRTY), ACCESSED);
+	assert_int_equal(uiommu_detach(w.context, w.device_id, UIOMMU_NO_PASID), 0);
+}
+
+/* The parent lets the tables be read only: what would have to be marked is refused, and what is marked is used. */
+static void no_marks(void **state)
+{
+	struct guest guest = vtd_guest();
+	struct abi_ioas_unmap unmap = {.size = sizeof(unmap), .ioas_id = w.ioas, .length = RAM_BYTES};
+	struct abi_ioas_map map = {.size = sizeof(map), .flags = 5, .ioas_id = w.ioas, .length = RAM_BYTES};
+	struct uiommu_dma_result result;
+	uint64_t page = page_new(), back = 0;
+	uint32_t id;
+
+	(void)state;
+	*guest.leaf = page | guest.page_bits | ACCESSED;
+	map.user_va = (uint64_t)(uintptr_t)w.ram;
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_UNMAP), &unmap), 0);
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP), &map), 0);
+	assert_int_equal(alloc(&guest, w.parent, 0, 0, &id), 0);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, UIOMMU_NO_PASID, id), 0);
+	assert_int_equal(uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA, &back, 8, &result), -EFAULT);
+	assert_int_equal(result.fault.reason, UIOMMU_FAULT_UPDATE);
+	assert_true(result.fault.table);
+	for (uint64_t gpa = 0; gpa < RAM_BYTES; gpa += 8)
+		*at(gpa) |= *at(gpa) ? ACCESSED : 0;
+	at(page)[0] = 78;
+	assert_int_equal(uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA, &back, 8, NULL), 0);
+	assert_int_equal(back, 78);
+	assert_int_equal(uiommu_detach(w.context, w.device_id, UIOMMU_NO_PASID), 0);
+}
+
+struct looker {
+	uint64_t known; /* no access that begins now may see less */
+	bool stop;
+	unsigned int stale, reads;
+};
+
+static void *look_on(void *opaque)
+{
+	struct looker *looker = opaque;
+
+	do {
+		uint64_t value = 0, known = __atomic_load_n(&looker->known, __ATOMIC_ACQUIRE);
+
+		if (uiommu_dma_read(w.device, UIOMMU_NO_PASID, VA, &value, 8, NULL) || value < known)
+			looker->stale++;
+		__atomic_add_fetch(&looker->reads, 1, __ATOMIC_RELAXED);
+	} while (!__atomic_load_n(&looker->stop, __ATOMIC_RELAXED));
+	return NULL;
+}
+
+/* When an invalidation has returned, what was read before it has no effect, whoever is fetching what. */
+static void never_stale(void **state)
+{
+	struct guest guest = vtd_guest();
+	struct looker looker = {.known = 1};
+	uint64_t pages[] = {page_new(), page_new()};
+	pthread_t threads[2];
+	uint32_t id;
+
+	(void)state;
+	at(pages[1])[0] = 1;
+	*guest.leaf = pages[1] | guest.page_bits;
+	assert_int_equal(alloc(&guest, w.parent, 0, 0, &id), 0);
+	assert_int_equal(uiommu_attach(w.context, w.device_id, UIOMMU_NO_PASID, id), 0);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, look_on, &looker), 0);
+	for (uint64_t value = 2; value < scaled(2000); value++) {
+		__atomic_store_n(at(pages[value % 2]), value, __ATOMIC_RELAXED);
+		__atomic_store_n(guest.leaf, pages[value % 2] | guest.page_bits, __ATOMIC_RELEASE);
+		forget_vtd(id);
+		__atomic_store_n(&looker.known, value, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&looker.stop, true, __ATOMIC_RELAXED);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_int_equal(looker.stale, 0);
+	assert_true(looker.reads > 2);
+	assert_int_equal(uiommu_detach(w.context, w.device_id, UIOMMU_NO_PASID), 0);
+}
+
 /* --- faults --- */
 
 static uint16_t responses[4];
@@ -574,6 +680,11 @@ int main(void)
 		BY_ADDRESS(replaced_in_one_step),
 		BY_ADDRESS(tables_and_pasids),
 		BY_ADDRESS(faults),
+		BY_ADDRESS(marks),
+		BY_ADDRESS(no_marks),
+		BY_ADDRESS(never_stale),
+		cmocka_unit_test_setup_teardown(marks, setup, teardown),
+		cmocka_unit_test_setup_teardown(never_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(invalidations, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults, setup, teardown),
 		cmocka_unit_test_setup_teardown(event_files_outlive, setup, teardown),
