@@ -102,6 +102,7 @@ struct abi_caller {
 	uint8_t *window;
 	uint64_t window_address;
 	size_t window_length;
+	bool traps; /* it can map what is no memory: each access becomes a call */
 };
 
 /* Its memory for the length of a call: all of it, or -EFAULT. What it has sent along is not asked for. */
@@ -109,7 +110,7 @@ int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size
 /* The window has just been read by the caller, so there nobody waits. */
 int abi_caller_write(struct abi_caller *caller, uint64_t address, const void *data, size_t length);
 
-/* What is mapped of a file: a range of @fd, which is the file's and stays as long as it. */
+/* What is mapped of a file: a range of @fd, which is the file's and stays as long as it; -1: nothing, for a caller who @traps. */
 struct abi_mapping {
 	int fd;
 	int protection; /* at most; PROT_... */

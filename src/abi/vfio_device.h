@@ -143,7 +143,8 @@ void vfio_config_mode(struct vfio_device *device, enum pci_irq before, enum pci_
 /* Regions, at @offset of the file. */
 ssize_t vfio_region_read(struct vfio_device *device, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
 ssize_t vfio_region_write(struct vfio_device *device, struct abi_caller *caller, uint64_t address, size_t count, uint64_t offset);
-int vfio_region_mmap(struct vfio_file *file, uint64_t offset, uint64_t length, int flags, struct abi_mapping *out);
+int vfio_region_mmap(struct vfio_file *file, const struct abi_caller *caller, uint64_t offset, uint64_t length, int flags,
+		     struct abi_mapping *out);
 void vfio_region_munmap(struct vfio_device *device, uint64_t offset);
 
 void vfio_watch_init(struct vfio_device *device);

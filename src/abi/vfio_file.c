@@ -81,9 +81,8 @@ static ssize_t device_write(struct abi_file *file, struct abi_caller *caller, ui
 static int device_mmap(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection,
 		       int flags, struct abi_mapping *out)
 {
-	(void)caller;
 	(void)protection;
-	return granted(file_of(file)) ? vfio_region_mmap(file_of(file), offset, length, flags, out) : -EINVAL;
+	return granted(file_of(file)) ? vfio_region_mmap(file_of(file), caller, offset, length, flags, out) : -EINVAL;
 }
 
 static void device_munmap(struct abi_file *file, uint64_t offset, uint64_t length)

@@ -61,7 +61,7 @@ int vfio_get_region_info(struct vfio_call *call)
 	};
 	if (info->size)
 		info->flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
-	if (bar && bar->memory_length)
+	if (bar && bar->size && (bar->memory_length || call->caller->traps))
 		info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
 	if (bar && bar->memory_length && bar->memory_length < bar->size)
 		error = sparse(call, info);

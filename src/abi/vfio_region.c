@@ -140,7 +140,13 @@ ssize_t vfio_region_write(struct vfio_device *device, struct abi_caller *caller,
 			  offset);
 }
 
-int vfio_region_mmap(struct vfio_file *file, uint64_t offset, uint64_t length, int flags, struct abi_mapping *out)
+static bool is_in(uint64_t start, uint64_t length, uint64_t size)
+{
+	return length && start % page_size() == 0 && length <= size && start <= size - length;
+}
+
+int vfio_region_mmap(struct vfio_file *file, const struct abi_caller *caller, uint64_t offset, uint64_t length, int flags,
+		     struct abi_mapping *out)
 {
 	struct vfio_device *device = file->device;
 	uint64_t region = offset >> VFIO_SPEC_REGION_SHIFT, start = offset & ((UINT64_C(1) << VFIO_SPEC_REGION_SHIFT) - 1);
@@ -148,12 +154,16 @@ int vfio_region_mmap(struct vfio_file *file, uint64_t offset, uint64_t length, i
 
 	if (device->vfio->native && !file->native)
 		return -ENODEV;
-	if (!(flags & MAP_SHARED) || !bar || !bar->memory_length || start < bar->memory_offset)
+	length = (length + page_size() - 1) & ~(page_size() - 1);
+	if (!(flags & MAP_SHARED) || !bar)
+		return -EINVAL;
+	if (!bar->memory_length && caller->traps && is_in(start, length, bar->size)) {
+		*out = (struct abi_mapping){.fd = -1};
+		return 0;
+	}
+	if (start < bar->memory_offset || !is_in(start - bar->memory_offset, length, bar->memory_length))
 		return -EINVAL;
 	start -= bar->memory_offset;
-	length = (length + page_size() - 1) & ~(page_size() - 1);
-	if (!length || start % page_size() || length > bar->memory_length || start > bar->memory_length - length)
-		return -EINVAL;
 	*out = (struct abi_mapping){
 		.fd = device->pci->memory_fd[region],
 		.protection = PROT_READ | PROT_WRITE,

@@ -40,6 +40,10 @@ static int64_t map(struct session *session, struct abi_caller *caller, struct ab
 
 	if (error)
 		return error;
+	if (mapping.fd < 0) {
+		reply->flags = SESSION_CALLS;
+		return 0;
+	}
 	if (fd)
 		error = held_map(session, file, request->offset, request->count, &mapping, fd);
 	else if (!mapping.native)

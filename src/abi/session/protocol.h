@@ -42,8 +42,8 @@ enum {
 };
 
 enum session_op {
-	SESSION_HELLO, /* file.device: version, file.inode: token of the process or 0, argument: RLIMIT_MEMLOCK, count: capabilities
-			*/
+	SESSION_HELLO, /* file.device: version, file.inode: token of the process or 0, argument: RLIMIT_MEMLOCK, count: capabilities,
+			  flags: SESSION_TRAPS */
 	SESSION_OPEN, /* the path is inline; flags: open(2)'s */
 	SESSION_IOCTL, /* file, command, argument */
 	SESSION_READ, /* file, argument: address, count, offset */
@@ -92,11 +92,15 @@ enum session_kind {
 	SESSION_KINDS,
 };
 
+/* Of a program that can make calls of accesses. */
+enum { SESSION_TRAPS = 1 };
+
 enum {
 	/* flags: */
 	SESSION_FD = 1, /* a descriptor comes in the next message */
 	SESSION_WATCHED = 2, /* MMAP: the program is asked for SESSION_WATCH */
 	SESSION_CHECKS = 4, /* HELLO: and of what is mapped for DMA as well */
+	SESSION_CALLS = 8, /* MMAP: there is no descriptor and no memory; each access is to be a read or a write */
 };
 
 struct session_reply {

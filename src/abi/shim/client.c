@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "abi/shim/sys.h"
+#include "abi/shim/trap.h"
 
 enum {
 	SLOTS = 64,
@@ -406,6 +407,7 @@ static int hello(struct connections *all, int socket)
 		.file = {SESSION_VERSION, all->token},
 		.argument = lock_limit(),
 		.count = capabilities(),
+		.flags = TRAPS,
 	};
 	struct iovec part = {&request, sizeof(request)};
 	struct session_reply reply = {0};

@@ -10,6 +10,7 @@
 #include "abi/shim/client.h"
 #include "abi/shim/next.h"
 #include "abi/shim/sys.h"
+#include "abi/shim/trap.h"
 #include "abi/shim/watch.h"
 
 static bool ours(int fd, struct session_key *key)
@@ -243,7 +244,7 @@ WITH_FLAGS(pwritev64v2, pwritev2)
 /* --- mappings --- */
 
 /* The daemon says which descriptor's memory it is; what holds the mapping is then the kernel's. */
-static long map_ours(void *address, size_t length, int protection, int flags, const struct session_request *what)
+static long map_ours(void *address, size_t length, int protection, int flags, int of, const struct session_request *what)
 {
 	struct session_request request = *what;
 	uint64_t offset = 0;
@@ -253,6 +254,8 @@ static long map_ours(void *address, size_t length, int protection, int flags, co
 
 	if (error < 0)
 		return (long)error;
+	if (request.flags & SESSION_CALLS)
+		return trap_map(address, length, protection, flags, of, &what->file, what->offset);
 	mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, (long)offset);
 	sys_close(fd);
 	if (request.flags & SESSION_WATCHED && (mapped > 0 || mapped < -4095))
@@ -269,12 +272,23 @@ ENTRY(void *, mmap, (void *address, size_t length, int protection, int flags, in
 					  .flags = (uint32_t)flags};
 	long result;
 
+	if (flags & MAP_FIXED)
+		trap_forget((uint64_t)(uintptr_t)address, length);
 	if (flags & MAP_ANONYMOUS || !ours(fd, &request.file))
 		result = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
 	else
-		result = map_ours(address, length, protection, flags, &request);
+		result = map_ours(address, length, protection, flags, fd, &request);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): an address, or MAP_FAILED */
 	return (void *)next_result(result);
+}
+
+ENTRY(int, munmap, (void *address, size_t length))
+{
+	long error = sys_2(SYS_munmap, (long)address, (long)length);
+
+	if (!error)
+		trap_forget((uint64_t)(uintptr_t)address, length);
+	return (int)next_result(error);
 }
 
 ENTRY(void *, mmap64, (void *address, size_t length, int protection, int flags, int fd, off_t offset))

@@ -41,6 +41,7 @@ __attribute__((constructor)) static void start(void)
 	next.ftw = next_find("ftw");
 	next.glob = next_find("glob");
 	next.getcwd = next_find("getcwd");
+	next.sigaction = next_find("sigaction");
 	if (!client_active())
 		return;
 	client_connect();

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -39,6 +40,11 @@ struct next {
 	int (*ftw)(const char *path, void *each, int fds);
 	int (*glob)(const char *pattern, int flags, void *error, glob_t *out);
 	char *(*getcwd)(char *out, size_t size);
+	int (*sigaction)(int signal, const struct sigaction *action, struct sigaction *old);
+	sighandler_t (*signal)(int signal, sighandler_t handler);
+	sighandler_t (*bsd_signal)(int signal, sighandler_t handler);
+	sighandler_t (*sysv_signal)(int signal, sighandler_t handler);
+	sighandler_t (*__sysv_signal)(int signal, sighandler_t handler);
 };
 
 extern struct next next;

@@ -47,14 +47,14 @@ void dsa_error(struct dsa *dsa, unsigned int wq, unsigned int error, const struc
 
 /* --- registers, under the lock --- */
 
-static uint64_t read_capability(uint64_t offset)
+static uint64_t read_capability(const struct dsa *dsa, uint64_t offset)
 {
 	switch (offset) {
 	case DSA_VERSION_REGISTER:
 		return DSA_VERSION;
 	case DSA_GENCAP:
 		return DSA_GENCAP_BLOCK_ON_FAULT | DSA_GENCAP_OVERLAP | DSA_GENCAP_CACHE_CONTROL_MEMORY | DSA_GENCAP_COMMANDS |
-		       DSA_GENCAP_CONFIGURABLE | FIELD_PREP64(DSA_GENCAP_TRANSFER, DSA_TRANSFER_LG2) |
+		       DSA_GENCAP_CONFIGURABLE | FIELD_PREP64(DSA_GENCAP_TRANSFER, dsa->transfer_lg2) |
 		       FIELD_PREP64(DSA_GENCAP_BATCH, DSA_BATCH_LG2);
 	case DSA_WQCAP:
 		return FIELD_PREP64(DSA_WQCAP_TOTAL, DSA_WQ_TOTAL) | FIELD_PREP64(DSA_WQCAP_WQS, DSA_WQS) | DSA_WQCAP_SHARED |
@@ -127,7 +127,7 @@ static uint64_t read_register(const struct dsa *dsa, uint64_t offset)
 	case DSA_CMDSTS:
 		return dsa->cmdsts;
 	default:
-		return read_capability(offset);
+		return read_capability(dsa, offset);
 	}
 }
 
@@ -326,6 +326,7 @@ int dsa_make(struct uiommu_context *context, uint32_t device_id, struct dsa **ou
 	if (!dsa)
 		return -ENOMEM;
 	pthread_mutex_init(&dsa->lock, NULL);
+	dsa->transfer_lg2 = DSA_TRANSFER_LG2;
 	for (unsigned int i = 0; i < DSA_WQS; i++)
 		dsa->queues[i].dsa = dsa;
 	tenant.opaque = dsa;
@@ -339,14 +340,31 @@ int dsa_make(struct uiommu_context *context, uint32_t device_id, struct dsa **ou
 	return error;
 }
 
+enum { OPTION_SPIN, OPTION_TRANSFER, OPTIONS };
+
+static const struct uiommu_model_option options[OPTIONS] = {
+	[OPTION_SPIN] = {"spin", "MICROSECONDS", "how long it polls for more work before it sleeps (0)"},
+	[OPTION_TRANSFER] = {"transfer", "SIZE", "bytes of a descriptor, at most, as GENCAP says it: a power of two (2G)"},
+};
+
+static const struct option_rule rules[OPTIONS] = {
+	[OPTION_SPIN] = {OPTION_NUMBER, 0, 1000000},
+	[OPTION_TRANSFER] = {OPTION_SIZE, 4096, UINT64_C(1) << DSA_TRANSFER_LG2},
+};
+
 static int dsa_create(struct uiommu_context *context, uint32_t device_id, const struct option_value *values,
 		      const struct complaint *complaint, void **out)
 {
+	const uint64_t transfer = values[OPTION_TRANSFER].given ? values[OPTION_TRANSFER].number : UINT64_C(1) << DSA_TRANSFER_LG2;
 	struct dsa *dsa;
-	int error = dsa_make(context, device_id, &dsa);
+	int error;
 
+	if (transfer & (transfer - 1))
+		return complain_about(complaint, -EINVAL, "dsa: transfer=%llu is no power of two", (unsigned long long)transfer);
+	error = dsa_make(context, device_id, &dsa);
 	if (!error) {
-		error = uiommu_accel_start(dsa->base.accel, (uint32_t)values[0].number);
+		dsa->transfer_lg2 = (unsigned int)__builtin_ctzll(transfer);
+		error = uiommu_accel_start(dsa->base.accel, (uint32_t)values[OPTION_SPIN].number);
 		if (error)
 			dsa_destroy(dsa);
 	}
@@ -360,12 +378,6 @@ static struct uiommu_pci *dsa_function(const void *instance)
 {
 	return ((const struct dsa *)instance)->base.pci;
 }
-
-static const struct uiommu_model_option options[] = {
-	{"spin", "MICROSECONDS", "how long it polls for more work before it sleeps (0)"},
-};
-
-static const struct option_rule rules[ARRAY_SIZE(options)] = {{OPTION_NUMBER, 0, 1000000}};
 
 const struct model_type dsa_model = {
 	.info = {"dsa", "the accelerator with the registers of Intel DSA 1.0", options, ARRAY_SIZE(options)},

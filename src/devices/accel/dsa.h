@@ -40,6 +40,7 @@ struct dsa {
 	pthread_mutex_t lock;
 	bool resetting; /* the runner has not ended yet what was before a reset */
 	bool enabled;
+	unsigned int transfer_lg2; /* bytes, at most */
 	uint32_t gencfg, genctrl, intcause, cmdsts;
 	uint64_t swerr[4];
 	uint64_t group_wqs[DSA_GROUPS], group_engines[DSA_GROUPS], group_flags[DSA_GROUPS];

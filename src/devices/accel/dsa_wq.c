@@ -39,7 +39,7 @@ unsigned int dsa_wq_check(const struct dsa_wq *wq)
 		return DSA_WQ_PASID;
 	if (FIELD_GET64(DSA_WQ_LIMITS_BATCH, limits) > DSA_BATCH_LG2)
 		return DSA_WQ_BATCH;
-	return FIELD_GET64(DSA_WQ_LIMITS_TRANSFER, limits) > DSA_TRANSFER_LG2 ? DSA_WQ_TRANSFER : DSA_OK;
+	return FIELD_GET64(DSA_WQ_LIMITS_TRANSFER, limits) > wq->dsa->transfer_lg2 ? DSA_WQ_TRANSFER : DSA_OK;
 }
 
 uint32_t dsa_wq_read(const struct dsa_wq *wq, unsigned int word)

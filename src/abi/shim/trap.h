@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Mappings of registers. There is no memory behind them that could tell a read, or how often something was written: nobody may
+ * access their pages, each access is a signal, and what the instruction does is done by calls (insn.h).
+ */
+#ifndef SHIM_TRAP_H
+#define SHIM_TRAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/session/protocol.h"
+
+/* This processor's instructions are known here. */
+#if defined(__x86_64__)
+enum { TRAPS = SESSION_TRAPS };
+#else
+enum { TRAPS = 0 };
+#endif
+
+/* As mmap(2) of @fd, which is @file, at @offset: an address, or -errno. */
+long trap_map(void *address, size_t length, int protection, int flags, int fd, const struct session_key *file, uint64_t offset);
+
+/* What is in this range is to be something else, or nothing. */
+void trap_forget(uint64_t address, size_t length);
+
+#endif
