@@ -147,7 +147,9 @@ def staged(stage):
     for name in ("in-session", "nvme-driver", "dma-driver"):
         shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
         shutil.copy(os.path.join(BUILD, "tests", "e2e", f"{name}-static"), stage)
-    shutil.copy(os.path.join(BUILD, "tests", "e2e", "stuck-program"), stage)
+    for name in ("stuck-program", "mapped-driver"):
+        if os.path.exists(path := os.path.join(BUILD, "tests", "e2e", name)):
+            shutil.copy(path, stage)
     return stage
 
 

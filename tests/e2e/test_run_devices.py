@@ -4,6 +4,7 @@
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from conftest import ORDINARY
 
 OK = 0
+MAPPED = platform.machine() == "x86_64"
 STATIC = pytest.mark.parametrize("static", [False, True], ids=["preloaded", "static"])
 
 
@@ -109,8 +111,22 @@ def test_accel_forks(accel):
 
 @STATIC
 def test_dsa(drive, static):
-    """Portals cannot be mapped; writes are descriptors."""
-    assert finish(drive("dsa", "dma-driver", static, "portals")) == (OK, "ok\n", "")
+    """Writes to portals are descriptors. Without the shim in a program its registers cannot be mapped."""
+    assert finish(drive("dsa", "dma-driver", static, "portals", "calls" if static or not MAPPED else "maps")) == (OK, "ok\n", "")
+
+
+@pytest.mark.skipif(not MAPPED, reason="registers are mapped on x86-64 only")
+@pytest.mark.parametrize("case", ["works", "handlers", "mappings"])
+def test_mapped_registers(drive, case):
+    assert finish(drive("dsa", "mapped-driver", False, case)) == (OK, "ok\n", "")
+
+
+@pytest.mark.skipif(not MAPPED, reason="registers are mapped on x86-64 only")
+@pytest.mark.parametrize("how", ["unknown", "read-only", "sent"])
+def test_mapped_registers_and_death(drive, how):
+    status, out, err = finish(drive("dsa", "mapped-driver", False, "dies", how))
+    assert (status, out) == (128 + signal.SIGSEGV, "")
+    assert ("accessed by an instruction that is not known, at 0x" in err) == (how == "unknown")
 
 
 def moved(pid, clock):

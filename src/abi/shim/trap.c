@@ -364,7 +364,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 	error = emulate(context, &access);
 	if (error == -EIO)
 		bus_error(access.failed);
-	else if (error == -ENOSYS && signal == SIGSEGV)
+	else if (error == -ENOSYS && signal == SIGSEGV && get_action(signal).sa_handler == SIG_DFL)
 		say_unknown(rip);
 	if (error && error != -EIO)
 		pass_on(signal, info, context);

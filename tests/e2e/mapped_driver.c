@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A driver in user space for DSA's registers, to be run under `uiommu run`, which maps registers and portals and uses them as it
+ * would those of hardware: loads, stores and MOVDIR64B. Each case checks itself, prints "ok", and ends with 0.
+ */
+#include "driver.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+
+enum { QUEUES = 4, ENTRIES = 32, SIZE = 4096, DESCRIPTOR = 64, PORTALS = 4 * PAGE };
+enum { VERSION = 0, GENCAP = 0x10, CMD = 0xa0, CMDSTS = 0xa8, GROUP = 0x400, QUEUE = 0x600, QUEUE_SIZE = 32 };
+
+/* docs/accel.md */
+struct descriptor {
+	uint32_t pasid, flags_opcode;
+	uint64_t record, source, destination;
+	uint32_t size, handle;
+	uint64_t reserved[3];
+};
+
+static struct memory {
+	uint8_t records[QUEUES][32] __attribute__((aligned(4096)));
+	uint8_t source[QUEUES][SIZE], destination[QUEUES][SIZE];
+} * memory;
+
+static volatile uint8_t *registers, *portals;
+
+static uint32_t get(unsigned int offset)
+{
+	return *(const volatile uint32_t *)(registers + offset);
+}
+
+static void set(unsigned int offset, uint32_t value)
+{
+	*(volatile uint32_t *)(registers + offset) = value;
+}
+
+static void set_long(unsigned int offset, uint64_t value)
+{
+	*(volatile uint64_t *)(registers + offset) = value;
+}
+
+static void *map(unsigned int index, int protection)
+{
+	const struct vfio_region_info info = region_info(index);
+	void *mapped;
+
+	CHECK(info.flags & VFIO_REGION_INFO_FLAG_MMAP);
+	mapped = mmap(NULL, info.size, protection, MAP_SHARED, device, (off_t)info.offset);
+	CHECK(mapped != MAP_FAILED);
+	return mapped;
+}
+
+static void command(uint32_t code, uint32_t operand)
+{
+	set(CMD, code << 20 | operand);
+	while (get(CMDSTS) >> 31)
+		sched_yield();
+	CHECK(!get(CMDSTS));
+}
+
+static void begin(void)
+{
+	memory = mmap(NULL, sizeof(*memory), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(memory != MAP_FAILED);
+	open_device();
+	map_memory(memory, sizeof(*memory));
+	be_master();
+	registers = map(VFIO_PCI_BAR0_REGION_INDEX, PROT_READ | PROT_WRITE);
+	portals = map(VFIO_PCI_BAR2_REGION_INDEX, PROT_READ | PROT_WRITE);
+}
+
+static void enable(void)
+{
+	set_long(GROUP, (1 << QUEUES) - 1);
+	set_long(GROUP + 0x20, 1);
+	for (unsigned int i = 0; i < QUEUES; i++) {
+		set(QUEUE + i * QUEUE_SIZE, ENTRIES);
+		set(QUEUE + i * QUEUE_SIZE + 8, 1 << 4 | 1); /* dedicated, without PASID */
+		set(QUEUE + i * QUEUE_SIZE + 12, 21 | 4 << 5);
+	}
+	command(1, 0);
+	for (unsigned int i = 0; i < QUEUES; i++)
+		command(6, i);
+}
+
+/* MOVDIR64B (%1), %0; assemblers may not know it. */
+static void submit(unsigned int queue, unsigned int slot, const struct descriptor *descriptor)
+{
+	volatile uint8_t *portal = portals + (size_t)queue * PORTALS + (size_t)slot % (PAGE / DESCRIPTOR) * DESCRIPTOR;
+
+	__asm__ volatile(".byte 0x66, 0x0f, 0x38, 0xf8, 0x02" : : "a"(portal), "d"(descriptor) : "memory");
+}
+
+/* ENQCMD, which says with ZF whether it was refused. */
+static bool enqueue(unsigned int queue, const struct descriptor *descriptor)
+{
+	volatile uint8_t *portal = portals + (size_t)queue * PORTALS;
+	bool refused;
+
+	__asm__ volatile(".byte 0xf2, 0x0f, 0x38, 0xf8, 0x02\n	setz %0"
+			 : "=q"(refused)
+			 : "a"(portal), "d"(descriptor)
+			 : "memory", "cc");
+	return !refused;
+}
+
+static uint64_t iova(const void *at)
+{
+	return IOVA + (uint64_t)((const uint8_t *)at - (const uint8_t *)memory);
+}
+
+static void move(unsigned int queue, unsigned int round, bool enqueues)
+{
+	struct descriptor descriptor = {
+		.flags_opcode = 3 << 24 | 4 | 8,
+		.record = iova(memory->records[queue]),
+		.source = iova(memory->source[queue]),
+		.destination = iova(memory->destination[queue]),
+		.size = SIZE,
+	};
+
+	for (unsigned int at = 0; at < SIZE; at++)
+		memory->source[queue][at] = (uint8_t)(at * 13 + round + queue);
+	memset(memory->destination[queue], 0xee, SIZE);
+	memset(memory->records[queue], 0, sizeof(memory->records[queue]));
+	if (enqueues)
+		CHECK(enqueue(queue, &descriptor));
+	else
+		submit(queue, round, &descriptor);
+	while (!__atomic_load_n(memory->records[queue], __ATOMIC_ACQUIRE))
+		sched_yield();
+	CHECK(memory->records[queue][0] == 1 && !memcmp(memory->source[queue], memory->destination[queue], SIZE));
+}
+
+static void *work(void *queue)
+{
+	for (unsigned int i = 0; i < 100; i++)
+		move((unsigned int)(uintptr_t)queue, i, i % 4 == 3);
+	return NULL;
+}
+
+/* A thread for each work queue. */
+static void works(char **arguments)
+{
+	pthread_t threads[QUEUES];
+
+	(void)arguments;
+	begin();
+	CHECK(get(VERSION) == 0x100 && get(GENCAP) >> 16);
+	enable();
+	for (uintptr_t i = 0; i < QUEUES; i++)
+		CHECK(!pthread_create(&threads[i], NULL, work, (void *)i)); /* NOLINT(performance-no-int-to-ptr) */
+	for (unsigned int i = 0; i < QUEUES; i++)
+		CHECK(!pthread_join(threads[i], NULL));
+}
+
+/* --- the program's own handlers --- */
+
+static sigjmp_buf back;
+static volatile int caught, caught_code;
+static volatile uintptr_t caught_at;
+static volatile bool caught_on_stack, caught_blocked;
+static uint8_t stack[65536];
+
+static void with_info(int signal, siginfo_t *info, void *context)
+{
+	sigset_t blocked;
+
+	(void)context;
+	sigprocmask(SIG_SETMASK, NULL, &blocked);
+	caught = signal;
+	caught_code = info->si_code;
+	caught_at = (uintptr_t)info->si_addr;
+	caught_on_stack = (uint8_t *)&blocked >= stack && (uint8_t *)&blocked < stack + sizeof(stack);
+	caught_blocked = sigismember(&blocked, SIGUSR1) && sigismember(&blocked, signal);
+	siglongjmp(back, 1);
+}
+
+static void plain(int signal)
+{
+	caught = signal;
+	siglongjmp(back, 1);
+}
+
+/* What is done at @address, which is not to go well. */
+#define FAILS(expected, what)                                                                                                      \
+	do {                                                                                                                       \
+		caught = 0;                                                                                                        \
+		if (!sigsetjmp(back, 1)) {                                                                                         \
+			what;                                                                                                      \
+			CHECK(!"it went well");                                                                                    \
+		}                                                                                                                  \
+		CHECK(caught == (expected));                                                                                       \
+	} while (0)
+
+static void set_own(int flags)
+{
+	struct sigaction action = {.sa_flags = SA_SIGINFO | flags}, found;
+
+	action.sa_sigaction = with_info;
+	sigaddset(&action.sa_mask, SIGUSR1);
+	CHECK(!sigaction(SIGSEGV, &action, NULL) && !sigaction(SIGILL, &action, NULL) && !sigaction(SIGBUS, &action, NULL));
+	CHECK(!sigaction(SIGSEGV, NULL, &found) && found.sa_sigaction == with_info && sigismember(&found.sa_mask, SIGUSR1));
+}
+
+static void handlers(char **arguments)
+{
+	const stack_t own = {.ss_sp = stack, .ss_size = sizeof(stack)};
+	uint8_t *nothing = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct sigaction found;
+	const uint16_t off = 0;
+
+	(void)arguments;
+	CHECK(!sigaltstack(&own, NULL) && nothing != MAP_FAILED);
+	set_own(SA_ONSTACK); /* before anything is mapped, */
+	begin();
+	CHECK(get(VERSION) == 0x100);
+	CHECK(!sigaction(SIGSEGV, NULL, &found) && found.sa_sigaction == with_info && found.sa_flags & SA_ONSTACK);
+	FAILS(SIGSEGV, nothing[8] = 1);
+	CHECK(caught_at == (uintptr_t)nothing + 8 && caught_code == SEGV_ACCERR && caught_on_stack && caught_blocked);
+	set_own(SA_ONSTACK); /* and after that */
+	FAILS(SIGSEGV, nothing[8] = 1);
+	CHECK(caught_on_stack && get(VERSION) == 0x100);
+	FAILS(SIGILL, __asm__ volatile("ud2"));
+	/* What such a store finds elsewhere is the program's, too. */
+	FAILS(SIGILL, __asm__ volatile("ud2"));
+	FAILS(SIGSEGV, __asm__ volatile("lock addl $1, (%0)" : : "r"(registers) : "memory"));
+	/* Once, as it says. */
+	CHECK(signal(SIGSEGV, plain) != SIG_ERR);
+	FAILS(SIGSEGV, nothing[8] = 1);
+	CHECK(signal(SIGSEGV, SIG_DFL) == plain);
+	set_own((int)SA_RESETHAND);
+	FAILS(SIGSEGV, nothing[8] = 1);
+	CHECK(!sigaction(SIGSEGV, NULL, &found) && found.sa_handler == SIG_DFL);
+	CHECK(get(VERSION) == 0x100);
+	/* Registers that are not decoded, and a source that is not there. */
+	set_own(0);
+	enable();
+	FAILS(SIGSEGV, submit(0, 0, (const struct descriptor *)(const void *)nothing));
+	move(0, 1, false);
+	CHECK(pwrite(device, &off, sizeof(off), region(VFIO_PCI_CONFIG_REGION_INDEX) + 4) == sizeof(off));
+	FAILS(SIGBUS, get(VERSION));
+	CHECK(caught_at == (uintptr_t)registers + VERSION);
+	be_master();
+	CHECK(get(VERSION) == 0x100);
+}
+
+/* Without a handler the program ends as it would with none of ours. */
+static void dies(char **arguments)
+{
+	begin();
+	if (!strcmp(arguments[0], "unknown"))
+		__asm__ volatile("lock addl $1, (%0)" : : "r"(registers) : "memory");
+	if (!strcmp(arguments[0], "read-only"))
+		*(volatile uint8_t *)map(VFIO_PCI_BAR0_REGION_INDEX, PROT_READ) = 1;
+	if (!strcmp(arguments[0], "sent"))
+		raise(SIGSEGV);
+}
+
+/* --- mappings --- */
+
+static uint8_t *page_of(unsigned int index, int flags, void *address)
+{
+	uint8_t *mapped = mmap(address, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | flags, device, region(index));
+
+	CHECK(mapped != MAP_FAILED);
+	return mapped;
+}
+
+static void mappings(char **arguments)
+{
+	uint8_t *first, *more;
+	pid_t pid;
+
+	(void)arguments;
+	begin();
+	enable();
+	set_own(0);
+	/* Parts go: in front, behind, in the middle; what is mapped there instead is memory. */
+	CHECK(!munmap((void *)(uintptr_t)portals, PAGE) && !munmap((uint8_t *)(uintptr_t)portals + 2 * PORTALS + PAGE, PAGE));
+	FAILS(SIGSEGV, submit(0, 0, (const struct descriptor *)(const void *)memory));
+	move(1, 1, false);
+	move(2, 1, false);
+	move(3, 1, false);
+	more = mmap((uint8_t *)(uintptr_t)portals + PORTALS, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		    -1, 0);
+	CHECK(more == portals + PORTALS);
+	*more = 1;
+	first = page_of(VFIO_PCI_BAR2_REGION_INDEX, MAP_FIXED, (void *)(uintptr_t)portals);
+	CHECK(first == portals);
+	move(0, 2, false);
+	move(2, 2, false);
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, device, region(VFIO_PCI_BAR2_REGION_INDEX)) == MAP_FAILED &&
+	      errno == EINVAL);
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, region(VFIO_PCI_BAR2_REGION_INDEX) + 8 * PORTALS) == MAP_FAILED);
+	/* A child has them, too. */
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		move(2, 3, false);
+		_exit(0);
+	}
+	wait_for(pid);
+	/* They hold the device; and when they go, it goes. */
+	close(device);
+	move(2, 4, false);
+	CHECK(open("/dev/vfio/devices/vfio0", O_RDWR) >= 0);
+	CHECK(!munmap((void *)(uintptr_t)registers, PAGE) && !munmap((void *)(uintptr_t)portals, 8 * PORTALS));
+	FAILS(SIGSEGV, get(VERSION));
+	iommufd = -1;
+	open_device();
+	registers = map(VFIO_PCI_BAR0_REGION_INDEX, PROT_READ | PROT_WRITE);
+	CHECK(get(VERSION) == 0x100 && !get(QUEUE));
+}
+
+static const struct test_case cases[] = {{"works", works}, {"handlers", handlers}, {"dies", dies}, {"mappings", mappings}};
+
+int main(int argc, char **argv)
+{
+	return run_case(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
+}
