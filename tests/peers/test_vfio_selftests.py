@@ -68,4 +68,4 @@ def test_dsa_driver(selftests):
     if platform.machine() != "x86_64":
         pytest.skip("it is a driver for x86-64")
     assert run(selftests, "vfio_pci_driver_test", device="dsa,transfer=64K") == (35, 0)
-    assert run(selftests, "vfio_pci_device_test", device="dsa") == (5, 0)
+    assert run(selftests, "vfio_pci_device_test", device="dsa") == (4, 1)  # it has no MSI
