@@ -450,6 +450,25 @@ static void resets(void **state)
 	assert_int_equal(wq_state(0), 1);
 }
 
+/* How much a descriptor may move can be less. */
+static void largest_transfer(void **state)
+{
+	struct uiommu_pci *first = d.pci;
+	struct uiommu_model *model;
+	char complaint[100];
+
+	(void)state;
+	assert_int_equal(uiommu_model_create(d.context, 9, "dsa,transfer=5000", complaint, sizeof(complaint), &model), -EINVAL);
+	assert_string_equal(complaint, "dsa: transfer=5000 is no power of two");
+	assert_int_equal(uiommu_model_create(d.context, 9, "dsa,transfer=4G", complaint, sizeof(complaint), &model), -EINVAL);
+	assert_int_equal(uiommu_model_create(d.context, 9, "dsa,transfer=64K", NULL, 0, &model), 0);
+	d.pci = uiommu_model_function(model);
+	config_set(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	assert_int_equal(get(0x10, 8) >> 16 & 31, 16);
+	d.pci = first;
+	uiommu_model_destroy(model);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -458,6 +477,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(shared, setup, teardown),
 		cmocka_unit_test_setup_teardown(commands_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(portals, setup, teardown),
+		cmocka_unit_test_setup_teardown(largest_transfer, setup, teardown),
 		cmocka_unit_test_setup_teardown(ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 	};

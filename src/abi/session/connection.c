@@ -173,8 +173,8 @@ static int64_t hello(struct connection *connection, struct session_message *mess
 		error = introduce(connection, message);
 	if (!connection->member)
 		return error ? error : -EBADF;
-	connection->caller = (struct abi_caller){
-		.ops = &ops, .memory = connection->member->memory, .traps = request->flags & SESSION_TRAPS};
+	connection->caller =
+		(struct abi_caller){.ops = &ops, .memory = connection->member->memory, .traps = request->flags & SESSION_TRAPS};
 	return (int64_t)connection->member->token;
 }
 

@@ -42,8 +42,8 @@ enum {
 };
 
 enum session_op {
-	SESSION_HELLO, /* file.device: version, file.inode: token of the process or 0, argument: RLIMIT_MEMLOCK, count: capabilities,
-			  flags: SESSION_TRAPS */
+	SESSION_HELLO, /* file.device: version, file.inode: token of the process or 0, argument: RLIMIT_MEMLOCK, count:
+			  capabilities, flags: SESSION_TRAPS */
 	SESSION_OPEN, /* the path is inline; flags: open(2)'s */
 	SESSION_IOCTL, /* file, command, argument */
 	SESSION_READ, /* file, argument: address, count, offset */
