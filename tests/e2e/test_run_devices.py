@@ -51,6 +51,20 @@ def finish(process):
     return process.returncode, out, err
 
 
+def test_places(run, staged, sessions):  # pylint: disable=unused-argument
+    """A device whose place is asked for has it, and the others are where nobody wants to be."""
+    devices = ["accel", "nvme,size=1M,bdf=0000:01:00.0", "accel", "nvme,size=1M,bdf=03:00.0"]
+    look = 'for function in /sys/bus/pci/devices/*; do echo ${function##*/} $(cat $function/class); done'
+    done = run("run", *[word for device in devices for word in ("--device", device)], "--", "sh", "-c", look, env=sessions.environment)
+    kinds = [(place, kind == "0x010802") for place, kind in (line.split() for line in done.out.splitlines())]
+    assert kinds == [("0000:01:00.0", True), ("0000:02:00.0", False), ("0000:03:00.0", True), ("0000:04:00.0", False)], done.err
+
+
+def test_a_place_that_two_want(run, staged, sessions):  # pylint: disable=unused-argument
+    done = run("run", "--device", "accel,bdf=02:00.0", "--device", "nvme,size=1M,bdf=02:00.0", "--", "true", env=sessions.environment)
+    assert done.status and "0200 is in use" in done.err
+
+
 @STATIC
 @pytest.mark.parametrize("case", ["io", "execs", "threads", "groups"])
 def test_nvme(nvme, sessions, disk, static, case):

@@ -16,6 +16,14 @@ struct session_devices {
 	size_t count;
 };
 
+/* One device that is asked for. */
+struct asked {
+	char *text; /* without its address */
+	uint32_t address;
+};
+
+enum { ANYWHERE = UINT32_MAX, BUSES = 256 };
+
 static bool parse_bdf(const char *text, uint32_t *out)
 {
 	unsigned int domain, bus, device, function;
@@ -83,25 +91,44 @@ static int add_model(struct session_devices *devices, const char *text, uint32_t
 	return error;
 }
 
-static int add(struct session_devices *devices, const char *text, char *complaint, size_t size)
+static bool is_taken(const struct asked *asked, size_t count, uint32_t address)
 {
-	uint32_t address = (uint32_t)(devices->count + 1) << 8;
-	char *left;
-	int error = take_bdf(text, &address, &left, complaint, size);
-
-	if (error)
-		return error;
-	error = add_model(devices, left, address, complaint, size);
-	free(left);
-	return error;
+	for (size_t i = 0; i < count; i++)
+		if (asked[i].address != ANYWHERE && (uint16_t)asked[i].address == (uint16_t)address)
+			return true;
+	return false;
 }
 
-static int add_all(struct session_devices *devices, const char *const *texts, char *complaint, size_t size)
+/* The Nth device is alone on bus N, or on the next one where nobody is or wants to be. */
+static void place(struct asked *asked, size_t count)
 {
-	int error = 0;
+	for (size_t i = 0; i < count; i++) {
+		uint32_t address = (uint32_t)(i + 1) << 8;
 
-	for (size_t i = 0; texts && texts[i] && !error; i++)
-		error = add(devices, texts[i], complaint, size);
+		if (asked[i].address != ANYWHERE)
+			continue;
+		for (unsigned int tries = 0; tries < BUSES && is_taken(asked, count, address); tries++)
+			address += 1 << 8;
+		asked[i].address = address;
+	}
+}
+
+static int add_all(struct session_devices *devices, const char *const *texts, size_t count, char *complaint, size_t size)
+{
+	struct asked *asked = calloc(count + 1, sizeof(*asked));
+	int error = asked ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < count && !error; i++) {
+		asked[i].address = ANYWHERE;
+		error = take_bdf(texts[i], &asked[i].address, &asked[i].text, complaint, size);
+	}
+	if (!error)
+		place(asked, count);
+	for (size_t i = 0; i < count && !error; i++)
+		error = add_model(devices, asked[i].text, asked[i].address, complaint, size);
+	for (size_t i = 0; asked && i < count; i++)
+		free(asked[i].text);
+	free(asked);
 	return error;
 }
 
@@ -120,7 +147,7 @@ int devices_create(const char *const *texts, bool native, char *complaint, size_
 		if (native)
 			vfio_map_natively(devices->vfio);
 		devices->models = calloc(count + 1, sizeof(struct uiommu_model *));
-		error = devices->models ? add_all(devices, texts, complaint, size) : -ENOMEM;
+		error = devices->models ? add_all(devices, texts, count, complaint, size) : -ENOMEM;
 	}
 	if (error)
 		devices_destroy(devices);
