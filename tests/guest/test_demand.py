@@ -235,11 +235,12 @@ def test_what_was_absent_is_what_was_supplied(tools, driver, image):
         passes(vm, f"accel-absent read {start} {PAGES} /saved")
         assert saved(vm) == digest(expected)
         assert vm.demand() == now
-        # The accelerator is idle: what is waited for while the disk is read, it waits for. The file's pages are new to the guest.
+        # The accelerator is idle: what is waited for while the disk is read, it waits for. How many of the file's pages are new to the
+        # guest is its kernel's business.
         before = now
         assert in_guest(vm) == digest(image.read_bytes())
         told = waited(before, vm.demand())
-        assert told["pages"] > image.stat().st_size // PAGE // 2 and not told["failed"]
+        assert told["pages"] > PAGES and not told["failed"]
         passes(vm, "accel-sva")
         now = vm.demand()
         assert now["pages"] > 2 * PAGES and not now["waiting"] and not now["failed"]
