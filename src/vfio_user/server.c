@@ -22,8 +22,8 @@ enum {
 	LINES_PER_SECOND = 10,
 };
 
-/* What an event is about: a port's listening socket, its connection, or something of the server's. */
-enum { EVENT_LISTEN, EVENT_LINK, EVENT_SERVER, EVENT_KINDS };
+/* What an event is about: a port's listening socket, its connection, all connections, or something of the server's. */
+enum { EVENT_LISTEN, EVENT_LINK, EVENT_LINKS, EVENT_SERVER, EVENT_KINDS };
 
 static int event_set(int epoll_fd, int operation, int fd, unsigned int index, unsigned int kind)
 {
@@ -38,7 +38,7 @@ static int event_set(int epoll_fd, int operation, int fd, unsigned int index, un
 static void unwatch(const struct port *port)
 {
 	epoll_ctl(port->server->worker_epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
-	epoll_ctl(port->server->epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
+	epoll_ctl(port->server->links_epoll_fd, EPOLL_CTL_DEL, port->link->fd, NULL);
 }
 
 /* Its connection is read from now on. The worker's first: sockets wake one of those who wait, in this order. */
@@ -47,10 +47,19 @@ static int watch(const struct port *port)
 	int error = event_set(port->server->worker_epoll_fd, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
 
 	if (!error)
-		error = event_set(port->server->epoll_fd, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
+		error = event_set(port->server->links_epoll_fd, EPOLL_CTL_ADD, port->link->fd, port->index, EVENT_LINK);
 	if (error)
 		unwatch(port);
 	return error;
+}
+
+/* Does the reader hear of connections? It does at first. What came meanwhile and is still there counts as coming now. */
+static void reader_hears(struct uiommu_vfio_user *server, bool hears)
+{
+	struct epoll_event event = {.events = hears ? EPOLLIN : 0, .data.u64 = EVENT_LINKS};
+
+	if (epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->links_epoll_fd, &event))
+		abort(); /* it needs no memory */
 }
 
 static bool may_log(struct uiommu_vfio_user *server, unsigned int *left_out)
@@ -290,6 +299,15 @@ static bool handle(struct uiommu_vfio_user *server, const struct epoll_event *ev
 	return true;
 }
 
+static void read_links(struct uiommu_vfio_user *server)
+{
+	struct epoll_event events[EVENTS];
+	int count = epoll_wait(server->links_epoll_fd, events, EVENTS, 0);
+
+	for (int i = 0; i < count; i++)
+		handle(server, &events[i]);
+}
+
 static void *reader(void *opaque)
 {
 	struct uiommu_vfio_user *server = opaque;
@@ -299,7 +317,9 @@ static void *reader(void *opaque)
 		int count = epoll_wait(server->epoll_fd, events, EVENTS, -1);
 
 		for (int i = 0; i < count; i++)
-			if (!handle(server, &events[i]))
+			if (events[i].data.u64 % EVENT_KINDS == EVENT_LINKS)
+				read_links(server);
+			else if (!handle(server, &events[i]))
 				return NULL;
 	}
 }
@@ -423,19 +443,28 @@ static void flush_posts(struct uiommu_vfio_user *server)
 	}
 }
 
-/* Until something is in the queue, perhaps. All that there is to be read has been read then. */
+/*
+ * Until something is in the queue, perhaps. All that there is to be read has been read then. Who looks for more afterwards has the
+ * connections to itself while it sleeps and until it has read: a second message often comes while it wakes up for the first one.
+ */
 static void worker_reads(struct uiommu_vfio_user *server)
 {
 	struct epoll_event events[PORTS_MAX + 1];
 	uint64_t until = server->spin_ns ? clock_ns() + server->spin_ns : 0;
+	bool alone;
 	int count = 0;
 
 	while (!count && until && clock_ns() < until)
 		count = epoll_wait(server->worker_epoll_fd, events, ARRAY_SIZE(events), 0);
+	alone = !count && until;
+	if (alone)
+		reader_hears(server, false);
 	if (!count)
 		count = epoll_wait(server->worker_epoll_fd, events, ARRAY_SIZE(events), -1);
 	for (int i = 0; i < count; i++)
 		handle(server, &events[i]);
+	if (alone)
+		reader_hears(server, true);
 }
 
 static void worker_is(struct uiommu_vfio_user *server, bool working)
@@ -498,16 +527,19 @@ int server_make(struct uiommu_context *context, struct uiommu_vfio_user **out)
 	CDS_INIT_LIST_HEAD(&server->queue);
 	server->hub = hub_create(registers, server);
 	server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	server->links_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	server->worker_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	server->wake_fd = eventfd(0, EFD_CLOEXEC);
 	server->end_fd = eventfd(0, EFD_CLOEXEC);
 	server->spare_fd = server->end_fd < 0 ? -1 : fcntl(server->end_fd, F_DUPFD_CLOEXEC, 0);
 	error = server->hub ? 0 : -ENOMEM;
-	if (server->epoll_fd < 0 || server->worker_epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0 ||
-	    server->spare_fd < 0)
+	if (server->epoll_fd < 0 || server->links_epoll_fd < 0 || server->worker_epoll_fd < 0 || server->wake_fd < 0 ||
+	    server->end_fd < 0 || server->spare_fd < 0)
 		error = -EMFILE;
 	if (!error)
 		error = event_set(server->epoll_fd, EPOLL_CTL_ADD, server->end_fd, 0, EVENT_SERVER);
+	if (!error)
+		error = event_set(server->epoll_fd, EPOLL_CTL_ADD, server->links_epoll_fd, 0, EVENT_LINKS);
 	if (!error)
 		error = event_set(server->worker_epoll_fd, EPOLL_CTL_ADD, server->wake_fd, 0, EVENT_SERVER);
 	if (error)
@@ -529,7 +561,8 @@ static void end_port(struct port *port)
 
 void server_free(struct uiommu_vfio_user *server)
 {
-	const int fds[] = {server->epoll_fd, server->worker_epoll_fd, server->wake_fd, server->end_fd, server->spare_fd};
+	const int fds[] = {server->epoll_fd, server->links_epoll_fd, server->worker_epoll_fd,
+			   server->wake_fd,  server->end_fd,	     server->spare_fd};
 	struct message *message;
 
 	for (unsigned int i = 0; i < server->port_count; i++)

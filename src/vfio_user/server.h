@@ -10,9 +10,11 @@
  * there is none: it hands replies to whoever waits for them (remote.h), and puts requests into the queue. So the worker may wait
  * for accesses that need replies.
  *
- * Each has an epoll of its own, with all connections, EPOLLEXCLUSIVE. The worker's is the first: what comes wakes the reader only
- * if nobody waits there. That is a matter of speed. What is relied on is that it wakes the reader if nobody waits there: whatever
- * comes after the worker has looked is the reader's business.
+ * Each has an epoll with all connections, EPOLLEXCLUSIVE. The worker's is the first: what comes wakes the reader only if nobody
+ * waits there. The reader's is inside of another one, and is left out of it while a worker that spins sleeps, until it has read: a
+ * thread that has been woken is no waiter any more, and the other side's second message would wake the reader, too. All that is a
+ * matter of speed. What is relied on is that the reader hears of all that is there when the worker goes to work, and of whatever
+ * comes after that.
  *
  * A connection whose requests fill its share of the queue is not read until the worker has caught up; as long as that lasts the
  * other side counts as waiting for us. A connection ends for who reads as soon as it knows: accesses by message end, no more is
@@ -69,6 +71,7 @@ struct uiommu_vfio_user {
 	pthread_t reader;
 	bool reading; /* there is a reader */
 	int epoll_fd; /* the reader's */
+	int links_epoll_fd; /* in it, while the reader hears of connections; has all of them */
 	int worker_epoll_fd;
 	int wake_fd; /* the worker's: something is in the queue, or @stop, or @posts */
 	int end_fd; /* the reader's */

@@ -35,6 +35,7 @@ static struct {
 	char path[48];
 	struct engine engines[ENGINES];
 	bool ends; /* atomic */
+	unsigned int drains; /* atomic */
 	unsigned int resets; /* atomic */
 
 	/* The other side. */
@@ -52,6 +53,7 @@ static void model_write(void *opaque, unsigned int bar, uint64_t offset, unsigne
 	(void)value;
 	assert_int_equal(uiommu_detach(rig.context, rig.device_id, UIOMMU_NO_PASID), 0);
 	assert_int_equal(uiommu_attach(rig.context, rig.device_id, UIOMMU_NO_PASID, rig.ioas_id), 0);
+	__atomic_fetch_add(&rig.drains, 1, __ATOMIC_RELAXED);
 }
 
 static void model_reset(void *opaque, enum uiommu_pci_reset_type type)
@@ -234,20 +236,42 @@ static void make_memory(void)
 	munmap(bytes, GUEST_BYTES);
 }
 
+static void start_engines(void)
+{
+	for (unsigned int i = 0; i < ENGINES; i++)
+		assert_int_equal(pthread_create(&rig.engines[i].thread, NULL, engine, &rig.engines[i]), 0);
+}
+
+/* Nothing is mapped any more: whoever has met no hole so far does now. How often they have read. */
+static unsigned int end_engines(void)
+{
+	unsigned int total = 0;
+
+	for (unsigned int i = 0; i < ENGINES; i++)
+		while (!__atomic_load_n(&rig.engines[i].faults, __ATOMIC_RELAXED))
+			sched_yield();
+	__atomic_store_n(&rig.ends, true, __ATOMIC_RELAXED);
+	close(rig.fd);
+	for (unsigned int i = 0; i < ENGINES; i++) {
+		pthread_join(rig.engines[i].thread, NULL);
+		total += rig.engines[i].good + rig.engines[i].faults;
+	}
+	return total;
+}
+
 /*
  * Engines read memory here and there, and the other side unmaps, drains and resets beneath them, answering nobody while it waits.
  * Nobody waits for ever, and nobody reads anything else than what is at the address.
  */
 static void engines_against(uint32_t spin_us)
 {
-	unsigned int rounds = scaled(60), total = 0;
+	unsigned int rounds = scaled(60), total;
 
 	open_server(0, spin_us);
 	make_memory();
 	connect_peer();
 	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
-	for (unsigned int i = 0; i < ENGINES; i++)
-		assert_int_equal(pthread_create(&rig.engines[i].thread, NULL, engine, &rig.engines[i]), 0);
+	start_engines();
 	for (unsigned int round = 0; round < rounds; round++) {
 		assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
 		assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
@@ -265,16 +289,7 @@ static void engines_against(uint32_t spin_us)
 		if (round % 3 == 0)
 			assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
 	}
-	/* Nothing is left: whoever has met no hole so far does now. */
-	for (unsigned int i = 0; i < ENGINES; i++)
-		while (!__atomic_load_n(&rig.engines[i].faults, __ATOMIC_RELAXED))
-			sched_yield();
-	__atomic_store_n(&rig.ends, true, __ATOMIC_RELAXED);
-	close(rig.fd);
-	for (unsigned int i = 0; i < ENGINES; i++) {
-		pthread_join(rig.engines[i].thread, NULL);
-		total += rig.engines[i].good + rig.engines[i].faults;
-	}
+	total = end_engines();
 	assert_true(total >= rig.asked && rig.asked >= rounds * 5 * ENGINES);
 	close(rig.memory);
 	close_server();
@@ -291,6 +306,48 @@ static void a_server_that_spins(void **state)
 {
 	(void)state;
 	engines_against(1000000000);
+}
+
+/*
+ * The thread that serves has slept, with all connections to itself, and waits in a drain now, for a request that is answered only
+ * then: the other thread hears of the answer.
+ */
+static void somebody_hears_for_who_waits(void **state)
+{
+	unsigned int rounds = scaled(300);
+
+	(void)state;
+	open_server(0, 1);
+	connect_peer();
+	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+	assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
+	assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+	start_engines();
+	for (unsigned int round = 0; round < rounds; round++) {
+		struct {
+			struct vfu_region_access access;
+			uint32_t value;
+		} request = {{.count = sizeof(request.value)}, 1};
+		const struct vfu_header posted = {.id = ++rig.next_id, .command = VFU_REGION_WRITE, .flags = VFU_NO_REPLY};
+		struct vfu_header header;
+		uint8_t payload[512];
+
+		peer_hear(rig.fd, &header, payload);
+		peer_say(rig.fd, posted, &request, sizeof(request.access) + sizeof(request.value), -1);
+		answer(&header, payload);
+	}
+	while (__atomic_load_n(&rig.drains, __ATOMIC_RELAXED) < rounds)
+		serve_memory(1);
+	assert_int_equal(unmap(REMOTE, REMOTE_BYTES), 0);
+	end_engines();
+	close_server();
+}
+
+/* It has all connections to itself while it sleeps, and its reader hears of what comes while it works. */
+static void a_server_that_spins_a_little(void **state)
+{
+	(void)state;
+	engines_against(5);
 }
 
 /* Connections that end at any moment, with engines in the middle of their messages. */
@@ -487,6 +544,8 @@ int main(void)
 		cmocka_unit_test(posts_do_not_wait),
 		cmocka_unit_test(bad_ports_are_refused),
 		cmocka_unit_test(a_server_that_spins),
+		cmocka_unit_test(a_server_that_spins_a_little),
+		cmocka_unit_test(somebody_hears_for_who_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
