@@ -14,7 +14,7 @@
 
 #include "util/util.h"
 
-enum { SPIN_US = 30 };
+enum { SPIN_US = 60 };
 
 /* What is said, before anything is made of it. */
 struct said {
@@ -396,7 +396,7 @@ static enum status run_either(const struct command *command, int argc, char **ar
 		{"module", ARG_LIST, false, &vm.modules, "NAME", "of Debian's kernel, or a path; loaded in the order given"},
 		{"run", ARG_TEXT, false, &said.run, "COMMAND", "what the guest does instead of a shell; then it ends"},
 		{"qemu", ARG_TEXT, false, &vm.qemu, "PROGRAM", "instead of the one of --setup"},
-		{"spin-us", ARG_TEXT, false, &said.spin, "N", "how long the server looks for more before it sleeps; 30"},
+		{"spin-us", ARG_TEXT, false, &said.spin, "N", "how long the server looks for more before it sleeps; 60"},
 		{"seccomp", ARG_TEXT, false, &said.seccomp, "MODE", "what confines the server: enforce, log or off"},
 		{"--", ARG_REST, false, &vm.more, "OPTION...", "more options of QEMU"},
 		{"setup", ARG_FLAG, false, &said.setup, NULL, "get QEMU and a kernel, and print the name of their folder"},
