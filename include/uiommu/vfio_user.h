@@ -108,6 +108,8 @@ UIOMMU_API int uiommu_vfio_user_run(struct uiommu_vfio_user *server);
  * uiommu_vfio_user_stop() - let uiommu_vfio_user_run() return, now or when it is called next.
  * @server: the server
  *
+ * It does not wait for another side that does not read what it has been sent: such a connection ends.
+ *
  * Thread-safe, and async-signal-safe.
  */
 UIOMMU_API void uiommu_vfio_user_stop(struct uiommu_vfio_user *server);

@@ -2,11 +2,13 @@
 #include "vfio_user/message.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
+
+#include "util/util.h"
 
 union control {
 	char bytes[CMSG_SPACE(VFU_FDS_MAX * sizeof(int))];
@@ -138,23 +140,27 @@ static void attach_fd(struct msghdr *header, union control *control, int fd)
 	memcpy(CMSG_DATA(&control->align), &fd, sizeof(fd));
 }
 
-int message_send(int fd, const struct vfu_header *header, const void *first, size_t first_length, const void *second,
-		 size_t second_length, int with_fd)
+bool message_room(int fd, int stop_fd)
 {
-	struct iovec iov[] = {
-		{(void *)(uintptr_t)header, sizeof(*header)},
-		{(void *)(uintptr_t)first, first_length},
-		{(void *)(uintptr_t)second, second_length},
-	};
+	struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = stop_fd, .events = POLLIN}};
+
+	while (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+		;
+	return !fds[1].revents;
+}
+
+int message_send(int fd, int stop_fd, const struct vfu_header *header, const struct iovec payload[2], int with_fd)
+{
+	struct iovec iov[] = {{(void *)(uintptr_t)header, sizeof(*header)}, payload[0], payload[1]};
 	struct msghdr message = {.msg_iov = iov, .msg_iovlen = 3};
 	union control control = {0};
 
 	if (with_fd >= 0)
 		attach_fd(&message, &control, with_fd);
 	while (message.msg_iovlen) {
-		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+		ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (sent < 0 && errno == EINTR)
+		if (sent < 0 && (errno == EINTR || (errno == EAGAIN && message_room(fd, stop_fd))))
 			continue;
 		if (sent < 0)
 			return -EPIPE;

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/uio.h>
 #include <urcu/list.h>
 
 #include "vfio_user/spec.h"
@@ -46,9 +47,11 @@ void receiver_reset(struct receiver *receiver);
 
 /*
  * Send header and payload, in two pieces of which either may be empty, with at most one descriptor (or -1). Waits until there is
- * room. -EPIPE.
+ * room, or until @stop_fd can be read. -EPIPE: not all of it has been sent, and nothing can follow.
  */
-int message_send(int fd, const struct vfu_header *header, const void *first, size_t first_length, const void *second,
-		 size_t second_length, int with_fd);
+int message_send(int fd, int stop_fd, const struct vfu_header *header, const struct iovec payload[2], int with_fd);
+
+/* Until there is room. False: @stop_fd can be read. */
+bool message_room(int fd, int stop_fd);
 
 #endif

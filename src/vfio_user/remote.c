@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <uiommu/types.h>
 #include <unistd.h>
@@ -38,6 +39,11 @@ struct hub *hub_create(bool (*registers)(void *opaque, uint64_t address, uint64_
 
 	if (!hub)
 		return NULL;
+	hub->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (hub->stop_fd < 0) {
+		free(hub);
+		return NULL;
+	}
 	hub->references = 1;
 	pthread_mutex_init(&hub->lock, NULL);
 	pthread_cond_init(&hub->calm, NULL);
@@ -51,9 +57,20 @@ void hub_put(struct hub *hub)
 {
 	if (__atomic_sub_fetch(&hub->references, 1, __ATOMIC_ACQ_REL))
 		return;
+	close(hub->stop_fd);
 	pthread_cond_destroy(&hub->calm);
 	pthread_mutex_destroy(&hub->lock);
 	free(hub);
+}
+
+void hub_stop(struct hub *hub, bool on)
+{
+	eventfd_t count = 1;
+
+	if (on)
+		eventfd_write(hub->stop_fd, count);
+	else
+		eventfd_read(hub->stop_fd, &count);
 }
 
 void hub_end(struct hub *hub)
@@ -206,7 +223,7 @@ static void add_post(struct link *link, const struct post *post)
 }
 
 /* With the send lock. False: there is no room. */
-static bool send_post(struct link *link, const struct post *post, int flags)
+static bool send_post(struct link *link, const struct post *post)
 {
 	struct {
 		struct vfu_header header;
@@ -220,7 +237,7 @@ static bool send_post(struct link *link, const struct post *post, int flags)
 	ssize_t sent;
 
 	do
-		sent = send(link->fd, &message, sizeof(message), MSG_NOSIGNAL | flags);
+		sent = send(link->fd, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0 && errno == EAGAIN)
 		return false;
@@ -233,12 +250,12 @@ static bool send_post(struct link *link, const struct post *post, int flags)
 }
 
 /* With the send lock. False: some are left. */
-static bool send_posts(struct link *link, int flags)
+static bool send_posts(struct link *link)
 {
 	struct post post;
 
 	while (next_post(link, &post))
-		if (!send_post(link, &post, flags))
+		if (!send_post(link, &post))
 			return false;
 	return true;
 }
@@ -246,10 +263,13 @@ static bool send_posts(struct link *link, int flags)
 int link_send(struct link *link, const struct vfu_header *header, const void *first, size_t first_length, const void *second,
 	      size_t second_length, int with_fd)
 {
+	const struct iovec payload[] = {{(void *)(uintptr_t)first, first_length}, {(void *)(uintptr_t)second, second_length}};
 	int error;
 
 	pthread_mutex_lock(&link->send_lock);
-	error = message_send(link->fd, header, first, first_length, second, second_length, with_fd);
+	error = message_send(link->fd, link->hub->stop_fd, header, payload, with_fd);
+	if (error)
+		shutdown(link->fd, SHUT_RDWR);
 	pthread_mutex_unlock(&link->send_lock);
 	return error;
 }
@@ -261,7 +281,7 @@ bool link_post(struct link *link, uint64_t address, uint32_t data)
 	add_post(link, &(struct post){address, data});
 	if (pthread_mutex_trylock(&link->send_lock))
 		return false;
-	sent = send_posts(link, MSG_DONTWAIT);
+	sent = send_posts(link);
 	pthread_mutex_unlock(&link->send_lock);
 	return sent;
 }
@@ -269,7 +289,8 @@ bool link_post(struct link *link, uint64_t address, uint32_t data)
 void link_flush(struct link *link)
 {
 	pthread_mutex_lock(&link->send_lock);
-	send_posts(link, 0);
+	while (!send_posts(link) && message_room(link->fd, link->hub->stop_fd))
+		;
 	pthread_mutex_unlock(&link->send_lock);
 }
 

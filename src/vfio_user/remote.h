@@ -12,7 +12,7 @@
  * request and is dropped. The number of a request is not given to another before its reply has come.
  *
  * Nobody waits to post a write: an engine that does may have other guests to serve. What cannot be sent at once is left to the
- * thread that answers, which waits as it does with answers.
+ * thread that answers, which waits as it does with answers: until the other side reads, or the server is stopped.
  *
  * Lock order: the hub's lock, a function's lock, a link's send lock, its post lock.
  */
@@ -32,6 +32,7 @@ enum {
 
 struct hub {
 	unsigned int references; /* atomic */
+	int stop_fd; /* while it can be read, nobody waits for the other side to read */
 	pthread_mutex_t lock;
 	pthread_cond_t calm; /* see hub_pause() */
 	struct cds_list_head requests; /* struct request, of all links */
@@ -64,7 +65,10 @@ struct link {
 	uint64_t used[LINK_IDS / 64]; /* numbers whose reply has not come, under the hub's lock */
 };
 
+/* NULL without memory or descriptors. */
 struct hub *hub_create(bool (*registers)(void *opaque, uint64_t address, uint64_t last), void *opaque);
+/* Who waits for the other side to read gives up, and the connection with it; until hub_stop(hub, false). Async-signal-safe. */
+void hub_stop(struct hub *hub, bool on);
 /* The server has ended. */
 void hub_end(struct hub *hub);
 void hub_put(struct hub *hub);

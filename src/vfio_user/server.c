@@ -493,11 +493,13 @@ int uiommu_vfio_user_run(struct uiommu_vfio_user *server)
 			worker_reads(server);
 	}
 	worker_is(server, false);
+	hub_stop(server->hub, false);
 	return 0;
 }
 
 void uiommu_vfio_user_stop(struct uiommu_vfio_user *server)
 {
+	hub_stop(server->hub, true);
 	stop(server);
 }
 

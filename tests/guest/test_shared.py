@@ -7,11 +7,16 @@ import pathlib
 import re
 import select
 import signal
+import struct
+import sys
 
 import guest
 import pytest
 from test_accel import driver, passes
 from test_look import ask, walk
+
+sys.path.append(str(guest.TOP / "tests/peers"))
+import vfio_user  # noqa: E402
 
 __all__ = ["driver"]
 PROGRAMS = [guest.program(f"guest/tests/accel-{name}") for name in ("many", "steady", "sva")]
@@ -109,6 +114,29 @@ def test_the_accelerator_ends(pair, tmp_path):
     machine.serve()
     machine.boot()
     passes(machine, "accel-sva")
+
+
+def test_one_whose_qemu_does_not_read(tools, driver, tmp_path, monkeypatch):
+    """Its guest ends all the same; another one begins before, goes on and ends, and a third one comes."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with (guest.Machine(tools, "accel,pages=256,parent=lab") as stuck,
+          guest.Machine(tools, "accel,pages=8,parent=lab", modules=[driver], programs=PROGRAMS, memory="256M") as other):
+        peer = vfio_user.Peer(str(tmp_path / "uiommu-vm" / str(stuck.server.pid) / "device0"))
+        # A reply that no socket has room for: when some of it is there, the rest is waited with.
+        peer.send(vfio_user.REGION_READ, struct.pack("<QII", 0, 2, 256 * 4096))
+        select.select([peer.socket], [], [])
+        other.boot()
+        job = steady(other, 1)
+        stuck.stop_server()
+        goes_on(job)
+        with pytest.raises(vfio_user.Ended):
+            peer.receive()
+        peer.close()
+        stuck.serve()
+        assert ask("ls", "--vm").count("parent=lab") == 2
+        goes_on(job)
+        other.run("touch /enough")
+        assert job.output()[-1] == "passed"
 
 
 @pytest.mark.parametrize("devices, complaint", [

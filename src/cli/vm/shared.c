@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -29,16 +30,22 @@ enum {
 	FIRST = 4, /* and no others */
 };
 
-/* A connection, and the guest that it is. */
+/*
+ * A connection, and the guest that it is. All that may take its time with a guest is done by a thread of its own, from its begin to
+ * its end: the main thread, which all of them need, waits for none.
+ */
 struct member {
 	int fd;
 	int events; /* -1: it has said nothing yet. Under shared.lock for others than the main thread */
 	struct vm vm;
 	int sockets[VM_SOCKETS_MAX];
 	unsigned int socket_count; /* so many have come */
-	struct guest guest;
+	struct guest guest; /* the thread's */
 	pthread_t thread;
-	bool serves; /* there is the thread */
+	bool has_thread;
+	bool made; /* it can be told to stop, under the lock */
+	bool ends; /* it is to end: written by the main thread, under the lock */
+	bool ended; /* nothing is left of it but the thread, which is about to end: under the lock */
 };
 
 static struct {
@@ -47,6 +54,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct member *members[MEMBERS]; /* under the lock; written by the main thread alone */
 	unsigned int count;
+	int ended_fd; /* a member has ended */
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* --- what a guest is --- */
@@ -153,20 +161,16 @@ static void add_member(int fd)
 	pthread_mutex_unlock(&shared.lock);
 }
 
-/* When the other side finds its connection closed, nothing is left. */
-static void end_member(unsigned int index)
+/* Its thread, if it has one, has ended. When the other side finds its connection closed, nothing is left. */
+static void remove_member(unsigned int index)
 {
 	struct member *member = shared.members[index];
 
-	if (member->serves) {
-		guest_stop(&member->guest);
+	if (member->has_thread)
 		pthread_join(member->thread, NULL);
-	}
 	pthread_mutex_lock(&shared.lock);
 	shared.members[index] = shared.members[--shared.count];
 	pthread_mutex_unlock(&shared.lock);
-	if (member->guest.context)
-		guest_end(&member->guest);
 	for (unsigned int i = 0; i < member->vm.endpoint_count; i++)
 		free(member->vm.endpoints[i].model);
 	free(member->vm.parent);
@@ -191,11 +195,63 @@ static uint32_t free_number(void)
 	return 0;
 }
 
+/* It has no more to say. */
+static void end_member(unsigned int index)
+{
+	struct member *member = shared.members[index];
+
+	if (!member->has_thread) {
+		remove_member(index);
+		return;
+	}
+	pthread_mutex_lock(&shared.lock);
+	member->ends = true;
+	if (member->made)
+		guest_stop(&member->guest);
+	pthread_mutex_unlock(&shared.lock);
+}
+
+static void remove_ended(void)
+{
+	eventfd_t count;
+
+	eventfd_read(shared.ended_fd, &count);
+	for (unsigned int i = shared.count; i--;) {
+		bool ended;
+
+		pthread_mutex_lock(&shared.lock);
+		ended = shared.members[i]->ended;
+		pthread_mutex_unlock(&shared.lock);
+		if (ended)
+			remove_member(i);
+	}
+}
+
+/* Under the lock, so that it is there for as long as somebody tells it to stop. False: it is to end. */
+static bool can_be_stopped(struct member *member, bool can)
+{
+	bool goes_on;
+
+	pthread_mutex_lock(&shared.lock);
+	member->made = can;
+	goes_on = !member->ends;
+	pthread_mutex_unlock(&shared.lock);
+	return goes_on;
+}
+
 static void *member_main(void *opaque)
 {
 	struct member *member = opaque;
+	struct guest *guest = &member->guest;
 
-	guest_run(&member->guest);
+	if (guest_begin(guest) && guest_make(guest) && can_be_stopped(member, true))
+		guest_run(guest);
+	can_be_stopped(member, false);
+	guest_end(guest);
+	pthread_mutex_lock(&shared.lock);
+	member->ended = true;
+	pthread_mutex_unlock(&shared.lock);
+	eventfd_write(shared.ended_fd, 1);
 	return NULL;
 }
 
@@ -237,10 +293,8 @@ static bool begin_guest(struct member *member)
 	guest->sockets = member->sockets;
 	guest->context = shared.context;
 	guest->parent = shared.parent;
-	if (!guest_begin(guest) || !guest_make(guest))
-		return false;
-	member->serves = !thread_start(&member->thread, member_main, member);
-	return member->serves || complain_to(guest, "no thread");
+	member->has_thread = !thread_start(&member->thread, member_main, member);
+	return member->has_thread || complain_to(guest, "no thread");
 }
 
 /* A message with one descriptor, which is taken. False: the member is to end. */
@@ -296,7 +350,9 @@ static bool make_parent(void)
 {
 	const struct uiommu_options options = {.size = sizeof(options), .log = log_line};
 
-	return !uiommu_open(&options, &shared.context) && !uiommu_model_create(shared.context, 0, "accel", NULL, 0, &shared.parent);
+	shared.ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return shared.ended_fd >= 0 && !uiommu_open(&options, &shared.context) &&
+	       !uiommu_model_create(shared.context, 0, "accel", NULL, 0, &shared.parent);
 }
 
 static void accept_all(void)
@@ -310,18 +366,25 @@ static void accept_all(void)
 static void serve_members(void)
 {
 	while (shared.count) {
-		struct pollfd fds[1 + MEMBERS] = {{.fd = LISTENING, .events = POLLIN}};
+		enum { LISTEN, ENDED, FIRST_MEMBER };
+		struct pollfd fds[FIRST_MEMBER + MEMBERS] = {
+			[LISTEN] = {.fd = LISTENING, .events = POLLIN}, [ENDED] = {.fd = shared.ended_fd, .events = POLLIN}};
 		unsigned int count = shared.count;
 
-		for (unsigned int i = 0; i < count; i++)
-			fds[1 + i] = (struct pollfd){.fd = shared.members[i]->fd, .events = POLLIN};
-		if (poll(fds, 1 + count, -1) < 0)
+		for (unsigned int i = 0; i < count; i++) {
+			const struct member *member = shared.members[i];
+
+			fds[FIRST_MEMBER + i] = (struct pollfd){.fd = member->ends ? -1 : member->fd, .events = POLLIN};
+		}
+		if (poll(fds, FIRST_MEMBER + count, -1) < 0)
 			continue;
 		/* From the last one on: whoever ends leaves his place to the last one. */
 		for (unsigned int i = count; i--;)
-			if (fds[1 + i].revents && !hear(shared.members[i]))
+			if (fds[FIRST_MEMBER + i].revents && !hear(shared.members[i]))
 				end_member(i);
-		if (fds[0].revents)
+		if (fds[ENDED].revents)
+			remove_ended();
+		if (fds[LISTEN].revents)
 			accept_all();
 	}
 }
