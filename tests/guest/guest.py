@@ -158,7 +158,7 @@ class Machine:
 
     def __init__(self, tools, *devices, programs=(), modules=(), files=(), append="", options=(), qemu=(), memory="512M", cpus=1,
                  kernel=None):
-        self.tools, self.qemu = tools, list(map(str, qemu))
+        self.tools, self.qemu, self.command = tools, list(map(str, qemu)), [tools / "qemu"]
         self.folder = tempfile.TemporaryDirectory(prefix="uiommu-guest-")
         self.expected, self.counts = list(HARMLESS), collections.Counter()
         self.process = self.server = None
@@ -244,7 +244,7 @@ class Machine:
 
     def boot(self, *more):
         """Until the agent is there."""
-        line = [self.tools / "qemu", "-nodefaults", *self.arguments, "-display", "none", "-serial", "stdio",
+        line = [*self.command, "-nodefaults", *self.arguments, "-display", "none", "-serial", "stdio",
                 "-serial", f"unix:{self.folder.name}/agent", "-qmp", f"unix:{self.folder.name}/monitor", *self.qemu, *more]
         self.process = subprocess.Popen(list(map(str, line)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.console.clear()
