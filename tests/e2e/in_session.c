@@ -34,46 +34,7 @@
 
 #include "cases.h"
 #include "check.h"
-
-#define IOMMU_DESTROY _IO(';', 0x80)
-#define IOMMU_IOAS_ALLOC _IO(';', 0x81)
-#define IOMMU_NONE _IO(';', 0x9f)
-
-static int open_iommu(int flags)
-{
-	int fd = open("/dev/iommu", O_RDWR | flags);
-
-	CHECK(fd >= 0);
-	return fd;
-}
-
-/* Its id, or -errno. */
-static int alloc(int fd)
-{
-	struct {
-		uint32_t size, flags, id;
-	} arguments = {sizeof(arguments), 0, 0};
-
-	/* NOLINTNEXTLINE(bugprone-signal-handler): the shim says that it may be called there */
-	return ioctl(fd, IOMMU_IOAS_ALLOC, &arguments) ? -errno : (int)arguments.id;
-}
-
-static int destroy(int fd, int id)
-{
-	struct {
-		uint32_t size, id;
-	} arguments = {sizeof(arguments), (uint32_t)id};
-
-	return ioctl(fd, IOMMU_DESTROY, &arguments) ? -errno : 0;
-}
-
-static void wait_for(pid_t pid)
-{
-	int status;
-
-	CHECK(waitpid(pid, &status, 0) == pid);
-	CHECK(WIFEXITED(status) && !WEXITSTATUS(status));
-}
+#include "iommu_file.h"
 
 static void calls(char **arguments)
 {
@@ -388,33 +349,6 @@ static void execs(char **arguments)
 	CHECK(0);
 }
 
-static void send_fd(int socket_fd, int fd)
-{
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-
-	*cmsg = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(fd)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	CHECK(sendmsg(socket_fd, &message, 0) == 1);
-}
-
-static int receive_fd(int socket_fd)
-{
-	char byte, control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	const struct cmsghdr *header;
-	int fd;
-
-	CHECK(recvmsg(socket_fd, &message, 0) == 1);
-	header = CMSG_FIRSTHDR(&message);
-	CHECK(header);
-	memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-	return fd;
-}
-
 static void passing(char **arguments)
 {
 	int ends[2], fd;
@@ -438,6 +372,21 @@ static void passing(char **arguments)
 	close(fd);
 	fd = receive_fd(ends[1]);
 	CHECK(alloc(fd) == 3);
+}
+
+/* --- other ways in --- */
+
+/* System calls that are not made by the C library's functions. */
+static void raw(char **arguments)
+{
+	struct {
+		uint32_t size, flags, id;
+	} alloc_one = {sizeof(alloc_one), 0, 0};
+	long fd = syscall(SYS_openat, AT_FDCWD, "/dev/iommu", O_RDWR, 0);
+
+	(void)arguments;
+	CHECK(fd >= 0 && !syscall(SYS_ioctl, fd, IOMMU_IOAS_ALLOC, &alloc_one) && alloc_one.id == 1);
+	CHECK(!syscall(SYS_close, fd));
 }
 
 enum { THREADS = 16, ROUNDS = 300 };
@@ -669,6 +618,7 @@ static void holds_all(char **arguments)
 static const struct test_case cases[] = {
 	{"own", own},
 	{"bad-pointers", bad_pointers},
+	{"raw", raw},
 	{"holds-all", holds_all},
 	{"walks", walks},
 	{"vectors", vectors},

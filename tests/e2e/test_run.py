@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """uiommu run: programs that know /dev/iommu and nothing of uiommu (in_session.c), and what is left of them."""
 
+import fcntl
 import json
 import os
 import random
 import re
 import select
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -20,6 +22,11 @@ CASES = ("calls", "bad-pointers", "own", "names", "forks", "passing", "threads",
 @pytest.fixture(scope="session")
 def program(staged):
     return os.path.join(staged, "in-session")
+
+
+@pytest.fixture(scope="session")
+def copies(staged):
+    return os.path.join(staged, "copies")
 
 
 def wait_for_end(pidfd):
@@ -336,6 +343,81 @@ def test_memory_that_never_comes(run, program, sessions, stuck_file, way):
         witness.stdin.close()
         wait_for_end(daemon)
     assert sessions.folders() == []
+
+
+@pytest.mark.parametrize("way", ["struct", "write", "unmap"])
+def test_static_with_memory_that_never_comes(run, program, sessions, stuck_file, way):
+    """The same of a program that is stopped at system calls; others are in the session by its folder."""
+    name, server = stuck_file
+    with run.start("run", "--device", "nvme,size=1M", "--", os.path.join(os.path.dirname(program), "stuck-program-static"), way, name,
+                   stdin=subprocess.PIPE, env=sessions.environment) as session:
+        assert server.stdout.readline() == "asked\n"
+        if way == "unmap":
+            session.stdin.write("x")
+            session.stdin.flush()
+            assert session.stdout.readline() == "unmapping\n"
+        environment = inside(sessions, program)
+        for case in ("calls", "threads"):
+            assert subprocess.run([program, case], env=environment, check=True, capture_output=True, **ORDINARY).stdout == b"ok\n"
+        with open(f"/proc/{session.pid}/task/{session.pid}/children", encoding="ascii") as children:
+            (victim,) = [int(pid) for pid in children.read().split()]
+        os.kill(victim, signal.SIGKILL)
+        out, err = session.communicate()
+        assert (session.returncode, out, err) == (-signal.SIGKILL, "", "")
+    assert sessions.folders() == []
+
+
+PRELOADED_OR_NOT = pytest.mark.parametrize("static", [False, True], ids=["preloaded", "static"])
+
+
+@PRELOADED_OR_NOT
+def test_copies(run, copies, sessions, static):
+    """Whatever makes or ends a copy of a descriptor: the last one is the end, known before the next call."""
+    ended = run("run", "--device", "copier", "--", f"{copies}-static" if static else copies, "copies", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
+@PRELOADED_OR_NOT
+def test_passed_to_another_program(run, copies, sessions, static):
+    path, place = f"{copies}-static" if static else copies, sessions.runtime / "place"
+    script = f"{path} receives {place} & {path} sends {place} && wait $!"
+    ended = run("run", *(["--static"] if static else []), "--", "sh", "-c", script, env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\nok\n", "")
+
+
+@PRELOADED_OR_NOT
+def test_passed_out_of_the_session(run, copies, sessions, static):
+    """Who is in no session has a file that it cannot use; as long as it has it, the file stays."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        place = str(sessions.runtime / "place")
+        listening.bind(place)
+        os.chmod(place, 0o777)
+        listening.listen()
+        process = run.start("run", "--", f"{copies}-static" if static else copies, "sends", place, env=sessions.environment)
+        with listening.accept()[0] as connection:
+            fd = socket.recv_fds(connection, 1, 1)[1][0]
+            # The program has ended, and closed its end.
+            assert connection.recv(1) == b""
+        assert process.stdout.read(3) == "ok\n"
+        assert len(items(run, sessions, "file")) == 1
+        with pytest.raises(OSError):
+            fcntl.ioctl(fd, ord(";") << 8 | 0x81, bytearray(12))
+        daemon = sessions.daemon()
+        os.close(fd)
+        wait_for_end(daemon)
+        assert (*process.communicate(), process.returncode) == ("", "", OK)
+    assert sessions.folders() == []
+
+
+def test_ways_that_only_the_kernel_sees(run, program, sessions):
+    """System calls of its own, and what is executed without our environment: with --static they are seen."""
+    if os.path.exists("/dev/iommu"):
+        pytest.skip("this machine has a /dev/iommu, which is what such a program sees")
+    for words in ([program, "raw"], ["env", "-i", program, "calls"], ["env", "-u", "LD_PRELOAD", program, "calls"]):
+        assert run("run", "--", *words, env=sessions.environment).status == 1
+        seen = run("run", "--static", "--", *words, env=sessions.environment)
+        assert (seen.status, seen.out, seen.err) == (OK, "ok\n", "")
+    assert run("run", "--", f"{program}-static", "raw", env=sessions.environment).status == OK
 
 
 def test_calls_that_are_seen_are_documented():

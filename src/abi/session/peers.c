@@ -74,6 +74,7 @@ int peers_wait(struct session *session)
 			peer->aside = true;
 			session->peers_aside++;
 			session->peer_count--;
+			next = now; /* it may have been the last one that was waited for */
 		} else if (peer->deadline < next) {
 			next = peer->deadline;
 		}
