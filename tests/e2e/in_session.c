@@ -544,6 +544,8 @@ static void takes_away(char **arguments)
 	printf("%p\n", (void *)memory);
 	CHECK(!munmap(memory + PAGE, PAGE));
 	CHECK(!madvise(memory + 4 * PAGE, 2 * PAGE, MADV_DONTNEED));
+	CHECK(mmap(memory + 6 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+	CHECK(mremap(memory + 7 * PAGE, PAGE, 2 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED);
 	unmap(fd, ioas);
 	CHECK(!munmap(memory + 3 * PAGE, PAGE));
 }

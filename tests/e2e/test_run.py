@@ -294,11 +294,13 @@ def test_check(run, program, sessions):
     if not ended.err:
         pytest.skip("no userfaultfd of unprivileged processes, or none that tells of unmapped memory, in this kernel")
     start = int(ended.out.split()[0], 16)
-    lines = [re.match(r"uiommu: \[\d+\] 0x([0-9a-f]+)-0x([0-9a-f]+) was (unmapped|thrown away) while it is mapped for DMA", line)
+    lines = [re.match(r"uiommu: \[\d+\] 0x([0-9a-f]+)-0x([0-9a-f]+) was (unmapped|thrown away|moved) while it is mapped for DMA", line)
              for line in ended.err.splitlines()]
     assert all(lines)
     assert [(int(line[1], 16) - start, int(line[2], 16) - start, line[3]) for line in lines] == [
-        (PAGE, 2 * PAGE, "unmapped"), (4 * PAGE, 6 * PAGE, "thrown away")]
+        (PAGE, 2 * PAGE, "unmapped"), (4 * PAGE, 6 * PAGE, "thrown away"), (6 * PAGE, 7 * PAGE, "unmapped"),
+        # The kernel tells of a move and of what it leaves.
+        (7 * PAGE, 8 * PAGE, "moved"), (7 * PAGE, 8 * PAGE, "unmapped")]
     quiet = run("run", "--mock", "--", program, "takes-away", env=sessions.environment)
     assert (quiet.status, quiet.err) == (OK, "")
 
