@@ -138,17 +138,19 @@ static uint8_t *find_distant(struct area *area, uint64_t place, uint64_t size, u
 
 uint8_t *area_elsewhere(struct area *area, uint64_t address, uint64_t size, unsigned int access, unsigned int *reason)
 {
-	uint8_t *host = area->host + (address - area->start);
+	const uint64_t offset = address - area->start;
 
 	if (!region_presence(area->region)) {
 		*reason = UIOMMU_FAULT_MEMORY;
-		return region_may_hold_tables(area->region) ? find_distant(area, (uintptr_t)host, size, access, reason) : NULL;
+		return region_may_hold_tables(area->region)
+			       ? find_distant(area, (uintptr_t)area->host + offset, size, access, reason)
+			       : NULL;
 	}
 	*reason = area_absence(area, address);
 	if (*reason)
 		return NULL;
 	*reason = UIOMMU_FAULT_UPDATE;
-	return (area->access & access) == access ? host : NULL;
+	return (area->access & access) == access ? area->host + offset : NULL;
 }
 
 /* --- outside of read sections --- */
