@@ -291,10 +291,11 @@ static __attribute__((noinline)) int read_asked(struct uiommu_device *device, ui
 
 /*
  * Eight aligned bytes, of which rings and descriptors are made, are one load, and an area does not end inside of them. All that is
- * not usual is left to functions that this one ends in: so it calls nothing, and keeps nothing for afterwards.
+ * not usual is left to functions that this one ends in: so it calls nothing, and keeps nothing for afterwards. It begins a cache
+ * line, whatever comes before it in the library.
  */
-int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer, size_t length,
-		    struct uiommu_dma_result *result)
+__attribute__((aligned(64))) int uiommu_dma_read(struct uiommu_device *device, uint32_t pasid, uint64_t address, void *buffer,
+						 size_t length, struct uiommu_dma_result *result)
 {
 	struct attachment *attachment;
 
