@@ -102,6 +102,8 @@ static int64_t call_file(struct session *session, struct abi_caller *caller, str
 {
 	switch (request->op) {
 	case SESSION_IOCTL:
+		if (session->check)
+			watch_settle(session);
 		return abi_ioctl(file, caller, request->command, request->argument);
 	case SESSION_READ:
 		return abi_read(file, caller, request->argument, request->count, request->offset);

@@ -142,6 +142,9 @@ struct abi_file *held_mapped(struct session *session, const struct session_key *
 
 /* @member's userfaultfd @fd, which is taken over, for what the request says (SESSION_WATCH). -EINVAL, -EMFILE, -ENOMEM, -EAGAIN. */
 int watch_start(struct session *session, const struct member *member, const struct session_request *request, int fd);
+
+/* What a program did to its memory before it made its call has been reported (--check). */
+void watch_settle(struct session *session);
 /* Nobody has it mapped any more; the program has ended. */
 void watch_end_mapping(struct session *session, const struct abi_file *file, uint64_t offset);
 void watch_end_member(struct session *session, const struct member *member);

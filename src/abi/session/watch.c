@@ -141,6 +141,13 @@ static void *run(void *opaque)
 	}
 }
 
+/* The program went on when it was read what it did; that is under the lock until it has been reported. */
+void watch_settle(struct session *session)
+{
+	pthread_mutex_lock(&session->watch_lock);
+	pthread_mutex_unlock(&session->watch_lock);
+}
+
 static int put(struct session *session, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
