@@ -79,7 +79,7 @@ static int take_lock(const char *folder)
 	return -EWOULDBLOCK;
 }
 
-/* What killed sessions have left. One that is being made has no lock file yet, and is empty: rmdir() takes no other. */
+/* What killed sessions have left. */
 static void sweep(const char *base)
 {
 	DIR *directory = opendir(base);
@@ -210,23 +210,37 @@ static int fill(struct session *session)
 	return error ? error : devices_tree(session->devices, &tree, session);
 }
 
-int folder_create(struct session *session)
+/* With its lock; or -errno. */
+static int make_folder(struct session *session, const char *base)
 {
-	char base[SESSION_FOLDER_MAX - sizeof("/" PREFIX "XXXXXX") + 1];
-	int error = folder_base(base, sizeof(base));
-
-	session->folder_lock = -1;
-	*session->folder = '\0';
-	if (error)
-		return error;
-	sweep(base);
 	snprintf(session->folder, sizeof(session->folder), "%s/" PREFIX "XXXXXX", base);
 	if (!mkdtemp(session->folder)) {
 		*session->folder = '\0';
 		return -errno;
 	}
 	session->folder_lock = take_lock(session->folder);
-	return session->folder_lock < 0 ? session->folder_lock : fill(session);
+	return session->folder_lock < 0 ? session->folder_lock : 0;
+}
+
+int folder_create(struct session *session)
+{
+	char base[SESSION_FOLDER_MAX - sizeof("/" PREFIX "XXXXXX") + 1];
+	int error = folder_base(base, sizeof(base)), one;
+
+	session->folder_lock = -1;
+	*session->folder = '\0';
+	if (error)
+		return error;
+	/* One at a time: a folder without its owner's lock is one that a killed session has left. */
+	one = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (one < 0)
+		return -errno;
+	while (flock(one, LOCK_EX) && errno == EINTR)
+		;
+	sweep(base);
+	error = make_folder(session, base);
+	close(one);
+	return error ? error : fill(session);
 }
 
 int folder_listen(struct session *session)
