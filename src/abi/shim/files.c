@@ -243,6 +243,16 @@ WITH_FLAGS(pwritev64v2, pwritev2)
 
 /* --- mappings --- */
 
+/* In the place of registers that were mapped there, maybe. */
+static long map_memory(void *address, size_t length, int protection, int flags, int fd, long offset)
+{
+	long mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+
+	if (flags & MAP_FIXED && (mapped >= 0 || mapped < -4095))
+		trap_forget((uint64_t)mapped, length);
+	return mapped;
+}
+
 /* The daemon says which descriptor's memory it is; what holds the mapping is then the kernel's. */
 static long map_ours(void *address, size_t length, int protection, int flags, int of, const struct session_request *what)
 {
@@ -256,7 +266,7 @@ static long map_ours(void *address, size_t length, int protection, int flags, in
 		return (long)error;
 	if (request.flags & SESSION_CALLS)
 		return trap_map(address, length, protection, flags, of, &what->file, what->offset);
-	mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, (long)offset);
+	mapped = map_memory(address, length, protection, flags, fd, (long)offset);
 	sys_close(fd);
 	if (request.flags & SESSION_WATCHED && (mapped > 0 || mapped < -4095))
 		watch_mapping(&what->file, what->offset, (uint64_t)mapped, length);
@@ -272,10 +282,8 @@ ENTRY(void *, mmap, (void *address, size_t length, int protection, int flags, in
 					  .flags = (uint32_t)flags};
 	long result;
 
-	if (flags & MAP_FIXED)
-		trap_forget((uint64_t)(uintptr_t)address, length);
 	if (flags & MAP_ANONYMOUS || !ours(fd, &request.file))
-		result = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+		result = map_memory(address, length, protection, flags, fd, offset);
 	else
 		result = map_ours(address, length, protection, flags, fd, &request);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): an address, or MAP_FAILED */

@@ -395,6 +395,7 @@ long trap_map(void *address, size_t length, int protection, int flags, int fd, c
 	if (mapped < 0 && mapped > -4096)
 		return mapped;
 	install();
+	trap_forget((uint64_t)mapped, length);
 	trap.start = (uint64_t)mapped;
 	trap.fd = (int)sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
 	if (add(&trap))
