@@ -223,6 +223,7 @@ int main(int argc, char **argv)
 	struct uiommu_device_config config = {.size = sizeof(config), .name = "peer", .pasid_bits = 20};
 	struct uiommu_vfio_user_port port = {.size = sizeof(port), .path = argv[1]};
 	struct sigaction ends = {.sa_handler = stop};
+	sigset_t end;
 	pthread_t thread;
 
 	if (argc > 2)
@@ -234,8 +235,13 @@ int main(int argc, char **argv)
 	port.pci = self.pci;
 	check(uiommu_vfio_user_add(self.server, &port));
 	self.ioas_id = port.ioas_id;
+	/* The handler is the first thread's: any other one could still be in it when the server has been closed. */
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &end, NULL);
 	check(-pthread_create(&thread, NULL, engine, NULL));
 	sigaction(SIGTERM, &ends, NULL);
+	pthread_sigmask(SIG_UNBLOCK, &end, NULL);
 	printf("ready\n");
 	fflush(stdout);
 	check(uiommu_vfio_user_run(self.server));
