@@ -39,7 +39,7 @@ def spelling(report):
 def shell(report):
     scripts = [path for path in [".ci/run", *files()] if re.match(rb"#!.*\b(sh|bash)$", first_line(path).rstrip())]
     completion = [path for path in files(folders=("src",)) if path.endswith(".bash")]
-    report.command("shellcheck", ["shellcheck", *scripts])
+    report.command("shellcheck", ["shellcheck", "-x", *scripts])
     if completion:
         report.command("shellcheck, bash completion", ["shellcheck", "--shell=bash", *completion])
 

@@ -327,6 +327,36 @@ static void many_batches_park(void **state)
 		rig_expect(&rig->records[i], UIOMMU_ACCEL_SUCCESS, 0, 8, 0, 0);
 }
 
+/* Small moves, whatever is submitted when: a batch whose record is there has all that were submitted before it complete. */
+static void the_oldest_goes_first(void **state)
+{
+	enum { BATCHES = 60, MEMBERS = 200 };
+	struct rig *rig = *state;
+	unsigned int submitted = 0, completed = 0;
+	uint64_t seed = 1;
+
+	memset(rig->records, 0, sizeof(*rig->records) * BATCHES);
+	for (unsigned int i = 0; i < MEMBERS; i++) {
+		list(rig)[i] = member_move(i);
+		list(rig)[i].flags_opcode &= ~(uint32_t)RIG_RECORD;
+		list(rig)[i].completion_address = 0;
+	}
+	while (completed < BATCHES) {
+		for (unsigned int more = random_number(&seed) % 4; more && submitted < BATCHES; more--) {
+			struct uiommu_accel_desc desc =
+				batch(rig_at(LIST, 0), 2 + (uint32_t)(random_number(&seed) % (MEMBERS - 1)));
+
+			desc.completion_address = rig_record_address(submitted++);
+			rig_submit(rig->queue, &desc);
+		}
+		uiommu_accel_poll(rig->accel, 1 + (unsigned int)(random_number(&seed) % 128));
+		while (completed < BATCHES && rig->records[completed].status)
+			completed++;
+		for (unsigned int i = completed; i < BATCHES; i++)
+			assert_int_equal(rig->records[i].status, 0);
+	}
+}
+
 /* Changing the list while it is worked on changes nothing. */
 static void the_list_is_copied_once(void **state)
 {
@@ -410,6 +440,7 @@ int main(void)
 		TEST(the_list_blocks),
 		TEST(members_park),
 		TEST(many_batches_park),
+		TEST(the_oldest_goes_first),
 		TEST(the_list_is_copied_once),
 		TEST(the_pasid_ends_in_a_batch),
 		TEST(the_pasid_is_reused_in_a_batch),

@@ -198,7 +198,8 @@ static int fill(struct session *session)
 	static const struct vfio_tree_ops tree = {tree_node, tree_file, tree_link};
 	static const char *const folders[] = {
 		"/dev/vfio/devices/",	"/sys/bus/pci/devices/",     "/sys/bus/pci/drivers/vfio-pci/",
-		"/sys/class/vfio-dev/", "/sys/kernel/iommu_groups/",
+		"/sys/class/vfio-dev/", "/sys/kernel/iommu_groups/", "/sys/module/iommufd/",
+		"/sys/module/vfio/",	"/sys/module/vfio_pci/",
 	};
 	char path[PATH_MAX];
 	int error = 0;

@@ -7,8 +7,18 @@
 
 /* Whole folders: what the session does not have there does not exist. */
 static const char *const names[] = {
-	"/dev/iommu",	   "/dev/vfio",		  "/sys/bus/pci/devices", "/sys/bus/pci/drivers/vfio-pci", "/sys/class/iommu",
-	"/sys/class/vfio", "/sys/class/vfio-dev", "/sys/devices/uiommu",  "/sys/kernel/iommu_groups",
+	"/dev/iommu",
+	"/dev/vfio",
+	"/sys/bus/pci/devices",
+	"/sys/bus/pci/drivers/vfio-pci",
+	"/sys/class/iommu",
+	"/sys/class/vfio",
+	"/sys/class/vfio-dev",
+	"/sys/devices/uiommu",
+	"/sys/kernel/iommu_groups",
+	"/sys/module/iommufd",
+	"/sys/module/vfio",
+	"/sys/module/vfio_pci",
 };
 
 static bool is_below(const char *path, const char *folder)

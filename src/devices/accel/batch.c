@@ -2,9 +2,12 @@
 /*
  * Batches. The list is copied as a whole before its first descriptor is looked at; then members are started, at most BATCH_TASKS at
  * the same time, in windows as descriptors from the ring are. A member with a fence waits until all before it are complete and
- * their records written.
+ * their records written. The oldest batch of a queue goes first: drivers look at the last one that they have submitted, and then
+ * expect the others to be complete.
  */
 #include "devices/accel/task.h"
+
+#include <string.h>
 
 static void batch_init(struct batch *batch, struct task *parent)
 {
@@ -31,6 +34,17 @@ static struct batch *slot_find(struct engine_queue *queue)
 	return NULL;
 }
 
+static void slot_free(struct engine_queue *queue, struct batch *batch)
+{
+	unsigned int at = 0;
+
+	while (queue->oldest[at] != batch)
+		at++;
+	queue->batches_used--;
+	memmove(&queue->oldest[at], &queue->oldest[at + 1], (queue->batches_used - at) * sizeof(queue->oldest[0]));
+	batch->parent = NULL;
+}
+
 void batch_start(struct task *parent)
 {
 	struct engine_queue *queue = parent->queue;
@@ -40,7 +54,7 @@ void batch_start(struct task *parent)
 		task_push(&queue->waiting, parent);
 		return;
 	}
-	queue->batches_used++;
+	queue->oldest[queue->batches_used++] = batch;
 	batch_init(batch, parent);
 	task_push(&queue->active, parent);
 }
@@ -104,26 +118,31 @@ static void batch_finish(struct uiommu_accel *accel, struct batch *batch)
 		parent->result = batch->failed;
 	parent->done = batch->next;
 	task_complete(accel, parent, status);
-	batch->parent = NULL;
-	queue->batches_used--;
+	slot_free(queue, batch);
 	waiting = task_pop(&queue->waiting);
 	if (waiting)
 		batch_start(waiting);
 }
 
+static bool batch_ended(struct uiommu_accel *accel, const struct batch *batch)
+{
+	window_flush(accel);
+	return batch->readable && batch->next == batch->available && !batch->outstanding;
+}
+
 unsigned int batch_turn(struct uiommu_accel *accel, struct engine_queue *queue, unsigned int limit)
 {
-	unsigned int count = 0;
+	unsigned int count = 0, at = 0;
 
-	for (unsigned int i = 0; i < BATCH_SLOTS && queue->batches_used; i++) {
-		struct batch *batch = &queue->batches[i];
+	while (at < queue->batches_used) {
+		struct batch *batch = queue->oldest[at];
 
-		if (!batch->parent || !batch->readable)
+		if (batch->readable)
+			count += members_start(accel, batch, limit - count);
+		if (!batch_ended(accel, batch)) {
+			at++;
 			continue;
-		count += members_start(accel, batch, limit - count);
-		window_flush(accel);
-		if (batch->next < batch->available || batch->outstanding)
-			continue;
+		}
 		/* A member's record that is lost makes the batch fail. */
 		record_flush(accel);
 		batch_finish(accel, batch);

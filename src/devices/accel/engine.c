@@ -211,10 +211,10 @@ static bool tenant_quiet(const struct engine_tenant *tenant)
 		if (!queue_quiet(queue))
 			return false;
 		/* Members that could be started; the others of a batch are active or wait for pages. */
-		for (unsigned int i = 0; i < BATCH_SLOTS && queue->batches_used; i++) {
-			const struct batch *batch = &queue->batches[i];
+		for (unsigned int i = 0; i < queue->batches_used; i++) {
+			const struct batch *batch = queue->oldest[i];
 
-			if (batch->parent && batch->readable && batch->next < batch->available && batch->free)
+			if (batch->readable && batch->next < batch->available && batch->free)
 				return false;
 		}
 	}

@@ -163,6 +163,7 @@ struct engine_queue {
 	struct task_list waiting;
 	struct cds_list_head inflight;
 	unsigned int batches_used;
+	struct batch *oldest[BATCH_SLOTS]; /* those that are used, in the order in which they began */
 
 	pthread_mutex_t park_lock;
 	bool alive;
