@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The signals are SIGSEGV, and SIGILL where the processor has not the instruction. Handlers of the program's own for them are kept
- * here, and called for all that is not ours, as the kernel would do it: the program finds what it has set, and nothing of ours.
+ * The signals are SIGSEGV, and SIGILL where the processor has not the instruction (signals.c).
  *
  * A mapping holds its file: with a descriptor of ours, as the kernel does it with a reference. Everything is read in signal
  * handlers, and in fork children of other threads: there are no locks.
@@ -18,7 +17,7 @@
 
 #include "abi/shim/client.h"
 #include "abi/shim/insn.h"
-#include "abi/shim/next.h"
+#include "abi/shim/signals.h"
 #include "abi/shim/sys.h"
 
 enum {
@@ -118,127 +117,6 @@ void trap_forget(uint64_t address, size_t length)
 	}
 }
 
-/* --- the program's handlers --- */
-
-enum { KEPT = 16 };
-
-/* The last that were set; one more is never written over one that is being read. */
-struct disposition {
-	uint32_t count; /* that were ever set */
-	struct sigaction kept[KEPT];
-};
-
-static struct disposition dispositions[2]; /* SIGSEGV, SIGILL */
-static uint32_t installed;
-
-static struct disposition *disposition_of(int signal)
-{
-	return &dispositions[signal == SIGILL];
-}
-
-static struct sigaction get_action(int signal)
-{
-	struct disposition *disposition = disposition_of(signal);
-
-	return disposition->kept[__atomic_load_n(&disposition->count, __ATOMIC_ACQUIRE) % KEPT];
-}
-
-static void set_action(int signal, const struct sigaction *action)
-{
-	struct disposition *disposition = disposition_of(signal);
-	uint32_t count = __atomic_load_n(&disposition->count, __ATOMIC_RELAXED);
-
-	disposition->kept[(count + 1) % KEPT] = *action;
-	__atomic_store_n(&disposition->count, count + 1, __ATOMIC_RELEASE);
-}
-
-static int next_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
-{
-	if (!next.sigaction)
-		next.sigaction = next_find("sigaction");
-	return next.sigaction(signal, action, old);
-}
-
-static bool is_kept(int signal)
-{
-	return (signal == SIGSEGV || signal == SIGILL) && __atomic_load_n(&installed, __ATOMIC_ACQUIRE);
-}
-
-ENTRY(int, sigaction, (int signal, const struct sigaction *action, struct sigaction *old))
-{
-	struct sigaction before;
-
-	if (!is_kept(signal))
-		return next_sigaction(signal, action, old);
-	before = get_action(signal);
-	if (action)
-		set_action(signal, action);
-	if (old)
-		*old = before;
-	return 0;
-}
-
-ENTRY(int, __sigaction, (int signal, const struct sigaction *action, struct sigaction *old))
-{
-	return entry_sigaction(signal, action, old);
-}
-
-static sighandler_t set_handler(int signal, sighandler_t handler, int flags)
-{
-	struct sigaction action = {.sa_flags = flags}, old;
-
-	action.sa_handler = handler;
-	return entry_sigaction(signal, &action, &old) ? SIG_ERR : old.sa_handler;
-}
-
-#define SET_HANDLER(name, flags)                                                                                                   \
-	ENTRY(sighandler_t, name, (int signal, sighandler_t handler))                                                              \
-	{                                                                                                                          \
-		if (!next.name)                                                                                                    \
-			next.name = next_find(#name);                                                                              \
-		return is_kept(signal) ? set_handler(signal, handler, flags) : next.name(signal, handler);                         \
-	}
-
-SET_HANDLER(signal, SA_RESTART)
-SET_HANDLER(bsd_signal, SA_RESTART)
-SET_HANDLER(sysv_signal, (int)(SA_RESETHAND | SA_NODEFER))
-SET_HANDLER(__sysv_signal, (int)(SA_RESETHAND | SA_NODEFER))
-
-/* As if there were no handler: the kernel does what it does then, when the instruction has failed once more. */
-static void die(int signal, const siginfo_t *info)
-{
-	struct sigaction standard = {.sa_handler = SIG_DFL};
-
-	next_sigaction(signal, &standard, NULL);
-	if (info->si_code <= 0)
-		sys_3(SYS_tgkill, sys_0(SYS_getpid), sys_0(SYS_gettid), signal);
-}
-
-static void pass_on(int signal, siginfo_t *info, void *context)
-{
-	struct sigaction action = get_action(signal);
-	const struct sigaction standard = {.sa_handler = SIG_DFL};
-	const ucontext_t *interrupted = context;
-	sigset_t blocked = interrupted->uc_sigmask;
-
-	if (action.sa_handler == SIG_IGN && info->si_code <= 0)
-		return;
-	if (action.sa_handler == SIG_IGN || action.sa_handler == SIG_DFL) {
-		die(signal, info);
-		return;
-	}
-	if (action.sa_flags & (int)SA_RESETHAND)
-		set_action(signal, &standard);
-	for (int i = 1; i < 64; i++)
-		if (sigismember(&action.sa_mask, i) == 1 || (i == signal && !(action.sa_flags & SA_NODEFER)))
-			sigaddset(&blocked, i);
-	sys_4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, 0, SIGNAL_BYTES);
-	if (action.sa_flags & SA_SIGINFO)
-		action.sa_sigaction(signal, info, context);
-	else
-		action.sa_handler(signal);
-}
-
 /* --- accesses --- */
 
 /* What a mapping that has lost its device gives to who accesses it. */
@@ -248,7 +126,7 @@ static void bus_error(uint64_t address)
 
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
 	info.si_addr = (void *)(uintptr_t)address;
-	sys_4(SYS_rt_tgsigqueueinfo, sys_0(SYS_getpid), sys_0(SYS_gettid), SIGBUS, (long)&info);
+	signals_raise(&info);
 }
 
 struct access {
@@ -346,43 +224,25 @@ static bool is_access(int signal, const siginfo_t *info)
 {
 	struct trap trap;
 
-	if (signal == SIGILL)
-		return info->si_code == ILL_ILLOPN || info->si_code == ILL_ILLOPC;
+	if (signal != SIGSEGV)
+		return signal == SIGILL && (info->si_code == ILL_ILLOPN || info->si_code == ILL_ILLOPC);
 	return (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR) && find((uint64_t)(uintptr_t)info->si_addr, 1, &trap);
 }
 
-static void on_signal(int signal, siginfo_t *info, void *context)
+bool trap_signal(int signal, const siginfo_t *info, void *context)
 {
 	const uint64_t rip = (uint64_t)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
 	struct access access = {0};
-	int kept_errno = errno, error;
+	int error;
 
-	if (!is_access(signal, info)) {
-		pass_on(signal, info, context);
-		return;
-	}
+	if (!is_access(signal, info))
+		return false;
 	error = emulate(context, &access);
 	if (error == -EIO)
 		bus_error(access.failed);
-	else if (error == -ENOSYS && signal == SIGSEGV && get_action(signal).sa_handler == SIG_DFL)
+	else if (error == -ENOSYS && signal == SIGSEGV && signals_default(signal))
 		say_unknown(rip);
-	if (error && error != -EIO)
-		pass_on(signal, info, context);
-	errno = kept_errno;
-}
-
-static void install(void)
-{
-	/* With none blocked, one that arrives meanwhile is handled: each access is a call, which blocks all. */
-	struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART}, old;
-	static const int signals[] = {SIGSEGV, SIGILL};
-
-	ours.sa_sigaction = on_signal;
-	if (__atomic_exchange_n(&installed, 1, __ATOMIC_ACQ_REL))
-		return;
-	for (size_t i = 0; i < 2; i++)
-		if (!next_sigaction(signals[i], &ours, &old))
-			set_action(signals[i], &old);
+	return !error || error == -EIO;
 }
 
 long trap_map(void *address, size_t length, int protection, int flags, int fd, const struct session_key *file, uint64_t offset)
@@ -394,7 +254,8 @@ long trap_map(void *address, size_t length, int protection, int flags, int fd, c
 
 	if (mapped < 0 && mapped > -4096)
 		return mapped;
-	install();
+	signals_own(SIGSEGV);
+	signals_own(SIGILL);
 	trap_forget((uint64_t)mapped, length);
 	trap.start = (uint64_t)mapped;
 	trap.fd = (int)sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
@@ -417,6 +278,12 @@ long trap_map(void *address, size_t length, int protection, int flags, int fd, c
 void trap_forget(uint64_t address, size_t length)
 {
 	(void)address, (void)length;
+}
+
+bool trap_signal(int signal, const siginfo_t *info, void *context)
+{
+	(void)signal, (void)info, (void)context;
+	return false;
 }
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef SHIM_TRAP_H
 #define SHIM_TRAP_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,5 +25,8 @@ long trap_map(void *address, size_t length, int protection, int flags, int fd, c
 
 /* What is in this range is to be something else, or nothing. */
 void trap_forget(uint64_t address, size_t length);
+
+/* A signal's handler: was it such an access, which has been done? */
+bool trap_signal(int signal, const siginfo_t *info, void *context);
 
 #endif
