@@ -195,7 +195,7 @@ void vfio_wake(struct vfio_device *device)
 	if (device->wakeup < 0)
 		return;
 	/* With an eventfd any access ends low power, and tells of it. */
-	pci_eventfd_signal(device->wakeup, true);
+	pci_eventfd_signal(device->wakeup);
 	close(device->wakeup);
 	device->wakeup = -1;
 	device->low_power = false;

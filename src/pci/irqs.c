@@ -2,7 +2,6 @@
 #include "pci/irqs.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,34 +25,10 @@ uint32_t pci_irqs_flags(const struct pci_irqs *irqs, uint32_t index)
 	return PCI_IRQ_EVENTFD | (irqs->fixed && index != PCI_IRQ_MSIX ? PCI_IRQ_NORESIZE : 0);
 }
 
-/* Whoever signals must not be held up by what was given: it is nothing but an eventfd. */
-bool pci_is_eventfd(int fd)
-{
-	char path[32], target[32] = "";
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return readlink(path, target, sizeof(target) - 1) >= 0 && !strcmp(target, "anon_inode:[eventfd]");
-}
-
-bool pci_eventfd_signal(int fd, bool blocks)
-{
-	static const uint64_t one = 1;
-
-	if (blocks) {
-		struct pollfd look = {.fd = fd, .events = POLLOUT};
-
-		if (poll(&look, 1, 0) != 1)
-			return true;
-	}
-	return write(fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN;
-}
-
 /* Under the lock. False: nobody takes it. */
 static bool signal_vector(const struct pci_irq_vectors *vectors, uint32_t vector)
 {
-	const struct pci_irq_vector *at = vector < vectors->count ? &vectors->at[vector] : NULL;
-
-	return at && at->fd >= 0 && pci_eventfd_signal(at->fd, at->blocks);
+	return vector < vectors->count && vectors->fds[vector] >= 0 && pci_eventfd_signal(vectors->fds[vector]);
 }
 
 /* Under the lock: the level is told once, and again when the other side has unmasked it. */
@@ -157,12 +132,12 @@ static int unmasker_begin(struct pci_irqs *irqs, int fd)
 
 static int vectors_init(struct pci_irq_vectors *vectors, uint32_t count)
 {
-	vectors->at = malloc((count ? count : 1) * sizeof(*vectors->at));
-	if (!vectors->at)
+	vectors->fds = malloc((count ? count : 1) * sizeof(*vectors->fds));
+	if (!vectors->fds)
 		return -ENOMEM;
 	vectors->count = count;
 	for (uint32_t i = 0; i < count; i++)
-		vectors->at[i] = (struct pci_irq_vector){.fd = -1};
+		vectors->fds[i] = -1;
 	return 0;
 }
 
@@ -188,11 +163,11 @@ int pci_irqs_init(struct pci_irqs *irqs, struct uiommu_pci *pci, unsigned int fl
 /* Under the lock. Takes *@fd over; -1: nobody. */
 static void set_vector(struct pci_irqs *irqs, uint32_t index, uint32_t vector, int *fd)
 {
-	struct pci_irq_vector *at = &irqs->vectors[index].at[vector];
+	int *at = &irqs->vectors[index].fds[vector];
 
-	if (at->fd >= 0)
-		close(at->fd);
-	*at = (struct pci_irq_vector){.fd = *fd, .blocks = *fd >= 0 && !(fcntl(*fd, F_GETFL) & O_NONBLOCK)};
+	if (*at >= 0)
+		close(*at);
+	*at = *fd;
 	*fd = -1;
 }
 
@@ -227,7 +202,7 @@ void pci_irqs_fini(struct pci_irqs *irqs)
 {
 	pci_irqs_clear(irqs);
 	for (uint32_t index = 0; index < PCI_IRQS; index++)
-		free(irqs->vectors[index].at);
+		free(irqs->vectors[index].fds);
 	pthread_mutex_destroy(&irqs->lock);
 }
 
@@ -378,7 +353,7 @@ static int trigger_vectors(struct pci_irqs *irqs, struct pci_irq_request *reques
 /* Errors, and requests to give the device back. */
 static int trigger_single(struct pci_irqs *irqs, struct pci_irq_request *request)
 {
-	bool none = irqs->vectors[request->index].at[0].fd < 0;
+	bool none = irqs->vectors[request->index].fds[0] < 0;
 
 	if (request->flags & PCI_IRQ_SET_NONE) {
 		if (none)

@@ -41,13 +41,8 @@ struct pci_irq_request {
 	int *fds; /* FDS: @count, -1: nobody. Those that are taken over are -1 afterwards. */
 };
 
-struct pci_irq_vector {
-	int fd; /* -1: nobody takes it */
-	bool blocks; /* the description is somebody else's, and a write could block */
-};
-
 struct pci_irq_vectors {
-	struct pci_irq_vector *at;
+	int *fds; /* -1: nobody takes it */
 	uint32_t count;
 };
 
@@ -86,13 +81,11 @@ int pci_irqs_check(const struct pci_irqs *irqs, const struct pci_irq_request *re
  */
 int pci_irqs_set(struct pci_irqs *irqs, struct pci_irq_request *request);
 
+/* Nothing else is signalled: what was given might be a file that keeps whoever writes waiting. */
 bool pci_is_eventfd(int fd);
 
-/*
- * A full one has been signalled. One whose description blocks, being somebody else's, is looked at first: who fills it in the same
- * moment holds up his own device. False: it cannot be signalled.
- */
-bool pci_eventfd_signal(int fd, bool blocks);
+/* Never waits, whatever others do with it. A full one has been signalled. False: it cannot be signalled. */
+bool pci_eventfd_signal(int fd);
 
 /* For the transport's functions of the same names. */
 void pci_irqs_intx(struct pci_irqs *irqs, bool asserted);

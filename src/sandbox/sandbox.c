@@ -145,11 +145,11 @@ static const int common_calls[] = {
 /* What binding to processes takes. */
 static const int process_calls[] = {SCMP_SYS(capget), SCMP_SYS(process_vm_readv)};
 
-/* What a guest's server does besides: QEMU connects again, and devices have files. */
+/* What a guest's server does besides: QEMU connects again, devices have files, and interrupts are eventfds (src/pci/eventfd.c). */
 static const int server_calls[] = {
-	SCMP_SYS(accept4),	   SCMP_SYS(epoll_wait),     SCMP_SYS(fallocate),  SCMP_SYS(fdatasync),
-	SCMP_SYS(preadv2),	   SCMP_SYS(pwritev2),	     SCMP_SYS(setsockopt), SCMP_SYS(shutdown),
-	SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_create), SCMP_SYS(flock),	   SCMP_SYS(getsockopt),
+	SCMP_SYS(accept4),  SCMP_SYS(epoll_wait), SCMP_SYS(fallocate), SCMP_SYS(fdatasync),	  SCMP_SYS(preadv2),
+	SCMP_SYS(pwritev2), SCMP_SYS(setsockopt), SCMP_SYS(shutdown),  SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_create),
+	SCMP_SYS(flock),    SCMP_SYS(getsockopt), SCMP_SYS(io_setup),  SCMP_SYS(io_submit),	  SCMP_SYS(io_getevents),
 };
 
 /* Its end would take its sockets' names away, which somebody else does after it (src/cli/vm/launch.c). */
@@ -270,17 +270,6 @@ static int add_file_control(scmp_filter_ctx filter)
 	return add_values(filter, SCMP_SYS(fcntl), 1, commands, ARRAY_SIZE(commands));
 }
 
-/* An eventfd that somebody lends must not block. */
-static int add_nonblock(scmp_filter_ctx filter)
-{
-	struct scmp_arg_cmp nonblock[] = {
-		SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
-		SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, O_NONBLOCK),
-	};
-
-	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), ARRAY_SIZE(nonblock), nonblock);
-}
-
 /* Signals to this process only: abort() needs them. */
 static int add_signals(scmp_filter_ctx filter)
 {
@@ -390,8 +379,6 @@ int sandbox_server(enum sandbox_mode mode, bool on_demand)
 		rc = add_all(filter, SCMP_ACT_ALLOW, server_calls, ARRAY_SIZE(server_calls));
 	if (!rc && mode == SANDBOX_ENFORCE)
 		rc = add_all(filter, SCMP_ACT_ERRNO(ENOENT), server_names, ARRAY_SIZE(server_names));
-	if (!rc)
-		rc = add_nonblock(filter);
 	if (!rc && on_demand)
 		rc = add_userfaultfd(filter);
 	if (!rc)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Interrupts: the transport's functions, and what the other side says of its eventfds. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "translate/space.h"
@@ -80,14 +79,11 @@ static bool well_formed(const struct vfu_set_irqs *set, const struct message *me
 	return data == PCI_IRQ_SET_FDS ? !message->fd_count || message->fd_count == set->count : !message->fd_count;
 }
 
-/* The other side lends its descriptions; or, with none, nobody takes the vectors any more. Signals must not block. */
+/* The other side lends its descriptions; or, with none, nobody takes the vectors any more. */
 static void take_fds(struct message *message, int *fds, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < count; i++)
 		fds[i] = message->fd_count ? message->fds[i] : -1;
-		if (fds[i] >= 0)
-			fcntl(fds[i], F_SETFL, O_NONBLOCK);
-	}
 }
 
 int irqs_request(struct port *port, struct message *message, struct reply *reply)

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pci/irqs.h"
 #include "sandbox/sandbox.h"
 
 static int pair[2]; /* sockets */
@@ -312,11 +313,12 @@ static void use_names(void)
 static void serve(void)
 {
 	int fd = memfd_create("sandbox", MFD_CLOEXEC), event = eventfd(0, EFD_CLOEXEC);
+	uint64_t count = 0;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	check(!ftruncate(fd, 8192) && !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) && !fdatasync(fd));
 	check(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
-	check(!fcntl(event, F_SETFL, O_NONBLOCK) && fcntl(event, F_GETFL) & O_NONBLOCK);
+	check(pci_eventfd_signal(event) && read(event, &count, sizeof(count)) == sizeof(count) && count == 1);
 	check(accept4(pair[0], (struct sockaddr *)&address, &(socklen_t){sizeof(address)}, SOCK_CLOEXEC) == -1 && errno != ENOENT);
 }
 
