@@ -16,10 +16,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "util/clock.h"
 #include "util/thread.h"
 #include "util/util.h"
 
-enum { QUESTION_MAX = 1024, PATIENCE = 1000 /* ms: one that says nothing is not waited for */ };
+enum { QUESTION_MAX = 1024, PATIENCE = 1000 /* ms, for all of a question, and for all of an answer */ };
 
 static struct json_object *mistake(const char *text)
 {
@@ -291,14 +292,23 @@ static struct json_object *answer_to(const struct control *control, struct json_
 	return mistake("not understood");
 }
 
-/* A whole line, or nothing: who says less has nothing to ask. */
+/* True: there is something to do before @end. */
+static bool ready_until(int fd, short events, uint64_t end)
+{
+	struct pollfd ready = {.fd = fd, .events = events};
+	uint64_t now = clock_ms();
+
+	return now < end && poll(&ready, 1, (int)(end - now)) == 1;
+}
+
+/* A whole line, or nothing: who says less, or takes longer for all of it, has nothing to ask. */
 static struct json_object *read_question(int fd)
 {
+	const uint64_t end = clock_ms() + PATIENCE;
 	char text[QUESTION_MAX];
-	struct pollfd ready = {.fd = fd, .events = POLLIN};
 	size_t length = 0;
 
-	while (length < sizeof(text) - 1 && poll(&ready, 1, PATIENCE) == 1) {
+	while (length < sizeof(text) - 1 && ready_until(fd, POLLIN, end)) {
 		ssize_t got = recv(fd, text + length, sizeof(text) - 1 - length, MSG_DONTWAIT);
 
 		if (got <= 0)
@@ -311,18 +321,34 @@ static struct json_object *read_question(int fd)
 	return NULL;
 }
 
+/* As much as is taken in time. */
+static void send_answer(int fd, const char *text, size_t length)
+{
+	const uint64_t end = clock_ms() + PATIENCE;
+
+	while (length && ready_until(fd, POLLOUT, end)) {
+		ssize_t sent = send(fd, text, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent <= 0)
+			break;
+		text += sent;
+		length -= (size_t)sent;
+	}
+}
+
 static void serve_one(const struct control *control, int fd)
 {
-	const struct timeval limit = {.tv_sec = PATIENCE / 1000};
 	struct json_object *question = read_question(fd), *answer;
 	const char *text;
+	char *line;
 
 	answer = question && json_object_is_type(question, json_type_object) ? answer_to(control, question)
 									     : mistake("not understood");
 	text = json_object_to_json_string_ext(answer, JSON_C_TO_STRING_NOSLASHESCAPE);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (send(fd, text, strlen(text), MSG_NOSIGNAL) > 0)
-		send(fd, "\n", 1, MSG_NOSIGNAL);
+	if (asprintf(&line, "%s\n", text) >= 0) {
+		send_answer(fd, line, strlen(line));
+		free(line);
+	}
 	json_object_put(answer);
 	json_object_put(question);
 }
