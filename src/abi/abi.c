@@ -2,6 +2,8 @@
 #include "abi/abi.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -10,6 +12,16 @@ void abi_file_init(struct abi_file *file, const struct abi_file_ops *ops, int de
 	file->ops = ops;
 	file->references = 1;
 	file->descriptor = descriptor;
+	abi_file_call(file, "%s", ops->name);
+}
+
+void abi_file_call(struct abi_file *file, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(file->name, sizeof(file->name), format, arguments);
+	va_end(arguments);
 }
 
 void abi_file_fini(struct abi_file *file)

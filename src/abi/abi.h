@@ -22,6 +22,8 @@
 #include <uiommu/bind.h>
 #include <urcu/list.h>
 
+enum { ABI_NAME_BYTES = 40 };
+
 struct abi_caller;
 struct abi_file;
 struct process;
@@ -103,6 +105,7 @@ struct abi_caller {
 	uint64_t window_address;
 	size_t window_length;
 	bool traps; /* it can map what is no memory: each access becomes a call */
+	struct abi_record *record; /* of the call; NULL: nobody wants to know (abi/record.h) */
 };
 
 /* Its memory for the length of a call: all of it, or -EFAULT. What it has sent along is not asked for. */
@@ -130,7 +133,7 @@ struct abi_watcher {
 
 /* A NULL is what a file without it has in Linux: ENOTTY of ioctl, EINVAL of read and write, ENODEV of mmap. */
 struct abi_file_ops {
-	/* Its link in /proc/PID/fd: "anon_inode:[iommufd-pgfault]", "/dev/iommu". */
+	/* "anon_inode:[iommufd-pgfault]", "/dev/iommu": the link that it has in /proc/PID/fd of a kernel. */
 	const char *name;
 	/* Returns what ioctl(2) does, or -errno. */
 	int (*ioctl)(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument);
@@ -160,11 +163,14 @@ struct abi_file {
 	const struct abi_file_ops *ops;
 	unsigned int references; /* atomic */
 	int descriptor;
+	char name[ABI_NAME_BYTES]; /* for people: the operations', until somebody knows a better one */
 };
 
 /* One reference, the creator's. @descriptor is the file's from now on, and is closed by abi_file_fini(), which release() calls. */
 void abi_file_init(struct abi_file *file, const struct abi_file_ops *ops, int descriptor);
 void abi_file_fini(struct abi_file *file);
+/* Before anybody else has the file. */
+__attribute__((format(printf, 2, 3))) void abi_file_call(struct abi_file *file, const char *format, ...);
 struct abi_file *abi_file_get(struct abi_file *file);
 /* False: it has none any more, and is about to end. */
 bool abi_file_get_unless_ended(struct abi_file *file);

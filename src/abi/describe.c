@@ -1,136 +1,330 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "abi/describe.h"
 
-#include <linux/vfio.h>
+#include <string.h>
 #include <uiommu/abi.h>
+#include <uiommu/bind.h>
+#include <uiommu/fault.h>
+#include <uiommu/ioas.h>
+#include <uiommu/nested.h>
 
 #include "abi/spec.h"
 #include "util/util.h"
 
-#define MEMBER(type, member, kind)                                                                                                 \
-	{                                                                                                                          \
-#member, offsetof(struct type, member), sizeof(((struct type *)NULL)->member), kind                                \
-	}
-/* A member at an offset: of a struct that the machine's header may lack. */
-#define MEMBER_AT(name, offset, kind)                                                                                              \
-	{                                                                                                                          \
-		name, offset, 4, kind                                                                                              \
-	}
+static const struct abi_name none[] = {{0, NULL}}; /* flags of which there are none */
+static const struct abi_name map_flags[] = {{1, "FIXED_IOVA"}, {2, "WRITEABLE"}, {4, "READABLE"}, {0, NULL}};
+static const struct abi_name options[] = {
+	{ABI_OPTION_RLIMIT_MODE, "RLIMIT_MODE"}, {ABI_OPTION_HUGE_PAGES, "HUGE_PAGES"}, {0, NULL}};
+static const struct abi_name option_ops[] = {{ABI_OPTION_SET, "SET"}, {ABI_OPTION_GET, "GET"}, {0, NULL}};
+static const struct abi_name vfio_ioas_ops[] = {
+	{ABI_VFIO_IOAS_GET, "GET"}, {ABI_VFIO_IOAS_SET, "SET"}, {ABI_VFIO_IOAS_CLEAR, "CLEAR"}, {0, NULL}};
+static const struct abi_name hwpt_flags[] = {
+	{ABI_HWPT_NEST_PARENT, "NEST_PARENT"},
+	{ABI_HWPT_DIRTY_TRACKING, "DIRTY_TRACKING"},
+	{ABI_HWPT_FAULT_ID_VALID, "FAULT_ID_VALID"},
+	{ABI_HWPT_PASID, "PASID"},
+	{0, NULL},
+};
+static const struct abi_name hwpt_types[] = {
+	{ABI_HWPT_DATA_NONE, "NONE"},
+	{ABI_HWPT_DATA_VTD_S1, "VTD_S1"},
+	{ABI_HWPT_DATA_ARM_SMMUV3, "ARM_SMMUV3"},
+	{ABI_HWPT_DATA_AMD_GUEST, "AMD_GUEST"},
+	{0, NULL},
+};
+static const struct abi_name vtd_flags[] = {{ABI_VTD_S1_SRE, "SRE"}, {ABI_VTD_S1_EAFE, "EAFE"}, {ABI_VTD_S1_WPE, "WPE"}, {0, NULL}};
+static const struct abi_name hw_info_flags[] = {{ABI_HW_INFO_INPUT_TYPE, "INPUT_TYPE"}, {0, NULL}};
+static const struct abi_name hw_info_types[] = {
+	{ABI_HW_INFO_NONE, "NONE"},
+	{ABI_HW_INFO_VTD, "INTEL_VTD"},
+	{ABI_HW_INFO_ARM_SMMUV3, "ARM_SMMUV3"},
+	{ABI_HW_INFO_TEGRA241, "TEGRA241_CMDQV"},
+	{ABI_HW_INFO_AMD, "AMD"},
+	{0, NULL},
+};
+static const struct abi_name hw_capabilities[] = {
+	{ABI_HW_CAP_DIRTY_TRACKING, "DIRTY_TRACKING"},
+	{ABI_HW_CAP_PASID_EXEC, "PASID_EXEC"},
+	{ABI_HW_CAP_PASID_PRIV, "PASID_PRIV"},
+	{ABI_HW_CAP_ATS_NOT_SUPPORTED, "ATS_NOT_SUPPORTED"},
+	{0, NULL},
+};
+static const struct abi_name dirty_flags[] = {{1, "ENABLE"}, {0, NULL}};
+static const struct abi_name bitmap_flags[] = {{1, "NO_CLEAR"}, {0, NULL}};
+static const struct abi_name invalidate_types[] = {
+	{ABI_HWPT_INVALIDATE_VTD_S1, "VTD_S1"},
+	{ABI_VIOMMU_INVALIDATE_ARM_SMMUV3, "ARM_SMMUV3"},
+	{UIOMMU_ABI_INVALIDATE, "UIOMMU"},
+	{0, NULL},
+};
+static const struct abi_name vtd_invalidate_flags[] = {{ABI_VTD_INV_LEAF, "LEAF"}, {0, NULL}};
+static const struct abi_name invalidate_flags[] = {
+	{UIOMMU_INVALIDATE_ENTRIES, "ENTRIES"}, {UIOMMU_INVALIDATE_PASID, "PASID"}, {UIOMMU_INVALIDATE_LEAF, "LEAF"}, {0, NULL}};
+static const struct abi_name viommu_types[] = {
+	{ABI_VIOMMU_DEFAULT, "DEFAULT"},
+	{ABI_VIOMMU_ARM_SMMUV3, "ARM_SMMUV3"},
+	{ABI_VIOMMU_TEGRA241, "TEGRA241_CMDQV"},
+	{0, NULL},
+};
+static const struct abi_name bind_flags[] = {{UIOMMU_BIND_VPASID, "VPASID"}, {UIOMMU_BIND_RID, "RID"}, {0, NULL}};
+static const struct abi_name bind_types[] = {
+	{UIOMMU_BIND_PROCESS, "PROCESS"},
+	{UIOMMU_BIND_PAGE_TABLE, "PAGE_TABLE"},
+	{UIOMMU_BIND_PASID_TABLE, "PASID_TABLE"},
+	{UIOMMU_BIND_SHARED, "SHARED"},
+	{0, NULL},
+};
+static const struct abi_name process_flags[] = {{UIOMMU_BIND_SELF, "SELF"}, {0, NULL}};
+static const struct abi_name access_flags[] = {{UIOMMU_READ, "READ"}, {UIOMMU_WRITE, "WRITE"}, {0, NULL}};
+static const struct abi_name page_table_flags[] = {
+	{UIOMMU_BIND_SUPERVISOR, "SUPERVISOR"},
+	{UIOMMU_BIND_EXECUTE, "EXECUTE"},
+	{UIOMMU_BIND_WRITE_PROTECT, "WRITE_PROTECT"},
+	{UIOMMU_BIND_EXTENDED_ACCESS, "EXTENDED_ACCESS"},
+	{0, NULL},
+};
+static const struct abi_name fault_flags[] = {{1, "PASID_VALID"}, {2, "LAST_PAGE"}, {0, NULL}};
+static const struct abi_name fault_permissions[] = {{1, "READ"}, {2, "WRITE"}, {4, "EXEC"}, {8, "PRIV"}, {0, NULL}};
+static const struct abi_name responses[] = {{0, "SUCCESS"}, {1, "INVALID"}, {0, NULL}};
+static const struct abi_name vevent_flags[] = {{ABI_VEVENT_LOST, "LOST_EVENTS"}, {0, NULL}};
+static const struct abi_name test_ops[] = {
+	{1, "ADD_RESERVED"},
+	{2, "MOCK_DOMAIN"},
+	{3, "MD_CHECK_MAP"},
+	{4, "MD_CHECK_REFS"},
+	{5, "CREATE_ACCESS"},
+	{6, "DESTROY_ACCESS_PAGES"},
+	{7, "ACCESS_PAGES"},
+	{8, "ACCESS_RW"},
+	{9, "SET_TEMP_MEMORY_LIMIT"},
+	{10, "MOCK_DOMAIN_REPLACE"},
+	{11, "ACCESS_REPLACE_IOAS"},
+	{12, "MOCK_DOMAIN_FLAGS"},
+	{13, "DIRTY"},
+	{14, "MD_CHECK_IOTLB"},
+	{15, "TRIGGER_IOPF"},
+	{16, "DEV_CHECK_CACHE"},
+	{17, "TRIGGER_VEVENT"},
+	{18, "PASID_ATTACH"},
+	{19, "PASID_REPLACE"},
+	{20, "PASID_DETACH"},
+	{21, "PASID_CHECK_HWPT"},
+	{22, "DMABUF_GET"},
+	{23, "DMABUF_REVOKE"},
+	{0, NULL},
+};
 
-#define NUMBER(type, member) MEMBER(type, member, ABI_NUMBER)
-#define BITS(type, member) MEMBER(type, member, ABI_BITS)
-#define ADDRESS(type, member) MEMBER(type, member, ABI_ADDRESS)
+/* --- arrays --- */
+
+#define ARRAY(name, count_member, type_member, mask, elements)                                                                     \
+	static const struct abi_array name = {count_member, type_member, mask, ARRAY_SIZE(elements), elements}
+
+static const struct abi_member range[] = {HEX(uiommu_range, start), HEX(uiommu_range, last)};
+static const struct abi_element range_elements[] = {ABI_ELEMENT(0, sizeof(struct uiommu_range), range)};
+ARRAY(allowed_ranges, offsetof(struct abi_ioas_allow_iovas, num_iovas), 0, 0, range_elements);
+ARRAY(iova_ranges, offsetof(struct abi_ioas_iova_ranges, num_iovas), 0, 0, range_elements);
+
+static const struct abi_member vtd_s1[] = {FLAGS(abi_hwpt_vtd_s1, flags, vtd_flags), HEX(abi_hwpt_vtd_s1, pgtbl_addr),
+					   NUMBER(abi_hwpt_vtd_s1, addr_width)};
+static const struct abi_member two_words[] = {{"", 0, 8, ABI_HEX, {NULL}}, {"", 8, 8, ABI_HEX, {NULL}}};
+static const struct abi_member four_words[] = {
+	{"", 0, 8, ABI_HEX, {NULL}}, {"", 8, 8, ABI_HEX, {NULL}}, {"", 16, 8, ABI_HEX, {NULL}}, {"", 24, 8, ABI_HEX, {NULL}}};
+static const struct abi_element hwpt_elements[] = {
+	ABI_ELEMENT(ABI_HWPT_DATA_VTD_S1, sizeof(struct abi_hwpt_vtd_s1), vtd_s1),
+	ABI_ELEMENT(ABI_HWPT_DATA_ARM_SMMUV3, sizeof(struct abi_hwpt_arm_smmuv3), two_words),
+	ABI_ELEMENT(ABI_HWPT_DATA_AMD_GUEST, sizeof(struct abi_hwpt_amd_guest), four_words),
+};
+ARRAY(hwpt_data, 0, offsetof(struct abi_hwpt_alloc, data_type), UINT32_MAX, hwpt_elements);
+
+static const struct abi_member info_vtd[] = {HEX(abi_hw_info_vtd, flags), HEX(abi_hw_info_vtd, cap_reg),
+					     HEX(abi_hw_info_vtd, ecap_reg)};
+static const struct abi_member info_arm[] = {
+	HEX(abi_hw_info_arm_smmuv3, flags),  HEX(abi_hw_info_arm_smmuv3, idr[0]), HEX(abi_hw_info_arm_smmuv3, idr[1]),
+	HEX(abi_hw_info_arm_smmuv3, idr[2]), HEX(abi_hw_info_arm_smmuv3, idr[3]), HEX(abi_hw_info_arm_smmuv3, idr[4]),
+	HEX(abi_hw_info_arm_smmuv3, idr[5]), HEX(abi_hw_info_arm_smmuv3, iidr),	  HEX(abi_hw_info_arm_smmuv3, aidr),
+};
+static const struct abi_member info_amd[] = {HEX(abi_hw_info_amd, efr), HEX(abi_hw_info_amd, efr2)};
+static const struct abi_element hw_info_elements[] = {
+	ABI_ELEMENT(ABI_HW_INFO_VTD, sizeof(struct abi_hw_info_vtd), info_vtd),
+	ABI_ELEMENT(ABI_HW_INFO_ARM_SMMUV3, sizeof(struct abi_hw_info_arm_smmuv3), info_arm),
+	ABI_ELEMENT(ABI_HW_INFO_AMD, sizeof(struct abi_hw_info_amd), info_amd),
+};
+ARRAY(hw_info_data, 0, offsetof(struct abi_hw_info, data_type), UINT32_MAX, hw_info_elements);
+
+static const struct abi_member vtd_invalidate[] = {
+	HEX(abi_hwpt_vtd_s1_invalidate, addr),
+	NUMBER(abi_hwpt_vtd_s1_invalidate, npages),
+	FLAGS(abi_hwpt_vtd_s1_invalidate, flags, vtd_invalidate_flags),
+};
+static const struct abi_member own_invalidate[] = {
+	HEX(uiommu_abi_invalidate, addr),
+	NUMBER(uiommu_abi_invalidate, npages),
+	FLAGS(uiommu_abi_invalidate, flags, invalidate_flags),
+	NUMBER(uiommu_abi_invalidate, pasid),
+};
+static const struct abi_element invalidate_elements[] = {
+	ABI_ELEMENT(ABI_HWPT_INVALIDATE_VTD_S1, sizeof(struct abi_hwpt_vtd_s1_invalidate), vtd_invalidate),
+	ABI_ELEMENT(ABI_VIOMMU_INVALIDATE_ARM_SMMUV3, sizeof(struct abi_viommu_arm_smmuv3_invalidate), two_words),
+	ABI_ELEMENT(UIOMMU_ABI_INVALIDATE, sizeof(struct uiommu_abi_invalidate), own_invalidate),
+};
+ARRAY(invalidations, offsetof(struct abi_hwpt_invalidate, entry_num), offsetof(struct abi_hwpt_invalidate, data_type), UINT32_MAX,
+      invalidate_elements);
+
+static const struct abi_member bind_process[] = {
+	FLAGS(uiommu_bind_process, flags, process_flags),
+	FLAGS(uiommu_bind_process, access, access_flags),
+	FD(uiommu_bind_process, process.mem),
+	FD(uiommu_bind_process, process.maps),
+	FD(uiommu_bind_process, process.pidfd),
+	FD(uiommu_bind_process, process.auxv),
+	FD(uiommu_bind_process, process.exec),
+};
+static const struct abi_member bind_page_table[] = {
+	FLAGS(uiommu_bind_page_table, flags, page_table_flags),
+	NUMBER(uiommu_bind_page_table, format),
+	NUMBER(uiommu_bind_page_table, parent_id),
+	HEX(uiommu_bind_page_table, format_flags),
+	HEX(uiommu_bind_page_table, root),
+	NUMBER(uiommu_bind_page_table, address_width),
+	NUMBER(uiommu_bind_page_table, output_width),
+	NUMBER(uiommu_bind_page_table, granule_lg2),
+};
+static const struct abi_member bind_shared[] = {NUMBER(uiommu_bind_shared, ioas_id),
+						FLAGS(uiommu_bind_shared, access, access_flags)};
+static const struct abi_element bind_elements[] = {
+	ABI_ELEMENT(UIOMMU_BIND_PROCESS, sizeof(struct uiommu_bind_process), bind_process),
+	ABI_ELEMENT(UIOMMU_BIND_PAGE_TABLE, sizeof(struct uiommu_bind_page_table), bind_page_table),
+	ABI_ELEMENT(UIOMMU_BIND_SHARED, sizeof(struct uiommu_bind_shared), bind_shared),
+};
+ARRAY(bind_data, 0, offsetof(struct uiommu_abi_bind, type), UINT32_MAX, bind_elements);
+
+/* --- structs --- */
 
 static const struct abi_member destroy[] = {NUMBER(abi_destroy, id)};
-static const struct abi_member ioas_alloc[] = {BITS(abi_ioas_alloc, flags), NUMBER(abi_ioas_alloc, out_ioas_id)};
+static const struct abi_member ioas_alloc[] = {FLAGS(abi_ioas_alloc, flags, none), NUMBER(abi_ioas_alloc, out_ioas_id)};
 static const struct abi_member ioas_allow_iovas[] = {
 	NUMBER(abi_ioas_allow_iovas, ioas_id),
 	NUMBER(abi_ioas_allow_iovas, num_iovas),
-	ADDRESS(abi_ioas_allow_iovas, allowed_iovas),
+	ABI_ARRAY_OF(abi_ioas_allow_iovas, allowed_iovas, &allowed_ranges),
 };
 static const struct abi_member ioas_copy[] = {
-	BITS(abi_ioas_copy, flags),	NUMBER(abi_ioas_copy, dst_ioas_id), NUMBER(abi_ioas_copy, src_ioas_id),
-	ADDRESS(abi_ioas_copy, length), ADDRESS(abi_ioas_copy, dst_iova),   ADDRESS(abi_ioas_copy, src_iova),
+	FLAGS(abi_ioas_copy, flags, map_flags), NUMBER(abi_ioas_copy, dst_ioas_id),
+	NUMBER(abi_ioas_copy, src_ioas_id),	HEX(abi_ioas_copy, length),
+	HEX(abi_ioas_copy, dst_iova),		HEX(abi_ioas_copy, src_iova),
 };
 static const struct abi_member ioas_iova_ranges[] = {
 	NUMBER(abi_ioas_iova_ranges, ioas_id),
 	NUMBER(abi_ioas_iova_ranges, num_iovas),
-	ADDRESS(abi_ioas_iova_ranges, allowed_iovas),
-	ADDRESS(abi_ioas_iova_ranges, out_iova_alignment),
+	ABI_ARRAY_OF(abi_ioas_iova_ranges, allowed_iovas, &iova_ranges),
+	HEX(abi_ioas_iova_ranges, out_iova_alignment),
 };
 static const struct abi_member ioas_map[] = {
-	BITS(abi_ioas_map, flags),     NUMBER(abi_ioas_map, ioas_id), ADDRESS(abi_ioas_map, user_va),
-	ADDRESS(abi_ioas_map, length), ADDRESS(abi_ioas_map, iova),
+	FLAGS(abi_ioas_map, flags, map_flags),
+	NUMBER(abi_ioas_map, ioas_id),
+	HEX(abi_ioas_map, user_va),
+	HEX(abi_ioas_map, length),
+	HEX(abi_ioas_map, iova),
 };
 static const struct abi_member ioas_map_file[] = {
-	BITS(abi_ioas_map_file, flags),	   NUMBER(abi_ioas_map_file, ioas_id), MEMBER(abi_ioas_map_file, fd, ABI_SIGNED),
-	ADDRESS(abi_ioas_map_file, start), ADDRESS(abi_ioas_map_file, length), ADDRESS(abi_ioas_map_file, iova),
+	FLAGS(abi_ioas_map_file, flags, map_flags),
+	NUMBER(abi_ioas_map_file, ioas_id),
+	FD(abi_ioas_map_file, fd),
+	HEX(abi_ioas_map_file, start),
+	HEX(abi_ioas_map_file, length),
+	HEX(abi_ioas_map_file, iova),
 };
 static const struct abi_member ioas_unmap[] = {
 	NUMBER(abi_ioas_unmap, ioas_id),
-	ADDRESS(abi_ioas_unmap, iova),
-	ADDRESS(abi_ioas_unmap, length),
+	HEX(abi_ioas_unmap, iova),
+	HEX(abi_ioas_unmap, length),
 };
 static const struct abi_member option[] = {
-	NUMBER(abi_option, option_id),
-	NUMBER(abi_option, op),
+	ENUM(abi_option, option_id, options),
+	ENUM(abi_option, op, option_ops),
 	NUMBER(abi_option, object_id),
 	NUMBER(abi_option, val64),
 };
-static const struct abi_member vfio_ioas[] = {NUMBER(abi_vfio_ioas, ioas_id), NUMBER(abi_vfio_ioas, op)};
+static const struct abi_member vfio_ioas[] = {NUMBER(abi_vfio_ioas, ioas_id), ENUM(abi_vfio_ioas, op, vfio_ioas_ops)};
 static const struct abi_member hwpt_alloc[] = {
-	BITS(abi_hwpt_alloc, flags),	   NUMBER(abi_hwpt_alloc, dev_id),	NUMBER(abi_hwpt_alloc, pt_id),
-	NUMBER(abi_hwpt_alloc, data_type), NUMBER(abi_hwpt_alloc, data_len),	ADDRESS(abi_hwpt_alloc, data_uptr),
-	NUMBER(abi_hwpt_alloc, fault_id),  NUMBER(abi_hwpt_alloc, out_hwpt_id),
+	FLAGS(abi_hwpt_alloc, flags, hwpt_flags),
+	NUMBER(abi_hwpt_alloc, dev_id),
+	NUMBER(abi_hwpt_alloc, pt_id),
+	ENUM(abi_hwpt_alloc, data_type, hwpt_types),
+	NUMBER(abi_hwpt_alloc, data_len),
+	ABI_ARRAY_OF(abi_hwpt_alloc, data_uptr, &hwpt_data),
+	NUMBER(abi_hwpt_alloc, fault_id),
+	NUMBER(abi_hwpt_alloc, out_hwpt_id),
 };
 static const struct abi_member hw_info[] = {
-	BITS(abi_hw_info, flags),
+	FLAGS(abi_hw_info, flags, hw_info_flags),
 	NUMBER(abi_hw_info, dev_id),
 	NUMBER(abi_hw_info, data_len),
-	ADDRESS(abi_hw_info, data_uptr),
-	NUMBER(abi_hw_info, data_type),
+	ABI_ARRAY_OF(abi_hw_info, data_uptr, &hw_info_data),
+	ENUM(abi_hw_info, data_type, hw_info_types),
 	NUMBER(abi_hw_info, out_max_pasid_log2),
-	BITS(abi_hw_info, out_capabilities),
+	FLAGS(abi_hw_info, out_capabilities, hw_capabilities),
 };
 static const struct abi_member set_dirty_tracking[] = {
-	BITS(abi_hwpt_set_dirty_tracking, flags),
+	FLAGS(abi_hwpt_set_dirty_tracking, flags, dirty_flags),
 	NUMBER(abi_hwpt_set_dirty_tracking, hwpt_id),
 };
 static const struct abi_member get_dirty_bitmap[] = {
-	NUMBER(abi_hwpt_get_dirty_bitmap, hwpt_id),   BITS(abi_hwpt_get_dirty_bitmap, flags),
-	ADDRESS(abi_hwpt_get_dirty_bitmap, iova),     ADDRESS(abi_hwpt_get_dirty_bitmap, length),
-	NUMBER(abi_hwpt_get_dirty_bitmap, page_size), ADDRESS(abi_hwpt_get_dirty_bitmap, data),
+	NUMBER(abi_hwpt_get_dirty_bitmap, hwpt_id),   FLAGS(abi_hwpt_get_dirty_bitmap, flags, bitmap_flags),
+	HEX(abi_hwpt_get_dirty_bitmap, iova),	      HEX(abi_hwpt_get_dirty_bitmap, length),
+	NUMBER(abi_hwpt_get_dirty_bitmap, page_size), HEX(abi_hwpt_get_dirty_bitmap, data),
 };
 static const struct abi_member invalidate[] = {
-	NUMBER(abi_hwpt_invalidate, hwpt_id),	ADDRESS(abi_hwpt_invalidate, data_uptr), NUMBER(abi_hwpt_invalidate, data_type),
-	NUMBER(abi_hwpt_invalidate, entry_len), NUMBER(abi_hwpt_invalidate, entry_num),
+	NUMBER(abi_hwpt_invalidate, hwpt_id),
+	ABI_ARRAY_OF(abi_hwpt_invalidate, data_uptr, &invalidations),
+	ENUM(abi_hwpt_invalidate, data_type, invalidate_types),
+	NUMBER(abi_hwpt_invalidate, entry_len),
+	NUMBER(abi_hwpt_invalidate, entry_num),
 };
 static const struct abi_member fault_alloc[] = {
-	BITS(abi_fault_alloc, flags),
+	FLAGS(abi_fault_alloc, flags, none),
 	NUMBER(abi_fault_alloc, out_fault_id),
-	NUMBER(abi_fault_alloc, out_fault_fd),
+	FD(abi_fault_alloc, out_fault_fd),
 };
 static const struct abi_member viommu_alloc[] = {
-	BITS(abi_viommu_alloc, flags),		 NUMBER(abi_viommu_alloc, type),     NUMBER(abi_viommu_alloc, dev_id),
-	NUMBER(abi_viommu_alloc, hwpt_id),	 NUMBER(abi_viommu_alloc, data_len), ADDRESS(abi_viommu_alloc, data_uptr),
+	FLAGS(abi_viommu_alloc, flags, none),	 ENUM(abi_viommu_alloc, type, viommu_types), NUMBER(abi_viommu_alloc, dev_id),
+	NUMBER(abi_viommu_alloc, hwpt_id),	 NUMBER(abi_viommu_alloc, data_len),	     HEX(abi_viommu_alloc, data_uptr),
 	NUMBER(abi_viommu_alloc, out_viommu_id),
 };
 static const struct abi_member vdevice_alloc[] = {
 	NUMBER(abi_vdevice_alloc, viommu_id),
 	NUMBER(abi_vdevice_alloc, dev_id),
-	BITS(abi_vdevice_alloc, virt_id),
+	HEX(abi_vdevice_alloc, virt_id),
 	NUMBER(abi_vdevice_alloc, out_vdevice_id),
 };
 static const struct abi_member veventq_alloc[] = {
-	BITS(abi_veventq_alloc, flags),
-	NUMBER(abi_veventq_alloc, viommu_id),
-	NUMBER(abi_veventq_alloc, type),
-	NUMBER(abi_veventq_alloc, veventq_depth),
-	NUMBER(abi_veventq_alloc, out_veventq_id),
-	NUMBER(abi_veventq_alloc, out_veventq_fd),
+	FLAGS(abi_veventq_alloc, flags, none),	     NUMBER(abi_veventq_alloc, viommu_id),
+	ENUM(abi_veventq_alloc, type, viommu_types), NUMBER(abi_veventq_alloc, veventq_depth),
+	NUMBER(abi_veventq_alloc, out_veventq_id),   FD(abi_veventq_alloc, out_veventq_fd),
 };
 static const struct abi_member hw_queue_alloc[] = {
-	BITS(abi_hw_queue_alloc, flags),
-	NUMBER(abi_hw_queue_alloc, viommu_id),
-	NUMBER(abi_hw_queue_alloc, type),
-	NUMBER(abi_hw_queue_alloc, index),
-	ADDRESS(abi_hw_queue_alloc, nesting_parent_iova),
-	ADDRESS(abi_hw_queue_alloc, length),
+	FLAGS(abi_hw_queue_alloc, flags, none),	     NUMBER(abi_hw_queue_alloc, viommu_id),	   NUMBER(abi_hw_queue_alloc, type),
+	NUMBER(abi_hw_queue_alloc, index),	     HEX(abi_hw_queue_alloc, nesting_parent_iova), HEX(abi_hw_queue_alloc, length),
 	NUMBER(abi_hw_queue_alloc, out_hw_queue_id),
 };
 
-static const struct abi_member version[] = {NUMBER(uiommu_abi_version, out_version), BITS(uiommu_abi_version, out_commands)};
+static const struct abi_member version[] = {NUMBER(uiommu_abi_version, out_version), HEX(uiommu_abi_version, out_commands)};
 static const struct abi_member sva_bind[] = {
-	BITS(uiommu_abi_bind, flags),	   NUMBER(uiommu_abi_bind, device_id), MEMBER(uiommu_abi_bind, pasid, ABI_SIGNED),
-	NUMBER(uiommu_abi_bind, vpasid),   NUMBER(uiommu_abi_bind, type),      NUMBER(uiommu_abi_bind, fault_queue_id),
-	NUMBER(uiommu_abi_bind, data_len), ADDRESS(uiommu_abi_bind, data),     NUMBER(uiommu_abi_bind, out_hwpt_id),
+	FLAGS(uiommu_abi_bind, flags, bind_flags),
+	NUMBER(uiommu_abi_bind, device_id),
+	SIGNED(uiommu_abi_bind, pasid),
+	NUMBER(uiommu_abi_bind, vpasid),
+	ENUM(uiommu_abi_bind, type, bind_types),
+	NUMBER(uiommu_abi_bind, fault_queue_id),
+	NUMBER(uiommu_abi_bind, data_len),
+	ABI_ARRAY_OF(uiommu_abi_bind, data, &bind_data),
+	NUMBER(uiommu_abi_bind, out_hwpt_id),
 };
 static const struct abi_member sva_unbind[] = {
 	NUMBER(uiommu_abi_unbind, device_id),
-	MEMBER(uiommu_abi_unbind, pasid, ABI_SIGNED),
+	SIGNED(uiommu_abi_unbind, pasid),
 };
 static const struct abi_member pasid_set_alloc[] = {
-	BITS(uiommu_abi_pasid_set_alloc, flags),
+	FLAGS(uiommu_abi_pasid_set_alloc, flags, none),
 	NUMBER(uiommu_abi_pasid_set_alloc, quota),
 	NUMBER(uiommu_abi_pasid_set_alloc, out_set_id),
 };
@@ -141,84 +335,16 @@ static const struct abi_member pasid_alloc[] = {
 	NUMBER(uiommu_abi_pasid_alloc, out_pasid),
 };
 static const struct abi_member pasid_free[] = {NUMBER(uiommu_abi_pasid_free, set_id), NUMBER(uiommu_abi_pasid_free, pasid)};
-static const struct abi_member test[] = {MEMBER_AT("op", 4, ABI_NUMBER), MEMBER_AT("id", 8, ABI_NUMBER)};
-
-static const struct abi_member group_status[] = {BITS(vfio_group_status, flags)};
-static const struct abi_member number[] = {MEMBER_AT("value", 0, ABI_SIGNED)};
-static const struct abi_member device_info[] = {
-	NUMBER(vfio_device_info, argsz),
-	BITS(vfio_device_info, flags),
-	NUMBER(vfio_device_info, num_regions),
-	NUMBER(vfio_device_info, num_irqs),
-};
-static const struct abi_member region_info[] = {
-	NUMBER(vfio_region_info, argsz),      BITS(vfio_region_info, flags),   NUMBER(vfio_region_info, index),
-	NUMBER(vfio_region_info, cap_offset), ADDRESS(vfio_region_info, size), ADDRESS(vfio_region_info, offset),
-};
-static const struct abi_member irq_info[] = {
-	NUMBER(vfio_irq_info, argsz),
-	BITS(vfio_irq_info, flags),
-	NUMBER(vfio_irq_info, index),
-	NUMBER(vfio_irq_info, count),
-};
-static const struct abi_member irq_set[] = {
-	NUMBER(vfio_irq_set, argsz), BITS(vfio_irq_set, flags),	  NUMBER(vfio_irq_set, index),
-	NUMBER(vfio_irq_set, start), NUMBER(vfio_irq_set, count),
-};
-static const struct abi_member hot_reset_info[] = {
-	NUMBER(vfio_pci_hot_reset_info, argsz),
-	NUMBER(vfio_pci_hot_reset_info, count),
-};
-static const struct abi_member hot_reset[] = {NUMBER(vfio_pci_hot_reset, argsz), NUMBER(vfio_pci_hot_reset, count)};
-static const struct abi_member feature[] = {NUMBER(vfio_device_feature, argsz), BITS(vfio_device_feature, flags)};
-static const struct abi_member bind[] = {
-	MEMBER_AT("argsz", 0, ABI_NUMBER),
-	MEMBER_AT("flags", 4, ABI_BITS),
-	MEMBER_AT("iommufd", 8, ABI_SIGNED),
-	MEMBER_AT("out_devid", 12, ABI_NUMBER),
-};
-static const struct abi_member attach[] = {
-	MEMBER_AT("argsz", 0, ABI_NUMBER),
-	MEMBER_AT("flags", 4, ABI_BITS),
-	MEMBER_AT("pt_id", 8, ABI_NUMBER),
-};
-static const struct abi_member detach[] = {MEMBER_AT("argsz", 0, ABI_NUMBER), MEMBER_AT("flags", 4, ABI_BITS)};
-static const struct abi_member type1_info[] = {
-	NUMBER(vfio_iommu_type1_info, argsz),
-	BITS(vfio_iommu_type1_info, flags),
-	BITS(vfio_iommu_type1_info, iova_pgsizes),
-};
-static const struct abi_member dma_map[] = {
-	BITS(vfio_iommu_type1_dma_map, flags),
-	ADDRESS(vfio_iommu_type1_dma_map, vaddr),
-	ADDRESS(vfio_iommu_type1_dma_map, iova),
-	ADDRESS(vfio_iommu_type1_dma_map, size),
-};
-static const struct abi_member dma_unmap[] = {
-	BITS(vfio_iommu_type1_dma_unmap, flags),
-	ADDRESS(vfio_iommu_type1_dma_unmap, iova),
-	ADDRESS(vfio_iommu_type1_dma_unmap, size),
-};
+static const struct abi_member test[] = {{"op", 4, 4, ABI_ENUM, {.names = test_ops}}, {"id", 8, 4, ABI_NUMBER, {NULL}}};
 
 #define COMMAND(name, type, members)                                                                                               \
 	{                                                                                                                          \
-		ABI_COMMAND(ABI_##name), #name, sizeof(struct type), members, ARRAY_SIZE(members)                                  \
+		ABI_COMMAND(ABI_##name), "IOMMU_" #name, sizeof(struct type), ARRAY_SIZE(members), members, NULL, false            \
 	}
 #define EXTENSION(name, type, members)                                                                                             \
 	{                                                                                                                          \
-		(unsigned int)UIOMMU_ABI_##name, "UIOMMU_" #name, sizeof(struct type), members, ARRAY_SIZE(members)                \
-	}
-#define VFIO(name, size, members)                                                                                                  \
-	{                                                                                                                          \
-		name, #name, size, members, ARRAY_SIZE(members)                                                                    \
-	}
-#define VFIO_NEW(offset, name, size, members)                                                                                      \
-	{                                                                                                                          \
-		_IO(VFIO_TYPE, VFIO_BASE + (offset)), name, size, members, ARRAY_SIZE(members)                                     \
-	}
-#define VFIO_PLAIN(name)                                                                                                           \
-	{                                                                                                                          \
-		name, #name, 0, NULL, 0                                                                                            \
+		(unsigned int)UIOMMU_ABI_##name, "UIOMMU_ABI_" #name, sizeof(struct type), ARRAY_SIZE(members), members, NULL,     \
+			false                                                                                                      \
 	}
 
 static const struct abi_description iommufd_commands[] = {
@@ -240,41 +366,17 @@ static const struct abi_description iommufd_commands[] = {
 	COMMAND(IOAS_MAP_FILE, abi_ioas_map_file, ioas_map_file),
 	COMMAND(VIOMMU_ALLOC, abi_viommu_alloc, viommu_alloc),
 	COMMAND(VDEVICE_ALLOC, abi_vdevice_alloc, vdevice_alloc),
-	{ABI_COMMAND(ABI_IOAS_CHANGE_PROCESS), "IOAS_CHANGE_PROCESS", sizeof(struct abi_ioas_change_process), NULL, 0},
+	{ABI_COMMAND(ABI_IOAS_CHANGE_PROCESS), "IOMMU_IOAS_CHANGE_PROCESS", sizeof(struct abi_ioas_change_process), 0, NULL, NULL,
+	 false},
 	COMMAND(VEVENTQ_ALLOC, abi_veventq_alloc, veventq_alloc),
 	COMMAND(HW_QUEUE_ALLOC, abi_hw_queue_alloc, hw_queue_alloc),
-	{ABI_COMMAND(ABI_TEST), "TEST", 16, test, ARRAY_SIZE(test)},
+	{ABI_COMMAND(ABI_TEST), "IOMMU_TEST_CMD", 16, ARRAY_SIZE(test), test, NULL, false},
 	EXTENSION(VERSION, uiommu_abi_version, version),
 	EXTENSION(BIND, uiommu_abi_bind, sva_bind),
 	EXTENSION(UNBIND, uiommu_abi_unbind, sva_unbind),
 	EXTENSION(PASID_SET_ALLOC, uiommu_abi_pasid_set_alloc, pasid_set_alloc),
 	EXTENSION(PASID_ALLOC, uiommu_abi_pasid_alloc, pasid_alloc),
 	EXTENSION(PASID_FREE, uiommu_abi_pasid_free, pasid_free),
-	VFIO_PLAIN(VFIO_GET_API_VERSION),
-	VFIO_PLAIN(VFIO_CHECK_EXTENSION),
-	VFIO_PLAIN(VFIO_SET_IOMMU),
-	VFIO(VFIO_IOMMU_GET_INFO, sizeof(struct vfio_iommu_type1_info), type1_info),
-	VFIO(VFIO_IOMMU_MAP_DMA, sizeof(struct vfio_iommu_type1_dma_map), dma_map),
-	VFIO(VFIO_IOMMU_UNMAP_DMA, sizeof(struct vfio_iommu_type1_dma_unmap), dma_unmap),
-	VFIO_PLAIN(VFIO_IOMMU_DIRTY_PAGES),
-};
-
-static const struct abi_description device_commands[] = {
-	VFIO(VFIO_GROUP_GET_STATUS, sizeof(struct vfio_group_status), group_status),
-	VFIO(VFIO_GROUP_SET_CONTAINER, sizeof(int32_t), number),
-	VFIO_PLAIN(VFIO_GROUP_UNSET_CONTAINER),
-	VFIO_PLAIN(VFIO_GROUP_GET_DEVICE_FD),
-	VFIO(VFIO_DEVICE_GET_INFO, sizeof(struct vfio_device_info), device_info),
-	VFIO(VFIO_DEVICE_GET_REGION_INFO, sizeof(struct vfio_region_info), region_info),
-	VFIO(VFIO_DEVICE_GET_IRQ_INFO, sizeof(struct vfio_irq_info), irq_info),
-	VFIO(VFIO_DEVICE_SET_IRQS, sizeof(struct vfio_irq_set), irq_set),
-	VFIO_PLAIN(VFIO_DEVICE_RESET),
-	VFIO(VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, sizeof(struct vfio_pci_hot_reset_info), hot_reset_info),
-	VFIO(VFIO_DEVICE_PCI_HOT_RESET, sizeof(struct vfio_pci_hot_reset), hot_reset),
-	VFIO(VFIO_DEVICE_FEATURE, sizeof(struct vfio_device_feature), feature),
-	VFIO_NEW(18, "VFIO_DEVICE_BIND_IOMMUFD", 16, bind),
-	VFIO_NEW(19, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", 12, attach),
-	VFIO_NEW(20, "VFIO_DEVICE_DETACH_IOMMUFD_PT", 8, detach),
 };
 
 static const struct abi_description *find(const struct abi_description *table, size_t count, unsigned int command)
@@ -287,6 +389,42 @@ static const struct abi_description *find(const struct abi_description *table, s
 
 const struct abi_description *abi_describe(enum abi_space space, unsigned int command)
 {
-	return space == ABI_SPACE_DEVICE ? find(device_commands, ARRAY_SIZE(device_commands), command)
-					 : find(iommufd_commands, ARRAY_SIZE(iommufd_commands), command);
+	const struct abi_description *found;
+
+	if (space == ABI_SPACE_DEVICE)
+		return find(abi_device_commands, abi_device_command_count, command);
+	found = find(iommufd_commands, ARRAY_SIZE(iommufd_commands), command);
+	return found ? found : find(abi_container_commands, abi_container_command_count, command);
+}
+
+/* --- what is read and written --- */
+
+static const struct abi_member fault[] = {
+	FLAGS(uiommu_pgfault, flags, fault_flags),
+	NUMBER(uiommu_pgfault, dev_id),
+	NUMBER(uiommu_pgfault, pasid),
+	NUMBER(uiommu_pgfault, grpid),
+	FLAGS(uiommu_pgfault, perm, fault_permissions),
+	HEX(uiommu_pgfault, addr),
+	NUMBER(uiommu_pgfault, cookie),
+};
+static const struct abi_member response[] = {NUMBER(uiommu_pgresponse, cookie), ENUM(uiommu_pgresponse, code, responses)};
+static const struct abi_member vevent[] = {
+	FLAGS(abi_vevent_header, flags, vevent_flags),
+	NUMBER(abi_vevent_header, sequence),
+	{"evt[0]", 8, 8, ABI_HEX, {NULL}},
+	{"evt[1]", 16, 8, ABI_HEX, {NULL}},
+	{"evt[2]", 24, 8, ABI_HEX, {NULL}},
+	{"evt[3]", 32, 8, ABI_HEX, {NULL}},
+};
+static const struct abi_element fault_element = ABI_ELEMENT(0, sizeof(struct uiommu_pgfault), fault);
+static const struct abi_element response_element = ABI_ELEMENT(0, sizeof(struct uiommu_pgresponse), response);
+static const struct abi_element vevent_element =
+	ABI_ELEMENT(0, sizeof(struct abi_vevent_header) + sizeof(struct abi_vevent_arm_smmuv3), vevent);
+
+const struct abi_element *abi_describe_data(const char *file, bool written)
+{
+	if (!strcmp(file, "anon_inode:[iommufd-pgfault]"))
+		return written ? &response_element : &fault_element;
+	return !written && !strcmp(file, "anon_inode:[iommufd-viommu-event]") ? &vevent_element : NULL;
 }

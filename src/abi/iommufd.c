@@ -211,6 +211,8 @@ int iommufd_open(unsigned int flags, struct abi_file **out)
 	abi_pages_list_init(&iommufd->pages);
 	pthread_mutex_init(&iommufd->lock, NULL);
 	abi_file_init(&iommufd->file, &iommufd_ops, descriptor);
+	if (flags & IOMMUFD_CONTAINER)
+		abi_file_call(&iommufd->file, "/dev/vfio/vfio");
 	*out = &iommufd->file;
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "abi/abi.h"
+#include "abi/record.h"
 #include "memory/process.h"
 #include "util/util.h"
 
@@ -217,13 +218,17 @@ static uint8_t *in_window(const struct abi_caller *caller, uint64_t address, siz
 int abi_caller_read(struct abi_caller *caller, uint64_t address, void *out, size_t length)
 {
 	const uint8_t *known = in_window(caller, address, length);
+	int error = 0;
 
-	if (!known && length && caller->ops->read)
-		return caller->ops->read(caller, address, out, length);
-	if (!known)
-		return abi_memory_read(caller->memory, address, out, length);
-	memcpy(out, known, length);
-	return 0;
+	if (known)
+		memcpy(out, known, length);
+	else if (length && caller->ops->read)
+		error = caller->ops->read(caller, address, out, length);
+	else
+		error = abi_memory_read(caller->memory, address, out, length);
+	if (!error)
+		abi_record_memory(caller->record, address, out, length, false);
+	return error;
 }
 
 int abi_caller_write(struct abi_caller *caller, uint64_t address, const void *data, size_t length)
@@ -232,11 +237,15 @@ int abi_caller_write(struct abi_caller *caller, uint64_t address, const void *da
 	int error;
 
 	if (!known && length && caller->ops->write)
-		return caller->ops->write(caller, address, data, length);
-	error = abi_memory_write(caller->memory, address, data, length);
-	if (known && !error)
+		error = caller->ops->write(caller, address, data, length);
+	else
+		error = abi_memory_write(caller->memory, address, data, length);
+	if (error)
+		return error;
+	if (known)
 		memcpy(known, data, length);
-	return error;
+	abi_record_memory(caller->record, address, data, length, true);
+	return 0;
 }
 
 int abi_memory_check(struct abi_memory *memory, uint64_t address, uint64_t length, unsigned int access)

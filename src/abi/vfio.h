@@ -19,6 +19,9 @@
 /* open(2) of "/dev/vfio/vfio", "/dev/vfio/N", "/dev/vfio/devices/vfioN": -ENOENT, -EBUSY, -EMFILE, -ENOMEM. */
 int vfio_open(struct uiommu_vfio *vfio, const char *path, struct abi_file **out);
 
+/* Is it a device's? */
+bool vfio_is_device(const struct abi_file *file);
+
 /*
  * Whoever opens a device through the cdev, or first through its group, can map BARs from its own descriptor, without anybody's
  * help, at the offsets that VFIO_DEVICE_GET_REGION_INFO says: the BARs' memory lies there meanwhile (struct abi_mapping.native).

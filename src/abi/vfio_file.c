@@ -132,6 +132,11 @@ static void device_release(struct abi_file *file)
 static const struct abi_file_ops cdev_ops = DEVICE_OPS("/dev/vfio/devices/vfio");
 static const struct abi_file_ops group_device_ops = DEVICE_OPS("anon_inode:[vfio-device]");
 
+bool vfio_is_device(const struct abi_file *file)
+{
+	return file->ops == &cdev_ops || file->ops == &group_device_ops;
+}
+
 int vfio_file_open(struct vfio_device *device, struct abi_file *group, struct abi_file **out)
 {
 	struct vfio_file *file = calloc(1, sizeof(*file));
@@ -144,6 +149,10 @@ int vfio_file_open(struct vfio_device *device, struct abi_file *group, struct ab
 	file->device = device;
 	file->group = group ? abi_file_get(group) : NULL;
 	abi_file_init(&file->file, group ? &group_device_ops : &cdev_ops, descriptor);
+	if (group)
+		abi_file_call(&file->file, "[vfio-device %s]", device->name);
+	else
+		abi_file_call(&file->file, "/dev/vfio/devices/vfio%u", device->number);
 	*out = &file->file;
 	return 0;
 }

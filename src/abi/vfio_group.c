@@ -249,6 +249,7 @@ int vfio_group_open(struct vfio_device *device, struct abi_file **out)
 	if (!error) {
 		group->device = device;
 		abi_file_init(&group->file, &group_ops, descriptor);
+		abi_file_call(&group->file, "/dev/vfio/%u", device->number);
 		pthread_mutex_lock(&device->lock);
 		if (device->group || device->opens)
 			error = -EBUSY;

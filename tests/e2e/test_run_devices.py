@@ -4,6 +4,7 @@
 import os
 import pathlib
 import platform
+import re
 import signal
 import subprocess
 
@@ -82,6 +83,27 @@ def test_nvme(nvme, sessions, disk, static, case):
 def test_tables_by_address(drive, static, tables):
     """A guest's page table in anonymous memory of the program, which is mapped by its address."""
     assert finish(drive("dsa", "dma-driver", static, "walks", tables)) == (OK, "ok\n", "")
+
+
+@STATIC
+def test_trace(run, staged, sessions, static):
+    """What structs lead to, which file a descriptor is that a call takes, and where in a device's file an access is."""
+    trace = sessions.runtime / "trace"
+    driver = os.path.join(staged, "dma-driver-static" if static else "dma-driver")
+    ended = run("run", "--device", "dsa", "--trace", trace, "--", driver, "walks", "vtd", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+    calls = [re.sub(r"<\d+:", "<N:", line).split("] ", 1)[1].rsplit(" <", 1)[0]
+             for line in trace.read_text(encoding="utf-8").splitlines()]
+    device, iommu = "<N:/dev/vfio/devices/vfio0>", "<N:/dev/iommu>"
+    for call in (f'open("/dev/vfio/devices/vfio0", O_RDWR) = {device}',
+                 f"ioctl({device}, VFIO_DEVICE_BIND_IOMMUFD, {{argsz=24, flags=0, iommufd=3{iommu}, token_uuid_ptr=0}} => {{out_devid=1}}) = 0",
+                 f"ioctl({device}, VFIO_DEVICE_ATTACH_IOMMUFD_PT, {{argsz=12, flags=0, pt_id=2}} => {{pt_id=3}}) = 0",
+                 f"write({device}, 0x0006, 2, CONFIG+0x4) = 2",
+                 f"ioctl({iommu}, IOMMU_HWPT_ALLOC, {{flags=0, dev_id=1, pt_id=4, data_type=VTD_S1, data_len=24, "
+                 "data_uptr={flags=0, pgtbl_addr=0x1006000, addr_width=48}, fault_id=0} => {out_hwpt_id=5}) = 0",
+                 f"ioctl({iommu}, IOMMU_HWPT_INVALIDATE, {{hwpt_id=5, "
+                 "data_uptr=[{addr=0, npages=18446744073709551615, flags=0, pasid=0}], data_type=UIOMMU, entry_len=24, entry_num=1}) = 0"):
+        assert call in calls, call
 
 
 @pytest.mark.parametrize("static, how", [(False, "maps"), (True, "inherits"), (True, "maps")])

@@ -14,7 +14,7 @@
 
 enum { COUNT_MAX = 0x7ffff000 }; /* of bytes, as for any file */
 
-static int64_t open_name(struct session *session, struct session_message *message, int *fd)
+static int64_t open_name(struct session *session, const struct abi_caller *caller, struct session_message *message, int *fd)
 {
 	const struct session_request *request = &message->request;
 	struct abi_file *file;
@@ -29,6 +29,8 @@ static int64_t open_name(struct session *session, struct session_message *messag
 	error = held_open(session, file, (int)request->flags, fd);
 	if (error)
 		abi_file_put(file);
+	else
+		abi_record_file(caller->record, 0, file, *fd);
 	return error;
 }
 
@@ -134,10 +136,10 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 	caller->window_address = request->argument;
 	caller->window_length = request->length;
 	if (traced(session))
-		trace_begin(&trace, message);
-	result = is_open ? open_name(session, message, fd) : call_file(session, caller, file, request, reply, fd);
+		trace_begin(&trace, caller, message);
+	result = is_open ? open_name(session, caller, message, fd) : call_file(session, caller, file, request, reply, fd);
 	if (traced(session))
-		trace_end(session, &trace, member->facts.pid, message, file, result);
+		trace_end(session, &trace, caller, member->facts.pid, message, file, result);
 	abi_file_put(file);
 	if (!is_open && request->op != SESSION_IOCTL && request->op != SESSION_MMAP)
 		held_poll(session, &request->file);

@@ -8,6 +8,7 @@
 #include <uiommu/bind.h>
 #include <unistd.h>
 
+#include "abi/record.h"
 #include "abi/session/message.h"
 #include "abi/session/session.h"
 #include "util/util.h"
@@ -64,6 +65,7 @@ static int descriptor(struct abi_caller *caller, int number, struct abi_file **f
 		return -EBADF;
 	*file = held_find_fd(connection->session, *fd);
 	if (*file) {
+		abi_record_file(caller->record, number, *file, *fd);
 		close(*fd);
 		*fd = -1;
 	}
@@ -95,6 +97,7 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 		return error;
 	}
 	number = ask(connection, &question, fd, &none);
+	abi_record_file(caller->record, number, file, fd);
 	close(fd);
 	if (none >= 0)
 		close(none);

@@ -52,8 +52,7 @@ void session_list_file(FILE *out, uint64_t id, struct abi_file *file)
 {
 	struct uiommu_context *context = iommufd_context(file);
 
-	fprintf(out, "file\t%" PRIu64 "\t0\t0\t%u\t%s\n", id, __atomic_load_n(&file->references, __ATOMIC_RELAXED),
-		file->ops->name);
+	fprintf(out, "file\t%" PRIu64 "\t0\t0\t%u\t%s\n", id, __atomic_load_n(&file->references, __ATOMIC_RELAXED), file->name);
 	if (context)
 		list_objects(out, context, id);
 }

@@ -27,6 +27,7 @@
 #include <uiommu/bind.h>
 #include <unistd.h>
 
+#include "abi/record.h"
 #include "abi/session/message.h"
 #include "abi/session/notify.h"
 #include "abi/session/session.h"
@@ -59,6 +60,7 @@ static int descriptor(struct abi_caller *caller, int number, struct abi_file **f
 	close(pidfd);
 	*file = held_find_fd(stopped->session, *fd);
 	if (*file) {
+		abi_record_file(caller->record, number, *file, *fd);
 		close(*fd);
 		*fd = -1;
 	}
@@ -88,13 +90,14 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 		return error;
 	}
 	number = stopped_give(stopped, fd, O_CLOEXEC);
+	abi_record_file(caller->record, number, file, fd);
 	close(fd);
 	if (number < 0) {
 		held_drain(stopped->session);
 		return number;
 	}
 	abi_file_put(file);
-	error = where ? abi_memory_write(caller->memory, where, &number, sizeof(number)) : 0;
+	error = where ? abi_caller_write(caller, where, &number, sizeof(number)) : 0;
 	return error ? error : where ? 0 : number;
 }
 

@@ -2,16 +2,17 @@
 /*
  * A line for each call, as strace(1) would show it:
  *
- *   12:34:56.789012 [4711] ioctl(<7:/dev/iommu>, IOAS_ALLOC, {flags=0} => {out_ioas_id=1}) = 0 <0.000011>
+ *   12:34:56.789012 [4711] ioctl(<7:/dev/iommu>, IOMMU_IOAS_ALLOC, {flags=0} => {out_ioas_id=1}) = 0 <0.000011>
  *
  * The time is that of the call's begin, then the process, then between < and > the file's inode and name; behind => is what the
- * call has changed; at the end the seconds that the session needed.
+ * call has changed; at the end the seconds that the session needed. What structs lead to is what the call has read and written.
  */
 #ifndef SESSION_TRACE_H
 #define SESSION_TRACE_H
 
 #include <time.h>
 
+#include "abi/record.h"
 #include "abi/session/message.h"
 #include "abi/session/session.h"
 
@@ -19,6 +20,7 @@ struct trace {
 	struct timespec begin; /* CLOCK_REALTIME */
 	struct timespec start; /* CLOCK_MONOTONIC */
 	uint8_t before[SESSION_INLINE]; /* what the argument pointed at */
+	struct abi_record record;
 };
 
 /* Whether there is a trace at all. */
@@ -27,10 +29,9 @@ static inline bool traced(const struct session *session)
 	return session->trace >= 0;
 }
 
-void trace_begin(struct trace *trace, const struct session_message *message);
+void trace_begin(struct trace *trace, struct abi_caller *caller, const struct session_message *message);
 
-/* @message: what is inline in it is what the argument points at now. @file: NULL of an open. */
-void trace_end(const struct session *session, const struct trace *trace, pid_t pid, const struct session_message *message,
-	       const struct abi_file *file, int64_t result);
+void trace_end(const struct session *session, struct trace *trace, struct abi_caller *caller, pid_t pid,
+	       const struct session_message *message, struct abi_file *file, int64_t result);
 
 #endif
