@@ -21,6 +21,7 @@ struct line {
 	uint64_t pid;
 	uint64_t users;
 	char name[128];
+	char details[512]; /* words "key=value" */
 };
 
 struct listing {
@@ -28,15 +29,33 @@ struct listing {
 	bool any;
 };
 
-static void show_line(struct listing *listing, const char *session, const struct line *line)
+/* A member for each: a number where it is one. @details is used up. */
+static void add_details(struct json_object *object, char *details)
+{
+	char *rest, *word, *value;
+
+	for (word = strtok_r(details, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		value = strchr(word, '=');
+		if (!value)
+			continue;
+		*value++ = '\0';
+		if (value[strspn(value, "0123456789")])
+			json_add_string(object, word, value);
+		else
+			json_add_number(object, word, strtoull(value, NULL, 10));
+	}
+}
+
+static void show_line(struct listing *listing, const char *session, struct line *line)
 {
 	struct json_object *object;
 
 	if (!listing->items) {
 		if (!listing->any)
-			printf("%-12s %12s %12s %8s %6s %-24s %s\n", "TYPE", "ID", "FILE", "PID", "USERS", "NAME", "SESSION");
-		printf("%-12s %12" PRIu64 " %12" PRIu64 " %8" PRIu64 " %6" PRIu64 " %-24s %s\n", line->type, line->id, line->file,
-		       line->pid, line->users, line->name, session);
+			printf("%-12s %12s %12s %8s %6s %-28s %-*s %s\n", "TYPE", "ID", "FILE", "PID", "USERS", "NAME",
+			       (int)strlen(session), "SESSION", "DETAILS");
+		printf("%-12s %12" PRIu64 " %12" PRIu64 " %8" PRIu64 " %6" PRIu64 " %-28s %s%s%s\n", line->type, line->id,
+		       line->file, line->pid, line->users, line->name, session, line->details[0] ? " " : "", line->details);
 		listing->any = true;
 		return;
 	}
@@ -48,20 +67,22 @@ static void show_line(struct listing *listing, const char *session, const struct
 	json_add_number(object, "users", line->users);
 	json_add_string(object, "name", line->name);
 	json_add_string(object, "session", session);
+	add_details(object, line->details);
 	json_object_array_add(listing->items, object);
 }
 
 static bool parse_line(const char *text, struct line *line)
 {
-	return sscanf(text, "%31s\t%" SCNu64 "\t%" SCNu64 "\t%" SCNu64 "\t%" SCNu64 "\t%127[^\n]", line->type, &line->id,
-		      &line->file, &line->pid, &line->users, line->name) == 6;
+	line->details[0] = '\0';
+	return sscanf(text, "%31s\t%" SCNu64 "\t%" SCNu64 "\t%" SCNu64 "\t%" SCNu64 "\t%127[^\t\n]\t%511[^\n]", line->type,
+		      &line->id, &line->file, &line->pid, &line->users, line->name, line->details) >= 6;
 }
 
 static void show_all(struct listing *listing, const char *session, int fd)
 {
 	FILE *in = fdopen(fd, "r");
 	struct line line;
-	char text[256];
+	char text[1024];
 
 	if (!in) {
 		close(fd);

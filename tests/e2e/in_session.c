@@ -509,8 +509,8 @@ static void no_descriptors(char **arguments)
 
 enum { PAGE = 4096, PAGES = 8 };
 
-/* Map @memory, where a device is attached. */
-static void map(int fd, int ioas, uint8_t *memory)
+/* Map @memory, and attach a device. Its id. */
+static uint32_t map(int fd, int ioas, uint8_t *memory)
 {
 	struct {
 		uint32_t size, flags, ioas, reserved;
@@ -522,6 +522,7 @@ static void map(int fd, int ioas, uint8_t *memory)
 
 	CHECK(!ioctl(fd, IOMMU_IOAS_MAP, &arguments));
 	CHECK(!ioctl(fd, IOMMU_TEST, &mock));
+	return mock.out[2];
 }
 
 static void unmap(int fd, int ioas)
@@ -588,10 +589,9 @@ static void holds(char **arguments)
 /* An object of every kind that a mock device can have, until its input ends. */
 static void holds_all(char **arguments)
 {
+	uint8_t *memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd = open_iommu(0);
-	struct {
-		uint32_t size, operation, id, reserved, out[14];
-	} mock = {sizeof(mock), 2, (uint32_t)alloc(fd), 0, {0}};
+	int ioas = alloc(fd);
 	struct {
 		uint32_t size, flags, dev_id, pt_id, out, reserved, data_type, data_len;
 		uint64_t data;
@@ -607,9 +607,9 @@ static void holds_all(char **arguments)
 	char byte;
 
 	(void)arguments;
-	CHECK(!ioctl(fd, IOMMU_TEST, &mock));
-	hwpt.dev_id = viommu.dev_id = mock.out[2];
-	hwpt.pt_id = mock.id;
+	CHECK(memory != MAP_FAILED);
+	hwpt.dev_id = viommu.dev_id = map(fd, ioas, memory);
+	hwpt.pt_id = (uint32_t)ioas;
 	CHECK(!ioctl(fd, _IO(';', 0x89), &hwpt));
 	viommu.hwpt_id = hwpt.out;
 	CHECK(!ioctl(fd, _IO(';', 0x90), &viommu));

@@ -177,6 +177,14 @@ def test_objects_have_names(run, program, sessions):
         files = {item["id"]: item["name"] for item in listed if item["type"] == "file"}
         assert sorted(files.values()) == ["/dev/iommu", "anon_inode:[iommufd-pgfault]"]
         assert all(item["file"] in files for item in listed if item["type"] not in ("program", "file"))
+        basic = {"type", "id", "file", "pid", "users", "name", "session"}
+        details = [(item["type"], {key: value for key, value in item.items() if key not in basic}) for item in listed if item["id"] <= 8
+                   and item["type"] not in ("program", "file", "object")]
+        assert details == [("ioas", {"areas": 1, "bytes": 8 * PAGE}), ("device", {"hwpt": 4}), ("hwpt", {"ioas": 1, "flags": "automatic"}),
+                           ("hwpt", {"ioas": 1, "flags": "nest-parent"}), ("viommu", {"parent": 5}),
+                           ("fault-queue", {"unread": 0, "waiting": 0})]
+        plain = run("ls", "--run", env=sessions.environment).out
+        assert re.search(r"^hwpt +5 .* ioas=1 flags=nest-parent$", plain, re.MULTILINE)
         daemon = sessions.daemon()
         process.stdin.close()
         wait_for_end(daemon)

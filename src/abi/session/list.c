@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What there is, one line for each: type, id, of which file, pid, users, name, with tabs between them. A number that makes no sense
- * for the type is 0. A file's id is its inode, which a program sees with fstat(2).
+ * What there is, one line for each: type, id, of which file, pid, users, name, with tabs between them; and of an object what else
+ * is to be said of it, words "key=value". A number that makes no sense for the type is 0. A file's id is its inode, which a program
+ * sees with fstat(2).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,57 +12,22 @@
 
 #include "abi/iommufd.h"
 #include "abi/session/session.h"
-#include "iommu/object.h"
 #include "util/util.h"
-
-static const char *object_name(enum uiommu_object_type type)
-{
-	static const char *const names[] = {
-		[UIOMMU_OBJECT_IOAS] = "ioas",
-		[UIOMMU_OBJECT_HWPT_PAGING] = "hwpt",
-		[UIOMMU_OBJECT_HWPT_NESTED] = "nested-hwpt",
-		[UIOMMU_OBJECT_HWPT_SVA] = "sva-hwpt",
-		[UIOMMU_OBJECT_DEVICE] = "device",
-		[UIOMMU_OBJECT_FAULT_QUEUE] = "fault-queue",
-		[UIOMMU_OBJECT_RAM] = "ram",
-		[UIOMMU_OBJECT_PASID_SET] = "pasid-set",
-		[UIOMMU_OBJECT_DEMAND] = "demand",
-		[UIOMMU_OBJECT_MDEV] = "mdev",
-		[UIOMMU_OBJECT_VIOMMU] = "viommu",
-		[UIOMMU_OBJECT_VDEVICE] = "vdevice",
-		[UIOMMU_OBJECT_VEVENTQ] = "veventq",
-		[UIOMMU_OBJECT_HW_QUEUE] = "hw-queue",
-	};
-
-	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "object";
-}
-
-static void list_objects(FILE *out, struct uiommu_context *context, uint64_t file)
-{
-	pthread_mutex_lock(&context->lock);
-	for (uint32_t id = 1; id < context->capacity; id++) {
-		const struct object *object = context->objects[id];
-
-		if (object && object->live)
-			fprintf(out, "%s\t%u\t%" PRIu64 "\t0\t%u\t-\n", object_name(object->type), id, file, object->users);
-	}
-	pthread_mutex_unlock(&context->lock);
-}
 
 void session_list_file(FILE *out, uint64_t id, struct abi_file *file)
 {
 	struct uiommu_context *context = iommufd_context(file);
 
-	fprintf(out, "file\t%" PRIu64 "\t0\t0\t%u\t%s\n", id, __atomic_load_n(&file->references, __ATOMIC_RELAXED), file->name);
+	fprintf(out, "file\t%" PRIu64 "\t0\t0\t%u\t%s\t\n", id, __atomic_load_n(&file->references, __ATOMIC_RELAXED), file->name);
 	if (context)
-		list_objects(out, context, id);
+		objects_list(out, context, id);
 }
 
 static void list_programs(FILE *out, struct session *session)
 {
 	pthread_mutex_lock(&session->lock);
 	for (struct member *member = session->members; member; member = member->next)
-		fprintf(out, "program\t%" PRIu64 "\t0\t%d\t%u\t-\n", member->token, member->facts.pid, member->references);
+		fprintf(out, "program\t%" PRIu64 "\t0\t%d\t%u\t-\t\n", member->token, member->facts.pid, member->references);
 	pthread_mutex_unlock(&session->lock);
 }
 

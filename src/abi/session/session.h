@@ -168,6 +168,7 @@ int session_status(struct session *session, pid_t pid, int *fd);
 /* The objects, as text in a memfd (list.c). -EMFILE. */
 int session_list(struct session *session, int *fd);
 void session_list_file(FILE *out, uint64_t id, struct abi_file *file);
+void objects_list(FILE *out, struct uiommu_context *context, uint64_t file);
 void held_list(struct session *session, FILE *out);
 
 /* What open(2) of this name makes; -EISDIR: it is a folder of the tree; -ENOENT. */
