@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/plain.h"
 
@@ -85,6 +86,22 @@ int finish_output(enum status status)
 		return (int)status;
 	complain(STATUS_OTHER, "standard output: %s", strerror(errno));
 	return status ? (int)status : STATUS_OTHER;
+}
+
+bool find_part(char *path, size_t size, const char *folder, const char *installed, const char *name)
+{
+	ssize_t length = readlink("/proc/self/exe", path, size - 1);
+	char *slash;
+
+	path[length < 0 ? 0 : length] = '\0';
+	slash = strrchr(path, '/');
+	if (slash) {
+		size_t room = size - (size_t)(slash - path);
+
+		if ((size_t)snprintf(slash, room, "%s/%s", folder, name) < room && !access(path, R_OK))
+			return true;
+	}
+	return (size_t)snprintf(path, size, "%s/%s", installed, name) < size && !access(path, R_OK);
 }
 
 void process_command(pid_t pid, char *buffer, size_t size)

@@ -49,6 +49,12 @@ void json_finish(struct json_object *object);
 /* Flush what was printed; a full disk or a closed pipe is an error, too. */
 int finish_output(enum status status);
 
+/*
+ * A file that belongs to this program: in @folder of the build that it is in, or where it has been @installed. False: it is in
+ * neither.
+ */
+bool find_part(char *path, size_t size, const char *folder, const char *installed, const char *name);
+
 /* Command name of a process, "?" if it cannot be told. */
 void process_command(pid_t pid, char *buffer, size_t size);
 

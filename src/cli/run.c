@@ -22,23 +22,6 @@
 
 enum { REPORT_SIZE = 512 };
 
-/* In the build that this program is in, or where it has been installed. */
-static bool find_shim(char *path, size_t size)
-{
-	ssize_t length = readlink("/proc/self/exe", path, size - 1);
-	char *name;
-
-	path[length < 0 ? 0 : length] = '\0';
-	name = strrchr(path, '/');
-	if (name) {
-		size_t room = size - (size_t)(name - path);
-
-		if ((size_t)snprintf(name, room, "/src/abi/shim/" SHIM) < room && !access(path, R_OK))
-			return true;
-	}
-	return (size_t)snprintf(path, size, "%s/" SHIM, UIOMMU_LIBDIR) < size && !access(path, R_OK);
-}
-
 /* Nothing of whoever called us stays open because of the session, but for these. */
 static void let_go(const int keep[3])
 {
@@ -182,7 +165,7 @@ static enum status run(const struct command *command, int argc, char **argv)
 	options.devices = texts;
 	if (separator + 1 >= argc)
 		return complain(STATUS_USAGE, "run: no program; see uiommu run --help");
-	if (!find_shim(shim, sizeof(shim)))
+	if (!find_part(shim, sizeof(shim), "/src/abi/shim", UIOMMU_LIBDIR, SHIM))
 		return complain(STATUS_OTHER, "run: " SHIM " is not installed");
 	kind = run_kind(program[0]);
 	if (kind == RUN_NOT)

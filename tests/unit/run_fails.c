@@ -9,126 +9,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
 #include "abi/spec.h"
+#include "fail_nth/wrap.h"
 #include "support/program.h"
 #include "util/util.h"
-
-/* --- what the linker puts between the session and libc (meson.build) --- */
-
-static int fail_at; /* counts down to the one that fails; atomic */
-static long live_blocks; /* atomic */
-
-static bool fails(int error)
-{
-	if (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) <= 0 || __atomic_sub_fetch(&fail_at, 1, __ATOMIC_RELAXED))
-		return false;
-	errno = error;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *block, size_t size);
-void __real_free(void *block);
-int __real_open64(const char *path, int flags, ...);
-int __real_fcntl64(int fd, int command, ...);
-int __real_epoll_create1(int flags);
-int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
-int __real_memfd_create(const char *name, unsigned int flags);
-int __real_pipe2(int ends[2], int flags);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-void __wrap_free(void *block);
-int __wrap_open64(const char *path, int flags, ...);
-int __wrap_fcntl64(int fd, int command, ...);
-int __wrap_epoll_create1(int flags);
-int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
-int __wrap_memfd_create(const char *name, unsigned int flags);
-int __wrap_pipe2(int ends[2], int flags);
-
-static void *counted(void *block)
-{
-	if (block)
-		__atomic_add_fetch(&live_blocks, 1, __ATOMIC_RELAXED);
-	return block;
-}
-
-void *__wrap_malloc(size_t size)
-{
-	return fails(ENOMEM) ? NULL : counted(__real_malloc(size));
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-	return fails(ENOMEM) ? NULL : counted(__real_calloc(count, size));
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-	void *grown;
-
-	if (fails(ENOMEM))
-		return NULL;
-	grown = __real_realloc(block, size);
-	return block ? grown : counted(grown);
-}
-
-void __wrap_free(void *block)
-{
-	if (block)
-		__atomic_sub_fetch(&live_blocks, 1, __ATOMIC_RELAXED);
-	__real_free(block);
-}
-
-int __wrap_open64(const char *path, int flags, ...)
-{
-	return fails(EMFILE) ? -1 : __real_open64(path, flags);
-}
-
-int __wrap_fcntl64(int fd, int command, ...)
-{
-	va_list arguments;
-	long argument;
-
-	va_start(arguments, command);
-	argument = va_arg(arguments, long);
-	va_end(arguments);
-	return command == F_DUPFD_CLOEXEC && fails(EMFILE) ? -1 : __real_fcntl64(fd, command, argument);
-}
-
-int __wrap_epoll_create1(int flags)
-{
-	return fails(EMFILE) ? -1 : __real_epoll_create1(flags);
-}
-
-int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
-{
-	return operation == EPOLL_CTL_ADD && fails(ENOSPC) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
-}
-
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque)
-{
-	return fails(EAGAIN) ? EAGAIN : __real_pthread_create(thread, attr, start, opaque);
-}
-
-int __wrap_memfd_create(const char *name, unsigned int flags)
-{
-	return fails(EMFILE) ? -1 : __real_memfd_create(name, flags);
-}
-
-int __wrap_pipe2(int ends[2], int flags)
-{
-	return fails(EMFILE) ? -1 : __real_pipe2(ends, flags);
-}
-
-/* --- */
 
 static struct session session;
 static struct uiommu_process bundle;
@@ -217,17 +104,17 @@ static void each_fails_once(void **state)
 	settle();
 	assert_int_equal(whole, 7);
 	open_before = count_descriptors();
-	blocks = __atomic_load_n(&live_blocks, __ATOMIC_RELAXED);
+	blocks = live_blocks;
 	do {
-		__atomic_store_n(&fail_at, (int)++at, __ATOMIC_RELAXED);
+		fail_at = ++at;
 		visit();
 		settle();
 		if (count_descriptors() != open_before)
 			fail_msg("%d: %u descriptors and not %u", at, count_descriptors(), open_before);
-		if (__atomic_load_n(&live_blocks, __ATOMIC_RELAXED) != blocks)
+		if (live_blocks != blocks)
 			fail_msg("%d: %ld blocks and not %ld", at, live_blocks, blocks);
-	} while (__atomic_load_n(&fail_at, __ATOMIC_RELAXED) <= 0);
-	__atomic_store_n(&fail_at, 0, __ATOMIC_RELAXED);
+	} while (fail_at <= 0);
+	fail_at = 0;
 	print_message("# %d places\n", at - 1);
 	assert_true(at > 30);
 	assert_int_equal(visit(), whole);

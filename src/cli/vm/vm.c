@@ -26,18 +26,7 @@ struct said {
 /* In the build that this program is in, or where it has been installed. */
 bool vm_find(char *path, size_t size, const char *name)
 {
-	ssize_t length = readlink("/proc/self/exe", path, size - 1);
-	char *slash;
-
-	path[length < 0 ? 0 : length] = '\0';
-	slash = strrchr(path, '/');
-	if (slash) {
-		size_t room = size - (size_t)(slash - path);
-
-		if ((size_t)snprintf(slash, room, "/src/cli/vm/%s", name) < room && !access(path, X_OK))
-			return true;
-	}
-	return (size_t)snprintf(path, size, "%s/%s", UIOMMU_LIBEXEC, name) < size && !access(path, X_OK);
+	return find_part(path, size, "/src/cli/vm", UIOMMU_LIBEXEC, name);
 }
 
 /* --- the folder with QEMU and a kernel --- */

@@ -9,10 +9,7 @@
 #include <sys/types.h>
 #include <uiommu/uiommu.h>
 
-/* Counts down to the call that fails; 0: none does. */
-extern unsigned int fail_at;
-extern bool failed; /* one has */
-extern long live_blocks, live_maps;
+#include "wrap.h"
 
 /* What a call may need, made before the first one can fail. */
 struct world {

@@ -146,7 +146,7 @@ static int call_atc_read(struct world *w)
 	uint64_t value;
 	struct uiommu_dma_op op = {.address = 0x10000, .buffer = &value, .length = 8, .pasid = UIOMMU_NO_PASID};
 	struct uiommu_atc *atc;
-	unsigned int at = fail_at;
+	int at = fail_at;
 
 	fail_at = 0;
 	assert_int_equal(uiommu_atc_create(w->device, 64, 0, &atc), 0);

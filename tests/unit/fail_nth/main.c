@@ -129,7 +129,7 @@ static bool run_once(struct world *w, const struct scenario *scenario, unsigned 
 		fill_table(w);
 	before = look(w);
 	failed = false;
-	fail_at = n;
+	fail_at = (int)n;
 	error = scenario->call(w);
 	fail_at = 0;
 	injected = failed;

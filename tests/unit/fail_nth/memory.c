@@ -84,7 +84,7 @@ static int call_map_many(struct world *w)
 		int error = uiommu_ioas_map(w->context, &map);
 
 		if (error) {
-			unsigned int at = fail_at;
+			int at = fail_at;
 
 			fail_at = 0;
 			assert_int_equal(count_areas(w, w->other), before + i);

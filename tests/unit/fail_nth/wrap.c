@@ -3,10 +3,13 @@
  * What the linker puts between the library and libc (--wrap, see ../meson.build): one call of it fails, and what it hands out is
  * counted.
  */
-#include "fail_nth.h"
+#include "wrap.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -14,13 +17,13 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-unsigned int fail_at;
-bool failed;
-long live_blocks, live_maps;
+_Atomic int fail_at;
+_Atomic bool failed;
+_Atomic long live_blocks, live_maps;
 
 static bool fails(int error)
 {
-	if (!fail_at || --fail_at)
+	if (fail_at <= 0 || --fail_at)
 		return false;
 	failed = true;
 	errno = error;
@@ -43,6 +46,7 @@ int __real_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
 int __real_timerfd_create(int clock, int flags);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
 int __real_memfd_create(const char *name, unsigned int flags);
+int __real_pipe2(int ends[2], int flags);
 long __real_syscall(long number, ...);
 
 void *__wrap_malloc(size_t size);
@@ -61,6 +65,7 @@ int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
 int __wrap_timerfd_create(int clock, int flags);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *opaque), void *opaque);
 int __wrap_memfd_create(const char *name, unsigned int flags);
+int __wrap_pipe2(int ends[2], int flags);
 long __wrap_syscall(long number, ...);
 
 static void *counted(void *block)
@@ -81,18 +86,22 @@ void *__wrap_calloc(size_t count, size_t size)
 
 void *__wrap_realloc(void *block, size_t size)
 {
+	void *grown;
+
 	if (fails(ENOMEM))
 		return NULL;
-	live_blocks += !block;
-	return __real_realloc(block, size);
+	grown = __real_realloc(block, size);
+	return block ? grown : counted(grown);
 }
 
 void *__wrap_reallocarray(void *block, size_t count, size_t size)
 {
+	void *grown;
+
 	if (fails(ENOMEM))
 		return NULL;
-	live_blocks += !block;
-	return __real_reallocarray(block, count, size);
+	grown = __real_reallocarray(block, count, size);
+	return block ? grown : counted(grown);
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
@@ -151,7 +160,7 @@ int __wrap_epoll_create1(int flags)
 
 int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 {
-	return fails(ENOSPC) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
+	return operation == EPOLL_CTL_ADD && fails(ENOSPC) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
 }
 
 int __wrap_timerfd_create(int clock, int flags)
@@ -169,14 +178,19 @@ int __wrap_memfd_create(const char *name, unsigned int flags)
 	return fails(EMFILE) ? -1 : __real_memfd_create(name, flags);
 }
 
+int __wrap_pipe2(int ends[2], int flags)
+{
+	return fails(EMFILE) ? -1 : __real_pipe2(ends, flags);
+}
+
 long __wrap_syscall(long number, ...)
 {
 	va_list arguments;
 	/* No more than the library passes: the others are not there. */
-	int count = number == SYS_epoll_pwait			      ? 6
-		    : number == SYS_perf_event_open		      ? 5
-		    : number == SYS_pread64 || number == SYS_pwrite64 ? 4
-								      : 3;
+	int count = number == SYS_epoll_pwait					  ? 6
+		    : number == SYS_perf_event_open || number == SYS_io_getevents ? 5
+		    : number == SYS_pread64 || number == SYS_pwrite64		  ? 4
+										  : 3;
 	long a[6] = {0};
 
 	va_start(arguments, number);
