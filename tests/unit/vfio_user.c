@@ -26,21 +26,11 @@ struct engine {
 };
 
 static struct {
-	struct uiommu_context *context;
-	struct uiommu_vfio_user *server;
-	struct uiommu_pci *pci;
-	uint32_t device_id, ioas_id;
-	pthread_t serving;
-	char folder[32];
-	char path[48];
+	uint32_t ioas_id;
 	struct engine engines[ENGINES];
 	bool ends; /* atomic */
 	unsigned int drains; /* atomic */
 	unsigned int resets; /* atomic */
-
-	/* The other side. */
-	int fd, memory;
-	uint16_t next_id;
 	unsigned int asked; /* requests for memory that it answered */
 } rig;
 
@@ -51,8 +41,8 @@ static void model_write(void *opaque, unsigned int bar, uint64_t offset, unsigne
 	(void)offset;
 	(void)size;
 	(void)value;
-	assert_int_equal(uiommu_detach(rig.context, rig.device_id, UIOMMU_NO_PASID), 0);
-	assert_int_equal(uiommu_attach(rig.context, rig.device_id, UIOMMU_NO_PASID, rig.ioas_id), 0);
+	assert_int_equal(uiommu_detach(peer.context, peer.device_id, UIOMMU_NO_PASID), 0);
+	assert_int_equal(uiommu_attach(peer.context, peer.device_id, UIOMMU_NO_PASID, rig.ioas_id), 0);
 	__atomic_fetch_add(&rig.drains, 1, __ATOMIC_RELAXED);
 }
 
@@ -74,7 +64,7 @@ static void *engine(void *opaque)
 		uint64_t address = i % 4 ? i * 64 % GUEST_BYTES : REMOTE + i * 64 % REMOTE_BYTES;
 		struct uiommu_dma_result result;
 
-		if (uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, address, bytes, 64, &result)) {
+		if (uiommu_dma_read(uiommu_pci_device(peer.pci), UIOMMU_NO_PASID, address, bytes, 64, &result)) {
 			__atomic_fetch_add(&self->faults, 1, __ATOMIC_RELAXED);
 			continue;
 		}
@@ -85,49 +75,8 @@ static void *engine(void *opaque)
 	return NULL;
 }
 
-static void *serve(void *opaque)
-{
-	assert_int_equal(uiommu_vfio_user_run(rig.server), 0);
-	return opaque;
-}
-
-static void open_server(uint32_t flags, uint32_t spin_us)
-{
-	struct uiommu_device_config config = {.size = sizeof(config), .name = "dev"};
-	struct uiommu_pci_description description = {.size = sizeof(description), .bars = {{.size = 4096}}, .ops = &ops};
-	struct uiommu_vfio_user_port port = {.size = sizeof(port), .flags = flags};
-
-	memset(&rig, 0, sizeof(rig));
-	strcpy(rig.folder, "/tmp/uiommu-unit-XXXXXX");
-	assert_non_null(mkdtemp(rig.folder));
-	snprintf(rig.path, sizeof(rig.path), "%s/socket", rig.folder);
-	assert_int_equal(uiommu_open(NULL, &rig.context), 0);
-	assert_int_equal(uiommu_device_alloc(rig.context, &config, &rig.device_id), 0);
-	assert_int_equal(uiommu_pci_create(rig.context, rig.device_id, &description, NULL, &rig.pci), 0);
-	assert_int_equal(uiommu_vfio_user_open(rig.context, &rig.server), 0);
-	port.pci = rig.pci;
-	port.path = rig.path;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), 0);
-	rig.ioas_id = port.ioas_id;
-	uiommu_vfio_user_spin(rig.server, spin_us);
-	assert_int_equal(pthread_create(&rig.serving, NULL, serve, NULL), 0);
-}
-
-static void close_server(void)
-{
-	uiommu_vfio_user_stop(rig.server);
-	pthread_join(rig.serving, NULL);
-	uiommu_vfio_user_close(rig.server);
-	uiommu_pci_destroy(rig.pci);
-	assert_int_equal(uiommu_destroy(rig.context, rig.device_id), 0);
-	assert_int_equal(uiommu_object_count(rig.context), 0);
-	assert_int_equal(uiommu_close(rig.context), 0);
-	assert_int_equal(rmdir(rig.folder), 0);
-}
-
 /* --- the other side --- */
 
-/* As QEMU: it answers a request for memory only while nothing of its own waits for an answer. */
 static void answer(const struct vfu_header *header, const uint8_t *payload)
 {
 	uint8_t reply[sizeof(struct vfu_dma_access) + 256];
@@ -139,37 +88,21 @@ static void answer(const struct vfu_header *header, const uint8_t *payload)
 	memcpy(reply, &access, sizeof(access));
 	for (unsigned int i = 0; i < access.count; i++)
 		reply[sizeof(access) + i] = (uint8_t)((access.address + i) / 64);
-	peer_say(rig.fd, (struct vfu_header){.id = header->id, .command = VFU_DMA_READ, .flags = VFU_TYPE_REPLY}, reply,
+	peer_say(peer.fd, (struct vfu_header){.id = header->id, .command = VFU_DMA_READ, .flags = VFU_TYPE_REPLY}, reply,
 		 sizeof(access) + access.count, -1);
 	rig.asked++;
 }
 
-static uint32_t ask(unsigned int command, const void *payload, size_t length, int with_fd)
+static void open_server(uint32_t flags, uint32_t spin_us)
 {
-	struct {
-		struct vfu_header header;
-		uint8_t payload[512];
-	} later[ENGINES * 4];
-	uint16_t id = ++rig.next_id;
-	unsigned int count = 0;
+	struct uiommu_vfio_user_port port = {.flags = flags};
 
-	peer_say(rig.fd, (struct vfu_header){.id = id, .command = (uint16_t)command}, payload, length, with_fd);
-	for (;;) {
-		struct vfu_header header;
-		uint8_t bytes[512];
-
-		peer_hear(rig.fd, &header, bytes);
-		if ((header.flags & VFU_TYPE) == VFU_TYPE_REPLY) {
-			assert_int_equal(header.id, id);
-			/* Those that were taken back meanwhile are answered, too, and too late. */
-			for (unsigned int i = 0; i < count; i++)
-				answer(&later[i].header, later[i].payload);
-			return header.error;
-		}
-		assert_true(count < ARRAY_SIZE(later));
-		later[count].header = header;
-		memcpy(later[count++].payload, bytes, sizeof(bytes));
-	}
+	memset(&rig, 0, sizeof(rig));
+	peer_open(&ops, 0, &port);
+	peer.answer = answer;
+	rig.ioas_id = port.ioas_id;
+	uiommu_vfio_user_spin(peer.server, spin_us);
+	peer_begin();
 }
 
 /* Nothing waits: answer what has come. */
@@ -179,7 +112,7 @@ static void serve_memory(unsigned int most)
 		struct vfu_header header;
 		uint8_t payload[512];
 
-		peer_hear(rig.fd, &header, payload);
+		peer_hear(peer.fd, &header, payload);
 		answer(&header, payload);
 	}
 }
@@ -192,45 +125,20 @@ static bool all_have_read(void)
 	return true;
 }
 
-static void connect_peer(void)
-{
-	uint8_t version[4] = {0};
-
-	rig.fd = peer_connect(rig.path);
-	assert_int_equal(ask(VFU_VERSION, version, sizeof(version), -1), 0);
-}
-
-static uint32_t write_region(uint32_t region, uint64_t offset, uint32_t value)
-{
-	struct {
-		struct vfu_region_access access;
-		uint32_t value;
-	} request = {{offset, region, sizeof(value)}, value};
-
-	return ask(VFU_REGION_WRITE, &request, sizeof(request.access) + sizeof(value), -1);
-}
-
-static uint32_t map(uint64_t address, uint64_t size, int fd)
-{
-	struct vfu_dma_map request = {sizeof(request), VFU_DMA_CAN_READ | VFU_DMA_CAN_WRITE, 0, address, size};
-
-	return ask(VFU_DMA_MAP, &request, sizeof(request), fd);
-}
-
 static uint32_t unmap(uint64_t address, uint64_t size)
 {
 	struct vfu_dma_unmap request = {sizeof(request), 0, address, size};
 
-	return ask(VFU_DMA_UNMAP, &request, sizeof(request), -1);
+	return peer_ask(VFU_DMA_UNMAP, &request, sizeof(request), -1);
 }
 
 static void make_memory(void)
 {
 	uint8_t *bytes;
 
-	rig.memory = memfd_create("guest", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(rig.memory, GUEST_BYTES), 0);
-	bytes = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, rig.memory, 0);
+	peer.memory = memfd_create("guest", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(peer.memory, GUEST_BYTES), 0);
+	bytes = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, peer.memory, 0);
 	for (unsigned int i = 0; i < GUEST_BYTES; i++)
 		bytes[i] = (uint8_t)(i / 64);
 	munmap(bytes, GUEST_BYTES);
@@ -251,7 +159,7 @@ static unsigned int end_engines(void)
 		while (!__atomic_load_n(&rig.engines[i].faults, __ATOMIC_RELAXED))
 			sched_yield();
 	__atomic_store_n(&rig.ends, true, __ATOMIC_RELAXED);
-	close(rig.fd);
+	close(peer.fd);
 	for (unsigned int i = 0; i < ENGINES; i++) {
 		pthread_join(rig.engines[i].thread, NULL);
 		total += rig.engines[i].good + rig.engines[i].faults;
@@ -269,30 +177,30 @@ static void engines_against(uint32_t spin_us)
 
 	open_server(0, spin_us);
 	make_memory();
-	connect_peer();
-	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+	peer_meet();
+	assert_int_equal(peer_write(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
 	start_engines();
 	for (unsigned int round = 0; round < rounds; round++) {
-		assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
-		assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
-		assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+		assert_int_equal(peer_write(VFU_REGION_CONFIG, 4, 6), 0);
+		assert_int_equal(peer_map(0, GUEST_BYTES, peer.memory), 0);
+		assert_int_equal(peer_map(REMOTE, REMOTE_BYTES, -1), 0);
 		serve_memory(4 * ENGINES);
 		/* Everybody has been there: the others go on to ask while one does not get to it. */
 		while (!all_have_read())
 			serve_memory(1);
-		assert_int_equal(write_region(0, 0, 1), 0);
+		assert_int_equal(peer_write(0, 0, 1), 0);
 		serve_memory(ENGINES);
 		if (round % 3 == 0)
-			assert_int_equal(ask(VFU_RESET, NULL, 0, -1), 0);
+			assert_int_equal(peer_ask(VFU_RESET, NULL, 0, -1), 0);
 		assert_int_equal(unmap(REMOTE, REMOTE_BYTES), 0);
 		assert_int_equal(unmap(0, GUEST_BYTES), 0);
 		if (round % 3 == 0)
-			assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+			assert_int_equal(peer_write(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
 	}
 	total = end_engines();
 	assert_true(total >= rig.asked && rig.asked >= rounds * 5 * ENGINES);
-	close(rig.memory);
-	close_server();
+	close(peer.memory);
+	peer_close();
 }
 
 static void engines_against_requests(void **state)
@@ -318,29 +226,28 @@ static void somebody_hears_for_who_waits(void **state)
 
 	(void)state;
 	open_server(0, 1);
-	connect_peer();
-	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
-	assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
-	assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
+	peer_meet();
+	peer_start();
+	assert_int_equal(peer_map(REMOTE, REMOTE_BYTES, -1), 0);
 	start_engines();
 	for (unsigned int round = 0; round < rounds; round++) {
 		struct {
 			struct vfu_region_access access;
 			uint32_t value;
 		} request = {{.count = sizeof(request.value)}, 1};
-		const struct vfu_header posted = {.id = ++rig.next_id, .command = VFU_REGION_WRITE, .flags = VFU_NO_REPLY};
+		const struct vfu_header posted = {.id = ++peer.next_id, .command = VFU_REGION_WRITE, .flags = VFU_NO_REPLY};
 		struct vfu_header header;
 		uint8_t payload[512];
 
-		peer_hear(rig.fd, &header, payload);
-		peer_say(rig.fd, posted, &request, sizeof(request.access) + sizeof(request.value), -1);
+		peer_hear(peer.fd, &header, payload);
+		peer_say(peer.fd, posted, &request, sizeof(request.access) + sizeof(request.value), -1);
 		answer(&header, payload);
 	}
 	while (__atomic_load_n(&rig.drains, __ATOMIC_RELAXED) < rounds)
 		serve_memory(1);
 	assert_int_equal(unmap(REMOTE, REMOTE_BYTES), 0);
 	end_engines();
-	close_server();
+	peer_close();
 }
 
 /* It has all connections to itself while it sleeps, and its reader hears of what comes while it works. */
@@ -361,19 +268,19 @@ static void engines_against_disconnects(void **state)
 	for (unsigned int i = 0; i < ENGINES; i++)
 		assert_int_equal(pthread_create(&rig.engines[i].thread, NULL, engine, &rig.engines[i]), 0);
 	for (unsigned int round = 0; round < rounds; round++) {
-		connect_peer();
-		assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
-		assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
-		assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
-		assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
+		peer_meet();
+		assert_int_equal(peer_write(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
+		assert_int_equal(peer_map(REMOTE, REMOTE_BYTES, -1), 0);
+		assert_int_equal(peer_map(0, GUEST_BYTES, peer.memory), 0);
+		assert_int_equal(peer_write(VFU_REGION_CONFIG, 4, 6), 0);
 		serve_memory(round % 7);
-		close(rig.fd);
+		close(peer.fd);
 	}
 	__atomic_store_n(&rig.ends, true, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < ENGINES; i++)
 		pthread_join(rig.engines[i].thread, NULL);
-	close(rig.memory);
-	close_server();
+	close(peer.memory);
+	peer_close();
 	/* At the end of each connection, and none without. */
 	assert_int_equal(rig.resets, rounds);
 }
@@ -382,12 +289,12 @@ static void once_ends_with_the_connection(void **state)
 {
 	(void)state;
 	open_server(UIOMMU_VFIO_USER_ONCE, 0);
-	connect_peer();
-	close(rig.fd);
-	pthread_join(rig.serving, NULL);
+	peer_meet();
+	close(peer.fd);
+	pthread_join(peer.serving, NULL);
 	assert_int_equal(rig.resets, 1);
-	assert_int_equal(pthread_create(&rig.serving, NULL, serve, NULL), 0);
-	close_server();
+	assert_int_equal(pthread_create(&peer.serving, NULL, peer_serve, NULL), 0);
+	peer_close();
 }
 
 /* What would have to be asked for is no memory, and the other side may say of it what it likes. */
@@ -399,20 +306,20 @@ static void nobody_is_asked(void **state)
 	(void)state;
 	open_server(UIOMMU_VFIO_USER_MAPPED_ONLY, 0);
 	make_memory();
-	connect_peer();
-	assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
-	assert_int_equal(map(0, GUEST_BYTES, rig.memory), 0);
-	assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
-	assert_int_equal(map(REMOTE, REMOTE_BYTES, -1), 0);
-	assert_int_equal(uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, 64, &byte, 1, &result), 0);
+	peer_meet();
+	assert_int_equal(peer_write(VFU_REGION_CONFIG, 4, 6), 0);
+	assert_int_equal(peer_map(0, GUEST_BYTES, peer.memory), 0);
+	assert_int_equal(peer_map(REMOTE, REMOTE_BYTES, -1), 0);
+	assert_int_equal(peer_map(REMOTE, REMOTE_BYTES, -1), 0);
+	assert_int_equal(uiommu_dma_read(uiommu_pci_device(peer.pci), UIOMMU_NO_PASID, 64, &byte, 1, &result), 0);
 	assert_int_equal(byte, 1);
-	assert_int_not_equal(uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, REMOTE, &byte, 1, &result), 0);
+	assert_int_not_equal(uiommu_dma_read(uiommu_pci_device(peer.pci), UIOMMU_NO_PASID, REMOTE, &byte, 1, &result), 0);
 	assert_int_equal(result.fault.reason, UIOMMU_FAULT_UNMAPPED);
 	assert_int_equal(unmap(REMOTE, REMOTE_BYTES), 0);
 	assert_int_equal(unmap(0, GUEST_BYTES), 0);
-	close(rig.fd);
-	close(rig.memory);
-	close_server();
+	close(peer.fd);
+	close(peer.memory);
+	peer_close();
 }
 
 enum { MANY_BYTES = 4 << 20 };
@@ -439,7 +346,7 @@ static void hear_post(uint64_t address, uint32_t data)
 	uint8_t payload[512];
 	uint64_t word;
 
-	peer_hear(rig.fd, &header, payload);
+	peer_hear(peer.fd, &header, payload);
 	assert_int_equal(header.command, VFU_DMA_WRITE);
 	assert_int_equal(header.flags, VFU_NO_REPLY);
 	memcpy(&word, payload, sizeof(word));
@@ -461,7 +368,7 @@ static void posts_do_not_wait(void **state)
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	link = link_create(hub, pair[0]);
-	rig.fd = pair[1];
+	peer.fd = pair[1];
 	assert_true(link_post(link, 0xfee00000, 1));
 	hear_post(0xfee00000, 1);
 	assert_int_equal(pthread_create(&thread, NULL, send_many, link), 0);
@@ -469,10 +376,10 @@ static void posts_do_not_wait(void **state)
 		sched_yield();
 	for (uint32_t i = 0; i < 100; i++)
 		assert_false(link_post(link, 0xfee00000, 2 + i % 3));
-	assert_int_equal(recv(rig.fd, &header, sizeof(header), MSG_WAITALL), sizeof(header));
+	assert_int_equal(recv(peer.fd, &header, sizeof(header), MSG_WAITALL), sizeof(header));
 	for (size_t left = MANY_BYTES; left;) {
 		static uint8_t bytes[64 << 10];
-		ssize_t got = recv(rig.fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
+		ssize_t got = recv(peer.fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
 
 		assert_true(got > 0);
 		left -= (size_t)got;
@@ -484,7 +391,7 @@ static void posts_do_not_wait(void **state)
 	/* It is as before; and when nobody is there any more, it does not matter. */
 	assert_true(link_post(link, 0xfee00000, 9));
 	hear_post(0xfee00000, 9);
-	close(rig.fd);
+	close(peer.fd);
 	assert_true(link_post(link, 0xfee00000, 10));
 	link_put(link);
 	hub_end(hub);
@@ -497,41 +404,41 @@ static void bad_ports_are_refused(void **state)
 
 	(void)state;
 	open_server(0, 0);
-	port.pci = rig.pci;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY);
+	port.pci = peer.pci;
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EBUSY);
 	assert_int_not_equal(access(port.path, F_OK), 0);
 	port.flags = 16;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EOPNOTSUPP);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EOPNOTSUPP);
 	port.flags = 0;
 	port.size = 8;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
 	port.size = sizeof(port);
 	port.path = "";
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
 	port.path = "/no/such/folder/socket";
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -ENOENT);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -ENOENT);
 	port.path = "/tmp";
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EADDRINUSE);
-	port.path = rig.path;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EADDRINUSE);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EADDRINUSE);
+	port.path = peer.path;
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EADDRINUSE);
 	port.path = NULL;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	for (int i = 0; i < 3; i++) {
 		port.listen_fd = i < 2 ? pair[i] : -1;
-		assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+		assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
 	}
 	listening = socket(AF_UNIX, SOCK_STREAM, 0);
 	port.listen_fd = listening;
 	assert_int_equal(bind(listening, &(struct sockaddr){.sa_family = AF_UNIX}, sizeof(sa_family_t)), 0);
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
 	assert_int_equal(listen(listening, 1), 0);
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EBUSY); /* all is well but the function */
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EBUSY); /* all is well but the function */
 	port.pci = NULL;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
 	close(listening);
 	close(pair[0]);
 	close(pair[1]);
-	close_server();
+	peer_close();
 }
 
 int main(void)

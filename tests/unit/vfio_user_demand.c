@@ -26,25 +26,16 @@ struct reader {
 };
 
 static struct {
-	struct uiommu_context *context;
-	struct uiommu_vfio_user *server;
-	struct uiommu_pci *pci;
-	uint32_t device_id, demand_id;
-	pthread_t serving;
-	char folder[32], path[48];
+	uint32_t demand_id;
 	struct reader own; /* what the thread that serves has done, when a register was written */
 	size_t page;
-
-	/* The other side. */
-	int fd, memory;
-	uint16_t next_id;
 } rig;
 
 static void *read_word(void *opaque)
 {
 	struct reader *reader = opaque;
 
-	reader->error = uiommu_dma_read(uiommu_pci_device(rig.pci), UIOMMU_NO_PASID, reader->address, &reader->value,
+	reader->error = uiommu_dma_read(uiommu_pci_device(peer.pci), UIOMMU_NO_PASID, reader->address, &reader->value,
 					sizeof(reader->value), &reader->result);
 	return NULL;
 }
@@ -67,17 +58,11 @@ static void model_write(void *opaque, unsigned int bar, uint64_t offset, unsigne
 
 static const struct uiommu_pci_ops ops = {.write = model_write};
 
-static void *serve(void *opaque)
-{
-	assert_int_equal(uiommu_vfio_user_run(rig.server), 0);
-	return opaque;
-}
-
 static struct uiommu_demand_stats stats(void)
 {
 	struct uiommu_demand_stats now = {.size = sizeof(now)};
 
-	assert_int_equal(uiommu_demand_stats(rig.context, rig.demand_id, &now), 0);
+	assert_int_equal(uiommu_demand_stats(peer.context, rig.demand_id, &now), 0);
 	return now;
 }
 
@@ -90,43 +75,6 @@ static void until_waited(uint64_t accesses)
 
 /* --- the other side --- */
 
-/* The reply to a request, which is the next thing that comes. */
-static uint32_t ask(unsigned int command, const void *payload, size_t length, int with_fd)
-{
-	struct vfu_header header = {.id = ++rig.next_id, .command = (uint16_t)command};
-	uint8_t bytes[512];
-
-	peer_say(rig.fd, header, payload, length, with_fd);
-	peer_hear(rig.fd, &header, bytes);
-	assert_int_equal(header.flags & VFU_TYPE, VFU_TYPE_REPLY);
-	assert_int_equal(header.id, rig.next_id);
-	return header.error;
-}
-
-static uint32_t write_region(uint32_t region, uint64_t offset, uint32_t value)
-{
-	struct {
-		struct vfu_region_access access;
-		uint32_t value;
-	} request = {{offset, region, sizeof(value)}, value};
-
-	return ask(VFU_REGION_WRITE, &request, sizeof(request.access) + sizeof(value), -1);
-}
-
-static uint32_t map(uint64_t address, uint64_t size, int fd)
-{
-	struct vfu_dma_map request = {sizeof(request), VFU_DMA_CAN_READ | VFU_DMA_CAN_WRITE, 0, address, size};
-
-	return ask(VFU_DMA_MAP, &request, sizeof(request), fd);
-}
-
-/* The device may do DMA. */
-static void start_function(void)
-{
-	assert_int_equal(write_region(VFU_REGION_CONFIG, 0x10, 0xe0000000), 0);
-	assert_int_equal(write_region(VFU_REGION_CONFIG, 4, 6), 0);
-}
-
 /* It asks for a byte at @address. */
 static struct vfu_header hear_request(uint64_t address)
 {
@@ -134,7 +82,7 @@ static struct vfu_header hear_request(uint64_t address)
 	struct vfu_header header;
 	uint8_t payload[512];
 
-	peer_hear(rig.fd, &header, payload);
+	peer_hear(peer.fd, &header, payload);
 	memcpy(&access, payload, sizeof(access));
 	assert_int_equal(header.command, VFU_DMA_READ);
 	assert_int_equal(access.address, address);
@@ -152,7 +100,7 @@ static void reply(const struct vfu_header *request, uint64_t address, bool good)
 
 	if (!good)
 		header.error = EFAULT;
-	peer_say(rig.fd, header, &payload, good ? sizeof(payload) : 0, -1);
+	peer_say(peer.fd, header, &payload, good ? sizeof(payload) : 0, -1);
 }
 
 static uint64_t word_of(uint64_t address)
@@ -168,44 +116,29 @@ static void supply(uint64_t address)
 	for (unsigned int i = 0; i < ARRAY_SIZE(words); i++)
 		words[i] = word_of(address);
 	for (size_t at = 0; at < rig.page; at += sizeof(words))
-		assert_int_equal(pwrite(rig.memory, words, sizeof(words), (off_t)(address / rig.page * rig.page + at)),
+		assert_int_equal(pwrite(peer.memory, words, sizeof(words), (off_t)(address / rig.page * rig.page + at)),
 				 sizeof(words));
 }
 
 static void connect_other_side(void)
 {
-	uint8_t version[4] = {0};
-
-	rig.fd = peer_connect(rig.path);
-	assert_int_equal(ask(VFU_VERSION, version, sizeof(version), -1), 0);
-	assert_int_equal(map(0, PAGES * rig.page, rig.memory), 0);
-	start_function();
+	peer_meet();
+	assert_int_equal(peer_map(0, PAGES * rig.page, peer.memory), 0);
+	peer_start();
 }
 
 static void open_server(uint32_t without)
 {
-	struct uiommu_device_config config = {.size = sizeof(config), .name = "dev"};
-	struct uiommu_pci_description description = {.size = sizeof(description), .bars = {{.size = 4096}}, .ops = &ops};
-	struct uiommu_vfio_user_port port = {.size = sizeof(port), .flags = UIOMMU_VFIO_USER_ON_DEMAND};
-	struct uiommu_options options = {.size = sizeof(options), .without = without};
+	struct uiommu_vfio_user_port port = {.flags = UIOMMU_VFIO_USER_ON_DEMAND};
 
 	memset(&rig, 0, sizeof(rig));
 	rig.page = page_size();
-	strcpy(rig.folder, "/tmp/uiommu-unit-XXXXXX");
-	assert_non_null(mkdtemp(rig.folder));
-	snprintf(rig.path, sizeof(rig.path), "%s/socket", rig.folder);
-	rig.memory = memfd_create("guest", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(rig.memory, (off_t)(PAGES * rig.page)), 0);
-	assert_int_equal(uiommu_open(&options, &rig.context), 0);
-	assert_int_equal(uiommu_device_alloc(rig.context, &config, &rig.device_id), 0);
-	assert_int_equal(uiommu_pci_create(rig.context, rig.device_id, &description, NULL, &rig.pci), 0);
-	assert_int_equal(uiommu_vfio_user_open(rig.context, &rig.server), 0);
-	port.pci = rig.pci;
-	port.path = rig.path;
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), 0);
+	peer_open(&ops, without, &port);
 	assert_true(port.ioas_id && port.demand_id);
 	rig.demand_id = port.demand_id;
-	assert_int_equal(pthread_create(&rig.serving, NULL, serve, NULL), 0);
+	peer.memory = memfd_create("guest", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(peer.memory, (off_t)(PAGES * rig.page)), 0);
+	peer_begin();
 	connect_other_side();
 }
 
@@ -220,16 +153,9 @@ static int teardown(void **state)
 {
 	(void)state;
 	traps_on();
-	close(rig.fd);
-	uiommu_vfio_user_stop(rig.server);
-	pthread_join(rig.serving, NULL);
-	uiommu_vfio_user_close(rig.server);
-	uiommu_pci_destroy(rig.pci);
-	assert_int_equal(uiommu_destroy(rig.context, rig.device_id), 0);
-	assert_int_equal(uiommu_object_count(rig.context), 0);
-	assert_int_equal(uiommu_close(rig.context), 0);
-	assert_int_equal(rmdir(rig.folder), 0);
-	close(rig.memory);
+	close(peer.fd);
+	peer_close();
+	close(peer.memory);
 	return 0;
 }
 
@@ -266,7 +192,7 @@ static void a_page_is_asked_for_once(void **state)
 	start_reader(&readers[0], at + 8);
 	pthread_join(readers[0].thread, NULL);
 	assert_int_equal(readers[0].value, word_of(at));
-	assert_int_equal(map(0, PAGES * rig.page, rig.memory), 0);
+	assert_int_equal(peer_map(0, PAGES * rig.page, peer.memory), 0);
 	assert_int_equal(stats().pages, 1);
 	assert_int_equal(stats().accesses, READERS);
 	assert_int_equal(stats().waiting + stats().failed, 0);
@@ -286,7 +212,7 @@ static void pages_come_one_after_the_other(void **state)
 		struct vfu_header request;
 		uint8_t payload[512];
 
-		peer_hear(rig.fd, &request, payload);
+		peer_hear(peer.fd, &request, payload);
 		memcpy(&access, payload, sizeof(access));
 		assert_true(access.address < PAGES * rig.page && !asked[access.address / rig.page]);
 		asked[access.address / rig.page] = true;
@@ -329,7 +255,7 @@ static void what_never_gets_there_is_a_fault(void **state)
 		reply(&request, 0, true);
 	}
 	ends_with(&reader, UIOMMU_FAULT_MEMORY);
-	assert_int_equal(map(0, PAGES * rig.page, rig.memory), 0);
+	assert_int_equal(peer_map(0, PAGES * rig.page, peer.memory), 0);
 }
 
 static void the_memory_goes_meanwhile(void **state)
@@ -342,11 +268,11 @@ static void the_memory_goes_meanwhile(void **state)
 	traps_on();
 	start_reader(&reader, 0);
 	request = hear_request(0);
-	assert_int_equal(ask(VFU_DMA_UNMAP, &unmap, sizeof(unmap), -1), 0);
+	assert_int_equal(peer_ask(VFU_DMA_UNMAP, &unmap, sizeof(unmap), -1), 0);
 	ends_with(&reader, UIOMMU_FAULT_UNMAPPED);
 	reply(&request, 0, true);
 	/* And it comes again. */
-	assert_int_equal(map(0, PAGES * rig.page, rig.memory), 0);
+	assert_int_equal(peer_map(0, PAGES * rig.page, peer.memory), 0);
 	start_reader(&reader, 8);
 	request = hear_request(0);
 	supply(0);
@@ -357,7 +283,7 @@ static void the_memory_goes_meanwhile(void **state)
 
 static void the_function_is_reset_meanwhile(void **state)
 {
-	struct vfu_header header = {.id = ++rig.next_id, .command = VFU_RESET}, request, other;
+	struct vfu_header header = {.id = ++peer.next_id, .command = VFU_RESET}, request, other;
 	struct reader reader;
 	uint8_t payload[512];
 
@@ -365,17 +291,17 @@ static void the_function_is_reset_meanwhile(void **state)
 	traps_on();
 	start_reader(&reader, 0);
 	request = hear_request(0);
-	peer_say(rig.fd, header, NULL, 0, -1);
+	peer_say(peer.fd, header, NULL, 0, -1);
 	pthread_join(reader.thread, NULL);
 	assert_int_equal(reader.error, -EFAULT);
 	/* The page may be asked for once more, before the reset is answered or after that. */
-	peer_hear(rig.fd, &header, payload);
+	peer_hear(peer.fd, &header, payload);
 	if ((header.flags & VFU_TYPE) == VFU_TYPE_REPLY) {
-		assert_int_equal(header.id, rig.next_id);
+		assert_int_equal(header.id, peer.next_id);
 	} else {
 		assert_int_equal(header.command, VFU_DMA_READ);
-		peer_hear(rig.fd, &other, payload);
-		assert_int_equal(other.id, rig.next_id);
+		peer_hear(peer.fd, &other, payload);
+		assert_int_equal(other.id, peer.next_id);
 	}
 	supply(0);
 	reply(&request, 0, true);
@@ -393,7 +319,7 @@ static void the_other_side_ends_meanwhile(void **state)
 	for (unsigned int i = 0; i < READERS; i++)
 		start_reader(&readers[i], i * rig.page);
 	until_waited(READERS);
-	close(rig.fd);
+	close(peer.fd);
 	for (unsigned int i = 0; i < READERS; i++) {
 		pthread_join(readers[i].thread, NULL);
 		assert_int_equal(readers[i].error, -EFAULT);
@@ -412,11 +338,11 @@ static void the_thread_that_serves_does_not_wait(void **state)
 {
 	(void)state;
 	traps_on();
-	assert_int_equal(write_region(0, 0, (uint32_t)rig.page), 0);
+	assert_int_equal(peer_write(0, 0, (uint32_t)rig.page), 0);
 	assert_int_equal(rig.own.error, -EFAULT);
 	assert_int_equal(rig.own.result.fault.reason, UIOMMU_FAULT_MEMORY);
 	supply(rig.page);
-	assert_int_equal(write_region(0, 0, (uint32_t)rig.page), 0);
+	assert_int_equal(peer_write(0, 0, (uint32_t)rig.page), 0);
 	assert_int_equal(rig.own.error, 0);
 	assert_int_equal(rig.own.value, word_of(rig.page));
 	assert_int_equal(stats().pages, 0);
@@ -436,11 +362,11 @@ static void without_userfaultfd(void **state)
 	(void)state;
 	traps_on();
 	start_reader(&reader, rig.page);
-	peer_hear(rig.fd, &header, payload);
+	peer_hear(peer.fd, &header, payload);
 	assert_int_equal(header.command, VFU_DMA_READ);
 	assert_memory_equal(payload, &answer.access, sizeof(answer.access));
 	header.flags = VFU_TYPE_REPLY;
-	peer_say(rig.fd, header, &answer, sizeof(answer), -1);
+	peer_say(peer.fd, header, &answer, sizeof(answer), -1);
 	pthread_join(reader.thread, NULL);
 	assert_int_equal(reader.error, 0);
 	assert_int_equal(reader.value, 77);
@@ -457,15 +383,15 @@ static int setup_without(void **state)
 static void bad_calls_are_refused(void **state)
 {
 	struct uiommu_vfio_user_port port = {
-		.size = sizeof(port), .flags = UIOMMU_VFIO_USER_ON_DEMAND | UIOMMU_VFIO_USER_TRANSLATED, .pci = rig.pci};
+		.size = sizeof(port), .flags = UIOMMU_VFIO_USER_ON_DEMAND | UIOMMU_VFIO_USER_TRANSLATED, .pci = peer.pci};
 	struct uiommu_demand_stats out = {.size = 8};
 
 	(void)state;
 	traps_on();
-	assert_int_equal(uiommu_vfio_user_add(rig.server, &port), -EINVAL);
-	assert_int_equal(uiommu_demand_stats(rig.context, rig.demand_id, &out), -EINVAL);
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
+	assert_int_equal(uiommu_demand_stats(peer.context, rig.demand_id, &out), -EINVAL);
 	out.size = sizeof(out);
-	assert_int_equal(uiommu_demand_stats(rig.context, rig.device_id, &out), -ENOENT);
+	assert_int_equal(uiommu_demand_stats(peer.context, peer.device_id, &out), -ENOENT);
 }
 
 int main(void)
