@@ -56,15 +56,15 @@ def test_driver(dpdk, tmp_path):
     errors = [count.groups() for count in counts if count and int(count.group(3))]
     assert errors == [("448", "448", "64")] * QUEUES
     # All of that has come by us.
-    assert len(re.findall(r"write\(<\d+:anon_inode:\[vfio-device\]>, 0x[0-9a-f]+, 64, 0x2000000[0-9a-f]+\) = 64", trace)) > 10000
+    assert len(re.findall(r"write\(.*, 64, BAR2\+0x[0-9a-f]+\) = 64 <", trace)) > 10000
     assert re.search(rf"VFIO_IOMMU_MAP_DMA, \{{.*size={MEGABYTES << 20:#x}\}}\) = 0", trace)
 
 
-@pytest.mark.parametrize("interrupts, index, count", [("msix", 2, 9), ("msi", 1, 0), ("legacy", 0, 0)])
+@pytest.mark.parametrize("interrupts, index, count", [("msix", "MSIX", 9), ("msi", "MSI", 0), ("legacy", "INTX", 0)])
 def test_interrupts(dpdk, tmp_path, interrupts, index, count):
     """Whichever it asks for; the device has MSI-X only."""
     said, trace = run(dpdk, tmp_path, "version_autotest", options=[f"--vfio-intr={interrupts}"])
     assert "Test OK" in said and not any("cannot be used" in line for line in said), "\n".join(said[-40:])
-    answer = re.search(r"VFIO_DEVICE_GET_IRQ_INFO, \{.*index=(\d).*count=0\} => \{([^}]*)\}\) = 0", trace)
-    assert int(answer.group(1)) == index
+    answer = re.search(r"VFIO_DEVICE_GET_IRQ_INFO, \{.*index=([A-Z]+), count=0\} => \{([^}]*)\}\) = 0", trace)
+    assert answer.group(1) == index
     assert ("count=9" in answer.group(2)) == (count == 9)
