@@ -15,6 +15,7 @@
 #ifndef ABI_ABI_H
 #define ABI_ABI_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,15 @@ struct abi_file;
 struct process;
 
 /*
+ * Somebody in a process who can do what nobody can do from outside. swap(): compare-and-swap of @length (4 or 8) bytes, aligned to
+ * that; *@expected becomes what was there. False: it cannot be done. It is done when it returns, or never will be; so it waits for
+ * as long as the process is stopped, or the page does not come, and ends with the process.
+ */
+struct abi_swapper {
+	bool (*swap)(struct abi_swapper *swapper, uint64_t address, unsigned int length, uint64_t *expected, uint64_t value);
+};
+
+/*
  * An address space, and what is accounted to it. References are a caller's, and of whatever is mapped of it: the memory of a
  * process stays what it is after the caller has gone.
  */
@@ -41,6 +51,8 @@ struct abi_memory {
 	uint64_t pinned; /* bytes that count as pinned, atomic: VmPin of a real kernel */
 	uint64_t locked; /* of them those that are accounted to the memory and not to its user, atomic: VmLck */
 	uint64_t lock_limit; /* RLIMIT_MEMLOCK, atomic */
+	pthread_mutex_t swap_lock; /* a leaf; held during a swap, so that there is one at a time: */
+	struct abi_swapper *swapper;
 };
 
 /* @bundle: borrowed; NULL: this process. Errors as uiommu_bind(). The limit is that of this process until it is set. */
@@ -63,6 +75,13 @@ void abi_memory_uncharge(struct abi_memory *memory, uint64_t bytes, enum abi_acc
 /* All @length bytes, or -EFAULT. */
 int abi_memory_read(struct abi_memory *memory, uint64_t address, void *out, size_t length);
 int abi_memory_write(struct abi_memory *memory, uint64_t address, const void *data, size_t length);
+
+/* Only one: -EBUSY. It stays until it is taken away, which waits for what it is doing. */
+int abi_memory_set_swapper(struct abi_memory *memory, struct abi_swapper *swapper);
+void abi_memory_end_swapper(struct abi_memory *memory);
+
+/* As its swapper does it, of another process's memory. -EFAULT: it cannot be done; -ESRCH: the process has ended. */
+int abi_memory_swap(struct abi_memory *memory, uint64_t address, unsigned int length, uint64_t *expected, uint64_t value);
 
 /*
  * Another memory that has the byte at @offset of a file mapped, shared, and where; with a reference. NULL: there is none. @alike:
@@ -106,6 +125,7 @@ struct abi_caller {
 	size_t window_length;
 	bool traps; /* it can map what is no memory: each access becomes a call */
 	struct abi_record *record; /* of the call; NULL: nobody wants to know (abi/record.h) */
+	bool swaps; /* set by a call: what it has mapped may be page tables, so that a swapper is needed */
 };
 
 /* Its memory for the length of a call: all of it, or -EFAULT. What it has sent along is not asked for. */

@@ -15,6 +15,7 @@ struct iommufd {
 	struct abi_pages_list pages;
 	pthread_mutex_t lock; /* of what follows; a leaf */
 	bool accounts_memory; /* IOMMU_OPTION_RLIMIT_MODE */
+	bool nests; /* there has been a guest's page table; atomic */
 	struct cds_list_head mmaps; /* struct abi_mmap */
 	struct mock *mock; /* or NULL */
 	uint32_t vfio_ioas; /* IOMMU_VFIO_IOAS; 0: none */

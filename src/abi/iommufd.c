@@ -73,19 +73,28 @@ static int compatible(struct abi_call *call, unsigned int command)
 	return abi_type1_ioctl(&type1, command, call->argument);
 }
 
+static int run(struct abi_call *call, unsigned int command)
+{
+	unsigned int number = (command & 0xff) - ABI_FIRST;
+
+	if ((command & ~0xffU) == UIOMMU_ABI_IOCTL(0))
+		return abi_extension(call, command);
+	if (call->iommufd->mock && number >= ARRAY_SIZE(commands) && number <= ABI_TEST - ABI_FIRST)
+		return mock_ioctl(call, command);
+	if (number >= ARRAY_SIZE(commands))
+		return compatible(call, command);
+	return abi_command_run(&commands[number], call, command);
+}
+
 static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsigned int command, uint64_t argument)
 {
 	struct iommufd *iommufd = container_of(file, struct iommufd, file);
 	struct abi_call call = {.iommufd = iommufd, .context = iommufd->context, .caller = caller, .argument = argument};
-	unsigned int number = (command & 0xff) - ABI_FIRST;
+	int result = run(&call, command);
 
-	if ((command & ~0xffU) == UIOMMU_ABI_IOCTL(0))
-		return abi_extension(&call, command);
-	if (iommufd->mock && number >= ARRAY_SIZE(commands) && number <= ABI_TEST - ABI_FIRST)
-		return mock_ioctl(&call, command);
-	if (number >= ARRAY_SIZE(commands))
-		return compatible(&call, command);
-	return abi_command_run(&commands[number], &call, command);
+	/* A guest's tables are in whatever is mapped, also by others than who has made the HWPT. */
+	caller->swaps |= __atomic_load_n(&iommufd->nests, __ATOMIC_RELAXED);
+	return result;
 }
 
 /* --- mmap --- */

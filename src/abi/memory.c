@@ -54,12 +54,14 @@ int abi_memory_create(const struct uiommu_process *bundle, struct abi_memory **o
 	memory->own = !bundle;
 	memory->bundle = (struct uiommu_process){-1, -1, -1, -1, -1};
 	memory->lock_limit = limit_of_this_process();
+	pthread_mutex_init(&memory->swap_lock, NULL);
 	error = bundle ? process_open(bundle, access, 0, &memory->process) : process_open_self(access, 0, &memory->process);
 	if (!error && bundle && !duplicate(bundle, &memory->bundle)) {
 		process_close(memory->process);
 		error = -EMFILE;
 	}
 	if (error) {
+		pthread_mutex_destroy(&memory->swap_lock);
 		free(memory);
 		return error;
 	}
@@ -148,7 +150,42 @@ void abi_memory_put(struct abi_memory *memory)
 	process_close(memory->process);
 	if (!memory->own)
 		uiommu_process_close(&memory->bundle);
+	pthread_mutex_destroy(&memory->swap_lock);
 	free(memory);
+}
+
+int abi_memory_set_swapper(struct abi_memory *memory, struct abi_swapper *swapper)
+{
+	int error;
+
+	pthread_mutex_lock(&memory->swap_lock);
+	error = memory->swapper ? -EBUSY : 0;
+	if (!error)
+		memory->swapper = swapper;
+	pthread_mutex_unlock(&memory->swap_lock);
+	return error;
+}
+
+void abi_memory_end_swapper(struct abi_memory *memory)
+{
+	pthread_mutex_lock(&memory->swap_lock);
+	memory->swapper = NULL;
+	pthread_mutex_unlock(&memory->swap_lock);
+}
+
+int abi_memory_swap(struct abi_memory *memory, uint64_t address, unsigned int length, uint64_t *expected, uint64_t value)
+{
+	struct process_vma vma;
+	int error = process_describe(memory->process, address, &vma);
+	bool done;
+
+	/* What is not to be written is known without a fault, which would be the program's to handle. */
+	if (error || !(vma.access & UIOMMU_WRITE))
+		return error == -ESRCH ? error : -EFAULT;
+	pthread_mutex_lock(&memory->swap_lock);
+	done = memory->swapper && memory->swapper->swap(memory->swapper, address, length, expected, value);
+	pthread_mutex_unlock(&memory->swap_lock);
+	return done ? 0 : -EFAULT;
 }
 
 void abi_memory_set_limit(struct abi_memory *memory, uint64_t bytes)

@@ -282,11 +282,25 @@ static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t lengt
 	return done;
 }
 
-/* No call of the kernel does that in another process. */
+/* No call of the kernel does that in another process: the process does it. */
 static bool swap(void *opaque, uint64_t offset, unsigned int length, uint64_t *expected, uint64_t value)
 {
-	(void)opaque, (void)offset, (void)length, (void)expected, (void)value;
-	return false;
+	struct pages *pages = opaque;
+	int error = abi_memory_swap(pages->memory, offset, length, expected, value);
+	struct abi_place file = {0};
+	uint64_t piece = length, there;
+	struct abi_memory *memory;
+
+	if (error != -ESRCH)
+		return !error;
+	if (!find_segment(pages, offset, &file, &piece))
+		return false;
+	memory = abi_memory_with(pages->memory, file.device, file.inode, file.offset, &there, &piece);
+	if (!memory)
+		return false;
+	error = abi_memory_swap(memory, there, length, expected, value);
+	abi_memory_put(memory);
+	return !error;
 }
 
 /* It never says REGION_AGAIN. */

@@ -31,27 +31,10 @@
 
 #include "util/util.h"
 
-/* The linker makes these for a section whose name is a C identifier. */
-extern const struct fixup __start_uiommu_fixup[] __attribute__((visibility("hidden")));
-extern const struct fixup __stop_uiommu_fixup[] __attribute__((visibility("hidden")));
-
 enum { SIGNALS = 2 };
 static const int signals[SIGNALS] = {SIGSEGV, SIGBUS};
 static struct sigaction previous[SIGNALS];
 static int installed;
-
-static uintptr_t fixup_address(const int32_t *offset)
-{
-	return (uintptr_t)offset + (uintptr_t)(intptr_t)*offset;
-}
-
-static const struct fixup *fixup_find(uintptr_t pc)
-{
-	for (const struct fixup *fixup = __start_uiommu_fixup; fixup < __stop_uiommu_fixup; fixup++)
-		if (pc >= fixup_address(&fixup->start) && pc < fixup_address(&fixup->end))
-			return fixup;
-	return NULL;
-}
 
 /* Raised by the instruction that was interrupted, not sent by somebody or reported later (BUS_MCEERR_AO). */
 static bool is_synchronous(int sig, const siginfo_t *info)

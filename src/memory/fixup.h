@@ -2,16 +2,17 @@
 /*
  * Fix-ups: which instructions may trap, and where to go on when one does.
  *
- * Every instruction of copy.c that touches memory of others' choosing has an entry in the section "uiommu_fixup": the range of
- * program counters, the landing, and what the instruction does. Offsets are relative to their own place in the table, so that the
- * table needs no relocation and stays read-only. The signal handler puts the TRAP_ flags into one fixed register (each architecture
- * names it) and continues at the landing, as if the instruction had jumped there. The registers are those of the trap, so
- * the landing knows how far the routine came.
+ * Every instruction of copy.c and load.h that touches memory of others' choosing has an entry in the section "uiommu_fixup": the
+ * range of program counters, the landing, and what the instruction does. Offsets are relative to their own place in the table, so
+ * that the table needs no relocation and stays read-only. The signal handler puts the TRAP_ flags into one fixed register (each
+ * architecture names it) and continues at the landing, as if the instruction had jumped there. The registers are those of the trap,
+ * so the landing knows how far the routine came.
  */
 #ifndef MEMORY_FIXUP_H
 #define MEMORY_FIXUP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum fixup_kind {
@@ -26,6 +27,24 @@ struct fixup {
 	int32_t landing;
 	uint32_t kind;
 };
+
+/* The linker makes these for a section whose name is a C identifier. */
+extern const struct fixup __start_uiommu_fixup[] __attribute__((visibility("hidden")));
+extern const struct fixup __stop_uiommu_fixup[] __attribute__((visibility("hidden")));
+
+static inline uintptr_t fixup_address(const int32_t *offset)
+{
+	return (uintptr_t)offset + (uintptr_t)(intptr_t)*offset;
+}
+
+/* NULL: the instruction there has none. */
+static inline const struct fixup *fixup_find(uintptr_t pc)
+{
+	for (const struct fixup *fixup = __start_uiommu_fixup; fixup < __stop_uiommu_fixup; fixup++)
+		if (pc >= fixup_address(&fixup->start) && pc < fixup_address(&fixup->end))
+			return fixup;
+	return NULL;
+}
 
 enum {
 	TRAP = 1,

@@ -55,26 +55,35 @@ static inline void attach(uint32_t pt_id)
 	CHECK(!ioctl(device, ATTACH_PT, &arguments));
 }
 
-/* Bound, and attached to an IOAS. */
-static inline void open_device(void)
+/* Bound, by its number under /dev/vfio/devices. */
+static inline void bind_device(unsigned int number)
 {
 	struct {
 		uint32_t size, flags;
 		int32_t iommufd;
 		uint32_t id;
 		uint64_t token;
-	} bind = {.size = sizeof(bind)};
+	} bind = {.size = sizeof(bind), .iommufd = iommufd};
+	char name[32];
+
+	snprintf(name, sizeof(name), "/dev/vfio/devices/vfio%u", number);
+	device = open(name, O_RDWR);
+	CHECK(device >= 0);
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0) == MAP_FAILED && errno == EINVAL);
+	CHECK(!ioctl(device, BIND_IOMMUFD, &bind));
+	device_id = bind.id;
+}
+
+/* The first one, attached to an IOAS. */
+static inline void open_device(void)
+{
 	struct {
 		uint32_t size, flags, id;
 	} arguments = {sizeof(arguments), 0, 0};
 
 	iommufd = open("/dev/iommu", O_RDWR);
-	device = open("/dev/vfio/devices/vfio0", O_RDWR);
-	CHECK(iommufd >= 0 && device >= 0);
-	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0) == MAP_FAILED && errno == EINVAL);
-	bind.iommufd = iommufd;
-	CHECK(!ioctl(device, BIND_IOMMUFD, &bind));
-	device_id = bind.id;
+	CHECK(iommufd >= 0);
+	bind_device(0);
 	CHECK(!ioctl(iommufd, IOAS_ALLOC, &arguments));
 	ioas = arguments.id;
 	attach(ioas);

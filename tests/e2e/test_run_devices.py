@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""uiommu run: drivers in user space (nvme_driver.c, dma_driver.c) that map registers, with the shim in them and without."""
+"""uiommu run: drivers in user space (nvme_driver.c, dma_driver.c, tables_driver.c), with the shim in them and not."""
 
 import os
 import pathlib
@@ -28,11 +28,13 @@ def disk(sessions):
 
 @pytest.fixture
 def drive(run, staged, sessions):
-    """Start a case of a driver, for a device."""
+    """Start a case of a driver, for a device, or several."""
 
     def start(device, program, static, *case):
         path = os.path.join(staged, f"{program}-static" if static else program)
-        return run.start("run", "--device", device, "--", path, *case, stdin=subprocess.PIPE, env=sessions.environment)
+        devices = [device] if isinstance(device, str) else device
+        options = [word for each in devices for word in ("--device", each)]
+        return run.start("run", *options, "--", path, *case, stdin=subprocess.PIPE, env=sessions.environment)
 
     return start
 
@@ -82,14 +84,31 @@ def test_nvme(nvme, sessions, disk, static, case):
 @pytest.mark.parametrize("tables", ["vtd", "arm", "amd"])
 def test_tables_by_address(drive, static, tables):
     """A guest's page table in anonymous memory of the program, which is mapped by its address."""
-    assert finish(drive("dsa", "dma-driver", static, "walks", tables)) == (OK, "ok\n", "")
+    assert finish(drive("dsa", "tables-driver", static, "walks", tables)) == (OK, "ok\n", "")
+
+
+BITS = ["bits", "races", "taken", "taken-meanwhile", "children", "closes", "ends", "killed", "many",
+        "stopped continued", "stopped killed", "stuck continued", "stuck killed"]
+
+
+@pytest.mark.parametrize("tables", ["vtd", "arm", "amd"])
+@pytest.mark.parametrize("case", BITS)
+def test_bits_by_address(drive, case, tables):
+    """Accessed and dirty bits of such a table are set in the program, by a thread of the shim."""
+    name, *how = case.split()
+    devices = "dsa" if name != "many" else ["dsa"] * 4
+    assert finish(drive(devices, "tables-driver", False, name, tables, *how)) == (OK, "ok\n", "")
+
+
+def test_bits_by_address_and_no_shim(drive):
+    assert finish(drive("dsa", "tables-driver", True, "refused", "vtd")) == (OK, "ok\n", "")
 
 
 @STATIC
 def test_trace(run, staged, sessions, static):
     """What structs lead to, which file a descriptor is that a call takes, and where in a device's file an access is."""
     trace = sessions.runtime / "trace"
-    driver = os.path.join(staged, "dma-driver-static" if static else "dma-driver")
+    driver = os.path.join(staged, "tables-driver-static" if static else "tables-driver")
     ended = run("run", "--device", "dsa", "--trace", trace, "--", driver, "walks", "vtd", env=sessions.environment)
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
     calls = [re.sub(r"<\d+:", "<N:", line).split("] ", 1)[1].rsplit(" <", 1)[0]

@@ -2,6 +2,7 @@
 /* A connection's thread: the calls of a program, one at a time. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,11 +16,13 @@
 
 struct connection {
 	struct abi_caller caller;
+	struct abi_swapper swapper;
 	struct peer peer;
 	struct session *session;
 	struct member *member;
 	int fd;
 	bool gone; /* the program does not answer any more */
+	bool swaps; /* it is the swapper's */
 	/* What a read(2) gives goes with the answer, as far as there is room: */
 	uint8_t tail[SESSION_INLINE];
 	uint64_t tail_address;
@@ -192,6 +195,41 @@ static int64_t watch(struct connection *connection, const struct session_request
 	return fd < 0 ? -EBADF : watch_start(connection->session, connection->member, request, fd);
 }
 
+/* --- the thread of a program that does compare-and-swaps --- */
+
+/* By whoever walks a page table, while the connection's thread waits for its end. */
+static bool swap(struct abi_swapper *swapper, uint64_t address, unsigned int length, uint64_t *expected, uint64_t value)
+{
+	struct connection *connection = container_of(swapper, struct connection, swapper);
+	struct session_swap swap = {.address = address, .expected = *expected, .value = value, .length = length};
+	int error = session_swap(connection->fd, &swap);
+
+	if (error == -EPIPE)
+		shutdown(connection->fd, SHUT_RDWR);
+	*expected = swap.expected;
+	return !error;
+}
+
+static int be_swapper(struct connection *connection)
+{
+	int error;
+
+	connection->swapper.swap = swap;
+	error = abi_memory_set_swapper(connection->member->memory, &connection->swapper);
+	connection->swaps = !error;
+	return error;
+}
+
+/* Who is asked something when the program ends sees the end of the connection, too. */
+static void wait_for_its_end(const struct connection *connection)
+{
+	struct pollfd hangup = {.fd = connection->fd};
+
+	while (poll(&hangup, 1, -1) < 0 && errno == EINTR)
+		;
+	abi_memory_end_swapper(connection->member->memory);
+}
+
 static int64_t answer_to(struct connection *connection, struct session_message *message, struct session_reply *reply, int *fd)
 {
 	if (message->request.op == SESSION_LIST)
@@ -202,6 +240,8 @@ static int64_t answer_to(struct connection *connection, struct session_message *
 	}
 	if (message->request.op == SESSION_WATCH)
 		return watch(connection, &message->request);
+	if (message->request.op == SESSION_SWAPPER)
+		return be_swapper(connection);
 	if (message->request.op == SESSION_STATUS)
 		return session_status(connection->session, message->request.number, fd);
 	if (message->request.op == SESSION_READ) {
@@ -227,11 +267,13 @@ static bool answer(struct connection *connection, struct session_message *messag
 	held_drain(connection->session);
 	connection->tail_length = connection->tail_room = 0;
 	reply.result = answer_to(connection, message, &reply, &fd);
+	if (connection->caller.swaps && !__atomic_exchange_n(&connection->member->asked, true, __ATOMIC_RELAXED))
+		reply.flags |= SESSION_SWAPS;
 	session_message_close(message); /* of a greeting: what is needed of it has been duplicated */
 	error = connection->gone ? -EPIPE : reply_to(connection, &reply, fd);
 	if (fd >= 0)
 		close(fd);
-	return !error && connection->member;
+	return !error && connection->member && !connection->swaps;
 }
 
 static void *run(void *opaque)
@@ -243,6 +285,8 @@ static void *run(void *opaque)
 	if (!session_receive_fds(connection->fd, &message))
 		while (answer(connection, &message) && !session_receive(connection->fd, &message))
 			;
+	if (connection->swaps)
+		wait_for_its_end(connection);
 	close(connection->fd);
 	member_put(session, connection->member);
 	peer_end(session, &connection->peer, connection);

@@ -176,3 +176,22 @@ int session_store(int socket, uint64_t address, const void *data, size_t length)
 	}
 	return error;
 }
+
+int session_swap(int socket, struct session_swap *swap)
+{
+	struct session_swap answer = {0};
+	ssize_t length;
+
+	do
+		length = send(socket, swap, sizeof(*swap), MSG_NOSIGNAL);
+	while (length < 0 && errno == EINTR);
+	if (length < 0)
+		return -EPIPE;
+	do
+		length = recv(socket, &answer, sizeof(answer), MSG_TRUNC);
+	while (length < 0 && errno == EINTR);
+	if (length != (ssize_t)sizeof(answer) || answer.address != swap->address)
+		return -EPIPE;
+	swap->expected = answer.expected;
+	return answer.error ? -EFAULT : 0;
+}

@@ -31,4 +31,7 @@ int session_send_data(int socket, const struct session_reply *reply, const void 
 int session_fetch(int socket, uint64_t address, void *out, size_t length);
 int session_store(int socket, uint64_t address, const void *data, size_t length);
 
+/* A SESSION_SWAPPER does it; who asks is alone. @expected becomes what was there. -EFAULT; -EPIPE. */
+int session_swap(int socket, struct session_swap *swap);
+
 #endif

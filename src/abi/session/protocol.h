@@ -56,6 +56,7 @@ enum session_op {
 	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, bytes, or -errno */
 	SESSION_READV, /* file, argument: address of count struct iovec, whose begin is inline; offset */
 	SESSION_WRITEV, /* the same */
+	SESSION_SWAPPER, /* from the answer on, the connection has struct session_swap only, and the daemon begins */
 	SESSION_OPS,
 };
 
@@ -100,7 +101,16 @@ enum {
 	SESSION_FD = 1, /* a descriptor comes in the next message */
 	SESSION_WATCHED = 2, /* MMAP: the program is asked for SESSION_WATCH */
 	SESSION_CHECKS = 4, /* HELLO: and of what is mapped for DMA as well */
+	SESSION_SWAPS = 16, /* IOCTL: the program is asked for a SESSION_SWAPPER */
 	SESSION_CALLS = 8, /* MMAP: there is no descriptor and no memory; each access is to be a read or a write */
+};
+
+/* Compare-and-swap of the program's memory. In the answer @expected is what was there. */
+struct session_swap {
+	uint64_t address; /* aligned to @length */
+	uint64_t expected, value;
+	uint32_t length; /* 4 or 8 */
+	int32_t error; /* of the answer: 0 or -EFAULT */
 };
 
 struct session_reply {

@@ -62,6 +62,7 @@ struct member {
 	uint64_t token;
 	struct member_facts facts;
 	unsigned int references;
+	bool asked; /* for a swapper; atomic */
 };
 
 struct session {

@@ -91,7 +91,7 @@ bool client_active(void)
  * writes to, where it is told. It reads 8 bytes, and then finds that it does not know what to do with them; it writes 8 bytes,
  * which are to be overwritten.
  */
-static bool can_read(uint64_t address)
+bool client_can_read(uint64_t address)
 {
 	address &= ~(uint64_t)(SIGNAL_BYTES - 1);
 	/* 0 would be no set at all. */
@@ -113,7 +113,7 @@ static bool is_name(const char *path)
 {
 	for (size_t length = 0, part; length < PATH_MAX; length += part) {
 		part = PAGE - (uint64_t)(uintptr_t)(path + length) % PAGE;
-		if (!can_read((uint64_t)(uintptr_t)(path + length)))
+		if (!client_can_read((uint64_t)(uintptr_t)(path + length)))
 			return false;
 		if (memchr(path + length, '\0', part))
 			return true;
@@ -602,6 +602,27 @@ int64_t client_call(struct session_request *request, const void *inlined, int *f
 	}
 	sys_4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, SIGNAL_BYTES);
 	return result;
+}
+
+int client_connection(void)
+{
+	struct connections *all = page();
+	int fd;
+
+	if (!all)
+		return -ENOMEM;
+	lock(&all->connecting);
+	fd = introduce(all);
+	unlock(&all->connecting);
+	return fd;
+}
+
+int64_t client_say(int socket, struct session_request *request)
+{
+	uint64_t no_offset;
+	int no_fd;
+
+	return exchange(socket, request, NULL, &no_fd, &no_offset);
 }
 
 bool client_checks(void)

@@ -14,6 +14,9 @@ bool client_active(void);
 /* Where @path really is; itself outside of a session. */
 void redirect(const char *path, struct redirected *out);
 
+/* Can the 8 bytes be read that @address is in? Where a page does not come this waits, until the program is killed. */
+bool client_can_read(uint64_t address);
+
 /* Is all of it there? @length: at least 8, at most a page. Some of it may be changed. */
 bool client_can_write(char *out, size_t length);
 
@@ -32,6 +35,12 @@ bool client_checks(void);
  * of an open say no. request->flags are the answer's afterwards.
  */
 int64_t client_call(struct session_request *request, const void *inlined, int *fd, uint64_t *offset);
+
+/* A connection that is nobody else's, and known as this process's, or -errno. */
+int client_connection(void);
+
+/* As a message of this connection's own: @request, and what DONE says to it. */
+int64_t client_say(int socket, struct session_request *request);
 
 /* Connect, so that whatever the program forbids itself later, this is done. */
 void client_connect(void);

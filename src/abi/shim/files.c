@@ -9,6 +9,7 @@
 
 #include "abi/shim/client.h"
 #include "abi/shim/next.h"
+#include "abi/shim/swap.h"
 #include "abi/shim/sys.h"
 #include "abi/shim/trap.h"
 #include "abi/shim/watch.h"
@@ -60,6 +61,8 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 	result = client_call(&request, (const void *)(uintptr_t)request.argument, NULL, NULL);
 	if (result >= 0)
 		watch_mapped(command, request.argument);
+	if (request.flags & SESSION_SWAPS)
+		swap_start();
 	return (int)next_result(result);
 }
 

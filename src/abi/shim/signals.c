@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "abi/shim/next.h"
+#include "abi/shim/swap.h"
 #include "abi/shim/sys.h"
 #include "abi/shim/trap.h"
 
@@ -148,9 +149,14 @@ static void pass_on(struct disposition *disposition, siginfo_t *info, void *cont
 
 static void on_signal(int signal, siginfo_t *info, void *context)
 {
-	int kept_errno = errno;
-	bool ours = trap_signal(signal, info, context);
+	int kept_errno;
+	bool ours;
 
+	/* First, as its thread has no errno. */
+	if (swap_signal(signal, info, context))
+		return;
+	kept_errno = errno;
+	ours = trap_signal(signal, info, context);
 	errno = kept_errno;
 	if (!ours)
 		pass_on(disposition_of(signal), info, context);
