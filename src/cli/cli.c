@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uiommu/model.h>
 #include <unistd.h>
 
 #include "cli/plain.h"
@@ -102,6 +103,23 @@ bool find_part(char *path, size_t size, const char *folder, const char *installe
 			return true;
 	}
 	return (size_t)snprintf(path, size, "%s/%s", installed, name) < size && !access(path, R_OK);
+}
+
+void print_models(void)
+{
+	const struct uiommu_model_info *info;
+
+	for (size_t i = 0; (info = uiommu_model_info(i)); i++) {
+		printf("  %-20s %s\n", info->name, info->summary);
+		for (size_t k = 0; k < info->option_count; k++) {
+			const struct uiommu_model_option *option = &info->options[k];
+			char text[40];
+
+			snprintf(text, sizeof(text), "%s%s%s", option->key, option->value ? "=" : "",
+				 option->value ? option->value : "");
+			printf("    %-18s %s\n", text, option->help);
+		}
+	}
 }
 
 void process_command(pid_t pid, char *buffer, size_t size)

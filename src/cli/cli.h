@@ -55,6 +55,9 @@ int finish_output(enum status status);
  */
 bool find_part(char *path, size_t size, const char *folder, const char *installed, const char *name);
 
+/* The models of devices and their options, for --help. */
+void print_models(void);
+
 /* Command name of a process, "?" if it cannot be told. */
 void process_command(pid_t pid, char *buffer, size_t size);
 

@@ -159,8 +159,13 @@ static enum status run(const struct command *command, int argc, char **argv)
 	enum status status;
 
 	if (!args_parse(command, "Run a program with /dev/iommu and /dev/vfio of software devices.", args, ARRAY_SIZE(args),
-			separator, argv, &status))
+			separator, argv, &status)) {
+		if (status == STATUS_OK) {
+			printf("\nDevices, as MODEL[,OPTION[=VALUE]]...[,bdf=[DOMAIN:]BUS:DEVICE.FUNCTION]:\n");
+			print_models();
+		}
 		return status;
+	}
 	memcpy(texts, devices.items, devices.count * sizeof(texts[0]));
 	options.devices = texts;
 	if (separator + 1 >= argc)

@@ -55,6 +55,8 @@ _uiommu()
 	if [[ $command = run ]] && _uiommu_program; then
 		return
 	fi
+	# Of ls and fault it has no value.
+	[[ $before = --vm && $command != walk ]] && before=
 	case $before in
 	--socket | --trace | --kernel | --initrd | --disk | --file | --module | --qemu)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")

@@ -525,6 +525,7 @@ def test_completion():
     """bash offers commands, and the options of a command."""
     script = f'''source {TOP}/src/cli/uiommu.bash
         COMP_WORDS=(uiommu co); COMP_CWORD=1; _uiommu; echo "${{COMPREPLY[*]}}"
-        COMP_WORDS=(uiommu crc --s); COMP_CWORD=2; _uiommu; echo "${{COMPREPLY[*]}}"'''
+        COMP_WORDS=(uiommu crc --s); COMP_CWORD=2; _uiommu; echo "${{COMPREPLY[*]}}"
+        COMP_WORDS=(uiommu ls --vm --j); COMP_CWORD=3; _uiommu; echo "${{COMPREPLY[*]}}"'''
     out = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
-    assert out == "copy compare\n--src --socket\n"
+    assert out == "copy compare\n--src --socket\n--json\n"

@@ -337,23 +337,11 @@ static bool complete(struct vm *vm, char *paths, size_t size, bool print)
 	return true;
 }
 
-static void print_models(void)
+static void print_features(void)
 {
-	const struct uiommu_model_info *info;
-
 	printf("\nDevices, as MODEL[,OPTION=VALUE]...[,bdf=BUS:0.FUNCTION][,parent=NAME]; with a parent, a virtual device of an\n"
 	       "accelerator that all guests share which name it:\n");
-	for (size_t i = 0; (info = uiommu_model_info(i)); i++) {
-		printf("  %-20s %s\n", info->name, info->summary);
-		for (size_t k = 0; k < info->option_count; k++) {
-			const struct uiommu_model_option *option = &info->options[k];
-			char text[40];
-
-			snprintf(text, sizeof(text), "%s%s%s", option->key, option->value ? "=" : "",
-				 option->value ? option->value : "");
-			printf("    %-18s %s\n", text, option->help);
-		}
-	}
+	print_models();
 	printf("\nFeatures of the VT-d, for --without:\n ");
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
 		printf(" %s", features[i].name);
@@ -397,7 +385,7 @@ static enum status run_either(const struct command *command, int argc, char **ar
 
 	if (!args_parse(command, description, args, count, argc, argv, &status)) {
 		if (status == STATUS_OK)
-			print_models();
+			print_features();
 		return status;
 	}
 	if (said.setup)
