@@ -80,7 +80,7 @@ struct uiommu_ats_config {
  * without a record, nothing can be attached to it, and so it stays until uiommu_ats_disable(), which stands for a reset. What was
  * attached then has to be detached first and attached again. Invalidations are completed when its translated accesses have ended.
  *
- * Return: 0, -EINVAL (size, ops), -E2BIG, -EBUSY (it is enabled already, or is just ending), -ENOMEM, -EAGAIN (no thread for the
+ * Return: 0, -EINVAL (size, ops), -E2BIG, -EBUSY (it is enabled already, or is just ending), -EMFILE, -EAGAIN (no thread for the
  * timeout). Thread-safe.
  */
 UIOMMU_API int uiommu_ats_enable(struct uiommu_device *device, const struct uiommu_ats_config *config);
@@ -191,7 +191,8 @@ struct uiommu_atc;
  * @timeout_ms: as in struct uiommu_ats_config
  * @out: the ATC
  *
- * Return: 0, -EINVAL (entries), -EBUSY (ATS is enabled already), -ENOMEM, -EAGAIN (no thread for the timeout).
+ * Return: 0, -EINVAL (entries), -EBUSY (ATS is enabled already, or is just ending), -ENOMEM, -EMFILE, -EAGAIN (no
+ * thread for the timeout). Thread-safe.
  */
 UIOMMU_API int uiommu_atc_create(struct uiommu_device *device, uint32_t entries, uint32_t timeout_ms, struct uiommu_atc **out);
 

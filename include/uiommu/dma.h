@@ -174,7 +174,7 @@ struct uiommu_dma_atomic {
  *
  * Needs read and write permission. Memory of another process that is not registered ends with %UIOMMU_FAULT_ATOMIC.
  *
- * Return: 0, -EINVAL (type, length, misaligned, unknown flags), -EFAULT (see @result).
+ * Return: 0, -EINVAL (type, length, misaligned, unknown flags, reserved), -EFAULT (see @result).
  */
 UIOMMU_API int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *atomic, struct uiommu_dma_result *result);
 
@@ -237,6 +237,7 @@ struct uiommu_pin;
  * @access: READ, WRITE or both
  * @iov: array for the pieces
  * @iov_count: in: its size; out: pieces used
+ * @reserved: 0
  * @unmap: called, with no lock held, when the memory is to go away: stop using the pieces and call uiommu_dma_unpin(), there or
  *         soon; may be NULL. If the pin is still there when it returns, the unmap fails with EDEADLOCK
  * @opaque: first argument of @unmap
@@ -264,9 +265,8 @@ struct uiommu_dma_pin {
  * All or nothing. Only for memory mapped in this process (own, file, RAM, registered); otherwise %UIOMMU_FAULT_NOT_DIRECT. Of own
  * memory the mapping is held, not the pages: a munmap() of it is not prevented.
  *
- * Return: 0, -EINVAL (length 0, access), -ENOBUFS (more pieces than @iov_count; the number needed is written), -ENOMEM, -EFAULT
- * (see
- * @result).
+ * Return: 0, -EINVAL (length 0, a range that wraps, access, reserved), -ENOBUFS (more pieces than @iov_count; the number needed is
+ * written), -ENOMEM, -EFAULT (see @result). Thread-safe.
  */
 UIOMMU_API int uiommu_dma_pin(struct uiommu_device *device, struct uiommu_dma_pin *request, struct uiommu_dma_result *result);
 

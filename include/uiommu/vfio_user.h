@@ -78,8 +78,8 @@ UIOMMU_API int uiommu_vfio_user_open(struct uiommu_context *context, struct uiom
  * @port: what it is; @port->ioas_id and @port->demand_id are written
  *
  * Return: 0, -EINVAL (size, no function, ON_DEMAND with TRANSLATED or MAPPED_ONLY, a path that is too long, @listen_fd does not
- * listen), -E2BIG, -EOPNOTSUPP (flags), -EBUSY (the function has a transport), -EADDRINUSE (somebody listens at @path, or something
- * else is there), another errno of bind(2), -ENOSPC (64 ports), -EMFILE, -EAGAIN (no thread), -ENOMEM. Thread-safe.
+ * listen), -E2BIG, -EOPNOTSUPP (flags, reserved), -EBUSY (the function has a transport), -EADDRINUSE (somebody listens at @path, or
+ * something else is there), another errno of bind(2), -ENOSPC (64 ports), -EMFILE, -EAGAIN (no thread), -ENOMEM. Thread-safe.
  */
 UIOMMU_API int uiommu_vfio_user_add(struct uiommu_vfio_user *server, struct uiommu_vfio_user_port *port);
 

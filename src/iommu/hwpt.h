@@ -45,8 +45,7 @@ static inline struct hwpt *object_hwpt(struct object *object)
 
 /*
  * Allocated, not finalised. The caller is inside a call of @ioas or @parent, and of @queue, which may be NULL. An SVA HWPT takes
- * over
- * @process. NULL without memory.
+ * over @process. NULL without memory.
  */
 struct hwpt *hwpt_alloc_paging(struct ioas *ioas, struct fault_queue *queue, uint32_t flags);
 struct hwpt *hwpt_alloc_nested(struct hwpt *parent, struct fault_queue *queue, uint32_t flags);

@@ -163,7 +163,7 @@ int uiommu_dma_atomic(struct uiommu_device *device, struct uiommu_dma_atomic *at
 	uint64_t done = 0;
 
 	if (atomic->type > UIOMMU_ATOMIC_COMPARE_SWAP || (atomic->length != 4 && atomic->length != 8) ||
-	    atomic->address % atomic->length || atomic->flags & ~(uint32_t)KNOWN_FLAGS)
+	    atomic->address % atomic->length || atomic->flags & ~(uint32_t)KNOWN_FLAGS || atomic->reserved)
 		return -EINVAL;
 	call_begin(&call, device, atomic->flags);
 	if (!atomic_find(&call, atomic, &piece))

@@ -201,7 +201,7 @@ static int pin_call(struct uiommu_device *device, struct uiommu_dma_pin *request
 	int error;
 
 	if (!request->length || !request->access || request->access & ~(unsigned int)(UIOMMU_READ | UIOMMU_WRITE) ||
-	    request->length - 1 > UINT64_MAX - request->address)
+	    request->length - 1 > UINT64_MAX - request->address || request->reserved)
 		return -EINVAL;
 	made = calloc(1, sizeof(*made) + request->iov_count * sizeof(made->links[0]));
 	if (!made)

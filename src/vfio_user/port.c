@@ -143,7 +143,7 @@ int port_make(struct uiommu_vfio_user *server, const struct uiommu_vfio_user_por
 	struct port *port;
 	int error;
 
-	if (given->flags & ~(uint32_t)KNOWN_FLAGS)
+	if (given->flags & ~(uint32_t)KNOWN_FLAGS || given->reserved)
 		return -EOPNOTSUPP;
 	if (!given->pci || (given->flags & UIOMMU_VFIO_USER_ON_DEMAND &&
 			    given->flags & (UIOMMU_VFIO_USER_TRANSLATED | UIOMMU_VFIO_USER_MAPPED_ONLY)))

@@ -433,6 +433,7 @@ static void atomics(void **state)
 	atomic.address = IOVA_FILE + 4, assert_int_equal(uiommu_dma_atomic(w->device, &atomic, NULL), -EINVAL);
 	atomic.address = IOVA_FILE, atomic.length = 2, assert_int_equal(uiommu_dma_atomic(w->device, &atomic, NULL), -EINVAL);
 	atomic.length = 8, atomic.type = 3, assert_int_equal(uiommu_dma_atomic(w->device, &atomic, NULL), -EINVAL);
+	atomic.type = 0, atomic.reserved = 1, assert_int_equal(uiommu_dma_atomic(w->device, &atomic, NULL), -EINVAL);
 }
 
 static void counters_count(void **state)

@@ -93,6 +93,11 @@ static void all_or_nothing(void **state)
 	assert_int_equal(uiommu_dma_pin(w->device, &request, NULL), -EINVAL);
 	request = request_of(UIOMMU_NO_PASID, IOVA_OWN, 8, UIOMMU_EXEC);
 	assert_int_equal(uiommu_dma_pin(w->device, &request, NULL), -EINVAL);
+	request = request_of(UIOMMU_NO_PASID, UINT64_MAX - 6, 8, UIOMMU_READ);
+	assert_int_equal(uiommu_dma_pin(w->device, &request, NULL), -EINVAL);
+	request = request_of(UIOMMU_NO_PASID, IOVA_OWN, 8, UIOMMU_READ);
+	request.reserved = 1;
+	assert_int_equal(uiommu_dma_pin(w->device, &request, NULL), -EINVAL);
 	/* Nothing of that has left a pin. */
 	assert_int_equal(unmap(0, UINT64_MAX), 0);
 	assert_int_equal(uiommu_detach(w->context, w->device_id, UIOMMU_NO_PASID), 0);

@@ -410,6 +410,9 @@ static void bad_ports_are_refused(void **state)
 	port.flags = 16;
 	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EOPNOTSUPP);
 	port.flags = 0;
+	port.reserved = 1;
+	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EOPNOTSUPP);
+	port.reserved = 0;
 	port.size = 8;
 	assert_int_equal(uiommu_vfio_user_add(peer.server, &port), -EINVAL);
 	port.size = sizeof(port);
