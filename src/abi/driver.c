@@ -263,17 +263,15 @@ static size_t amd_info(void *buffer)
 
 static int hw_info(struct abi_call *call, uint32_t device_id, uint32_t *type, void *buffer, size_t size, uint64_t *capabilities)
 {
-	struct uiommu_device *device;
-
+	(void)call;
+	(void)device_id;
 	(void)size; /* is enough for each of them */
 	if (!*type)
 		*type = ABI_HW_INFO_VTD;
 	if (*type != ABI_HW_INFO_VTD && *type != ABI_HW_INFO_ARM_SMMUV3 && *type != ABI_HW_INFO_AMD)
 		return -EOPNOTSUPP;
-	device = uiommu_device_get(call->context, device_id);
+	/* No PASID capability of ours has Execute or Privileged Mode. */
 	*capabilities = ABI_HW_CAP_DIRTY_TRACKING;
-	*capabilities |= device && device->pasid_bits ? ABI_HW_CAP_PASID_EXEC | ABI_HW_CAP_PASID_PRIV : 0;
-	uiommu_device_put(device);
 	return (int)(*type == ABI_HW_INFO_VTD	? vtd_info(buffer)
 		     : *type == ABI_HW_INFO_AMD ? amd_info(buffer)
 						: smmuv3_info(buffer));

@@ -53,6 +53,20 @@ static int set_iommu(const struct abi_type1_call *call, uint64_t type)
 	return error;
 }
 
+/* The last address is one like any other here, and not aligned. ioas_map() would call it too large. */
+static int check_iova(struct ioas *ioas, const struct vfio_iommu_type1_dma_map *map)
+{
+	uint64_t end;
+	int error;
+
+	if (map->iova != UINT64_MAX || __builtin_add_overflow(map->vaddr, map->size, &end))
+		return 0;
+	pthread_mutex_lock(&ioas->space.lock);
+	error = ioas_check_alignment(ioas, map->iova, map->size, map->vaddr);
+	pthread_mutex_unlock(&ioas->space.lock);
+	return error;
+}
+
 static int map_dma(struct abi_type1_call *call, uint64_t argument)
 {
 	const struct ioas_source source = {.make = abi_pages_make, .opaque = &call->source};
@@ -75,7 +89,9 @@ static int map_dma(struct abi_type1_call *call, uint64_t argument)
 	request.address = (void *)(uintptr_t)map.vaddr;
 	request.length = map.size;
 	request.iova = map.iova;
-	error = ioas_map(call->context, &request, &source);
+	error = check_iova(ioas_of(object), &map);
+	if (!error)
+		error = ioas_map(call->context, &request, &source);
 	object_put(object);
 	return error;
 }
@@ -87,6 +103,9 @@ static int unmap(const struct abi_type1_call *call, struct ioas *ioas, uint64_t 
 	int error = ioas_huge_pages(ioas) ? uiommu_ioas_unmap(call->context, id, iova, size, bytes)
 					  : ioas_unmap_cut(call->context, id, iova, size, bytes);
 
+	/* For those the last address is too large. */
+	if (iova == UINT64_MAX && size == 1)
+		error = -ENOENT;
 	return error == -ENOENT && !ioas_has_areas(ioas, iova, iova + size - 1) ? 0 : error;
 }
 

@@ -90,7 +90,7 @@ int ioas_set_huge_pages(struct ioas *ioas, bool on)
 	pthread_mutex_lock(&ioas->space.lock);
 	if (on && ioas->small_pages)
 		unalign(ioas, page_lg2(), true);
-	else if (!on && ioas->page_tables && next_area(ioas, NULL))
+	else if (!on && !ioas->small_pages && ioas->page_tables && next_area(ioas, NULL))
 		error = -EINVAL;
 	else if (!on && !ioas->small_pages)
 		error = align(ioas, page_lg2(), true);

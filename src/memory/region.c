@@ -110,14 +110,14 @@ int region_file(int fd, uint64_t offset, uint64_t length, unsigned int access, b
 {
 	struct region *region;
 	struct stat status;
-	uint64_t end;
+	uint64_t end = 0;
 	int rc;
 
-	if (__builtin_add_overflow(offset, length, &end) || end > INT64_MAX)
+	if (length && __builtin_add_overflow(offset, length - 1, &end))
 		return -EOVERFLOW;
 	rc = check_access(fd, access);
 	if (!rc)
-		rc = length ? check_size(fd, end, need_seal, &status) : -EINVAL;
+		rc = length && end < INT64_MAX ? check_size(fd, end + 1, need_seal, &status) : -EINVAL;
 	if (rc)
 		return rc;
 	region = calloc(1, sizeof(*region));

@@ -247,6 +247,7 @@ static void map_files(void **state)
 		{-ENOENT, {AT(abi_ioas_map_file, ioas_id, NOBODY), AT(abi_ioas_map_file, length, 0)}},
 		{-EINVAL, {AT(abi_ioas_map_file, length, 0), AT(abi_ioas_map_file, fd, UINT32_MAX)}},
 		{-EOVERFLOW, {AT(abi_ioas_map_file, start, UINT64_MAX - PAGE + 2), AT(abi_ioas_map_file, fd, UINT32_MAX)}},
+		{-EINVAL, {AT(abi_ioas_map_file, start, UINT64_MAX - PAGE + 1)}},
 		{-EBADF, {AT(abi_ioas_map_file, start, UINT64_MAX - PAGE + 1), AT(abi_ioas_map_file, fd, UINT32_MAX)}},
 		{-EBADF, {AT(abi_ioas_map_file, fd, UINT32_MAX), AT(abi_ioas_map_file, iova, 1)}},
 		{-EINVAL, {AT(abi_ioas_map_file, iova, 1)}},

@@ -336,6 +336,11 @@ static void options(void **state)
 	attach(fd, ioas);
 	value = 0;
 	assert_int_equal(option(fd, ABI_OPTION_HUGE_PAGES, ABI_OPTION_SET, ioas, &value), -EINVAL);
+	/* What is so already may be asked for at any time. */
+	assert_int_equal(unmap(fd, ioas, page, page, NULL), 0);
+	assert_int_equal(option(fd, ABI_OPTION_HUGE_PAGES, ABI_OPTION_SET, ioas, &value), 0);
+	assert_int_equal(map(fd, &arguments), 0);
+	assert_int_equal(option(fd, ABI_OPTION_HUGE_PAGES, ABI_OPTION_SET, ioas, &value), 0);
 }
 
 /* What page tables map counts as pinned in who has mapped it, each page once. */
@@ -470,6 +475,14 @@ static void type1(void **state)
 	dma_unmap = (struct vfio_iommu_type1_dma_unmap){.argsz = sizeof(dma_unmap), .flags = VFIO_DMA_UNMAP_FLAG_ALL};
 	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), 0);
 	assert_int_equal(dma_unmap.size, 6 * page);
+	/* The last address. */
+	dma_unmap = (struct vfio_iommu_type1_dma_unmap){.argsz = sizeof(dma_unmap), .iova = UINT64_MAX, .size = 1};
+	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, &dma_unmap), 0);
+	assert_int_equal(dma_unmap.size, 0);
+	dma_map.iova = UINT64_MAX;
+	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_MAP_DMA, &dma_map), -EINVAL);
+	dma_map.vaddr = UINT64_MAX;
+	assert_int_equal(uiommu_ioctl(fd, VFIO_IOMMU_MAP_DMA, &dma_map), -EOVERFLOW);
 }
 
 /* VFIO_IOMMU_GET_INFO with each size: what is written, what is pointed to, and what would be needed. */
