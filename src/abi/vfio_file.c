@@ -2,6 +2,7 @@
 /* A device's file: one table of commands, and the rule that before BIND_IOMMUFD there is nothing but that. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "abi/vfio_device.h"
 #include "util/util.h"
@@ -81,7 +82,9 @@ static ssize_t device_write(struct abi_file *file, struct abi_caller *caller, ui
 static int device_mmap(struct abi_file *file, struct abi_caller *caller, uint64_t offset, uint64_t length, int protection,
 		       int flags, struct abi_mapping *out)
 {
-	(void)protection;
+	/* What is no file of a file system has no programs in it. */
+	if (protection & PROT_EXEC && file_of(file)->group)
+		return -EPERM;
 	return granted(file_of(file)) ? vfio_region_mmap(file_of(file), caller, offset, length, flags, out) : -EINVAL;
 }
 

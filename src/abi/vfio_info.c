@@ -35,6 +35,7 @@ static int sparse(struct vfio_call *call, struct vfio_region_info *info)
 	};
 
 	info->flags |= VFIO_REGION_INFO_FLAG_CAPS;
+	info->cap_offset = 0;
 	if (info->argsz < sizeof(*info) + sizeof(cap)) {
 		info->argsz = sizeof(*info) + sizeof(cap);
 		return 0;
@@ -54,6 +55,7 @@ int vfio_get_region_info(struct vfio_call *call)
 	*info = (struct vfio_region_info){
 		.argsz = call->argsz,
 		.index = info->index,
+		.cap_offset = info->cap_offset, /* stays, if there is nothing that it could point to */
 		.offset = (uint64_t)info->index << VFIO_SPEC_REGION_SHIFT,
 		.size = bar					      ? bar->size
 			: info->index == VFIO_PCI_CONFIG_REGION_INDEX ? vfio_config_size(call->device)
@@ -129,6 +131,17 @@ static int set_irqs(struct vfio_device *device, struct pci_irq_request *request)
 	return error;
 }
 
+/* What the request is refused for before its descriptors are looked at. */
+static int allow(struct vfio_device *device, const struct pci_irq_request *request)
+{
+	int error;
+
+	pthread_mutex_lock(&device->irq_lock);
+	error = pci_irqs_allow(&device->irqs, request);
+	pthread_mutex_unlock(&device->irq_lock);
+	return error;
+}
+
 /* @data: to be changed. */
 static int set_with(struct vfio_call *call, struct pci_irq_request *request, uint8_t *data, size_t size)
 {
@@ -140,6 +153,9 @@ static int set_with(struct vfio_call *call, struct pci_irq_request *request, uin
 	if (!(request->flags & PCI_IRQ_SET_FDS))
 		return set_irqs(call->device, request);
 	request->fds = (int32_t *)(void *)data;
+	error = allow(call->device, request);
+	if (error)
+		return error;
 	error = take_fds(call->caller, request->fds, request->count);
 	if (!error)
 		error = set_irqs(call->device, request);

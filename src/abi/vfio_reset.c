@@ -190,6 +190,8 @@ int vfio_hot_reset(struct vfio_call *call)
 
 /* --- FEATURE --- */
 
+enum { FEATURE_PRECOPY_INFO = 12 }; /* as of Linux 7.2: VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2 */
+
 void vfio_wake(struct vfio_device *device)
 {
 	if (device->wakeup < 0)
@@ -281,6 +283,8 @@ int vfio_feature(struct vfio_call *call)
 	case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
 		error = check_feature(feature->flags, size, 0);
 		return error == 1 ? leave_low_power(call->device) : error;
+	case FEATURE_PRECOPY_INFO: /* of what cannot be migrated, whatever is asked about it */
+		return -EINVAL;
 	default:
 		return -ENOTTY;
 	}

@@ -262,6 +262,34 @@ static bool ends(const struct pci_irqs *irqs, const struct pci_irq_request *requ
 	return irqs->mode == request->index && !request->count && request->flags & PCI_IRQ_SET_NONE;
 }
 
+static int allow_intx(const struct pci_irqs *irqs, const struct pci_irq_request *request, uint32_t action)
+{
+	bool none = irqs->mode == PCI_IRQS && action == PCI_IRQ_SET_TRIGGER;
+
+	if (action == PCI_IRQ_SET_TRIGGER && ends(irqs, request))
+		return 0;
+	if ((irqs->mode != PCI_IRQ_INTX && !none) || request->count != 1)
+		return -EINVAL;
+	return action == PCI_IRQ_SET_MASK && has_fds(request) ? -ENOTTY : 0;
+}
+
+int pci_irqs_allow(const struct pci_irqs *irqs, const struct pci_irq_request *request)
+{
+	uint32_t action = request->flags & PCI_IRQ_SET_ACTION, index = request->index;
+
+	if (index == PCI_IRQ_INTX && (action == PCI_IRQ_SET_MASK || action == PCI_IRQ_SET_UNMASK))
+		return allow_intx(irqs, request, action);
+	if (action != PCI_IRQ_SET_TRIGGER)
+		return -ENOTTY;
+	if (index == PCI_IRQ_INTX)
+		return allow_intx(irqs, request, action);
+	if (index == PCI_IRQ_MSI || index == PCI_IRQ_MSIX)
+		return irqs->mode == index || irqs->mode == PCI_IRQS ? 0 : -EINVAL;
+	if (!request->count)
+		return request->flags & PCI_IRQ_SET_NONE ? 0 : -EINVAL;
+	return has_fds(request) && request->fds[0] < -1 ? -EINVAL : 0;
+}
+
 /* A new descriptor of what is set up already finds it as masked as it was. */
 static int set_intx(struct pci_irqs *irqs, const struct pci_irq_request *request)
 {
@@ -283,8 +311,6 @@ static int trigger_intx(struct pci_irqs *irqs, struct pci_irq_request *request)
 		end(irqs);
 		return 0;
 	}
-	if ((irqs->mode != PCI_IRQ_INTX && irqs->mode != PCI_IRQS) || request->count != 1)
-		return -EINVAL;
 	if (has_fds(request))
 		return set_intx(irqs, request);
 	return irqs->mode == PCI_IRQ_INTX ? loop_back(irqs, request) : -EINVAL;
@@ -292,18 +318,13 @@ static int trigger_intx(struct pci_irqs *irqs, struct pci_irq_request *request)
 
 static int mask_intx(struct pci_irqs *irqs, struct pci_irq_request *request)
 {
-	bool masked = request->flags & PCI_IRQ_SET_MASK;
 	int error;
 
-	if (irqs->mode != PCI_IRQ_INTX || request->count != 1)
-		return -EINVAL;
 	if (!has_fds(request)) {
 		if (meant(request, 0))
-			set_masked(irqs, masked);
+			set_masked(irqs, request->flags & PCI_IRQ_SET_MASK);
 		return 0;
 	}
-	if (masked)
-		return -ENOTTY;
 	if (request->fds[0] < 0) {
 		unmasker_end(irqs);
 		return 0;
@@ -335,8 +356,6 @@ static int trigger_vectors(struct pci_irqs *irqs, struct pci_irq_request *reques
 		end(irqs);
 		return 0;
 	}
-	if (irqs->mode != request->index && irqs->mode != PCI_IRQS)
-		return -EINVAL;
 	if (!has_fds(request))
 		return irqs->mode == request->index ? loop_back(irqs, request) : -EINVAL;
 	if (check_fds(request) || beyond(irqs, request))
@@ -362,8 +381,6 @@ static int trigger_single(struct pci_irqs *irqs, struct pci_irq_request *request
 			clear(irqs, request->index);
 		return loop_back(irqs, request);
 	}
-	if (!request->count)
-		return -EINVAL;
 	if (!has_fds(request))
 		return loop_back(irqs, request);
 	return check_fds(request) ? -EINVAL : set_fds(irqs, request);
@@ -371,15 +388,14 @@ static int trigger_single(struct pci_irqs *irqs, struct pci_irq_request *request
 
 int pci_irqs_set(struct pci_irqs *irqs, struct pci_irq_request *request)
 {
-	uint32_t action = request->flags & PCI_IRQ_SET_ACTION;
 	int error = pci_irqs_check(irqs, request);
 
+	if (!error)
+		error = pci_irqs_allow(irqs, request);
 	if (error)
 		return error;
-	if (request->index == PCI_IRQ_INTX && (action == PCI_IRQ_SET_MASK || action == PCI_IRQ_SET_UNMASK))
+	if (!(request->flags & PCI_IRQ_SET_TRIGGER))
 		return mask_intx(irqs, request);
-	if (action != PCI_IRQ_SET_TRIGGER)
-		return -ENOTTY;
 	switch (request->index) {
 	case PCI_IRQ_INTX:
 		return trigger_intx(irqs, request);

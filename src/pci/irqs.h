@@ -76,6 +76,12 @@ uint32_t pci_irqs_flags(const struct pci_irqs *irqs, uint32_t index);
 int pci_irqs_check(const struct pci_irqs *irqs, const struct pci_irq_request *request);
 
 /*
+ * Of what pci_irqs_check() has let through, before its descriptors are looked at: -EINVAL (not what is set up; a descriptor below
+ * -1 of what has one vector), -ENOTTY (no such action of this index).
+ */
+int pci_irqs_allow(const struct pci_irqs *irqs, const struct pci_irq_request *request);
+
+/*
  * Do it: -EINVAL (as above; not an eventfd; not what is set up), -ERANGE (set up with no vector), -ENOTTY (no such action of this
  * index), -EBUSY (there is an unmask descriptor), -EAGAIN (no thread), -EMFILE, -ENOMEM. After an error everything is as before.
  */

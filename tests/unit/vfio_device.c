@@ -52,7 +52,7 @@ static void region_info(void **state)
 		assert_int_equal(request.known.size, expected[i].size);
 		assert_int_equal(request.known.flags, expected[i].flags);
 		assert_true(request.known.offset == region(i));
-		assert_int_equal(request.known.cap_offset, i == 2 ? 32 : 0);
+		assert_int_equal(request.known.cap_offset, i == 2 ? 32 : UINT32_MAX);
 	}
 	for (uint32_t i = VFIO_PCI_VGA_REGION_INDEX; i < 12; i++) {
 		request.known.index = i;
@@ -302,6 +302,10 @@ static void set_irqs_errors(void **state)
 	close(ends[1]);
 	assert_int_equal(uiommu_pci_state(rig->copiers[0].pci) & UIOMMU_PCI_MSIX_ON, 0);
 	assert_int_equal(vfio_irqs(rig->cdev, PCI_IRQ_SET_NONE | PCI_IRQ_SET_MASK, PCI_IRQ_MSI, 0, NULL, 1), -ENOTTY);
+	/* What is refused whatever the descriptors are. */
+	assert_int_equal(vfio_irqs(rig->cdev, PCI_IRQ_SET_FDS | PCI_IRQ_SET_MASK, PCI_IRQ_MSIX, 0, (int[]){9999}, 1), -ENOTTY);
+	assert_int_equal(vfio_irqs(rig->cdev, PCI_IRQ_SET_FDS | PCI_IRQ_SET_UNMASK, PCI_IRQ_INTX, 0, (int[]){9999}, 1), -EINVAL);
+	assert_int_equal(vfio_irqs(rig->cdev, give, PCI_IRQ_REQUEST, 0, (int[]){-2}, 1), -EINVAL);
 	assert_int_equal(vfio_irqs(rig->cdev, give, PCI_IRQ_MSIX, COPY_VECTORS, (int[]){-1}, 1), -EINVAL);
 	assert_int_equal(vfio_irqs(rig->cdev, give, 5, 0, (int[]){-1}, 1), -EINVAL);
 }
@@ -498,6 +502,7 @@ static void features(void **state)
 	assert_int_equal(feature(rig->cdev, 8, get | set | 3, 0), -EINVAL);
 	assert_int_equal(feature(rig->cdev, 8, probe | set | VFIO_DEVICE_FEATURE_MIGRATION, 0), -ENOTTY);
 	assert_int_equal(feature(rig->cdev, 8, set | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, 0), -ENOTTY);
+	assert_int_equal(feature(rig->cdev, 8, probe | set | 12, 0), -EINVAL); /* MIG_PRECOPY_INFOv2 */
 	assert_int_equal(feature(rig->cdev, 8, get | 0xffff, 0), -ENOTTY);
 	assert_int_equal(feature(rig->cdev, 8, get | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, 0), -EINVAL);
 	assert_int_equal(feature(rig->cdev, 8, VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, 0), -EINVAL);
