@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A driver in user space for DSA's registers, to be run under `uiommu run`, which maps registers and portals and uses them as it
- * would those of hardware: loads, stores and MOVDIR64B. Each case checks itself, prints "ok", and ends with 0.
+ * would those of hardware: loads, stores and MOVDIR64B, and what compilers and the C library make of copies. Each case checks
+ * itself, prints "ok", and ends with 0.
  */
 #include "driver.h"
 
+#include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -87,25 +89,27 @@ static void enable(void)
 		command(6, i);
 }
 
-/* MOVDIR64B (%1), %0; assemblers may not know it. */
-static void submit(unsigned int queue, unsigned int slot, const struct descriptor *descriptor)
+static volatile uint8_t *portal_of(unsigned int queue)
 {
-	volatile uint8_t *portal = portals + (size_t)queue * PORTALS + (size_t)slot % (PAGE / DESCRIPTOR) * DESCRIPTOR;
+	return portals + (size_t)queue * PORTALS;
+}
 
+/* MOVDIR64B (%1), %0; assemblers may not know it. */
+static void submit(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
 	__asm__ volatile(".byte 0x66, 0x0f, 0x38, 0xf8, 0x02" : : "a"(portal), "d"(descriptor) : "memory");
 }
 
 /* ENQCMD, which says with ZF whether it was refused. */
-static bool enqueue(unsigned int queue, const struct descriptor *descriptor)
+static void enqueue(volatile uint8_t *portal, const struct descriptor *descriptor)
 {
-	volatile uint8_t *portal = portals + (size_t)queue * PORTALS;
 	bool refused;
 
 	__asm__ volatile(".byte 0xf2, 0x0f, 0x38, 0xf8, 0x02\n	setz %0"
 			 : "=q"(refused)
 			 : "a"(portal), "d"(descriptor)
 			 : "memory", "cc");
-	return !refused;
+	CHECK(!refused);
 }
 
 static uint64_t iova(const void *at)
@@ -113,7 +117,7 @@ static uint64_t iova(const void *at)
 	return IOVA + (uint64_t)((const uint8_t *)at - (const uint8_t *)memory);
 }
 
-static void move(unsigned int queue, unsigned int round, bool enqueues)
+static void move(unsigned int queue, unsigned int round, void (*how)(volatile uint8_t *, const struct descriptor *))
 {
 	struct descriptor descriptor = {
 		.flags_opcode = 3 << 24 | 4 | 8,
@@ -127,10 +131,7 @@ static void move(unsigned int queue, unsigned int round, bool enqueues)
 		memory->source[queue][at] = (uint8_t)(at * 13 + round + queue);
 	memset(memory->destination[queue], 0xee, SIZE);
 	memset(memory->records[queue], 0, sizeof(memory->records[queue]));
-	if (enqueues)
-		CHECK(enqueue(queue, &descriptor));
-	else
-		submit(queue, round, &descriptor);
+	how(portal_of(queue) + (size_t)round % (PAGE / DESCRIPTOR) * DESCRIPTOR, &descriptor);
 	while (!__atomic_load_n(memory->records[queue], __ATOMIC_ACQUIRE))
 		sched_yield();
 	CHECK(memory->records[queue][0] == 1 && !memcmp(memory->source[queue], memory->destination[queue], SIZE));
@@ -139,7 +140,7 @@ static void move(unsigned int queue, unsigned int round, bool enqueues)
 static void *work(void *queue)
 {
 	for (unsigned int i = 0; i < 100; i++)
-		move((unsigned int)(uintptr_t)queue, i, i % 4 == 3);
+		move((unsigned int)(uintptr_t)queue, i, i % 4 == 3 ? enqueue : submit);
 	return NULL;
 }
 
@@ -156,6 +157,83 @@ static void works(char **arguments)
 		CHECK(!pthread_create(&threads[i], NULL, work, (void *)i)); /* NOLINT(performance-no-int-to-ptr) */
 	for (unsigned int i = 0; i < QUEUES; i++)
 		CHECK(!pthread_join(threads[i], NULL));
+}
+
+/* --- copies --- */
+
+/* Descriptors by other stores, each in order and as a whole. */
+static void by_sse(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	for (unsigned int i = 0; i < DESCRIPTOR / 16; i++)
+		_mm_stream_si128((__m128i *)(uintptr_t)portal + i, _mm_loadu_si128((const __m128i *)descriptor + i));
+}
+
+__attribute__((target("avx"))) static void by_avx(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	for (unsigned int i = 0; i < DESCRIPTOR / 32; i++)
+		_mm256_store_si256((__m256i *)(uintptr_t)portal + i, _mm256_loadu_si256((const __m256i *)descriptor + i));
+}
+
+__attribute__((target("avx512f"))) static void by_avx512(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	_mm512_store_si512((void *)(uintptr_t)portal, _mm512_loadu_si512(descriptor));
+}
+
+static void by_string(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	unsigned long words = DESCRIPTOR / 8;
+
+	__asm__ volatile("rep movsq" : "+D"(portal), "+S"(descriptor), "+c"(words) : : "memory");
+}
+
+/* The configuration of a work queue that is not enabled keeps what is written. */
+static void expect_queue(const uint8_t *bytes, size_t length)
+{
+	for (size_t at = 0; at < length; at += 4) {
+		uint32_t value;
+
+		memcpy(&value, bytes + at, sizeof(value));
+		CHECK(get(QUEUE + (QUEUES - 1) * QUEUE_SIZE + (unsigned int)at) == value);
+	}
+}
+
+static void copies(char **arguments)
+{
+	void (*const ways[])(volatile uint8_t *,
+			     const struct descriptor *) = {by_sse, by_string, __builtin_cpu_supports("avx") ? by_avx : by_sse,
+							   __builtin_cpu_supports("avx512f") ? by_avx512 : by_sse};
+	uint8_t *queue, pattern[24], out[24];
+	unsigned long count = sizeof(out) / 4;
+	void *to = out;
+	volatile void *from;
+
+	(void)arguments;
+	begin();
+	queue = (uint8_t *)(uintptr_t)registers + QUEUE + (size_t)(QUEUES - 1) * QUEUE_SIZE;
+	/* The C library's, of all lengths; it takes what the processor is best at. */
+	for (size_t length = 4; length <= sizeof(pattern); length += 4) {
+		for (size_t i = 0; i < length; i++)
+			pattern[i] = (uint8_t)(length * 31 + i * 7);
+		memcpy(queue, pattern, length);
+		expect_queue(pattern, length);
+		memset(out, 0, sizeof(out));
+		memcpy(out, queue, length);
+		CHECK(!memcmp(out, pattern, length));
+	}
+	memset(queue, 0x5a, 16);
+	memset(pattern, 0x5a, 16);
+	expect_queue(pattern, sizeof(pattern));
+	memset(out, 0, sizeof(out));
+	from = queue;
+	__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+	CHECK(!count && to == out + sizeof(out) && from == queue + sizeof(out) && !memcmp(out, pattern, sizeof(out)));
+	/* Atomics: what was there, and what is there then. */
+	CHECK(__atomic_exchange_n((uint32_t *)(void *)queue, 7, __ATOMIC_SEQ_CST) == 0x5a5a5a5a);
+	__atomic_fetch_or((uint32_t *)(void *)queue, 0x100, __ATOMIC_SEQ_CST);
+	CHECK(get(QUEUE + (QUEUES - 1) * QUEUE_SIZE) == 0x107);
+	enable();
+	for (unsigned int i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		move(i % QUEUES, i, ways[i]);
 }
 
 /* --- the program's own handlers --- */
@@ -228,7 +306,7 @@ static void handlers(char **arguments)
 	FAILS(SIGILL, __asm__ volatile("ud2"));
 	/* What such a store finds elsewhere is the program's, too. */
 	FAILS(SIGILL, __asm__ volatile("ud2"));
-	FAILS(SIGSEGV, __asm__ volatile("lock addl $1, (%0)" : : "r"(registers) : "memory"));
+	FAILS(SIGSEGV, __asm__ volatile("lock cmpxchgl %%eax, (%0)" : : "r"(registers) : "memory"));
 	/* Once, as it says. */
 	CHECK(signal(SIGSEGV, plain) != SIG_ERR);
 	FAILS(SIGSEGV, nothing[8] = 1);
@@ -240,8 +318,8 @@ static void handlers(char **arguments)
 	/* Registers that are not decoded, and a source that is not there. */
 	set_own(0);
 	enable();
-	FAILS(SIGSEGV, submit(0, 0, (const struct descriptor *)(const void *)nothing));
-	move(0, 1, false);
+	FAILS(SIGSEGV, submit(portals, (const struct descriptor *)(const void *)nothing));
+	move(0, 1, submit);
 	CHECK(pwrite(device, &off, sizeof(off), region(VFIO_PCI_CONFIG_REGION_INDEX) + 4) == sizeof(off));
 	FAILS(SIGBUS, get(VERSION));
 	CHECK(caught_at == (uintptr_t)registers + VERSION);
@@ -254,7 +332,7 @@ static void dies(char **arguments)
 {
 	begin();
 	if (!strcmp(arguments[0], "unknown"))
-		__asm__ volatile("lock addl $1, (%0)" : : "r"(registers) : "memory");
+		__asm__ volatile("lock cmpxchgl %%eax, (%0)" : : "r"(registers) : "memory");
 	if (!strcmp(arguments[0], "read-only"))
 		*(volatile uint8_t *)map(VFIO_PCI_BAR0_REGION_INDEX, PROT_READ) = 1;
 	if (!strcmp(arguments[0], "sent"))
@@ -282,18 +360,18 @@ static void mappings(char **arguments)
 	set_own(0);
 	/* Parts go: in front, behind, in the middle; what is mapped there instead is memory. */
 	CHECK(!munmap((void *)(uintptr_t)portals, PAGE) && !munmap((uint8_t *)(uintptr_t)portals + 2 * PORTALS + PAGE, PAGE));
-	FAILS(SIGSEGV, submit(0, 0, (const struct descriptor *)(const void *)memory));
-	move(1, 1, false);
-	move(2, 1, false);
-	move(3, 1, false);
+	FAILS(SIGSEGV, submit(portals, (const struct descriptor *)(const void *)memory));
+	move(1, 1, submit);
+	move(2, 1, submit);
+	move(3, 1, submit);
 	more = mmap((uint8_t *)(uintptr_t)portals + PORTALS, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 		    -1, 0);
 	CHECK(more == portals + PORTALS);
 	*more = 1;
 	first = page_of(VFIO_PCI_BAR2_REGION_INDEX, MAP_FIXED, (void *)(uintptr_t)portals);
 	CHECK(first == portals);
-	move(0, 2, false);
-	move(2, 2, false);
+	move(0, 2, submit);
+	move(2, 2, submit);
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, device, region(VFIO_PCI_BAR2_REGION_INDEX)) == MAP_FAILED &&
 	      errno == EINVAL);
 	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, region(VFIO_PCI_BAR2_REGION_INDEX) + 8 * PORTALS) == MAP_FAILED);
@@ -301,13 +379,13 @@ static void mappings(char **arguments)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (!pid) {
-		move(2, 3, false);
+		move(2, 3, submit);
 		_exit(0);
 	}
 	wait_for(pid);
 	/* They hold the device; and when they go, it goes. */
 	close(device);
-	move(2, 4, false);
+	move(2, 4, submit);
 	CHECK(open("/dev/vfio/devices/vfio0", O_RDWR) >= 0);
 	CHECK(!munmap((void *)(uintptr_t)registers, PAGE) && !munmap((void *)(uintptr_t)portals, 8 * PORTALS));
 	FAILS(SIGSEGV, get(VERSION));
@@ -317,7 +395,8 @@ static void mappings(char **arguments)
 	CHECK(get(VERSION) == 0x100 && !get(QUEUE));
 }
 
-static const struct test_case cases[] = {{"works", works}, {"handlers", handlers}, {"dies", dies}, {"mappings", mappings}};
+static const struct test_case cases[] = {
+	{"works", works}, {"copies", copies}, {"handlers", handlers}, {"dies", dies}, {"mappings", mappings}};
 
 int main(int argc, char **argv)
 {

@@ -3,32 +3,13 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <string.h>
 
-enum { REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8 };
-enum { RSP = 4, RBP = 5, NONE = 16, RIP = 17 };
-enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, OF = 0x800, RESULTS = CF | PF | AF | ZF | SF | OF };
-/* As opcodes have them; TEST is what is left. */
-enum { ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST };
+#include "abi/shim/insn_parts.h"
 
-enum kind { LOAD, STORE, COMPUTE, XMM_LOAD, XMM_STORE, DIRECT, ENQUEUE };
-
-struct insn {
-	enum kind kind;
-	uint8_t rex, repeat, map, opcode;
-	bool has_rex, narrow, address32, segment;
-	uint8_t reg, extension; /* of ModRM: with and without REX.R */
-	uint8_t base, index, scale; /* numbers, NONE, RIP */
-	int32_t displacement;
-	uint8_t size; /* of what is in memory, bytes */
-	uint8_t wide; /* LOAD: of the register, if it is extended; 0: the same */
-	bool sign;
-	uint8_t operation;
-	bool to_register;
-	uint8_t immediate_size;
-	bool immediate;
-	uint64_t value;
-};
+enum { RAX = 0, RCX = 1, RSP = 4, RBP = 5, RSI = 6, RDI = 7, NONE = 16, RIP = 17 };
+enum { CF = 1, PF = 4, AF = 0x10, ZF = 0x40, SF = 0x80, DF = 0x400, OF = 0x800, RESULTS = CF | PF | AF | ZF | SF | OF };
+/* The first eight as opcodes have them. */
+enum { ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NOT, NEG };
 
 /* --- bytes --- */
 
@@ -56,42 +37,107 @@ static int64_t next_signed(struct bytes *bytes, unsigned int size)
 	return size < 8 ? (int64_t)(value << (64 - 8 * size)) >> (64 - 8 * size) : (int64_t)value;
 }
 
-/* The opcode, after all that stands in front of it. */
-static uint8_t prefixes(struct insn *insn, struct bytes *bytes)
+/* False: none of them. */
+static bool prefix(struct insn *insn, uint8_t byte)
 {
-	for (;;) {
-		uint8_t byte = next(bytes);
-
-		switch (byte) {
-		case 0x66:
-			insn->narrow = true;
-			break;
-		case 0x67:
-			insn->address32 = true;
-			break;
-		case 0xf2:
-		case 0xf3:
-			insn->repeat = byte;
-			break;
-		case 0x64:
-		case 0x65:
-			insn->segment = true;
-			break;
-		case 0x26:
-		case 0x2e:
-		case 0x36:
-		case 0x3e:
-			break;
-		default:
-			if ((byte & 0xf0) != 0x40)
-				return byte;
-			insn->rex = byte;
-			insn->has_rex = true;
-			return next(bytes);
-		}
-		if (bytes->over)
-			return 0;
+	switch (byte) {
+	case 0x66:
+		insn->narrow = true;
+		return true;
+	case 0x67:
+		insn->address32 = true;
+		return true;
+	case 0xf0:
+		insn->lock = true;
+		return true;
+	case 0xf2:
+	case 0xf3:
+		insn->repeat = byte;
+		return true;
+	case 0x64:
+	case 0x65:
+		insn->segment = true;
+		return true;
+	default:
+		return byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e;
 	}
+}
+
+/* The fields that VEX and EVEX have, too, have REX's names; what they say instead of a prefix is said as if it were there. */
+static void vex_fields(struct insn *insn, uint8_t inverted, uint8_t byte)
+{
+	const uint8_t pp = byte & 3;
+
+	insn->rex = (uint8_t)((~inverted >> 5 & 7) | (byte & 0x80 ? REX_W : 0));
+	insn->other = ~byte >> 3 & 15;
+	insn->narrow = pp == P_66;
+	insn->repeat = pp == P_F3 ? 0xf3 : pp == P_F2 ? 0xf2 : 0;
+}
+
+static void vex(struct insn *insn, struct bytes *bytes, bool is_long)
+{
+	uint8_t first = next(bytes), second = is_long ? next(bytes) : first;
+
+	vex_fields(insn, is_long ? first : first | 0x60, is_long ? second : second & 0x7f);
+	insn->encoding = VEX;
+	insn->map = is_long ? first & 31 : 1;
+	insn->width = second & 4 ? 32 : 16;
+}
+
+static bool evex(struct insn *insn, struct bytes *bytes)
+{
+	uint8_t first = next(bytes), second = next(bytes), third = next(bytes), length = third >> 5 & 3;
+
+	vex_fields(insn, first, second);
+	insn->encoding = EVEX;
+	insn->map = first & 7;
+	insn->upper_row = !(first & 0x10);
+	insn->other |= third & 8 ? 0 : 16;
+	insn->width = (uint8_t)(16 << length);
+	insn->mask = third & 7;
+	insn->zeroes = third & 0x80;
+	/* Bits that are fixed; there is no broadcast here. */
+	return !(first & 8) && second & 4 && !(third & 0x10) && length < 3 && (insn->mask || !insn->zeroes);
+}
+
+/* Those of AVX and AVX-512, whose first byte is @byte. False: it is not known. */
+static bool vex_opcode(struct insn *insn, struct bytes *bytes, uint8_t byte)
+{
+	if (insn->narrow || insn->repeat || insn->lock)
+		return false;
+	if (byte != 0x62)
+		vex(insn, bytes, byte == 0xc4);
+	else if (!evex(insn, bytes))
+		return false;
+	insn->opcode = next(bytes);
+	return insn->map == 1 || insn->map == 2;
+}
+
+/* The opcode and all that stands in front of it. */
+static bool opcode(struct insn *insn, struct bytes *bytes)
+{
+	uint8_t byte = next(bytes);
+
+	while (!bytes->over && prefix(insn, byte))
+		byte = next(bytes);
+	if (byte == 0xc4 || byte == 0xc5 || byte == 0x62)
+		return vex_opcode(insn, bytes, byte);
+	if ((byte & 0xf0) == 0x40) {
+		insn->rex = byte;
+		insn->has_rex = true;
+		byte = next(bytes);
+	}
+	if (byte == 0x0f) {
+		insn->map = 1;
+		byte = next(bytes);
+		if (byte == 0x38) {
+			insn->map = 2;
+			byte = next(bytes);
+		}
+	}
+	insn->width = 16;
+	insn->opcode = byte;
+	return true;
 }
 
 /* False: it is no memory. */
@@ -100,7 +146,7 @@ static bool operands(struct insn *insn, struct bytes *bytes)
 	uint8_t byte = next(bytes), mode = byte >> 6, rm = byte & 7;
 
 	insn->extension = byte >> 3 & 7;
-	insn->reg = (uint8_t)(insn->extension | (insn->rex & REX_R ? 8 : 0));
+	insn->reg = (uint8_t)(insn->extension | (insn->rex & REX_R ? 8 : 0) | (insn->upper_row ? 16 : 0));
 	insn->index = NONE;
 	insn->base = (uint8_t)(rm | (insn->rex & REX_B ? 8 : 0));
 	if (mode == 3)
@@ -119,6 +165,7 @@ static bool operands(struct insn *insn, struct bytes *bytes)
 	} else if (!mode && rm == RBP) {
 		insn->base = RIP;
 	}
+	insn->short_displacement = mode == 1;
 	if (mode == 1)
 		insn->displacement = (int32_t)next_signed(bytes, 1);
 	else if (mode == 2 || insn->base == NONE || insn->base == RIP)
@@ -171,6 +218,23 @@ static uint8_t full_immediate(uint8_t size)
 	return size == 8 ? 4 : size;
 }
 
+/* Those without ModRM. */
+static bool string(struct insn *insn)
+{
+	if (insn->repeat == 0xf2)
+		return false;
+	switch (insn->opcode & ~1) {
+	case 0xa4:
+		return is(insn, MOVS, size_by_bit(insn));
+	case 0xaa:
+		return is(insn, STOS, size_by_bit(insn));
+	case 0xac:
+		return is(insn, LODS, size_by_bit(insn));
+	default:
+		return false;
+	}
+}
+
 static bool one_byte(struct insn *insn)
 {
 	uint8_t size = size_by_bit(insn);
@@ -192,6 +256,9 @@ static bool one_byte(struct insn *insn)
 	case 0x84:
 	case 0x85:
 		return computes(insn, TEST, size);
+	case 0x86:
+	case 0x87:
+		return is(insn, EXCHANGE, size);
 	case 0x88:
 	case 0x89:
 		return is(insn, STORE, size);
@@ -203,17 +270,19 @@ static bool one_byte(struct insn *insn)
 		return !insn->extension && is(insn, STORE, size) && with_immediate(insn, full_immediate(size));
 	case 0xf6:
 	case 0xf7:
-		return insn->extension < 2 && computes(insn, TEST, size) && with_immediate(insn, full_immediate(size));
+		if (insn->extension < 2)
+			return computes(insn, TEST, size) && with_immediate(insn, full_immediate(size));
+		return insn->extension < 4 && computes(insn, insn->extension == 2 ? NOT : NEG, size);
+	case 0xfe:
+	case 0xff:
+		return insn->extension < 2 && computes(insn, insn->extension ? DEC : INC, size);
 	default:
 		return false;
 	}
 }
 
-/* Of what is in an SSE register; what is loaded and smaller leaves zeroes behind it. */
 static bool two_bytes(struct insn *insn)
 {
-	const unsigned int prefix = insn->repeat ? insn->repeat : insn->narrow ? 0x66 : 0;
-
 	switch (insn->opcode) {
 	case 0xb6:
 	case 0xb7:
@@ -221,31 +290,8 @@ static bool two_bytes(struct insn *insn)
 	case 0xbe:
 	case 0xbf:
 		return extends(insn, insn->opcode == 0xbe ? 1 : 2, true);
-	case 0x10:
-		return is(insn, XMM_LOAD, prefix == 0xf3 ? 4 : prefix == 0xf2 ? 8 : 16);
-	case 0x11:
-		return is(insn, XMM_STORE, prefix == 0xf3 ? 4 : prefix == 0xf2 ? 8 : 16);
-	case 0x28:
-		return !insn->repeat && is(insn, XMM_LOAD, 16);
-	case 0x29:
-	case 0x2b:
-		return !insn->repeat && is(insn, XMM_STORE, 16);
-	case 0x6e:
-		return prefix == 0x66 && is(insn, XMM_LOAD, insn->rex & REX_W ? 8 : 4);
-	case 0x6f:
-		return (prefix == 0x66 || prefix == 0xf3) && is(insn, XMM_LOAD, 16);
-	case 0x7e:
-		return prefix == 0xf3	? is(insn, XMM_LOAD, 8)
-		       : prefix == 0x66 ? is(insn, XMM_STORE, insn->rex & REX_W ? 8 : 4)
-					: false;
-	case 0x7f:
-		return (prefix == 0x66 || prefix == 0xf3) && is(insn, XMM_STORE, 16);
 	case 0xc3:
-		return !prefix && is(insn, STORE, operand_size(insn));
-	case 0xd6:
-		return prefix == 0x66 && is(insn, XMM_STORE, 8);
-	case 0xe7:
-		return prefix == 0x66 && is(insn, XMM_STORE, 16);
+		return !insn->repeat && !insn->narrow && is(insn, STORE, operand_size(insn));
 	default:
 		return false;
 	}
@@ -264,20 +310,19 @@ static bool decode(struct insn *insn, struct bytes *bytes)
 {
 	bool known;
 
-	insn->opcode = prefixes(insn, bytes);
-	if (insn->opcode == 0x0f) {
-		insn->map = 1;
-		insn->opcode = next(bytes);
-		if (insn->opcode == 0x38) {
-			insn->map = 2;
-			insn->opcode = next(bytes);
-		}
-	}
-	if (bytes->over || !operands(insn, bytes) || insn->segment)
+	if (!opcode(insn, bytes) || bytes->over || insn->segment)
 		return false;
-	known = insn->map == 2 ? three_bytes(insn) : insn->map ? two_bytes(insn) : one_byte(insn);
+	if (insn->encoding == LEGACY && !insn->map && string(insn))
+		return !insn->lock;
+	if (!operands(insn, bytes))
+		return false;
+	known = insn->encoding == LEGACY && (insn->map == 2 ? three_bytes(insn) : insn->map ? two_bytes(insn) : one_byte(insn));
+	known = known || (insn->map && insn_is_vector(insn));
 	if (known && insn->immediate)
 		insn->value = (uint64_t)next_signed(bytes, insn->immediate_size);
+	if (insn->lock && insn->kind != EXCHANGE &&
+	    (insn->kind != COMPUTE || insn->to_register || insn->operation == CMP || insn->operation == TEST))
+		return false;
 	return known && !bytes->over;
 }
 
@@ -364,6 +409,20 @@ static uint64_t compute(unsigned int operation, unsigned int size, uint64_t a, u
 	return result;
 }
 
+static uint64_t compute_alone(unsigned int operation, unsigned int size, uint64_t value, uint64_t *flags)
+{
+	const uint64_t carry = *flags & CF;
+	uint64_t result;
+
+	if (operation == NOT)
+		return ~value & mask_of(size);
+	if (operation == NEG)
+		return compute(SUB, size, 0, value, flags);
+	result = compute(operation == INC ? ADD : SUB, size, value, 1, flags);
+	*flags = (*flags & ~(uint64_t)CF) | carry;
+	return result;
+}
+
 /* --- doing it --- */
 
 static int load(const struct insn *insn, struct insn_state *state, uint64_t address, const struct insn_bus *bus)
@@ -395,8 +454,9 @@ static int arithmetic(const struct insn *insn, struct insn_state *state, uint64_
 
 	if (error)
 		return error;
-	result = insn->to_register ? compute(insn->operation, size, other, memory, &flags)
-				   : compute(insn->operation, size, memory, other, &flags);
+	result = insn->operation > TEST ? compute_alone(insn->operation, size, memory, &flags)
+		 : insn->to_register	? compute(insn->operation, size, other, memory, &flags)
+					: compute(insn->operation, size, memory, other, &flags);
 	if (insn->operation != CMP && insn->operation != TEST) {
 		if (insn->to_register)
 			set_register(insn, state, size, result);
@@ -408,14 +468,41 @@ static int arithmetic(const struct insn *insn, struct insn_state *state, uint64_
 	return error;
 }
 
-static int load_xmm(const struct insn *insn, struct insn_state *state, uint64_t address, const struct insn_bus *bus)
+/* The register's value is there already when memory has the new one. */
+static int exchange(const struct insn *insn, struct insn_state *state, uint64_t address, const struct insn_bus *bus)
 {
-	uint8_t value[16] = {0};
-	int error = bus->read(bus->opaque, address, value, insn->size);
+	uint64_t value = get_register(insn, state, insn->size), memory = 0;
+	int error = bus->read(bus->opaque, address, &memory, insn->size);
 
 	if (!error)
-		memcpy(state->xmm[insn->reg], value, sizeof(value));
+		error = bus->write(bus->opaque, address, &value, insn->size);
+	if (!error)
+		set_register(insn, state, insn->size, memory);
 	return error;
+}
+
+/* One of it; then it is the same instruction again, as after an interrupt, until all are done. */
+static int move_string(struct insn *insn, struct insn_state *state, const struct insn_bus *bus)
+{
+	const uint64_t mask = insn->address32 ? UINT32_MAX : UINT64_MAX, from = state->gpr[RSI] & mask, to = state->gpr[RDI] & mask;
+	const uint64_t step = state->flags & DF ? -(uint64_t)insn->size : insn->size, count = state->gpr[RCX] & mask;
+	int error;
+
+	if (insn->repeat && !count)
+		return 0;
+	error = insn->kind == MOVS   ? bus->copy(bus->opaque, to, from, insn->size)
+		: insn->kind == STOS ? bus->write(bus->opaque, to, &state->gpr[RAX], insn->size)
+				     : load(insn, state, from, bus);
+	if (error)
+		return error;
+	if (insn->kind != STOS)
+		state->gpr[RSI] = (from + step) & mask;
+	if (insn->kind != LODS)
+		state->gpr[RDI] = (to + step) & mask;
+	if (insn->repeat)
+		state->gpr[RCX] = count - 1;
+	insn->again = insn->repeat && count > 1;
+	return 0;
 }
 
 /* The register has the destination, and memory what goes there. What accepts it says so with ZF clear; nothing here refuses. */
@@ -425,13 +512,13 @@ static int direct(const struct insn *insn, struct insn_state *state, uint64_t fr
 	int error;
 
 	to = insn->address32 ? (uint32_t)to : to;
-	error = to % INSN_DIRECT ? -ENOSYS : bus->direct(bus->opaque, to, from);
+	error = to % INSN_DIRECT ? -ENOSYS : bus->copy(bus->opaque, to, from, INSN_DIRECT);
 	if (!error && insn->kind == ENQUEUE)
 		state->flags &= ~(uint64_t)RESULTS;
 	return error;
 }
 
-static int run(const struct insn *insn, struct insn_state *state, uint64_t address, const struct insn_bus *bus)
+static int run(struct insn *insn, struct insn_state *state, uint64_t address, const struct insn_bus *bus)
 {
 	switch (insn->kind) {
 	case LOAD:
@@ -440,10 +527,16 @@ static int run(const struct insn *insn, struct insn_state *state, uint64_t addre
 		return store(insn, state, address, bus);
 	case COMPUTE:
 		return arithmetic(insn, state, address, bus);
-	case XMM_LOAD:
-		return load_xmm(insn, state, address, bus);
-	case XMM_STORE:
-		return bus->write(bus->opaque, address, state->xmm[insn->reg], insn->size);
+	case EXCHANGE:
+		return exchange(insn, state, address, bus);
+	case MOVS:
+	case STOS:
+	case LODS:
+		return move_string(insn, state, bus);
+	case VECTOR_LOAD:
+	case VECTOR_STORE:
+	case VECTOR_HALF:
+		return insn_move_vector(insn, state, address, bus);
 	default:
 		return direct(insn, state, address, bus);
 	}
@@ -455,10 +548,10 @@ int insn_do(struct insn_state *state, const uint8_t *code, size_t length, const 
 	struct insn insn = {0};
 	int error;
 
-	if (!decode(&insn, &bytes))
+	if (!decode(&insn, &bytes) || !insn_has_vectors(&insn, state->vectors))
 		return -ENOSYS;
 	error = run(&insn, state, address_of(&insn, state, bytes.taken), bus);
-	if (!error)
+	if (!error && !insn.again)
 		state->rip += bytes.taken;
 	return error;
 }

@@ -19,6 +19,7 @@
 #include "abi/shim/insn.h"
 #include "abi/shim/signals.h"
 #include "abi/shim/sys.h"
+#include "abi/shim/xsave.h"
 
 enum {
 	TRAPS_MAX = 64,
@@ -164,9 +165,19 @@ static int write_registers(void *opaque, uint64_t address, const void *data, uns
 	return transfer(opaque, SESSION_WRITE, address, (uint64_t)(uintptr_t)data, size);
 }
 
-static int write_direct(void *opaque, uint64_t address, uint64_t from)
+/* Between both it goes through here, and between registers and the program's memory at once. */
+static int copy_registers(void *opaque, uint64_t to, uint64_t from, unsigned int size)
 {
-	return transfer(opaque, SESSION_WRITE, address, from, INSN_DIRECT);
+	uint8_t data[INSN_DIRECT];
+	struct trap trap;
+	int error;
+
+	if (!find(from, size, &trap))
+		return transfer(opaque, SESSION_WRITE, to, from, size);
+	if (!find(to, size, &trap))
+		return transfer(opaque, SESSION_READ, from, to, size);
+	error = read_registers(opaque, from, data, size);
+	return error ? error : write_registers(opaque, to, data, size);
 }
 
 /* --- the signal --- */
@@ -175,27 +186,18 @@ static int write_direct(void *opaque, uint64_t address, uint64_t from)
 static const int registers[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 				  REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
-/* The state of SSE is restored only if it is said to be there (architecture manual, XSTATE_BV). */
-static void has_sse(uint8_t *saved)
-{
-	enum { MAGIC_AT = 464, MAGIC = 0x46505853, XSTATE_BV_AT = 512, SSE = 2 };
-	uint32_t magic;
-
-	memcpy(&magic, saved + MAGIC_AT, sizeof(magic));
-	if (magic == MAGIC)
-		saved[XSTATE_BV_AT] |= SSE;
-}
-
 static int emulate(ucontext_t *context, struct access *access)
 {
-	const struct insn_bus bus = {read_registers, write_registers, write_direct, access};
+	const struct insn_bus bus = {read_registers, write_registers, copy_registers, access};
 	greg_t *gregs = context->uc_mcontext.gregs;
-	struct insn_state state = {.rip = (uint64_t)gregs[REG_RIP], .flags = (uint64_t)gregs[REG_EFL]};
+	uint8_t *area = (uint8_t *)context->uc_mcontext.fpregs;
+	struct insn_vectors vectors;
+	struct insn_state state = {.rip = (uint64_t)gregs[REG_RIP], .flags = (uint64_t)gregs[REG_EFL], .vectors = &vectors};
 	int error;
 
 	for (size_t i = 0; i < 16; i++)
 		state.gpr[i] = (uint64_t)gregs[registers[i]];
-	state.xmm = (uint8_t(*)[16])(void *)context->uc_mcontext.fpregs->_xmm;
+	xsave_of_signal(area, &vectors);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
 	error = insn_do(&state, (const uint8_t *)(uintptr_t)state.rip, INSN_LENGTH_MAX, &bus);
 	if (error)
@@ -204,7 +206,7 @@ static int emulate(ucontext_t *context, struct access *access)
 		gregs[registers[i]] = (greg_t)state.gpr[i];
 	gregs[REG_RIP] = (greg_t)state.rip;
 	gregs[REG_EFL] = (greg_t)state.flags;
-	has_sse((uint8_t *)context->uc_mcontext.fpregs);
+	xsave_written(area, &vectors);
 	return 0;
 }
 
@@ -254,6 +256,7 @@ long trap_map(void *address, size_t length, int protection, int flags, int fd, c
 
 	if (mapped < 0 && mapped > -4096)
 		return mapped;
+	xsave_init();
 	signals_own(SIGSEGV);
 	signals_own(SIGILL);
 	trap_forget((uint64_t)mapped, length);
