@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A PCI device for QEMU: it copies memory, at addresses of a PASID or without one, and interrupts. docs/write-a-device.md explains
- *it.
+ * A PCI device for QEMU: it copies memory, at addresses of a PASID or without one, and interrupts.
+ * docs/write-a-device.md explains it.
  *
  *	device SOCKET
  */
