@@ -230,6 +230,9 @@ static enum status check_required(const struct command *command, const struct ar
 /* What is left must be an operand, or come behind "--", and somebody must want it. */
 static enum status parse_rest(const struct command *command, const struct arg *args, size_t count, int argc, char **argv)
 {
+	const char *hint = "";
+	char message[160];
+
 	for (size_t i = 0; i < count; i++) {
 		if (args[i].kind != ARG_OPERAND)
 			continue;
@@ -240,14 +243,18 @@ static enum status parse_rest(const struct command *command, const struct arg *a
 	if (optind == argc)
 		return STATUS_OK;
 	for (size_t i = 0; i < count; i++) {
-		if (args[i].kind != ARG_REST || strcmp(argv[optind - 1], "--") != 0)
+		if (args[i].kind != ARG_REST)
+			continue;
+		hint = "; the rest comes behind --";
+		if (strcmp(argv[optind - 1], "--") != 0)
 			continue;
 		for (int k = optind; k < argc; k++)
 			if (parse_value(&args[i], argv[k]))
 				return bad_usage(command, "too much behind --");
 		return STATUS_OK;
 	}
-	return bad_usage(command, "takes options only");
+	snprintf(message, sizeof(message), "'%s': takes options only%s", argv[optind], hint);
+	return bad_usage(command, message);
 }
 
 bool args_parse(const struct command *command, const char *description, const struct arg *args, size_t count, int argc, char **argv,

@@ -197,6 +197,8 @@ static enum status run_ls(const struct command *command, int argc, char **argv)
 			"with --run, the programs, files and objects of sessions; or, with --vm, guests and their devices.",
 			args, ARRAY_SIZE(args), argc, argv, &status))
 		return status;
+	if ((show.socket != NULL) + sessions + guests > 1)
+		return complain(STATUS_USAGE, "ls: only one of --socket, --run and --vm");
 	if (guests)
 		return vm_look_ls(command, show.json);
 	if (!show.socket && (sessions || getenv(SESSION_VARIABLE)))
@@ -266,6 +268,8 @@ static enum status run_fault(const struct command *command, int argc, char **arg
 			"Explain the last faults of a daemon's devices, as far as you may see them. Silent if there were none.",
 			args, ARRAY_SIZE(args), argc, argv, &status))
 		return status;
+	if (show.socket && guests)
+		return complain(STATUS_USAGE, "fault: only one of --socket and --vm");
 	if (guests)
 		return vm_look_faults(command, show.json, show.count);
 	status = daemon_connect(show.socket, &client);

@@ -75,7 +75,9 @@ static int create(struct uiommu_model *model, const struct wish *wish, const str
 	struct model_virtual device = {model->context, model->device, wish->set_id};
 
 	if (error == -EEXIST)
-		return complain_about(complaint, error, "%s: requester id %04x is in use", name, (unsigned int)wish->rid);
+		return complain_about(complaint, error, "%s: there is another device at %04x:%02x:%02x.%x", name,
+				      (unsigned int)wish->rid >> 16, (unsigned int)wish->rid >> 8 & 0xff,
+				      (unsigned int)wish->rid >> 3 & 0x1f, (unsigned int)wish->rid & 7);
 	if (error)
 		return complain_about(complaint, error, "%s: %s", name, strerror(-error));
 	if (wish->parent)

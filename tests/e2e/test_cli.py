@@ -231,6 +231,10 @@ def test_fault_unmapped(run, bystander, place):
     (["fault", "--count", "0"], "--count '0': out of range"),
     (["ls", "--socket", ""], "--socket '': not understood"),
     (["stat", "--vm"], "bad option '--vm'"),
+    (["ls", "--run", "--vm"], "only one of --socket, --run and --vm"),
+    (["ls", "--run", "--socket", "x"], "only one of --socket, --run and --vm"),
+    (["fault", "--vm", "--socket", "x"], "only one of --socket and --vm"),
+    (["run", "true"], "'true': takes options only"),
     (["walk", "0x1000"], "--device is missing"),
     (["walk", "--device", "01:00.0", "1k"], "expected one address"),
 ])

@@ -83,7 +83,7 @@ static void a_model_is_a_device_and_a_function(void **state)
 	assert_int_equal(word >> 8, 0x010802);
 	assert_int_equal(uiommu_model_create(context, 0x101, "nvme,size=1M", NULL, 0, &second), 0);
 	assert_int_equal(uiommu_model_create(context, 0x101, "nvme,size=1M", complaint, sizeof(complaint), &third), -EEXIST);
-	assert_string_equal(complaint, "nvme: requester id 0101 is in use");
+	assert_string_equal(complaint, "nvme: there is another device at 0000:01:00.1");
 	assert_int_equal(uiommu_model_destroy(model), 0);
 	assert_int_equal(uiommu_model_destroy(second), 0);
 	assert_int_equal(uiommu_model_destroy(NULL), 0);
