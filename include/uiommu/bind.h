@@ -197,7 +197,8 @@ struct uiommu_bind {
  * -ENXIO: the device has no PASIDs; -EADDRNOTAVAIL: PASID 0; -EEXIST: the device's own PASID (rid_pasid); -ERANGE: PASID beyond the
  * device's width; -EADDRINUSE: an area lies in a range that the device reserves;
  * -EFAULT: the root is not in the guest's memory; -ENOENT: no such device, parent, IOAS or fault queue;
- * -EBUSY: something else is bound or attached to the PASID, or it is draining; -ENOSPC: no PASID left;
+ * -EBUSY: something else is bound or attached to the PASID, or it is draining; -ENOSPC: no PASID left; -EDQUOT: of a mediated
+ * device: nor is there one in its set;
  * -EBADF: a descriptor of the bundle is not what it must be; -EACCES: more access than the handle's;
  * -ESRCH: the process has ended; -ENOMEM; -EMFILE; -EOWNERDEAD.
  */

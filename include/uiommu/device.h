@@ -144,8 +144,8 @@ UIOMMU_API int uiommu_hwpt_alloc(struct uiommu_context *context, const struct ui
  *
  * Return: 0, -ENOENT (no such object), -EINVAL (wrong type, PASID 0, rid_pasid or beyond the width, HWPT not for PASIDs), -EBUSY
  * (something is attached; the PASID is draining; a guest's tables stand for all PASIDs, nested.h), -EADDRINUSE (an area lies in a
- * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENODEV (it has been cut off, ats.h), -ENOMEM,
- * -EOWNERDEAD.
+ * range that the device reserves), -EOPNOTSUPP (the device has no PASIDs), -ENODEV (it has been cut off, ats.h), -EDQUOT, -ENOSPC
+ * (of a mediated device: its set, or the context, has no PASID left for the vPASID), -ENOMEM, -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 
@@ -159,8 +159,9 @@ UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id,
  * When it returns nothing uses the old one any more. A guest's tables (nested.h) are replaced, and replace, with all that they say
  * of PASIDs.
  *
- * Return: as uiommu_attach(), but -EINVAL if nothing is attached, and -EBUSY if a bind is (bind.h), or if a guest's tables are to
- * replace something else while PASIDs are attached; -EDEADLOCK (a pin was not put), -EDEADLK (inside an access).
+ * Return: as uiommu_attach(), but -EINVAL if nothing is attached, -ENOENT if a vPASID stands for nothing (mdev.h), and -EBUSY if a
+ * bind is (bind.h), or if a guest's tables are to replace something else while PASIDs are attached; -EDEADLOCK (a pin was not put),
+ * -EDEADLK (inside an access).
  */
 UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id, uint32_t pasid, uint32_t pt_id);
 
@@ -172,8 +173,8 @@ UIOMMU_API int uiommu_replace(struct uiommu_context *context, uint32_t device_id
  *
  * When it returns, no access of this (device, PASID) is running or will still have an effect.
  *
- * Return: 0 (also if nothing is attached), -ENOENT (no such device), -EBUSY (a bind is, see uiommu_unbind()), -EDEADLOCK (a pin was
- * not put; nothing has changed), -EDEADLK (inside an access or callback), -EOWNERDEAD.
+ * Return: 0 (also if nothing is attached), -ENOENT (no such device), -EINVAL (of a mediated device: no vPASID), -EBUSY (a bind is,
+ * see uiommu_unbind()), -EDEADLOCK (a pin was not put; nothing has changed), -EDEADLK (inside an access or callback), -EOWNERDEAD.
  */
 UIOMMU_API int uiommu_detach(struct uiommu_context *context, uint32_t device_id, uint32_t pasid);
 
@@ -208,7 +209,7 @@ struct uiommu_attach_stats {
  * @pasid: the PASID, or %UIOMMU_NO_PASID
  * @out: @out->size is in
  *
- * Return: 0, -ENOENT (no device, or nothing attached), -EINVAL (size). Thread-safe.
+ * Return: 0, -ENOENT (no device, or nothing attached), -EINVAL (size; of a mediated device: no vPASID). Thread-safe.
  */
 UIOMMU_API int uiommu_attach_stats(struct uiommu_context *context, uint32_t device_id, uint32_t pasid,
 				   struct uiommu_attach_stats *out);
