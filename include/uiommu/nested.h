@@ -3,8 +3,9 @@
  * Nested translation: a guest's own page tables and PASID tables in front of a paging HWPT (IOMMU_HWPT_ALLOC with data).
  *
  * The parent is a paging HWPT with %UIOMMU_HWPT_NEST_PARENT; its IOAS is the guest's memory, by guest-physical address. The guest's
- * tables are read from there whenever a translation is needed, and what was read is cached until uiommu_hwpt_invalidate(). Entries
- * are accessed and dirty bits are set by compare-and-swap. Tables are read only from memory files (memfd) and RAM objects.
+ * tables are read from there whenever a translation is needed, and what was read is cached until uiommu_hwpt_invalidate().
+ * Accessed and dirty bits are set by compare-and-swap. Tables in files and RAM objects are read in place; where the IOAS knows
+ * memory by its address only (%UIOMMU_MAP_OWN), each entry is fetched by a call, and the walk done again with it.
  */
 #ifndef UIOMMU_NESTED_H
 #define UIOMMU_NESTED_H
