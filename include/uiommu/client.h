@@ -27,8 +27,8 @@ struct uiommu_client;
  * @device: name of a device of the daemon; NULL: its first one
  * @out: the client
  *
- * Return: 0, -ENOENT or -ECONNREFUSED (no daemon), -EACCES (the socket's mode), -ENODEV (no such device), -EPROTO (not a uiommud,
- * or another protocol version).
+ * Return: 0, -ENOENT or -ECONNREFUSED (no daemon), -EACCES (the socket's mode), -ENAMETOOLONG (@path), -ENODEV (no such device),
+ * -EPROTO (not a uiommud, or another protocol version).
  */
 UIOMMU_API int uiommu_client_connect(const char *path, const char *device, struct uiommu_client **out);
 

@@ -88,7 +88,7 @@ struct uiommu_vtd_config {
  * @out: the unit, to be destroyed before the context is closed
  *
  * Return: 0, -EINVAL (size, parent, a number out of its range, capabilities that need others, one PASID function without the
- * other), -E2BIG, -EOPNOTSUPP (flags), -ENOENT (no such HWPT or set), -ENOMEM.
+ * other, reserved), -E2BIG, -EOPNOTSUPP (flags), -ENOENT (no such HWPT or set), -ENOMEM.
  */
 UIOMMU_API int uiommu_vtd_create(struct uiommu_context *context, const struct uiommu_vtd_config *config, struct uiommu_vtd **out);
 
