@@ -348,8 +348,25 @@ static int automatic_hwpt(struct ioas *ioas, const struct device *device, struct
 	return error;
 }
 
+/* An automatic HWPT of an iommufd is none for PASIDs. Linux says so before it pins what is mapped, if nothing is replaced. */
+static int check_automatic(struct device *device, uint32_t pasid)
+{
+	static const struct hwpt plain;
+	int error;
+
+	if (!device->object.context->geometry)
+		return 0;
+	error = check_pasid(device, pasid, &plain);
+	if (error)
+		return error;
+	pthread_mutex_lock(&device->lock);
+	error = check_beside(device, pasid, &plain);
+	pthread_mutex_unlock(&device->lock);
+	return error;
+}
+
 /* What is attached to for @pt_id, inside a call of it. */
-static int target_get(const struct device *device, uint32_t pt_id, struct hwpt **out)
+static int target_get(struct device *device, const struct attach_request *request, uint32_t pt_id, bool replace, struct hwpt **out)
 {
 	struct object *target = object_get(device->object.context, pt_id, UIOMMU_OBJECT_NONE);
 	int error;
@@ -357,7 +374,9 @@ static int target_get(const struct device *device, uint32_t pt_id, struct hwpt *
 	if (!target)
 		return -ENOENT;
 	if (target->type == UIOMMU_OBJECT_IOAS) {
-		error = automatic_hwpt(container_of(target, struct ioas, object), device, out);
+		error = replace ? 0 : check_automatic(device, request->pasid);
+		if (!error)
+			error = automatic_hwpt(container_of(target, struct ioas, object), device, out);
 		object_put(target);
 		return error;
 	}
@@ -372,7 +391,7 @@ static int target_get(const struct device *device, uint32_t pt_id, struct hwpt *
 static int attach_to(struct device *device, const struct attach_request *request, uint32_t pt_id, bool replace)
 {
 	struct hwpt *hwpt;
-	int error = target_get(device, pt_id, &hwpt);
+	int error = target_get(device, request, pt_id, replace, &hwpt);
 
 	if (error) {
 		if (!replace && request->pasid != UIOMMU_NO_PASID)

@@ -199,19 +199,20 @@ static int alloc_on(struct object *parent, const struct uiommu_hwpt_alloc *alloc
 {
 	struct fault_queue *queue;
 	struct hwpt *hwpt;
-	int error;
+	int error, missing;
 
 	if (parent->type != UIOMMU_OBJECT_IOAS)
 		return -EINVAL;
-	error = hwpt_queue_get(parent->context, alloc->flags, alloc->fault_queue_id, &queue);
-	if (error)
-		return error;
+	missing = hwpt_queue_get(parent->context, alloc->flags, alloc->fault_queue_id, &queue);
 	hwpt = hwpt_alloc_paging(container_of(parent, struct ioas, object), queue, alloc->flags);
 	if (queue)
 		object_put(&queue->object);
 	if (!hwpt)
 		return -ENOMEM;
 	error = hwpt_set_geometry(hwpt, geometry);
+	/* Linux looks at the queue when there is a page table already. */
+	if (!error)
+		error = missing;
 	if (!error && alloc->flags & HAS_IOTLB)
 		error = cache_begins(hwpt, alloc);
 	if (error)

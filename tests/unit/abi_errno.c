@@ -14,6 +14,7 @@ enum token {
 	OTHER_DEVICE,
 	IOAS,
 	OTHER_IOAS,
+	LOST, /* an IOAS with memory that nothing is at any more */
 	PARENT,
 	PLAIN,
 	NESTED,
@@ -88,11 +89,15 @@ static int all_setup(void **state)
 	const struct uiommu_device_config config = {.size = sizeof(config), .rid = 9, .name = "dma1"};
 	struct abi_fault_alloc queue = {.size = sizeof(queue)};
 	struct abi_veventq_alloc events = {.size = sizeof(events), .type = ABI_VEVENTQ_ARM_SMMUV3, .veventq_depth = 1};
+	struct abi_ioas_map lost = {.size = sizeof(lost), .flags = 7, .user_va = PAGE, .length = PAGE, .iova = AWAY};
 	struct guest guest;
 	uint32_t id;
 
 	setup(state);
 	guest = vtd_guest();
+	lost.ioas_id = abi_ioas(w.fd);
+	numbers[LOST - TOKEN] = lost.ioas_id;
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_MAP), &lost), 0);
 	numbers[DEVICE - TOKEN] = w.device_id;
 	numbers[IOAS - TOKEN] = w.ioas;
 	numbers[OTHER_IOAS - TOKEN] = abi_ioas(w.fd);
@@ -416,6 +421,8 @@ static void hwpts(void **state)
 		{-EOPNOTSUPP, {AT(abi_hwpt_alloc, flags, 5), AT(abi_hwpt_alloc, fault_id, NOBODY)}},
 		{-ENOENT, {AT(abi_hwpt_alloc, flags, 4), AT(abi_hwpt_alloc, fault_id, NOBODY)}},
 		{-ENOENT, {AT(abi_hwpt_alloc, flags, 4), AT(abi_hwpt_alloc, fault_id, IOAS)}},
+		/* The queue is looked at last. */
+		{-EFAULT, {AT(abi_hwpt_alloc, pt_id, LOST), AT(abi_hwpt_alloc, flags, 4), AT(abi_hwpt_alloc, fault_id, NOBODY)}},
 		/* What is behind the reserved word is not looked at. */
 		{0, {AT(abi_hwpt_alloc, reserved2, 1)}},
 		{0, {AT(abi_hwpt_alloc, flags, 4), AT(abi_hwpt_alloc, fault_id, QUEUE)}},

@@ -295,6 +295,23 @@ static void pasids(void **state)
 	assert_int_equal(vfio_copy(rig->cdev, 0x100000, 0x102000, 16), 1 + UIOMMU_FAULT_NOT_ATTACHED);
 }
 
+/* An IOAS, whose own page table is none for PASIDs, and with memory that nothing is at: what is found first. */
+static void pasids_without_memory(void **state)
+{
+	struct vfio_rig *rig = *state;
+	uint32_t lost = make_ioas(rig, rig->iommufd, 0x100000, 0);
+	uint32_t hwpt = make_hwpt(rig->iommufd, 1, make_ioas(rig, rig->iommufd, 0x100000, 0));
+	struct abi_ioas_map map = {
+		.size = sizeof(map), .flags = 7, .ioas_id = lost, .user_va = VFIO_PAGE, .length = VFIO_PAGE, .iova = 0x200000};
+
+	assert_int_equal(uiommu_ioctl(rig->iommufd, ABI_COMMAND(ABI_IOAS_MAP), &map), 0);
+	assert_int_equal(attach(rig->cdev, 5, lost, NULL), -EINVAL);
+	assert_int_equal(attach(rig->cdev, UIOMMU_NO_PASID, lost, NULL), -EFAULT);
+	assert_int_equal(attach(rig->cdev, 5, hwpt, NULL), 0);
+	assert_int_equal(attach(rig->cdev, UIOMMU_NO_PASID, lost, NULL), -EINVAL);
+	assert_int_equal(attach(rig->cdev, 5, lost, NULL), -EFAULT);
+}
+
 /* The iommufd stays as long as a device is bound to it; the last close ends both, and detaches. */
 static void ends_in_any_order(void **state)
 {
@@ -349,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(attach_errors, vfio_cdev_setup, vfio_rig_teardown),
 		cmocka_unit_test_setup_teardown(attach_and_replace, vfio_cdev_setup, vfio_rig_teardown),
 		cmocka_unit_test_setup_teardown(pasids, vfio_cdev_setup, vfio_rig_teardown),
+		cmocka_unit_test_setup_teardown(pasids_without_memory, vfio_cdev_setup, vfio_rig_teardown),
 		cmocka_unit_test_setup_teardown(ends_in_any_order, vfio_cdev_setup, vfio_rig_teardown),
 		cmocka_unit_test_setup_teardown(a_driver, vfio_cdev_setup, vfio_rig_teardown),
 	};
