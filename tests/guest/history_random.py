@@ -106,3 +106,151 @@ def spaces(seed, count, attached):
             rng.choice(steps)()
         s.close("device", "iommu")
     return made
+
+
+class Objects:
+    """A device, page tables of all kinds, attached and detached with and without PASIDs, while what they are made of is taken away."""
+
+    def __init__(self, s, rng):
+        self.s, self.rng = s, rng
+        self.names = {"ioas": ["i0", "i1", "i2"], "paging": ["h0", "h1", "h2", "h3"], "nested": ["n0", "n1"], "queue": ["f0", "f1"]}
+
+    def of(self, *kinds):
+        """A name of one of these kinds; rarely of another one, or of nothing."""
+        luck = self.rng.random()
+        if luck < 0.03:
+            return self.rng.choice(("0", "99", "$dev", "$none"))
+        kind = self.rng.choice(kinds if luck < 0.94 else list(self.names))
+        return "$" + self.rng.choice(self.names[kind])
+
+    def put(self, kind):
+        return self.rng.choice(self.names[kind])
+
+    def odd(self, usual, *others):
+        return usual if self.rng.random() < 0.93 else self.rng.choice(others)
+
+    def ioas(self):
+        self.s.call("iommu", "IOAS_ALLOC", flags=self.odd(0, 1, 1 << 31), keep=(self.put("ioas"), "out_ioas_id"))
+
+    def queue(self):
+        self.s.call("iommu", "FAULT_QUEUE_ALLOC", flags=self.odd(0, 1), keep=(self.put("queue"), "out_fault_id"))
+
+    def paging(self):
+        self.s.call("iommu", "HWPT_ALLOC", dev_id=self.odd("$dev", "$i0", 0), pt_id=self.of("ioas"), flags=self.odd(self.rng.randrange(16), 16, 1 << 31),
+                    fault_id=self.of("queue"), reserved=self.odd(0, 1), keep=(self.put("paging"), "out_hwpt_id"))
+
+    def nested(self):
+        self.s.call("iommu", "HWPT_ALLOC", dev_id=self.odd("$dev", "$i0", 0), pt_id=self.of("paging"), flags=self.rng.choice((0, 0, 4, 8, 12, 1, 2)),
+                    fault_id=self.of("queue"), data_type=self.odd(1, 0, 4), data_len=self.odd(24, 0, 16, 32), data_uptr=self.odd("@array+0", "@gone+0"),
+                    keep=(self.put("nested"), "out_hwpt_id"))
+
+    def destroy(self):
+        self.s.destroy("iommu", self.of("ioas", "paging", "nested", "queue"))
+
+    def attach(self):
+        self.s.attach(self.of("ioas", "paging", "paging", "nested"))
+
+    def attach_pasid(self):
+        self.s.attach(self.of("ioas", "paging", "paging", "nested"), pasid=self.odd(self.rng.choice((1, 2, 3)), (1 << 20) - 1, 1 << 20))
+
+    def detach(self):
+        self.s.detach()
+
+    def detach_pasid(self):
+        self.s.detach(pasid=self.rng.choice((1, 2, 3)))
+
+    def track(self):
+        self.s.call("iommu", "HWPT_SET_DIRTY_TRACKING", hwpt_id=self.of("paging"), flags=1)
+
+    def map(self):
+        # Writable: of a page table that others are nested on, Linux's VT-d wants that for an erratum.
+        self.s.map("iommu", self.of("ioas"), f"@mem+{self.rng.randrange(8) * PAGE}", PAGE, DEVICE_IOVA + self.rng.randrange(16) * PAGE)
+
+    def unmap(self):
+        self.s.unmap("iommu", self.of("ioas"), DEVICE_IOVA + self.rng.randrange(16) * PAGE, PAGE)
+
+    def lost(self):
+        """Memory that cannot be pinned."""
+        self.s.map("iommu", self.of("ioas"), "@hole+0", PAGE, DEVICE_IOVA + (16 + self.rng.randrange(4)) * PAGE)
+
+    def unlost(self):
+        self.s.unmap("iommu", self.of("ioas"), DEVICE_IOVA + (16 + self.rng.randrange(4)) * PAGE, PAGE)
+
+    def invalidate(self):
+        self.s.call("iommu", "HWPT_INVALIDATE", hwpt_id=self.of("nested"), data_uptr="@entry+0", data_type=self.odd(0, 1), entry_len=self.odd(24, 16),
+                    entry_num=self.odd(1, 0, 2))
+
+    def info(self):
+        self.s.call("iommu", "GET_HW_INFO", dev_id=self.odd("$dev", "$i0", 0))
+
+    def huge(self):
+        self.s.call("iommu", "OPTION", option_id=1, op=self.rng.randrange(2), object_id=self.of("ioas"), val64=self.rng.randrange(2))
+
+    def compatible(self):
+        self.s.call("iommu", "VFIO_IOAS", op=self.rng.randrange(3), ioas_id=self.of("ioas"))
+
+    def reopen(self):
+        """Everything ends, in some order."""
+        names = ["device", "iommu"]
+        self.rng.shuffle(names)
+        self.s.close(*names)
+        self.s.bound()
+
+
+def objects(seed, count):
+    def made(s):
+        rng = random.Random(seed)
+        memories(s)
+        s.add("memory entry 1 rw private")
+        s.topic = f"seed {seed}"
+        s.add("poke array 0 8=0 8=0 4=48 4=0")
+        s.add(f"poke entry 0 8=0 8={MAX64} 8=0 8=0 8={MAX64} 8=0")
+        s.bound()
+        one = Objects(s, rng)
+        for make in (one.ioas, one.ioas, one.queue, one.paging, one.paging, one.paging):
+            make()
+        steps = [one.ioas, one.queue, one.paging, one.paging, one.paging, one.nested, one.nested, one.destroy, one.destroy, one.destroy, one.attach, one.attach,
+                 one.attach, one.attach_pasid, one.attach_pasid, one.attach_pasid, one.detach, one.detach_pasid, one.track, one.map, one.map, one.unmap,
+                 one.lost, one.unlost, one.unlost, one.invalidate, one.info, one.huge, one.compatible]
+        for _ in range(count):
+            (one.reopen if rng.random() < 0.003 else rng.choice(steps))()
+        s.close("device", "iommu")
+    return made
+
+
+def interrupts(seed, count, vectors):
+    """SET_IRQS, config space and resets of a device."""
+    def made(s):
+        rng = random.Random(seed)
+        memories(s)
+        s.topic = f"seed {seed}"
+        events = ["one", "two", "three"]
+        for name in events:
+            s.add(f"eventfd {name}")
+        s.bound()
+        for _ in range(count):
+            luck = rng.random()
+            if luck < 0.005:
+                s.close("device")
+                s.add("open device device")
+                s.call("device", "BIND_IOMMUFD", iommufd="$iommu", bytes_=16)
+            elif luck < 0.006:
+                s.value("device", "RESET", 0)
+            elif luck < 0.15:
+                s.add(f"count {rng.choice(events)}")
+            elif luck < 0.25:
+                at = rng.choice((4, 0x3c, 0x3d, 0x34, 6, *range(0x40, 0x100)))
+                width = rng.choice((1, 2, 4))
+                if at not in (0x3c, 4):
+                    s.add(f"read device {(7 << 40) + at} {width}")
+            else:
+                index = rng.choice((0, 1, 2, 2, 2, 3, 4, 5))
+                kind, action = rng.choice((1, 2, 4, 4, 4, 8, 3)), rng.choice((8, 16, 32, 32, 32, 32, 0, 48))
+                start, number = rng.choice((0, 0, 0, 1, 2, vectors - 1, vectors)), rng.choice((0, 1, 1, 1, 2, 3))
+                if index == 1 and 1 < start + number <= 32:
+                    start, number = 0, 1
+                choices = [*(f"${name}" for name in events), 0xffffffff, 0xffffffff]
+                data = [rng.choice(choices) for _ in range(number)] if kind == 4 else [rng.randrange(1 << 32)] if kind == 2 and number else []
+                s.call("device", "SET_IRQS", flags=kind | action, index=index, start=start, count=number, tail=data)
+        s.close(*events, "device", "iommu")
+    return made

@@ -78,8 +78,12 @@ def histories(model):
         makers |= {"iommufd-group": lambda s: history_vfio.group(s, bars, vectors, "iommu"),
                    "container-group": lambda s: history_vfio.group(s, bars, vectors, "container"), "sizes": history_iommufd.sizes, "alone": history_iommufd.ioas_alone, "attached": history_iommufd.ioas_attached,
                    "hwpts": history_iommufd.hwpts, "compatible": history_vfio.compatible}
-        for seed in range(4 * SCALE):
-            makers[f"spaces-{seed}"] = history_random.spaces(seed, 500, seed % 2)
+    for seed in range(2 * SCALE):
+        makers[f"interrupts-{seed}"] = history_random.interrupts(seed, 1000, vectors)
+        if model == "accel":
+            makers[f"alone-{seed}"] = history_random.spaces(seed, 1000, False)
+            makers[f"attached-{seed}"] = history_random.spaces(seed, 1000, True)
+            makers[f"objects-{seed}"] = history_random.objects(seed, 2000)
     scripts = {}
     for name, make in makers.items():
         scripts[name] = Script()
