@@ -38,6 +38,6 @@ def test_a_vmm_nests(tools, image, tmp_path):
         assert write_all(machine, "new") == digest(image.read_bytes())
         assert not errors(machine)
         said = trace.read_text()
-        assert re.search(r" IOAS_MAP, .* = 0 ", said) and "IOAS_MAP_FILE" not in said
-        assert re.search(r" HWPT_ALLOC, .*data_type=1.* = 0 ", said)
-        assert len(re.findall(r" HWPT_INVALIDATE, .* = 0 ", said)) > 100
+        assert re.search(r" IOMMU_IOAS_MAP, .* = 0 ", said) and "IOAS_MAP_FILE" not in said
+        assert re.search(r" IOMMU_HWPT_ALLOC, .*data_type=VTD_S1, data_len=24, data_uptr={flags=.*} => .* = 0 ", said)
+        assert len(re.findall(r" IOMMU_HWPT_INVALIDATE, .* = 0 ", said)) > 100
