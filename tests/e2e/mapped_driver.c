@@ -395,8 +395,87 @@ static void mappings(char **arguments)
 	CHECK(get(VERSION) == 0x100 && !get(QUEUE));
 }
 
-static const struct test_case cases[] = {
-	{"works", works}, {"copies", copies}, {"handlers", handlers}, {"dies", dies}, {"mappings", mappings}};
+static uint32_t get_at(const volatile uint8_t *at)
+{
+	return *(const volatile uint32_t *)at;
+}
+
+/* What they may, and where they are, changes as with Linux's vfio-pci; and never is there memory in their place. */
+static void changes(char **arguments)
+{
+	uint8_t *mapped, *moved, *memory_there;
+	static unsigned int count;
+
+	(void)arguments;
+	begin();
+	set_own(0);
+	mapped = (uint8_t *)(uintptr_t)registers;
+	/* Memory, registers, memory: the call changes all three. */
+	memory_there = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(memory_there != MAP_FAILED && page_of(VFIO_PCI_BAR0_REGION_INDEX, MAP_FIXED, memory_there + PAGE));
+	FAILS(SIGSEGV, get_at(memory_there));
+	CHECK(!mprotect(memory_there, 3 * PAGE, PROT_READ));
+	CHECK(!get_at(memory_there) && !get_at(memory_there + 2 * PAGE) && get_at(memory_there + PAGE) == 0x100);
+	FAILS(SIGSEGV, memory_there[PAGE] = 1);
+	CHECK(!mprotect(memory_there + PAGE, PAGE, PROT_NONE));
+	FAILS(SIGSEGV, get_at(memory_there + PAGE));
+	CHECK(!mprotect(memory_there, 3 * PAGE, PROT_READ | PROT_WRITE));
+	memory_there[0] = memory_there[3 * PAGE - 1] = 1;
+	*(volatile uint32_t *)(memory_there + PAGE + QUEUE) = 77;
+	CHECK(get(QUEUE) == 77 && get_at(memory_there + PAGE) == 0x100);
+	CHECK(mprotect(memory_there + PAGE + 1, PAGE, PROT_READ) && errno == EINVAL);
+	CHECK(mprotect(memory_there + PAGE, PAGE, PROT_READ | 0x80) && errno == EINVAL);
+	/* What ends before registers do, and a hole behind them. */
+	CHECK(!munmap(memory_there + 2 * PAGE, PAGE));
+	CHECK(mprotect(memory_there + PAGE, 2 * PAGE, PROT_READ) && errno == ENOMEM);
+	FAILS(SIGSEGV, memory_there[PAGE] = 1);
+	/* One page of many; the others take descriptors still. */
+	enable();
+	CHECK(!mprotect((uint8_t *)(uintptr_t)portals + PORTALS, PORTALS, PROT_READ));
+	FAILS(SIGSEGV, submit(portal_of(1), (const struct descriptor *)(const void *)memory));
+	move(0, 1, submit);
+	move(2, 1, submit);
+	CHECK(!mprotect((uint8_t *)(uintptr_t)portals, 8 * PORTALS, PROT_WRITE));
+	for (unsigned int i = 0; i < QUEUES; i++)
+		move(i, 2, submit);
+	CHECK(mremap(mapped, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EFAULT && get(VERSION) == 0x100);
+	CHECK(mremap(mapped, 0, PAGE, MREMAP_MAYMOVE) == MAP_FAILED && errno == EINVAL);
+	CHECK(mremap(mapped, PAGE, PAGE, 0) == mapped && get(VERSION) == 0x100);
+	/* To where memory is, and memory to where registers are. */
+	moved = mmap(NULL, 16 * PORTALS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(moved != MAP_FAILED);
+	/* Parts that have been apart stay so. */
+	CHECK(mremap((uint8_t *)(uintptr_t)portals, 8 * PORTALS, 8 * PORTALS, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == MAP_FAILED);
+	CHECK(errno == EFAULT && !munmap((uint8_t *)(uintptr_t)portals, 8 * PORTALS));
+	portals = map(VFIO_PCI_BAR2_REGION_INDEX, PROT_READ | PROT_WRITE);
+	CHECK(mremap((uint8_t *)(uintptr_t)portals, 8 * PORTALS, 8 * PORTALS, MREMAP_MAYMOVE | MREMAP_FIXED, moved) == moved);
+	FAILS(SIGSEGV, submit(portal_of(0), (const struct descriptor *)(const void *)memory));
+	portals = moved;
+	for (unsigned int i = 0; i < QUEUES; i++)
+		move(i, 3, submit);
+	CHECK(mremap(moved + 8 * PORTALS, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, moved + PORTALS) == moved + PORTALS);
+	moved[PORTALS] = 1;
+	move(0, 4, submit);
+	move(2, 4, submit);
+	/* Fewer. */
+	CHECK(mremap(moved + 2 * PORTALS, 4 * PORTALS, PORTALS, 0) == moved + 2 * PORTALS);
+	move(2, 5, submit);
+	FAILS(SIGSEGV, submit(portal_of(3), (const struct descriptor *)(const void *)memory));
+	/* More parts than there may be: nothing of it happens, and what there is stays. */
+	mapped = page_of(VFIO_PCI_BAR2_REGION_INDEX, 0, NULL);
+	while (count < 100 && mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, region(VFIO_PCI_BAR0_REGION_INDEX)) != MAP_FAILED)
+		count++;
+	CHECK(count < 100 && errno == ENOMEM);
+	CHECK(mprotect(moved, PAGE, PROT_READ) && errno == ENOMEM);
+	move(0, 6, submit);
+	CHECK(!munmap(mapped, PAGE) && get(VERSION) == 0x100);
+	/* No program is there. */
+	FAILS(SIGSEGV, ((void (*)(void))(uintptr_t)registers)());
+	CHECK(caught_at == (uintptr_t)registers);
+}
+
+static const struct test_case cases[] = {{"works", works}, {"copies", copies},	   {"handlers", handlers},
+					 {"dies", dies},   {"mappings", mappings}, {"changes", changes}};
 
 int main(int argc, char **argv)
 {

@@ -171,7 +171,7 @@ def test_dsa(drive, static):
 
 
 @pytest.mark.skipif(not MAPPED, reason="registers are mapped on x86-64 only")
-@pytest.mark.parametrize("case", ["works", "copies", "handlers", "mappings"])
+@pytest.mark.parametrize("case", ["works", "copies", "handlers", "mappings", "changes"])
 def test_mapped_registers(drive, case):
     assert finish(drive("dsa", "mapped-driver", False, case)) == (OK, "ok\n", "")
 

@@ -10,6 +10,8 @@
 #if defined(__x86_64__)
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -17,6 +19,7 @@
 
 #include "abi/shim/client.h"
 #include "abi/shim/insn.h"
+#include "abi/shim/next.h"
 #include "abi/shim/signals.h"
 #include "abi/shim/sys.h"
 #include "abi/shim/xsave.h"
@@ -25,97 +28,260 @@ enum {
 	TRAPS_MAX = 64,
 	HIGH = 0x300, /* where the descriptors are in nobody's way */
 	PAGE = 4096,
-	SIGNAL_BYTES = 8,
 };
 
 /* --- mappings --- */
 
-enum { FREE, BEING_CHANGED, MAPPED };
+/* One that is being cut is found all the same, until its parts are. */
+enum { FREE, BEING_MADE, MAPPED, BEING_CUT };
 
 struct trap {
 	uint32_t state;
 	int fd; /* or a negative number */
-	uint64_t start, length, offset;
+	uint64_t start, end, offset;
 	struct session_key file;
 	int protection;
 };
 
 static struct trap traps[TRAPS_MAX];
 
-static bool add(const struct trap *trap)
+static bool take(struct trap *trap, uint32_t from, uint32_t to)
 {
-	for (size_t i = 0; i < TRAPS_MAX; i++) {
-		uint32_t free = FREE;
+	return __atomic_compare_exchange_n(&trap->state, &from, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
 
-		if (!__atomic_compare_exchange_n(&traps[i].state, &free, BEING_CHANGED, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			continue;
-		traps[i].fd = trap->fd;
-		traps[i].start = trap->start;
-		traps[i].length = trap->length;
-		traps[i].offset = trap->offset;
-		traps[i].file = trap->file;
-		traps[i].protection = trap->protection;
-		__atomic_store_n(&traps[i].state, MAPPED, __ATOMIC_RELEASE);
-		return true;
-	}
-	return false;
+static void set_state(struct trap *trap, uint32_t state)
+{
+	__atomic_store_n(&trap->state, state, __ATOMIC_RELEASE);
+}
+
+/* A place for another one, or NULL. */
+static struct trap *reserve(void)
+{
+	for (size_t i = 0; i < TRAPS_MAX; i++)
+		if (take(&traps[i], FREE, BEING_MADE))
+			return &traps[i];
+	return NULL;
+}
+
+static void publish(struct trap *place, const struct trap *trap)
+{
+	place->fd = trap->fd;
+	place->start = trap->start;
+	place->end = trap->end;
+	place->offset = trap->offset;
+	place->file = trap->file;
+	place->protection = trap->protection;
+	set_state(place, MAPPED);
+}
+
+static bool is_there(const struct trap *trap)
+{
+	const uint32_t state = __atomic_load_n(&trap->state, __ATOMIC_ACQUIRE);
+
+	return state == MAPPED || state == BEING_CUT;
 }
 
 /* Whoever unmaps what another thread uses has no promise of what that one finds. */
 static bool find(uint64_t address, uint64_t length, struct trap *out)
 {
 	for (size_t i = 0; i < TRAPS_MAX; i++) {
-		if (__atomic_load_n(&traps[i].state, __ATOMIC_ACQUIRE) != MAPPED)
+		if (!is_there(&traps[i]))
 			continue;
 		*out = traps[i];
-		if (address >= out->start && length <= out->length && address - out->start <= out->length - length)
+		if (address >= out->start && address < out->end && length <= out->end - address)
 			return true;
 	}
 	return false;
 }
 
-/* What is left of it at its end is another one. */
-static void cut(struct trap *trap, uint64_t start, uint64_t end)
+static struct trap part_of(const struct trap *whole, uint64_t start, uint64_t end)
 {
-	const uint64_t trap_end = trap->start + trap->length;
-	struct trap rest = *trap;
-	bool is_split = start > trap->start && end < trap_end;
+	struct trap part = *whole;
 
-	if (end < trap_end) {
-		rest.start = end;
-		rest.length = trap_end - end;
-		rest.offset += end - trap->start;
-		rest.fd = is_split && trap->fd >= 0 ? (int)sys_3(SYS_fcntl, trap->fd, F_DUPFD_CLOEXEC, trap->fd) : trap->fd;
+	part.start = start;
+	part.end = end;
+	part.offset += start - whole->start;
+	part.fd = whole->fd < 0 ? whole->fd : (int)sys_3(SYS_fcntl, whole->fd, F_DUPFD_CLOEXEC, whole->fd);
+	return part;
+}
+
+static void end_of(struct trap *trap)
+{
+	if (trap->fd >= 0)
+		sys_close(trap->fd);
+	set_state(trap, FREE);
+}
+
+enum { GONE = -1 };
+
+/*
+ * What of a mapping lies from @start to @end has another protection, or is gone; what lies in front of it and behind it are
+ * mappings of their own. False: there are too many; nothing has changed.
+ */
+static bool cut(struct trap *trap, uint64_t start, uint64_t end, int protection)
+{
+	const uint64_t bounds[] = {trap->start, start > trap->start ? start : trap->start, end < trap->end ? end : trap->end,
+				   trap->end};
+	struct trap *places[3] = {NULL};
+	bool failed = false;
+
+	for (unsigned int i = 0; i < 3 && !failed; i++)
+		if (bounds[i] < bounds[i + 1] && (i != 1 || protection != GONE))
+			failed = !(places[i] = reserve());
+	for (unsigned int i = 0; i < 3; i++) {
+		struct trap part;
+
+		if (!places[i])
+			continue;
+		if (failed) {
+			set_state(places[i], FREE);
+			continue;
+		}
+		part = part_of(trap, bounds[i], bounds[i + 1]);
+		part.protection = i == 1 ? protection : part.protection;
+		publish(places[i], &part);
 	}
-	if (start > trap->start)
-		trap->length = start - trap->start;
-	else if (end < trap_end)
-		*trap = rest;
-	if (is_split && !add(&rest))
-		sys_close(rest.fd);
+	if (failed)
+		set_state(trap, MAPPED);
+	else
+		end_of(trap);
+	return !failed;
+}
+
+static uint64_t whole_pages(uint64_t length)
+{
+	return (length + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+static bool change(uint64_t start, uint64_t end, int protection)
+{
+	bool done = true;
+
+	for (size_t i = 0; i < TRAPS_MAX; i++) {
+		struct trap *trap = &traps[i];
+
+		if (is_there(trap) && start < trap->end && end > trap->start && trap->protection != protection &&
+		    take(trap, MAPPED, BEING_CUT))
+			done &= cut(trap, start, end, protection);
+	}
+	return done;
 }
 
 void trap_forget(uint64_t address, size_t length)
 {
-	const uint64_t end = address + ((length + PAGE - 1) & ~(uint64_t)(PAGE - 1));
+	/* Where there are too many a mapping stays whole, and a part of it that nobody has any more. */
+	(void)change(address, address + whole_pages(length), GONE);
+}
+
+/* --- what else is done with mappings --- */
+
+/* The first page from @start on that is of registers, and which; or @end. */
+static uint64_t first_of(uint64_t start, uint64_t end, struct trap *out)
+{
+	uint64_t first = end;
 
 	for (size_t i = 0; i < TRAPS_MAX; i++) {
-		struct trap *trap = &traps[i];
-		uint32_t mapped = MAPPED;
-		bool whole;
+		const struct trap *trap = &traps[i];
 
-		if (__atomic_load_n(&trap->state, __ATOMIC_ACQUIRE) != MAPPED || address >= trap->start + trap->length ||
-		    end <= trap->start)
+		if (!is_there(trap) || trap->end <= start || trap->start >= first)
 			continue;
-		if (!__atomic_compare_exchange_n(&trap->state, &mapped, BEING_CHANGED, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-			continue;
-		whole = address <= trap->start && end >= trap->start + trap->length;
-		if (!whole)
-			cut(trap, address, end);
-		else if (trap->fd >= 0)
-			sys_close(trap->fd);
-		__atomic_store_n(&trap->state, whole ? FREE : MAPPED, __ATOMIC_RELEASE);
+		*out = *trap;
+		first = trap->start > start ? trap->start : start;
 	}
+	return first;
+}
+
+/* The kernel's protection of such pages stays what it is: none. */
+static long protect_registers(const struct trap *trap, uint64_t start, uint64_t end, int protection)
+{
+	if (protection & PROT_WRITE && trap->fd >= 0 && (sys_2(SYS_fcntl, trap->fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return -EACCES;
+	return change(start, end, protection) ? 0 : -ENOMEM;
+}
+
+/* Registers and memory, in the order in which they lie there. */
+static long protect(uint64_t start, uint64_t end, int protection)
+{
+	while (start < end) {
+		struct trap trap;
+		uint64_t stop = first_of(start, end, &trap);
+		long error;
+
+		if (stop > start) {
+			error = sys_3(SYS_mprotect, (long)start, (long)(stop - start), protection);
+		} else {
+			stop = trap.end < end ? trap.end : end;
+			error = protect_registers(&trap, start, stop, protection);
+		}
+		if (error)
+			return error;
+		start = stop;
+	}
+	return 0;
+}
+
+ENTRY(int, mprotect, (void *address, size_t length, int protection))
+{
+	const uint64_t start = (uint64_t)(uintptr_t)address, end = start + whole_pages(length);
+	struct trap trap;
+
+	if (end <= start || first_of(start, end, &trap) == end)
+		return (int)next_result(sys_3(SYS_mprotect, (long)address, (long)length, protection));
+	if (start % PAGE || protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC))
+		return (int)next_result(-EINVAL);
+	return (int)next_result(protect(start, end, protection));
+}
+
+/* As Linux's vfio-pci permits it: registers move as a whole or become fewer. The pages are the kernel's, and move with it. */
+static long remap(uint64_t from, uint64_t before, uint64_t length, int flags, uint64_t to)
+{
+	struct trap trap, *place = NULL;
+	long mapped;
+
+	if (from % PAGE || !before || !length || flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED))
+		return -EINVAL;
+	if (length > before || !find(from, before, &trap))
+		return -EFAULT;
+	if (flags & MREMAP_FIXED && !(place = reserve()))
+		return -ENOMEM;
+	mapped = sys_5(SYS_mremap, (long)from, (long)before, (long)length, flags, (long)to);
+	if (place && mapped == (long)to) {
+		struct trap moved = part_of(&trap, from, from + length);
+
+		trap_forget(to, length);
+		moved.start = to;
+		moved.end = to + length;
+		publish(place, &moved);
+		trap_forget(from, before);
+		return mapped;
+	}
+	if (place)
+		set_state(place, FREE);
+	else if (mapped == (long)from && length < before)
+		trap_forget(from + length, before - length);
+	return mapped;
+}
+
+ENTRY(void *, mremap, (void *from, size_t before, size_t length, int flags, ...))
+{
+	const uint64_t start = (uint64_t)(uintptr_t)from;
+	struct trap trap;
+	va_list arguments;
+	long to, mapped;
+
+	va_start(arguments, flags);
+	to = va_arg(arguments, long);
+	va_end(arguments);
+	if (first_of(start, start + whole_pages(before ? before : 1), &trap) < start + whole_pages(before ? before : 1)) {
+		mapped = remap(start, whole_pages(before), whole_pages(length), flags, (uint64_t)to);
+	} else {
+		mapped = sys_5(SYS_mremap, (long)from, (long)before, (long)length, flags, to);
+		if (flags & MREMAP_FIXED && mapped == to)
+			trap_forget((uint64_t)to, length);
+	}
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): an address, or MAP_FAILED */
+	return (void *)next_result(mapped);
 }
 
 /* --- accesses --- */
@@ -221,14 +387,15 @@ static void say_unknown(uint64_t rip)
 	sys_3(SYS_write, STDERR_FILENO, (long)text, sizeof(text) - 1);
 }
 
-/* What the kernel says of an instruction that has failed; the rest was sent by somebody. */
-static bool is_access(int signal, const siginfo_t *info)
+/* What the kernel says of an instruction that has failed, and that does not lie there itself; the rest was sent by somebody. */
+static bool is_access(int signal, const siginfo_t *info, uint64_t rip)
 {
 	struct trap trap;
 
 	if (signal != SIGSEGV)
 		return signal == SIGILL && (info->si_code == ILL_ILLOPN || info->si_code == ILL_ILLOPC);
-	return (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR) && find((uint64_t)(uintptr_t)info->si_addr, 1, &trap);
+	return (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR) &&
+	       find((uint64_t)(uintptr_t)info->si_addr, 1, &trap) && !find(rip, 1, &trap);
 }
 
 bool trap_signal(int signal, const siginfo_t *info, void *context)
@@ -237,7 +404,7 @@ bool trap_signal(int signal, const siginfo_t *info, void *context)
 	struct access access = {0};
 	int error;
 
-	if (!is_access(signal, info))
+	if (!is_access(signal, info, rip))
 		return false;
 	error = emulate(context, &access);
 	if (error == -EIO)
@@ -250,24 +417,25 @@ bool trap_signal(int signal, const siginfo_t *info, void *context)
 long trap_map(void *address, size_t length, int protection, int flags, int fd, const struct session_key *file, uint64_t offset)
 {
 	const int kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
-	struct trap trap = {
-		.length = (length + PAGE - 1) & ~(uint64_t)(PAGE - 1), .offset = offset, .file = *file, .protection = protection};
-	long mapped = sys_6(SYS_mmap, (long)address, (long)length, PROT_NONE, kind, -1, 0);
+	struct trap trap = {.offset = offset, .file = *file, .protection = protection}, *place = reserve();
+	long mapped;
 
-	if (mapped < 0 && mapped > -4096)
+	if (!place)
+		return -ENOMEM;
+	mapped = sys_6(SYS_mmap, (long)address, (long)length, PROT_NONE, kind, -1, 0);
+	if (mapped < 0 && mapped > -4096) {
+		set_state(place, FREE);
 		return mapped;
+	}
 	xsave_init();
 	signals_own(SIGSEGV);
 	signals_own(SIGILL);
 	trap_forget((uint64_t)mapped, length);
 	trap.start = (uint64_t)mapped;
+	trap.end = trap.start + whole_pages(length);
 	trap.fd = (int)sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
-	if (add(&trap))
-		return mapped;
-	sys_2(SYS_munmap, mapped, (long)length);
-	if (trap.fd >= 0)
-		sys_close(trap.fd);
-	return -ENOMEM;
+	publish(place, &trap);
+	return mapped;
 }
 
 #else
