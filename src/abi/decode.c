@@ -366,7 +366,7 @@ void abi_decode_ioctl(struct abi_text *text, const struct abi_shown *call, enum 
 void abi_decode_data(struct abi_text *text, const struct abi_shown *call, const char *file, uint64_t address, size_t length,
 		     bool written)
 {
-	const struct abi_element *element = abi_describe_data(file, written);
+	const struct abi_element *element = abi_describe_data(file, written, length);
 	struct view view = {.call = call, .written = !written, .address = address};
 	uint64_t value = 0;
 

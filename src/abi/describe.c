@@ -422,9 +422,14 @@ static const struct abi_element response_element = ABI_ELEMENT(0, sizeof(struct 
 static const struct abi_element vevent_element =
 	ABI_ELEMENT(0, sizeof(struct abi_vevent_header) + sizeof(struct abi_vevent_arm_smmuv3), vevent);
 
-const struct abi_element *abi_describe_data(const char *file, bool written)
+const struct abi_element *abi_describe_data(const char *file, bool written, size_t length)
 {
+	size_t rest = length % vevent_element.size;
+
 	if (!strcmp(file, "anon_inode:[iommufd-pgfault]"))
 		return written ? &response_element : &fault_element;
-	return !written && !strcmp(file, "anon_inode:[iommufd-viommu-event]") ? &vevent_element : NULL;
+	/* The records of other types have another size. The last one may be one of lost events, which is a header only. */
+	if (written || strcmp(file, "anon_inode:[iommufd-viommu-event]") != 0 || (rest && rest != sizeof(struct abi_vevent_header)))
+		return NULL;
+	return &vevent_element;
 }

@@ -72,8 +72,8 @@ const struct abi_description *abi_describe(enum abi_space space, unsigned int co
 extern const struct abi_description abi_container_commands[], abi_device_commands[];
 extern const size_t abi_container_command_count, abi_device_command_count;
 
-/* What is read of, or written to, the file of this name (abi_file_ops). NULL: bytes. */
-const struct abi_element *abi_describe_data(const char *file, bool written);
+/* What @length bytes are that are read of, or written to, the file of this name (abi_file_ops). NULL: bytes. */
+const struct abi_element *abi_describe_data(const char *file, bool written, size_t length);
 
 /* --- for the tables --- */
 

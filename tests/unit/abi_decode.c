@@ -212,6 +212,9 @@ static void events_and_registers(void **state)
 	data_shows(faults, sizeof(response), true, "[{cookie=1, code=INVALID}]");
 	was_written(AT, lost, sizeof(lost));
 	data_shows(events, sizeof(lost), false, "[{flags=LOST_EVENTS, sequence=7}]");
+	/* Of some other type. */
+	was_written(AT, bytes, 12);
+	data_shows(events, 12, false, "\"\\x01\\x02\\x03\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\"");
 	was_written(AT, bytes, 2);
 	data_shows("[vfio-device 0000:01:00.0]", 2, false, "0x0201");
 	was_read(AT, bytes, 3);
