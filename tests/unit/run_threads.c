@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A whole session in this process, and a program of 64 threads that make, map, attach and end everything at once. */
+/*
+ * A whole session in this process, and a program of 64 threads that make, map, attach and end everything at once, and look at what
+ * there is. With a trace.
+ */
 #include "test.h"
 
 #include <pthread.h>
@@ -60,6 +63,17 @@ static void round_of(struct program *program, uint8_t *memory)
 	destroy(program, shared, ioas);
 }
 
+/* Whoever looks keeps nothing from ending. */
+static void list_all(struct program *program)
+{
+	struct session_request list = {.op = SESSION_LIST};
+	int text = -1;
+
+	assert_int_equal(program_call(program, &list, NULL, NULL, 0, &text), 0);
+	assert_true(text >= 0);
+	close(text);
+}
+
 static void *hammer(void *opaque)
 {
 	uint8_t *memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -77,6 +91,7 @@ static void *hammer(void *opaque)
 			assert_true(own >= 0);
 			assert_int_equal(alloc(&program, own), 1);
 			close(own);
+			list_all(&program);
 		}
 	}
 	close(program.socket);
@@ -86,7 +101,7 @@ static void *hammer(void *opaque)
 
 static void many_threads(void **state)
 {
-	struct session_options options = {.mock = true, .report = -1};
+	struct session_options options = {.mock = true, .trace = "/dev/null", .report = -1};
 	pthread_t server, threads[THREADS];
 	struct program program = {.socket = -1};
 	char complaint[256];
