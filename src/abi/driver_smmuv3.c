@@ -42,7 +42,6 @@ enum {
 };
 
 #define CMD_OPCODE GENMASK64(7, 0)
-#define CMD_SSID GENMASK64(31, 12)
 #define CMD_SID GENMASK64(63, 32)
 #define CMD_NUM GENMASK64(16, 12)
 #define CMD_SCALE GENMASK64(24, 20)
