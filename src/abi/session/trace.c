@@ -13,7 +13,12 @@
 #include "abi/vfio_spec.h"
 #include "util/util.h"
 
-enum { KERNEL_O_LARGEFILE = 0100000 }; /* the C library's is 0 */
+/* The C library's is 0. */
+#if defined(__aarch64__)
+enum { KERNEL_O_LARGEFILE = 0400000 };
+#else
+enum { KERNEL_O_LARGEFILE = 0100000 };
+#endif
 
 static const struct abi_name open_flags[] = {
 	{O_RDWR, "O_RDWR"},
