@@ -27,6 +27,20 @@ static bool is_ioas(const struct abi_call *call, uint32_t id)
 	return uiommu_object_type(call->context, id) == UIOMMU_OBJECT_IOAS;
 }
 
+/* As many as can be read of @count, but all that come before one that is none. */
+static int read_some(const struct abi_call *call, uint64_t address, uint32_t count, struct uiommu_range *out)
+{
+	int error = abi_call_read(call, address, out, count * sizeof(*out)), one = 0;
+
+	for (uint32_t i = 0; i < count && !one; i++) {
+		if (error)
+			one = abi_call_read(call, address + i * sizeof(*out), out + i, sizeof(*out));
+		if (!one && out[i].start >= out[i].last)
+			one = -EINVAL;
+	}
+	return one ? one : error;
+}
+
 /* The caller's array, a part at a time, so that it costs him as much as us. */
 static int read_ranges(const struct abi_call *call, uint64_t address, uint32_t count, struct uiommu_range **out)
 {
@@ -36,8 +50,7 @@ static int read_ranges(const struct abi_call *call, uint64_t address, uint32_t c
 	for (uint32_t done = 0; done < count;) {
 		uint32_t part = (uint32_t)min_u64(count - done, RANGES_CHUNK);
 		struct uiommu_range *grown = done < RANGES_MAX ? reallocarray(ranges, done + part, sizeof(*ranges)) : NULL;
-		int error = grown ? abi_call_read(call, address + done * sizeof(*ranges), grown + done, part * sizeof(*ranges))
-				  : -ENOMEM;
+		int error = grown ? read_some(call, address + done * sizeof(*ranges), part, grown + done) : -ENOMEM;
 
 		ranges = grown ? grown : ranges;
 		if (error) {

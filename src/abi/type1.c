@@ -53,13 +53,13 @@ static int set_iommu(const struct abi_type1_call *call, uint64_t type)
 	return error;
 }
 
-/* The last address is one like any other here, and not aligned. ioas_map() would call it too large. */
+/* The last number is one like any other here, and not aligned. ioas_map() would call it too large. */
 static int check_iova(struct ioas *ioas, const struct vfio_iommu_type1_dma_map *map)
 {
 	uint64_t end;
 	int error;
 
-	if (map->iova != UINT64_MAX || __builtin_add_overflow(map->vaddr, map->size, &end))
+	if ((map->iova != UINT64_MAX && map->size != UINT64_MAX) || __builtin_add_overflow(map->vaddr, map->size, &end))
 		return 0;
 	pthread_mutex_lock(&ioas->space.lock);
 	error = ioas_check_alignment(ioas, map->iova, map->size, map->vaddr);

@@ -78,18 +78,23 @@ static int place(struct ioas *ioas, struct placement *placement)
 	return iova_reserved(ioas, placement->iova, last, &last) ? -EINVAL : 0;
 }
 
-/* What is mapped here for the first time permits what is asked for; a copy may ask for more. -EEXIST comes first. */
-static int check_limits(const struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count)
+/*
+ * What is mapped here for the first time permits what is asked for; a copy may ask for more. And each piece is whole pages, if that
+ * is needed. -EEXIST comes first.
+ */
+static int check_memory(const struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count)
 {
+	uint64_t iova = placement->iova;
 	const struct area *area;
+	int error = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		if (!(placement->access & ~backings[i].limit))
-			continue;
-		area = areas_first(&ioas->space.areas, placement->iova);
-		return area && area->start - placement->iova < placement->length ? -EEXIST : -EPERM;
+	for (size_t i = 0; i < count && !error; iova += backings[i++].length) {
+		error = placement->access & ~backings[i].limit ? -EPERM : 0;
+		if (!error)
+			error = ioas_check_alignment(ioas, iova, backings[i].length, (uint64_t)(uintptr_t)backings[i].host);
 	}
-	return 0;
+	area = error ? areas_first(&ioas->space.areas, placement->iova) : NULL;
+	return area && area->start - placement->iova < placement->length ? -EEXIST : error;
 }
 
 /* Before anything is asked of its memory. */
@@ -133,19 +138,6 @@ static int insert_one(struct ioas *ioas, const struct backing *backing, uint8_t 
 	return error;
 }
 
-static int check_alignment(const struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count)
-{
-	/* A chosen address has the place in its page that the memory has. */
-	uint64_t iova = placement->fixed ? placement->iova : placement->hint % page_size();
-	int error = 0;
-
-	for (size_t i = 0; i < count && !error; i++) {
-		error = ioas_check_alignment(ioas, iova, backings[i].length, (uint64_t)(uintptr_t)backings[i].host);
-		iova += backings[i].length;
-	}
-	return error;
-}
-
 /* One area behind the other, all or none: -EEXIST, -ENOMEM. Readers may have seen those that are *@undone, if there are. */
 static int insert_all(struct ioas *ioas, const struct placement *placement, const struct backing *backings, size_t count,
 		      struct release *undone)
@@ -166,15 +158,17 @@ static int insert_all(struct ioas *ioas, const struct placement *placement, cons
 
 static int map_backings(struct ioas *ioas, struct placement *placement, const struct backing *backings, size_t count)
 {
+	/* A chosen address has the place in its page that the memory has. */
+	uint64_t iova = placement->fixed ? placement->iova : placement->hint % page_size();
 	struct release undone = {.taken = NULL};
 	int error;
 
 	pthread_mutex_lock(&ioas->space.lock);
-	error = check_alignment(ioas, placement, backings, count);
+	error = ioas_check_alignment(ioas, iova, placement->length, 0);
 	if (!error)
 		error = place(ioas, placement);
 	if (!error)
-		error = check_limits(ioas, placement, backings, count);
+		error = check_memory(ioas, placement, backings, count);
 	if (!error)
 		error = insert_all(ioas, placement, backings, count, &undone);
 	space_unlock_tidy(&ioas->space);

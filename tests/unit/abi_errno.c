@@ -223,6 +223,7 @@ static void maps(void **state)
 		{-EINVAL, {AT(abi_ioas_map, iova, 1)}},
 		{-EOVERFLOW, {AT(abi_ioas_map, iova, UINT64_MAX - PAGE + 1), AT(abi_ioas_map, length, 2 * PAGE)}},
 		{-EEXIST, {AT(abi_ioas_map, iova, 0), AT(abi_ioas_map, user_va, PAGE)}},
+		{-EEXIST, {AT(abi_ioas_map, iova, 0), AT(abi_ioas_map, user_va, PAGE + 1)}},
 		{-EFAULT, {AT(abi_ioas_map, user_va, PAGE)}},
 		{-EFAULT, {AT(abi_ioas_map, user_va, PAGE), AT(abi_ioas_map, flags, 6)}},
 		/* Half of all addresses, or more, cannot be looked for. */
@@ -330,9 +331,11 @@ static void unmaps(void **state)
 static void ranges(void **state)
 {
 	struct uiommu_range array[] = {{0, PAGE - 1}, {PAGE, 2 * PAGE - 1}};
+	uint8_t *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	const uint64_t pointer = (uint64_t)(uintptr_t)array;
 	const struct abi_ioas_allow_iovas allow = {
 		.size = sizeof(allow), .ioas_id = w.ioas, .num_iovas = 2, .allowed_iovas = pointer};
+	struct abi_ioas_allow_iovas none = allow;
 	const struct abi_ioas_iova_ranges get = {.size = sizeof(get), .ioas_id = w.ioas, .num_iovas = 2, .allowed_iovas = pointer};
 	static const struct probe allows[] = {
 		{-EOPNOTSUPP, {AT(abi_ioas_allow_iovas, reserved, 1), AT(abi_ioas_allow_iovas, ioas_id, NOBODY)}},
@@ -351,6 +354,11 @@ static void ranges(void **state)
 
 	(void)state;
 	PROBE(ABI_IOAS_ALLOW_IOVAS, &allow, allows);
+	/* One range is none, and what comes after it cannot be read. */
+	assert_int_equal(munmap(pages + PAGE, PAGE), 0);
+	none.allowed_iovas = (uint64_t)(uintptr_t)(pages + PAGE - sizeof(*array));
+	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_IOAS_ALLOW_IOVAS), &none), -EINVAL);
+	munmap(pages, PAGE);
 	PROBE(ABI_IOAS_IOVA_RANGES, &get, gets);
 }
 
