@@ -49,12 +49,12 @@ STRUCTS = {
     "ATTACH_PT": vfio(19, "argsz flags pt_id pasid"),
     "DETACH_PT": vfio(20, "argsz flags pasid"),
     "TYPE1_GET_INFO": vfio(12, "argsz flags iova_pgsizes:8 cap_offset pad"),
-    "MAP_DMA": vfio(13, "argsz flags vaddr:8 iova:8 size:8"),
-    "UNMAP_DMA": vfio(14, "argsz flags iova:8 size:8"),
+    "MAP_DMA": vfio(13, "argsz flags vaddr:8 iova:8 length:8"),
+    "UNMAP_DMA": vfio(14, "argsz flags iova:8 length:8"),
     "GROUP_GET_STATUS": vfio(3, "argsz flags"),
     "SET_CONTAINER": vfio(4, "file"),
     "GET_INFO": vfio(7, "argsz flags num_regions num_irqs cap_offset pad"),
-    "GET_REGION_INFO": vfio(8, "argsz flags index cap_offset size:8 offset:8"),
+    "GET_REGION_INFO": vfio(8, "argsz flags index cap_offset length:8 offset:8"),
     "GET_IRQ_INFO": vfio(9, "argsz flags index count"),
     "SET_IRQS": vfio(10, "argsz flags index start count"),
     "HOT_RESET_INFO": vfio(12, "argsz flags count"),
@@ -97,7 +97,7 @@ class Script:
             offsets[field] = length
             length += 4 if width == "f" else width
             value = given.pop(field, 0)
-            if field in ("size", "argsz") and not value:
+            if field in ("size", "argsz"):
                 value = there + 4 * len(tail) if size is None else size
             if length <= there:
                 words.append((field, width, value))

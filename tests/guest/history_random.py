@@ -3,7 +3,7 @@
 
 import random
 
-from history_calls import DEVICE_IOVA, FIXED, MAX64, PAGE, READABLE, RW, WRITABLE, memories
+from history_calls import DEVICE_IOVA, FIXED, MAX32, MAX64, PAGE, READABLE, RW, WRITABLE, memories
 
 
 class Spaces:
@@ -253,4 +253,75 @@ def interrupts(seed, count, vectors):
                 data = [rng.choice(choices) for _ in range(number)] if kind == 4 else [rng.randrange(1 << 32)] if kind == 2 and number else []
                 s.call("device", "SET_IRQS", flags=kind | action, index=index, start=start, count=number, tail=data)
         s.close(*events, "device", "iommu")
+    return made
+
+
+# What any member may be, and what addresses may be: a page table of Linux's does not reach as far as ours.
+ODD = (0, 1, 2, 3, 4, 7, 8, 9, 16, 255, 0xffff, 0x7fffffff, 0x80000000, MAX32, PAGE - 1, PAGE, PAGE + 1, MAX64)
+LESS = (0, 1, 16, PAGE - 1, PAGE, MAX64) # so that no area is whole within a range, and another one not
+ACCESS = (0, 1, 2, 3, 6, 7, 8, 9, 16, 0x80000000, MAX32) # never only readable: for an erratum that is not for those that others are nested on
+POINTERS = ("@mem+0", "@array+8184", "@hole+0", "@gone+0", "@const+0", 0, MAX64, MAX64 - 7)
+IDS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99, MAX32, "$dev", "$ioas", "$plain", "$parent", "$nested", "$queue")
+# Calls that would be good, and for each member that is made wrong, with what.
+CALLS = [
+    ("DESTROY", {"id": 0}, {"id": IDS}),
+    ("IOAS_ALLOC", {}, {"flags": ODD}),
+    ("IOAS_ALLOW_IOVAS", {"ioas_id": "$ioas", "num_iovas": 1, "allowed_iovas": "@array+0"},
+     {"ioas_id": IDS, "num_iovas": (0, 1, 2, 3, MAX32), "reserved": ODD, "allowed_iovas": POINTERS}),
+    ("IOAS_MAP", {"ioas_id": "$ioas", "user_va": "@mem+0", "length": PAGE, "iova": DEVICE_IOVA, "flags": RW | FIXED},
+     {"ioas_id": IDS, "user_va": POINTERS, "length": ODD, "iova": ODD, "flags": ACCESS, "reserved": ODD}),
+    ("IOAS_UNMAP", {"ioas_id": "$ioas", "length": PAGE, "iova": DEVICE_IOVA}, {"ioas_id": IDS, "length": LESS, "iova": ODD}),
+    ("IOAS_COPY", {"dst_ioas_id": "$ioas", "src_ioas_id": "$ioas", "length": PAGE, "src_iova": DEVICE_IOVA, "dst_iova": DEVICE_IOVA + PAGE, "flags": RW | FIXED},
+     {"dst_ioas_id": IDS, "src_ioas_id": IDS, "length": ODD, "src_iova": ODD, "dst_iova": ODD, "flags": ACCESS}),
+    ("IOAS_MAP_FILE", {"ioas_id": "$ioas", "file": "$file", "start": PAGE, "length": PAGE, "iova": DEVICE_IOVA + 2 * PAGE, "flags": RW | FIXED},
+     {"ioas_id": IDS, "file": (99, MAX32), "start": ODD, "length": ODD, "iova": ODD, "flags": ACCESS}),
+    ("IOAS_CHANGE_PROCESS", {}, {"reserved": ODD}),
+    ("OPTION", {"option_id": 1, "op": 1, "object_id": "$ioas"}, {"option_id": ODD, "op": ODD, "reserved": ODD, "object_id": IDS, "val64": ODD}),
+    ("VFIO_IOAS", {"ioas_id": "$ioas", "op": 1}, {"ioas_id": IDS, "op": ODD, "reserved": ODD}),
+    ("HWPT_ALLOC", {"dev_id": "$dev", "pt_id": "$ioas", "fault_id": "$queue"},
+     {"dev_id": IDS, "pt_id": IDS, "fault_id": IDS, "flags": ODD, "reserved": ODD, "data_type": (0, 1, 4, MAX32), "data_len": ODD, "reserved2": ODD}),
+    ("HWPT_ALLOC", {"dev_id": "$dev", "pt_id": "$parent", "fault_id": "$queue", "data_type": 1, "data_len": 24, "data_uptr": "@entry+0"},
+     {"dev_id": IDS, "pt_id": IDS, "fault_id": IDS, "flags": ODD, "reserved": ODD, "data_type": (0, 4, MAX32), "data_len": ODD,
+      "data_uptr": ("@hole+0", "@gone+0", 0, MAX64)}),
+    ("GET_HW_INFO", {"dev_id": "$dev", "data_len": 24, "data_uptr": "@own+0"},
+     {"dev_id": IDS, "flags": ODD, "data_len": (0, 1, 8, 24, 25, 64), "data_uptr": POINTERS[1:], "data_type": (0, 1, 5, MAX32), "reserved": (0, 1)}),
+    ("HWPT_SET_DIRTY_TRACKING", {"hwpt_id": "$plain"}, {"hwpt_id": IDS, "flags": ODD, "reserved": ODD}),
+    ("HWPT_INVALIDATE", {"hwpt_id": "$nested", "data_uptr": "@entry+32", "entry_len": 24, "entry_num": 1},
+     {"hwpt_id": IDS, "data_uptr": ("@hole+0", "@gone+0", 0, MAX64), "data_type": ODD, "entry_len": ODD, "entry_num": ODD, "reserved": ODD}),
+    ("FAULT_QUEUE_ALLOC", {"flags": 1}, {"flags": ODD[1:]}),
+    ("VDEVICE_ALLOC", {"viommu_id": "$plain", "dev_id": "$dev"}, {"viommu_id": IDS, "dev_id": IDS, "virt_id": ODD}),
+    ("VEVENTQ_ALLOC", {"viommu_id": "$plain", "type": 1, "veventq_depth": 1},
+     {"viommu_id": IDS, "flags": ODD, "type": ODD, "veventq_depth": ODD, "reserved": ODD}),
+    ("HW_QUEUE_ALLOC", {"viommu_id": "$plain", "type": 1, "length": PAGE},
+     {"viommu_id": IDS, "flags": ODD, "type": ODD, "index": ODD, "length": ODD, "nesting_parent_iova": ODD}),
+    ("MAP_DMA", {"vaddr": "@mem+0", "iova": DEVICE_IOVA + 3 * PAGE, "length": PAGE, "flags": 3},
+     {"vaddr": POINTERS, "iova": ODD, "length": ODD, "flags": (2, 3, 4, 8, MAX32)}),
+    ("UNMAP_DMA", {"iova": DEVICE_IOVA + 3 * PAGE, "length": PAGE}, {"iova": ODD, "length": LESS, "flags": ODD}),
+]
+
+
+def anything(seed, count):
+    """Each call with up to three members that are wrong, or a size, in front of a device that has its memory from $ioas."""
+    def made(s):
+        rng = random.Random(seed)
+        memories(s)
+        s.add("memory entry 1 rw private")
+        s.add(f"poke entry 0 8=0 8=0 4=48 4=0 8=0 8=0 8={MAX64} 8=0")
+        s.add(f"file file {4 * PAGE}")
+        s.topic = f"seed {seed}"
+        s.bound()
+        s.ioas("iommu", "ioas")
+        s.attach("$ioas")
+        for name, flags in (("plain", 2), ("parent", 1)):
+            s.call("iommu", "HWPT_ALLOC", dev_id="$dev", pt_id="$ioas", flags=flags, keep=(name, "out_hwpt_id"))
+        s.call("iommu", "FAULT_QUEUE_ALLOC", keep=("queue", "out_fault_id"))
+        s.call("iommu", "HWPT_ALLOC", dev_id="$dev", pt_id="$parent", data_type=1, data_len=24, data_uptr="@entry+0", keep=("nested", "out_hwpt_id"))
+        for _ in range(count):
+            name, good, members = rng.choice(CALLS)
+            wrong = {member: rng.choice(members[member]) for member in rng.sample(list(members), rng.choice((0, 1, 1, 1, 2, 3)) % (len(members) + 1))}
+            if name == "IOAS_ALLOW_IOVAS":
+                s.add(f"poke array 0 8={DEVICE_IOVA} 8={DEVICE_IOVA + rng.choice((0, 1, 64 * PAGE - 1))} 8={rng.choice((0, 1 << 40))} 8={1 << 41}")
+            size = rng.choice((0, 4, 8, 12, 16, 24, 28, 32, 36, 40, 44, 48, 64)) if rng.random() < 0.05 else None
+            s.call("iommu", name, size=size, **{**good, **wrong})
+        s.close("device", "iommu", "file")
     return made

@@ -28,16 +28,16 @@ def type1_info(s, fd):
 
 def type1_maps(s, fd, base):
     s.topic = f"maps of {fd}"
-    good = {"vaddr": "@mem+0", "iova": base, "size": PAGE, "flags": 3, "argsz": 32}
+    good = {"vaddr": "@mem+0", "iova": base, "length": PAGE, "flags": 3}
 
     def map_(**fields):
         s.call(fd, "MAP_DMA", **{**good, **fields})
 
     def unmap(**fields):
-        s.call(fd, "UNMAP_DMA", **{**{"argsz": 24, "iova": 0, "size": 0, "flags": 2}, **fields})
+        s.call(fd, "UNMAP_DMA", **{**{"flags": 2}, **fields})
     for size in (0, 8, 31, 32, 33, 40, MAX32):
-        map_(argsz=size)
-        unmap(argsz=size)
+        map_(size=size)
+        unmap(size=size)
     map_(bytes_=24)
     s.value(fd, "MAP_DMA", "@hole+0")
     s.value(fd, "UNMAP_DMA", "@hole+0")
@@ -47,8 +47,8 @@ def type1_maps(s, fd, base):
     for iova in (1, 0, base + 2048, MAX64, MAX64 - PAGE + 1):
         map_(iova=iova)
     unmap()
-    for size in (0, 1, 2048, PAGE + 1, 16 * PAGE, MAX64, 1 << 63):
-        map_(size=size)
+    for length in (0, 1, 2048, PAGE + 1, 16 * PAGE, MAX64, 1 << 63):
+        map_(length=length)
         unmap()
     for address in ("@mem+1", "@mem+2048", "@const+0", "@gone+0", "@hole+0", MAX64, 0):
         map_(vaddr=address)
@@ -56,19 +56,19 @@ def type1_maps(s, fd, base):
         unmap()
     s.topic = f"unmaps of {fd}"
     for flags in (0, 1, 2, 3, 4, 6, MAX32):
-        map_(size=4 * PAGE)
+        map_(length=4 * PAGE)
         unmap(flags=flags)
-        unmap(flags=flags, iova=base, size=4 * PAGE)
-        unmap(flags=flags, iova=base, size=4 * PAGE)
+        unmap(flags=flags, iova=base, length=4 * PAGE)
+        unmap(flags=flags, iova=base, length=4 * PAGE)
     for first, pages in ((0, 4), (0, 1), (1, 1), (3, 1), (2, 8), (-1, 6), (-2, 2), (4, 1), (-1, 2), (0, 0), (1, 0)):
-        map_(size=4 * PAGE)
-        unmap(flags=0, iova=base + first * PAGE, size=pages * PAGE)
+        map_(length=4 * PAGE)
+        unmap(flags=0, iova=base + first * PAGE, length=pages * PAGE)
         unmap()
         unmap()
-    for iova, size in ((1, PAGE), (base, 1), (base + 1, PAGE), (base, MAX64), (MAX64, 1), (MAX64, 2), (MAX64 - PAGE + 1, PAGE), (MAX64 - PAGE + 1, PAGE * 2),
+    for iova, length in ((1, PAGE), (base, 1), (base + 1, PAGE), (base, MAX64), (MAX64, 1), (MAX64, 2), (MAX64 - PAGE + 1, PAGE), (MAX64 - PAGE + 1, PAGE * 2),
                        (0, MAX64)):
         map_()
-        unmap(flags=0, iova=iova, size=size)
+        unmap(flags=0, iova=iova, length=length)
         unmap()
 
 
@@ -83,7 +83,7 @@ def compatible(s):
         for ioas in (0, 99):
             s.call("iommu", "VFIO_IOAS", op=op, ioas_id=ioas)
     s.call("iommu", "VFIO_IOAS", reserved=1)
-    s.call("iommu", "MAP_DMA", vaddr="@mem+0", size=PAGE, flags=3)
+    s.call("iommu", "MAP_DMA", vaddr="@mem+0", length=PAGE, flags=3)
     s.call("iommu", "UNMAP_DMA", flags=2)
     s.ioas("iommu", "ioas")
     s.call("iommu", "VFIO_IOAS", op=1, ioas_id="$ioas")
