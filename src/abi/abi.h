@@ -28,6 +28,7 @@ enum { ABI_NAME_BYTES = 40 };
 struct abi_caller;
 struct abi_file;
 struct process;
+struct uiommu_device;
 
 /*
  * Somebody in a process who can do what nobody can do from outside. swap(): compare-and-swap of @length (4 or 8) bytes, aligned to
@@ -42,6 +43,29 @@ struct abi_swapper {
  * An address space, and what is accounted to it. References are a caller's, and of whatever is mapped of it: the memory of a
  * process stays what it is after the caller has gone.
  */
+/* What a device did to memory, or tried: an access of @length bytes of which @done could be done, @reason says why not more. */
+struct abi_use {
+	uint64_t address, length, done;
+	unsigned int access, reason;
+	uint64_t since; /* what pinned() said when it was mapped */
+	const struct uiommu_device *device; /* NULL: an IOMMU that walks tables */
+	uint64_t iova;
+	uint32_t pasid; /* or UIOMMU_NO_PASID */
+};
+
+/*
+ * Somebody who is told what devices can reach of a memory, and what they reach. The first two with a space locked, so that they
+ * wait for nothing, and as often as each other; used() may wait.
+ */
+struct abi_observer {
+	/* A number, larger each time. */
+	uint64_t (*pinned)(struct abi_observer *observer, uint64_t address, uint64_t length, uint64_t iova);
+	void (*unpinned)(struct abi_observer *observer, uint64_t address, uint64_t length);
+	void (*used)(struct abi_observer *observer, const struct abi_use *use);
+	/* The memory's last reference has been put. */
+	void (*free)(struct abi_observer *observer);
+};
+
 struct abi_memory {
 	struct cds_list_head link; /* in that of all */
 	unsigned int references; /* atomic */
@@ -53,6 +77,7 @@ struct abi_memory {
 	uint64_t lock_limit; /* RLIMIT_MEMLOCK, atomic */
 	pthread_mutex_t swap_lock; /* a leaf; held during a swap, so that there is one at a time: */
 	struct abi_swapper *swapper;
+	struct abi_observer *observer; /* or NULL; set before anything is mapped */
 };
 
 /* @bundle: borrowed; NULL: this process. Errors as uiommu_bind(). The limit is that of this process until it is set. */

@@ -148,6 +148,8 @@ void abi_memory_put(struct abi_memory *memory)
 	cds_list_del(&memory->link);
 	pthread_mutex_unlock(&all_lock);
 	process_close(memory->process);
+	if (memory->observer)
+		memory->observer->free(memory->observer);
 	if (!memory->own)
 		uiommu_process_close(&memory->bundle);
 	pthread_mutex_destroy(&memory->swap_lock);

@@ -7,6 +7,7 @@
 
 #include "memory/process.h"
 #include "memory/region.h"
+#include "translate/inflight.h"
 #include "util/util.h"
 
 /* So many page tables or accesses map a range. */
@@ -37,6 +38,7 @@ struct pages {
 	struct cds_list_head pinned; /* struct pinned */
 	struct cds_list_head segments; /* struct segment, of what has ever been pinned of another process */
 	uint64_t charged; /* bytes */
+	uint64_t since; /* what the memory's observer said when some of it was pinned first; atomic */
 };
 
 /* All lists. */
@@ -186,11 +188,19 @@ static void remember(struct pages *pages, uint64_t address, uint64_t length)
 	}
 }
 
-static int pin(void *opaque, uint64_t offset, uint64_t length, unsigned int access)
+/* The memory's observer, if it has to do with memory of a process. */
+static struct abi_observer *observer_of(const struct pages *pages)
+{
+	return pages->is_file ? NULL : pages->memory->observer;
+}
+
+static int pin(void *opaque, uint64_t offset, uint64_t length, uint64_t iova, unsigned int access)
 {
 	const unsigned int needed = access & UIOMMU_WRITE ? UIOMMU_WRITE : access & UIOMMU_READ;
 	struct pages *pages = opaque;
-	uint64_t first, last;
+	struct abi_observer *observer = observer_of(pages);
+	uint64_t first, last, now;
+	bool begins;
 	int error;
 
 	error = needed && !pages->is_file ? abi_memory_check(pages->memory, offset, length, needed) : 0;
@@ -200,20 +210,29 @@ static int pin(void *opaque, uint64_t offset, uint64_t length, unsigned int acce
 		remember(pages, offset, length);
 	range_of(pages, offset, length, &first, &last);
 	pthread_mutex_lock(&pages->list->lock);
+	begins = cds_list_empty(&pages->pinned);
 	error = pin_range(pages, first, last);
 	pthread_mutex_unlock(&pages->list->lock);
-	return error;
+	if (error || !observer)
+		return error;
+	now = observer->pinned(observer, offset, length, iova);
+	if (begins)
+		__atomic_store_n(&pages->since, now, __ATOMIC_RELAXED);
+	return 0;
 }
 
 static void unpin(void *opaque, uint64_t offset, uint64_t length)
 {
 	struct pages *pages = opaque;
+	struct abi_observer *observer = observer_of(pages);
 	uint64_t first, last;
 
 	range_of(pages, offset, length, &first, &last);
 	pthread_mutex_lock(&pages->list->lock);
 	unpin_range(pages, first, last);
 	pthread_mutex_unlock(&pages->list->lock);
+	if (observer)
+		observer->unpinned(observer, offset, length);
 }
 
 /* --- a caller's memory --- */
@@ -267,6 +286,18 @@ static uint64_t move_elsewhere(struct pages *pages, uint64_t address, void *buff
 	return length;
 }
 
+static void observe(const struct pages *pages, struct abi_use use)
+{
+	const struct thread_use *by = &thread_self()->use;
+	struct abi_observer *observer = observer_of(pages);
+
+	use.since = __atomic_load_n(&pages->since, __ATOMIC_RELAXED);
+	use.device = by->device;
+	use.iova = by->iova;
+	use.pasid = by->pasid;
+	observer->used(observer, &use);
+}
+
 static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t length, unsigned int access, unsigned int *reason)
 {
 	struct pages *pages = opaque;
@@ -279,6 +310,9 @@ static uint64_t move(void *opaque, uint64_t offset, void *buffer, uint64_t lengt
 	}
 	if (done == length)
 		*reason = UIOMMU_FAULT_NONE;
+	if (unlikely(observer_of(pages)))
+		observe(pages,
+			(struct abi_use){.address = offset, .length = length, .done = done, .access = access, .reason = *reason});
 	return done;
 }
 

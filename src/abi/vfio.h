@@ -29,6 +29,9 @@ bool vfio_is_device(const struct abi_file *file);
  */
 void vfio_map_natively(struct uiommu_vfio *vfio);
 
+/* Its address as text, as long as there is the device; NULL: it is none of them. */
+const char *vfio_name(struct uiommu_vfio *vfio, const struct uiommu_device *device);
+
 /*
  * What a program finds in /dev and /sys of all this. Each returns 0, or what vfio_tree() returns then. Paths and targets are
  * absolute or, of a link, relative to its folder; folders are made as they are needed.

@@ -154,3 +154,15 @@ int uiommu_vfio_open(struct uiommu_vfio *vfio, const char *path)
 
 	return result ? result : abi_local_give(file);
 }
+
+const char *vfio_name(struct uiommu_vfio *vfio, const struct uiommu_device *device)
+{
+	const char *name = NULL;
+
+	pthread_mutex_lock(&vfio->lock);
+	for (unsigned int i = 0; i < vfio->count && !name; i++)
+		if (vfio->devices[i]->pci->device == device)
+			name = vfio->devices[i]->name;
+	pthread_mutex_unlock(&vfio->lock);
+	return name;
+}

@@ -149,7 +149,7 @@ static enum status run(const struct command *command, int argc, char **argv)
 		{"device", ARG_LIST, false, &devices, "MODEL", "a device under /dev/vfio; may be given again"},
 		{"trace", ARG_TEXT, false, &options.trace, "FILE", "write a line for each call, decoded"},
 		{"static", ARG_FLAG, false, &stop, NULL, "stop the program at system calls; by itself if nothing can be preloaded"},
-		{"check", ARG_FLAG, false, &options.check, NULL, "report memory that goes while it is mapped for DMA"},
+		{"check", ARG_FLAG, false, &options.check, NULL, "report memory that goes while it is mapped for DMA, and its use"},
 		{"mock", ARG_FLAG, false, &options.mock, NULL, "with the commands that the kernel's selftests need"},
 		{"--", ARG_REST, true, NULL, "PROGRAM...", "what is run, and its arguments"},
 	};

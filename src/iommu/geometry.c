@@ -118,7 +118,7 @@ int ioas_pin(const struct ioas *ioas, struct area *area)
 
 	if (!ioas->page_tables || !area->region)
 		return 0;
-	error = region_pin(area->region, area_offset(area, area->start), area->last - area->start + 1, area->access);
+	error = region_pin(area->region, area_offset(area, area->start), area->last - area->start + 1, area->start, area->access);
 	area->pinned = !error;
 	return error;
 }

@@ -184,7 +184,8 @@ static int pin_halves(const struct area *area, struct area *half[2])
 	int error = 0;
 
 	for (unsigned int i = 0; i < 2 && area->pinned && !error; i++) {
-		error = region_pin(area->region, area_offset(half[i], half[i]->start), half[i]->last - half[i]->start + 1, 0);
+		error = region_pin(area->region, area_offset(half[i], half[i]->start), half[i]->last - half[i]->start + 1,
+				   half[i]->start, 0);
 		half[i]->pinned = !error;
 	}
 	return error;

@@ -165,9 +165,9 @@ void region_set_ops(struct region *region, const struct region_ops *ops, void *o
 	region->opaque = opaque;
 }
 
-int region_pin(const struct region *region, uint64_t offset, uint64_t length, unsigned int access)
+int region_pin(const struct region *region, uint64_t offset, uint64_t length, uint64_t iova, unsigned int access)
 {
-	return region && region->ops && region->ops->pin ? region->ops->pin(region->opaque, offset, length, access) : 0;
+	return region && region->ops && region->ops->pin ? region->ops->pin(region->opaque, offset, length, iova, access) : 0;
 }
 
 void region_unpin(const struct region *region, uint64_t offset, uint64_t length)

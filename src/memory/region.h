@@ -37,10 +37,10 @@ struct region_ops {
 	 */
 	bool (*swap)(void *opaque, uint64_t offset, unsigned int length, uint64_t *expected, uint64_t value);
 	/*
-	 * NULL: nobody wants to know. A page table maps @length bytes from @offset on; @access 0: another one does already.
-	 * -EFAULT, -ENOMEM, … Both are called with a space locked, and take none but leaf locks.
+	 * NULL: nobody wants to know. A page table maps @length bytes from @offset on at @iova; @access 0: another one does
+	 * already. -EFAULT, -ENOMEM, … Both are called with a space locked, and take none but leaf locks.
 	 */
-	int (*pin)(void *opaque, uint64_t offset, uint64_t length, unsigned int access);
+	int (*pin)(void *opaque, uint64_t offset, uint64_t length, uint64_t iova, unsigned int access);
 	void (*unpin)(void *opaque, uint64_t offset, uint64_t length);
 };
 
@@ -61,7 +61,7 @@ int region_own(const struct region_ops *ops, void *opaque, unsigned int access, 
 void region_set_ops(struct region *region, const struct region_ops *ops, void *opaque);
 
 /* NULL, and who has no ops, is allowed. Errors of the op. */
-int region_pin(const struct region *region, uint64_t offset, uint64_t length, unsigned int access);
+int region_pin(const struct region *region, uint64_t offset, uint64_t length, uint64_t iova, unsigned int access);
 void region_unpin(const struct region *region, uint64_t offset, uint64_t length);
 
 /* The opaque of a region with these ops, or NULL. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "memory/load.h"
+#include "memory/presence.h"
 #include "memory/region.h"
 
 enum {
@@ -53,13 +54,27 @@ static uint64_t use_process(const struct piece *piece, uint64_t address, void *b
 	return one.done;
 }
 
+static uint64_t use_region(const struct call *call, struct piece *piece, void *buffer, unsigned int access, unsigned int *reason)
+{
+	const struct area *area = piece->area;
+	uint64_t done;
+
+	call->self->use = (struct thread_use){.device = call->device,
+					      .iova = area->start + (piece->offset - area_offset(area, area->start)),
+					      .pasid = piece->attachment->reported};
+	done = region_remote_access(area->region, piece->offset, buffer, piece->length, access, reason);
+	call->self->use.device = NULL;
+	return done;
+}
+
 /* Held: whatever may sleep. */
-static uint64_t use_held(struct piece *piece, uint64_t address, void *buffer, unsigned int access, unsigned int *reason)
+static uint64_t use_held(const struct call *call, struct piece *piece, uint64_t address, void *buffer, unsigned int access,
+			 unsigned int *reason)
 {
 	if (piece->host)
 		return use_host(piece, buffer, access, reason);
 	if (piece->area)
-		return region_remote_access(piece->area->region, piece->offset, buffer, piece->length, access, reason);
+		return use_region(call, piece, buffer, access, reason);
 	return use_process(piece, address, buffer, access, reason);
 }
 
@@ -126,7 +141,7 @@ static inline uint64_t transfer_piece(struct call *call, uint32_t pasid, uint64_
 		return 0;
 	}
 	piece_hold(call->self, call->device, &piece);
-	done = use_held(&piece, address, buffer, access, &reason);
+	done = use_held(call, &piece, address, buffer, access, &reason);
 	if (unlikely(reason == REGION_AGAIN)) {
 		use_later(&piece);
 		return 0;

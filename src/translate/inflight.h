@@ -24,6 +24,7 @@
 #include <urcu/list.h>
 
 struct distant;
+struct uiommu_device;
 
 struct drainable {
 	unsigned int pending; /* marked slots, under inflight_lock */
@@ -35,6 +36,13 @@ enum { INFLIGHT_SLOTS = 12, THREAD_BUFFER_SIZE = 256 << 10, THREAD_OWN_COUNTERS 
 
 struct inflight_slot {
 	uintptr_t word; /* struct drainable *, bit 0: marked. Written by its thread, marked by writers. */
+};
+
+/* Who uses a remote region just now, and where it is for him; of tables that are walked, nobody. */
+struct thread_use {
+	const struct uiommu_device *device; /* or NULL */
+	uint64_t iova; /* of the area: behind a guest's own tables */
+	uint32_t pasid;
 };
 
 /* What the data layer keeps per thread: made on the first access, ends with the thread. */
@@ -50,6 +58,7 @@ struct thread_state {
 	bool asked; /* it has been, */
 	struct distant *distant; /* and has copies; or NULL */
 	uint8_t *buffer; /* THREAD_BUFFER_SIZE private bytes, made on first use */
+	struct thread_use use;
 	struct cds_list_head link;
 };
 

@@ -75,7 +75,7 @@ static unsigned int pin_region(struct pin_link *link, const struct piece *piece,
 		return UIOMMU_FAULT_NONE;
 	link->offset = area_offset(piece->area, address);
 	link->length = piece->length;
-	*error = region_pin(region, link->offset, link->length, access);
+	*error = region_pin(region, link->offset, link->length, address, access);
 	if (*error)
 		return UIOMMU_FAULT_MEMORY;
 	link->region = region_get(region);

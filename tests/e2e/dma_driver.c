@@ -11,10 +11,15 @@ enum { NUMBER = 3, REGISTERS = 0x1000 + 0x40 * NUMBER, ENABLED = 2 };
 
 static volatile uint64_t *page;
 
+static void map_page(void)
+{
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device,
+		    region(VFIO_PCI_BAR2_REGION_INDEX) + (off_t)PAGE * NUMBER);
+	CHECK(page != MAP_FAILED);
+}
+
 static void enable_page(void)
 {
-	const struct vfio_region_info info = region_info(VFIO_PCI_BAR2_REGION_INDEX);
-
 	/* It was reset when it was opened. */
 	while (get(0x14, 4))
 		sched_yield();
@@ -22,9 +27,8 @@ static void enable_page(void)
 	set(REGISTERS + 0x10, 8, 4);
 	set(REGISTERS + 0x18, 4, 0);
 	set(REGISTERS, 4, 1);
-	CHECK(info.flags & VFIO_REGION_INFO_FLAG_MMAP);
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, (off_t)info.offset + (off_t)PAGE * NUMBER);
-	CHECK(page != MAP_FAILED);
+	CHECK(region_info(VFIO_PCI_BAR2_REGION_INDEX).flags & VFIO_REGION_INFO_FLAG_MMAP);
+	map_page();
 	while (page[2] != ENABLED)
 		sched_yield();
 	CHECK(get(REGISTERS + 4, 4) == ENABLED);
@@ -54,15 +58,35 @@ static void doorbells(char **arguments)
 	move(300);
 }
 
+/* @arguments[0]: the page is mapped so many times before each move, and unmapped after that but for the last one. */
 static void is_idle(char **arguments)
 {
-	(void)arguments;
+	unsigned int again = arguments[0] ? (unsigned int)atoi(arguments[0]) : 0;
+
 	begin();
 	enable_page();
 	for (unsigned int i = 0; i < 3; i++) {
+		for (unsigned int n = 0; n < again; n++) {
+			CHECK(!munmap((void *)(uintptr_t)page, PAGE));
+			map_page();
+		}
 		move(i);
 		say_idle();
 	}
+}
+
+/* What the device writes to is another page than the one that was mapped. */
+static void replaced(char **arguments)
+{
+	uint8_t *whole;
+
+	(void)arguments;
+	begin();
+	enable_page();
+	move(0);
+	whole = memory->destination + (PAGE - (uintptr_t)memory->destination % PAGE) % PAGE;
+	CHECK(mmap(whole, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == whole);
+	move(1);
 }
 
 /* A child rings with what it has inherited. */
@@ -105,10 +129,7 @@ static void portals(char **arguments)
 }
 
 static const struct test_case cases[] = {
-	{"doorbells", doorbells},
-	{"idle", is_idle},
-	{"forks", forks},
-	{"portals", portals},
+	{"doorbells", doorbells}, {"idle", is_idle}, {"replaced", replaced}, {"forks", forks}, {"portals", portals},
 };
 
 int main(int argc, char **argv)

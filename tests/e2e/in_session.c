@@ -504,7 +504,6 @@ static void no_descriptors(char **arguments)
 }
 
 #define IOMMU_IOAS_MAP _IO(';', 0x85)
-#define IOMMU_IOAS_UNMAP _IO(';', 0x86)
 #define IOMMU_TEST _IO(';', 0xa0)
 
 enum { PAGE = 4096, PAGES = 8 };
@@ -523,35 +522,6 @@ static uint32_t map(int fd, int ioas, uint8_t *memory)
 	CHECK(!ioctl(fd, IOMMU_IOAS_MAP, &arguments));
 	CHECK(!ioctl(fd, IOMMU_TEST, &mock));
 	return mock.out[2];
-}
-
-static void unmap(int fd, int ioas)
-{
-	struct {
-		uint32_t size, ioas;
-		uint64_t iova, length;
-	} arguments = {sizeof(arguments), (uint32_t)ioas, 0, UINT64_MAX};
-
-	CHECK(!ioctl(fd, IOMMU_IOAS_UNMAP, &arguments));
-}
-
-/* Takes memory away that is mapped for DMA (reported), and some that no longer is. Prints where it is. */
-static void takes_away(char **arguments)
-{
-	int fd = open_iommu(0), ioas = alloc(fd);
-	uint8_t *memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	(void)arguments;
-	CHECK(memory != MAP_FAILED);
-	memset(memory, 1, PAGES * PAGE);
-	map(fd, ioas, memory);
-	printf("%p\n", (void *)memory);
-	CHECK(!munmap(memory + PAGE, PAGE));
-	CHECK(!madvise(memory + 4 * PAGE, 2 * PAGE, MADV_DONTNEED));
-	CHECK(mmap(memory + 6 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
-	CHECK(mremap(memory + 7 * PAGE, PAGE, 2 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED);
-	unmap(fd, ioas);
-	CHECK(!munmap(memory + 3 * PAGE, PAGE));
 }
 
 /* Prints a line when it has objects, and goes on making and ending them until it is killed. */
@@ -639,7 +609,6 @@ static const struct test_case cases[] = {
 	{"endless", endless},
 	{"sandboxed", sandboxed},
 	{"no-descriptors", no_descriptors},
-	{"takes-away", takes_away},
 };
 
 int main(int argc, char **argv)

@@ -296,24 +296,6 @@ def test_trace_that_cannot_be_written(run, sessions):
     assert sessions.folders() == []
 
 
-def test_check(run, program, sessions):
-    """What goes while it is mapped for DMA is reported, and nothing else."""
-    ended = run("run", "--mock", "--check", "--", program, "takes-away", env=sessions.environment)
-    assert ended.status == OK and ended.out.endswith("\nok\n")
-    if not ended.err:
-        pytest.skip("no userfaultfd of unprivileged processes, or none that tells of unmapped memory, in this kernel")
-    start = int(ended.out.split()[0], 16)
-    lines = [re.match(r"uiommu: \[\d+\] 0x([0-9a-f]+)-0x([0-9a-f]+) was (unmapped|thrown away|moved) while it is mapped for DMA", line)
-             for line in ended.err.splitlines()]
-    assert all(lines)
-    assert [(int(line[1], 16) - start, int(line[2], 16) - start, line[3]) for line in lines] == [
-        (PAGE, 2 * PAGE, "unmapped"), (4 * PAGE, 6 * PAGE, "thrown away"), (6 * PAGE, 7 * PAGE, "unmapped"),
-        # The kernel tells of a move and of what it leaves.
-        (7 * PAGE, 8 * PAGE, "moved"), (7 * PAGE, 8 * PAGE, "unmapped")]
-    quiet = run("run", "--mock", "--", program, "takes-away", env=sessions.environment)
-    assert (quiet.status, quiet.err) == (OK, "")
-
-
 @pytest.fixture
 def stuck_file():
     """The file's name, and the process that does not answer."""

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "abi/iommufd.h"
+#include "abi/session/check.h"
 #include "abi/session/message.h"
 #include "abi/session/session.h"
 #include "abi/session/trace.h"
@@ -99,14 +100,24 @@ static int64_t transfer_vector(struct abi_caller *caller, struct abi_file *file,
 	return result;
 }
 
+/* What the program did to its memory before is reported before, and what it has mapped is watched when it goes on. */
+static int64_t call_ioctl(struct session *session, struct abi_caller *caller, const struct member *member, struct abi_file *file,
+			  const struct session_request *request)
+{
+	int64_t result;
+
+	if (!session->check)
+		return abi_ioctl(file, caller, request->command, request->argument);
+	watch_settle(session);
+	result = abi_ioctl(file, caller, request->command, request->argument);
+	check_settle(session, member);
+	return result;
+}
+
 static int64_t call_file(struct session *session, struct abi_caller *caller, struct abi_file *file,
 			 const struct session_request *request, struct session_reply *reply, int *fd)
 {
 	switch (request->op) {
-	case SESSION_IOCTL:
-		if (session->check)
-			watch_settle(session);
-		return abi_ioctl(file, caller, request->command, request->argument);
 	case SESSION_READ:
 		return abi_read(file, caller, request->argument, request->count, request->offset);
 	case SESSION_WRITE:
@@ -137,7 +148,12 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 	caller->window_length = request->length;
 	if (traced(session))
 		trace_begin(&trace, caller, message);
-	result = is_open ? open_name(session, caller, message, fd) : call_file(session, caller, file, request, reply, fd);
+	if (is_open)
+		result = open_name(session, caller, message, fd);
+	else if (request->op == SESSION_IOCTL)
+		result = call_ioctl(session, caller, member, file, request);
+	else
+		result = call_file(session, caller, file, request, reply, fd);
 	if (traced(session))
 		trace_end(session, &trace, caller, member->facts.pid, message, file, result);
 	abi_file_put(file);

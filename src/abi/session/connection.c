@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "abi/record.h"
+#include "abi/session/check.h"
 #include "abi/session/message.h"
 #include "abi/session/session.h"
 #include "util/util.h"
@@ -184,15 +185,40 @@ static int64_t hello(struct connection *connection, struct session_message *mess
 	return (int64_t)connection->member->token;
 }
 
-/* The program has a userfaultfd for what it has mapped. */
-static int64_t watch(struct connection *connection, const struct session_request *request)
+/* The program makes a userfaultfd, of what it may have. */
+static int take_userfaultfd(struct connection *connection, bool memory)
 {
-	struct session_reply question = {.kind = SESSION_HAND_OVER, .result = request->number};
-	int fd = -1, error = ask(connection, &question, -1, &fd);
+	uint64_t features;
+	int fd = -1, error = -EINVAL;
 
+	if (feature_is_off("userfaultfd"))
+		return -EOPNOTSUPP;
+	for (unsigned int i = 0; error == -EINVAL && (features = watch_features(memory, i)); i++) {
+		struct session_reply question = {.kind = SESSION_USERFAULTFD, .offset = features};
+
+		error = ask(connection, &question, -1, &fd);
+	}
 	if (error < 0)
 		return error;
-	return fd < 0 ? -EBADF : watch_start(connection->session, connection->member, request, fd);
+	return fd < 0 ? -EBADF : watch_take(connection->session, connection->member, fd, memory);
+}
+
+static int64_t watch(struct connection *connection, const struct session_request *request)
+{
+	struct session *session = connection->session;
+	int error;
+
+	if (request->file.inode || request->file.device) {
+		error = watch_start(session, connection->member, request);
+		if (error != -ENXIO)
+			return error;
+		error = take_userfaultfd(connection, false);
+		return error ? error : watch_start(session, connection->member, request);
+	}
+	error = session->check ? take_userfaultfd(connection, true) : -EINVAL;
+	if (error)
+		check_watch(connection->member->memory, error);
+	return error;
 }
 
 /* --- the thread of a program that does compare-and-swaps --- */
@@ -242,6 +268,10 @@ static int64_t answer_to(struct connection *connection, struct session_message *
 		return watch(connection, &message->request);
 	if (message->request.op == SESSION_SWAPPER)
 		return be_swapper(connection);
+	if (message->request.op == SESSION_UNWATCH) {
+		check_leave(connection->member->memory, message->request.argument, message->request.count);
+		return 0;
+	}
 	if (message->request.op == SESSION_STATUS)
 		return session_status(connection->session, message->request.number, fd);
 	if (message->request.op == SESSION_READ) {

@@ -177,3 +177,10 @@ int devices_tree(struct session_devices *devices, const struct vfio_tree_ops *op
 {
 	return vfio_tree(devices->vfio, ops, opaque);
 }
+
+const char *devices_name(struct session_devices *devices, const struct uiommu_device *device)
+{
+	const char *name = vfio_name(devices->vfio, device);
+
+	return name ? name : "a device";
+}

@@ -19,6 +19,9 @@ void devices_destroy(struct session_devices *devices);
 
 int devices_open(struct session_devices *devices, const char *path, struct abi_file **out);
 
+/* "0000:01:00.0", as long as there are devices; "a device" that is none of them. */
+const char *devices_name(struct session_devices *devices, const struct uiommu_device *device);
+
 int devices_tree(struct session_devices *devices, const struct vfio_tree_ops *ops, void *opaque);
 
 #endif

@@ -46,6 +46,7 @@ struct range {
 	struct abi_file *file; /* a reference */
 	uint64_t offset;
 	uint64_t length;
+	uint64_t count; /* how often */
 };
 
 static struct held **bucket(struct session *session, uint64_t inode)
@@ -114,7 +115,8 @@ static void held_free(struct session *session, struct ending *ending)
 
 		held->ranges = range->next;
 		watch_end_mapping(session, range->file, range->offset);
-		abi_munmap(range->file, range->offset, range->length);
+		for (; range->count; range->count--)
+			abi_munmap(range->file, range->offset, range->length);
 		abi_file_put(range->file);
 		free(range);
 	}
@@ -465,6 +467,30 @@ static struct held *mapped_new(struct session *session, int fd)
 	return held;
 }
 
+static struct range *find_range(const struct held *held, const struct abi_file *file, uint64_t offset, uint64_t length)
+{
+	struct range *range = held->ranges;
+
+	while (range && (range->file != file || range->offset != offset || range->length != length))
+		range = range->next;
+	return range;
+}
+
+/* Once more, if it is; else with @made, which is then used up. */
+static void add_range(struct held *held, struct range **made)
+{
+	struct range *range = find_range(held, (*made)->file, (*made)->offset, (*made)->length);
+
+	if (!range) {
+		range = *made;
+		*made = NULL;
+		abi_file_get(range->file);
+		range->next = held->ranges;
+		held->ranges = range;
+	}
+	range->count++;
+}
+
 static int remember_range(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, int fd)
 {
 	struct range *range = malloc(sizeof(*range));
@@ -476,6 +502,7 @@ static int remember_range(struct session *session, struct abi_file *file, uint64
 		free(range);
 		return -ENOMEM;
 	}
+	length = (length + page_size() - 1) & ~(page_size() - 1);
 	*range = (struct range){.file = file, .offset = offset, .length = length};
 	pthread_mutex_lock(&session->lock);
 	held = find(session, &(struct session_key){stat.st_dev, stat.st_ino});
@@ -484,14 +511,12 @@ static int remember_range(struct session *session, struct abi_file *file, uint64
 	if (held) {
 		/* Not to be taken for ended before it has been opened. */
 		held->suspect = false;
-		abi_file_get(file);
-		range->next = held->ranges;
-		held->ranges = range;
+		add_range(held, &range);
 	} else {
-		free(range);
 		error = -ENOMEM;
 	}
 	pthread_mutex_unlock(&session->lock);
+	free(range);
 	return error;
 }
 
@@ -533,6 +558,24 @@ struct abi_file *held_mapped(struct session *session, const struct session_key *
 			found = has_range(held, file, offset);
 	pthread_mutex_unlock(&session->lock);
 	return found ? file : NULL;
+}
+
+void held_unmapped(struct session *session, const struct abi_file *file, uint64_t offset, uint64_t length)
+{
+	struct range *range = NULL;
+
+	pthread_mutex_lock(&session->lock);
+	for (size_t i = 0; i < SESSION_BUCKETS && !range; i++)
+		for (const struct held *held = session->held[i]; held && !range; held = held->next)
+			range = find_range(held, file, offset, length);
+	if (range && range->count)
+		range->count--;
+	else
+		range = NULL;
+	pthread_mutex_unlock(&session->lock);
+	/* Who ends it ends the watch first, for which the caller has the lock. */
+	if (range)
+		abi_munmap(range->file, offset, length);
 }
 
 void held_list(struct session *session, FILE *out)

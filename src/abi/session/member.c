@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "abi/session/check.h"
 #include "abi/session/session.h"
 
 struct member *member_find(struct session *session, uint64_t token)
@@ -12,6 +13,20 @@ struct member *member_find(struct session *session, uint64_t token)
 	pthread_mutex_lock(&session->lock);
 	member = session->members;
 	while (member && member->token != token)
+		member = member->next;
+	if (member)
+		member->references++;
+	pthread_mutex_unlock(&session->lock);
+	return member;
+}
+
+struct member *member_with_work(struct session *session)
+{
+	struct member *member;
+
+	pthread_mutex_lock(&session->lock);
+	member = session->members;
+	while (member && !check_has_work(member->memory))
 		member = member->next;
 	if (member)
 		member->references++;
@@ -50,6 +65,11 @@ int member_create(struct session *session, const struct uiommu_process *bundle, 
 	if (!member)
 		return -ENOMEM;
 	error = abi_memory_create(bundle, &member->memory);
+	if (!error && session->check) {
+		error = check_begin(session, member->memory, facts->pid);
+		if (error)
+			abi_memory_put(member->memory);
+	}
 	if (error) {
 		free(member);
 		return error;

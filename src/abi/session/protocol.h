@@ -49,8 +49,9 @@ enum session_op {
 	SESSION_READ, /* file, argument: address, count, offset */
 	SESSION_WRITE, /* the same; the begin of the data is inline */
 	SESSION_MMAP, /* file, count: length, offset, flags, command: protection */
-	SESSION_WATCH, /* a userfaultfd (number) has what is at argument, count bytes; file: whose mapping it is; none: of a map for
-			  DMA */
+	SESSION_WATCH, /* what is at argument, count bytes, is a mapping of file at offset; no file: what is mapped for DMA is to be
+			  watched. The daemon asks for a userfaultfd */
+	SESSION_UNWATCH, /* the program wants to have a userfaultfd of its own at argument, count bytes */
 	SESSION_LIST, /* the session's objects, as text; the reply has a memfd of it */
 	SESSION_STATUS, /* number: a pid; flags: open(2)'s; the reply has a memfd of its /proc/PID/status */
 	SESSION_ANSWER, /* to what the daemon asked; number: a descriptor's, bytes, or -errno */
@@ -89,6 +90,7 @@ enum session_kind {
 	SESSION_HAND_OVER, /* result: a number. Answer with that descriptor */
 	SESSION_CLOSE, /* result: a number that was installed. Answer when it is closed */
 	SESSION_FETCH, /* result: bytes at offset, an address. Answer with their number, and them behind it */
+	SESSION_USERFAULTFD, /* of the features in offset. Answer with it, or with -errno */
 	SESSION_STORE, /* the same; what is to be there is behind another one of this kind. Answer when it is */
 	SESSION_KINDS,
 };
@@ -100,7 +102,7 @@ enum {
 	/* flags: */
 	SESSION_FD = 1, /* a descriptor comes in the next message */
 	SESSION_WATCHED = 2, /* MMAP: the program is asked for SESSION_WATCH */
-	SESSION_CHECKS = 4, /* HELLO: and of what is mapped for DMA as well */
+	SESSION_CHECKS = 4, /* HELLO: and so it is of what is mapped for DMA */
 	SESSION_SWAPS = 16, /* IOCTL: the program is asked for a SESSION_SWAPPER */
 	SESSION_CALLS = 8, /* MMAP: there is no descriptor and no memory; each access is to be a read or a write */
 };

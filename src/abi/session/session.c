@@ -93,7 +93,8 @@ int session_create(struct session *session, const struct session_options *option
 	memset(session, 0, sizeof(*session));
 	session->listening = session->epoll = session->closing = session->ready = session->inotify = session->wake = -1;
 	session->first = session->trace = session->watching = session->watch_wake = -1;
-	session->report = options->report;
+	report_init(&session->report, options->check ? options->report : -1);
+	CDS_INIT_LIST_HEAD(&session->userfaults);
 	CDS_INIT_LIST_HEAD(&session->watches);
 	pthread_mutex_init(&session->watch_lock, NULL);
 	session->mock = options->mock;
@@ -207,6 +208,7 @@ void session_destroy(struct session *session)
 	ends_fini(session);
 	watch_finish(session);
 	devices_destroy(session->devices);
+	report_fini(session);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

@@ -21,6 +21,7 @@
 #include "abi/session/devices.h"
 #include "abi/session/ends.h"
 #include "abi/session/protocol.h"
+#include "abi/session/report.h"
 
 enum {
 	SESSION_FOLDER_MAX = 80, /* with its NUL; leaves room for a socket's name behind it */
@@ -83,9 +84,10 @@ struct session {
 	bool draining; /* or it is doing it; atomic, written under the next one */
 	pthread_mutex_t drain_lock; /* held by whoever drains; taken before the other */
 	struct ends ends;
-	int report; /* where --check writes to */
-	pthread_mutex_t watch_lock; /* watches (watch.c); before the next one */
-	struct cds_list_head watches;
+	struct report report; /* of --check */
+	pthread_mutex_t watch_lock; /* the next two (watch.c); before @lock */
+	struct cds_list_head userfaults; /* of programs */
+	struct cds_list_head watches; /* of registers */
 	pthread_t watch_thread;
 	int watching; /* an epoll of them, or -1: there is no thread yet */
 	int watch_wake; /* an eventfd: it ends */
@@ -141,8 +143,18 @@ int held_map(struct session *session, struct abi_file *file, uint64_t offset, ui
 /* The file that has something mapped at @offset, without a reference, or NULL. */
 struct abi_file *held_mapped(struct session *session, const struct session_key *key, uint64_t offset);
 
-/* @member's userfaultfd @fd, which is taken over, for what the request says (SESSION_WATCH). -EINVAL, -EMFILE, -ENOMEM, -EAGAIN. */
-int watch_start(struct session *session, const struct member *member, const struct session_request *request, int fd);
+/* One mapping of @offset of @file less, of those that held_map() has made. */
+void held_unmapped(struct session *session, const struct abi_file *file, uint64_t offset, uint64_t length);
+
+/*
+ * A userfaultfd of @member, which is taken over: of @memory that is mapped for DMA, or of registers. -EINVAL: it is none; -EEXIST:
+ * there is one; -EMFILE, -ENOMEM, -EAGAIN.
+ */
+int watch_take(struct session *session, const struct member *member, int fd, bool memory);
+/* The features that it is to have; @attempt: from 0 on, where a kernel does not know them; 0: there are no more. */
+uint64_t watch_features(bool memory, unsigned int attempt);
+/* Registers that @member has mapped (SESSION_WATCH). -ENXIO: it has no userfaultfd for that yet; -EINVAL, -ENOMEM. */
+int watch_start(struct session *session, const struct member *member, const struct session_request *request);
 
 /* What a program did to its memory before it made its call has been reported (--check). */
 void watch_settle(struct session *session);
@@ -180,6 +192,8 @@ int member_create(struct session *session, const struct uiommu_process *bundle, 
 		  struct member **out);
 /* With a reference, or NULL. */
 struct member *member_find(struct session *session, uint64_t token);
+/* One that has something to settle (check.h), that nobody settles, with a reference; or NULL. */
+struct member *member_with_work(struct session *session);
 void member_put(struct session *session, struct member *member);
 
 /*

@@ -183,3 +183,17 @@ void trace_end(const struct session *session, struct trace *trace, struct abi_ca
 	if (write(session->trace, text.bytes, text.length + 1) < 0)
 		return; /* a full disk is nobody's business here */
 }
+
+void trace_line(const struct session *session, const char *line, size_t length)
+{
+	struct abi_text text = {.length = 0};
+	struct timespec now;
+	struct tm local;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &local);
+	abi_text_add(&text, "%02d:%02d:%02d.%06ld %.*s", local.tm_hour, local.tm_min, local.tm_sec, now.tv_nsec / 1000, (int)length,
+		     line);
+	if (write(session->trace, text.bytes, text.length) < 0)
+		return; /* as above */
+}

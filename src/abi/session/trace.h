@@ -34,4 +34,7 @@ void trace_begin(struct trace *trace, struct abi_caller *caller, const struct se
 void trace_end(const struct session *session, struct trace *trace, struct abi_caller *caller, pid_t pid,
 	       const struct session_message *message, struct abi_file *file, int64_t result);
 
+/* "[PID NAME] ..." with its end, behind the time. */
+void trace_line(const struct session *session, const char *line, size_t length);
+
 #endif

@@ -26,6 +26,7 @@
 
 #include "abi/shim/sys.h"
 #include "abi/shim/trap.h"
+#include "abi/shim/watch.h"
 
 enum {
 	SLOTS = 64,
@@ -399,6 +400,18 @@ static void close_inherited(void)
 	}
 }
 
+static int64_t exchange(int socket, struct session_request *request, const void *inlined, int *fd, uint64_t *offset);
+
+/* Before anything is mapped for DMA, and before the program forbids itself what it takes. */
+static void be_watched(int socket)
+{
+	struct session_request request = {.op = SESSION_WATCH};
+	uint64_t offset;
+	int fd;
+
+	exchange(socket, &request, NULL, &fd, &offset);
+}
+
 /* Say who we are. The token stands for the process from its second connection on. */
 static int hello(struct connections *all, int socket)
 {
@@ -425,6 +438,8 @@ static int hello(struct connections *all, int socket)
 		return (int)reply.result;
 	if (!all->token)
 		close_inherited();
+	if (!all->token && reply.flags & SESSION_CHECKS)
+		be_watched(socket);
 	all->token = (uint64_t)reply.result;
 	__atomic_store_n(&all->checks, reply.flags & SESSION_CHECKS, __ATOMIC_RELAXED);
 	return 0;
@@ -549,6 +564,12 @@ static int64_t converse(int socket, const struct session_request *request, int f
 		case SESSION_CLOSE:
 			sys_close(number);
 			error = answer(socket, 0, NULL);
+			break;
+		case SESSION_USERFAULTFD:
+			number = watch_make(reply.offset);
+			error = answer(socket, number, number < 0 ? NULL : &number);
+			if (number >= 0)
+				sys_close(number);
 			break;
 		case SESSION_FETCH:
 			error = fetch(socket, &reply);

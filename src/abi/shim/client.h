@@ -26,7 +26,7 @@ size_t undo_redirect(char *name, size_t length);
 /* The daemon's file behind @fd. False: it is another one. */
 bool client_file(int fd, struct session_key *out);
 
-/* What is mapped for DMA is to be watched; known once there was a call. */
+/* What is mapped for DMA is watched; known once there was a call. */
 bool client_checks(void);
 
 /*

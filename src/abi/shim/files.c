@@ -2,6 +2,7 @@
 /* Calls on descriptors: of the daemon's files to the daemon, of all others to the kernel. */
 #include <errno.h>
 #include <limits.h>
+#include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -27,22 +28,14 @@ static uint32_t sure_length(uint64_t argument)
 	return left < SESSION_INLINE ? (uint32_t)left : SESSION_INLINE;
 }
 
-enum {
-	IOAS_MAP = SESSION_IOCTL_TYPE << 8 | 0x85,
-	TYPE1_MAP_DMA = SESSION_IOCTL_TYPE << 8 | 0x71,
-};
-
-/* The call has succeeded: so what it has read is there. */
-static void watch_mapped(unsigned long command, uint64_t argument)
+/* With --check the session may have registered it with a userfaultfd: then it gives way. */
+static long ioctl_of_others(int fd, unsigned long command, uint64_t argument)
 {
-	/* Of struct iommu_ioas_map, address and length; of struct vfio_iommu_type1_dma_map, address and size. */
-	const unsigned int address = command == IOAS_MAP ? 2 : 1, length = 3;
-	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
-	const uint64_t *words = (const uint64_t *)(uintptr_t)argument;
+	long result = sys_3(SYS_ioctl, fd, (long)command, (long)argument);
 
-	/* A device has another command with that number, and a shorter struct. */
-	if (client_checks() && (command == IOAS_MAP || (command == TYPE1_MAP_DMA && (uint32_t)words[0] >= 32)))
-		watch_memory(words[address], words[length]);
+	if (command == UFFDIO_REGISTER && result == -EBUSY && client_checks() && watch_leave(argument))
+		result = sys_3(SYS_ioctl, fd, (long)command, (long)argument);
+	return result;
 }
 
 ENTRY(int, ioctl, (int fd, unsigned long command, ...))
@@ -55,12 +48,10 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 	request.argument = va_arg(arguments, unsigned long);
 	va_end(arguments);
 	if ((_IOC_TYPE(command) != SESSION_IOCTL_TYPE && _IOC_TYPE(command) != SESSION_IOCTL_OWN) || !ours(fd, &request.file))
-		return (int)next_result(sys_3(SYS_ioctl, fd, (long)command, (long)request.argument));
+		return (int)next_result(ioctl_of_others(fd, command, request.argument));
 	request.length = sure_length(request.argument);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
 	result = client_call(&request, (const void *)(uintptr_t)request.argument, NULL, NULL);
-	if (result >= 0)
-		watch_mapped(command, request.argument);
 	if (request.flags & SESSION_SWAPS)
 		swap_start();
 	return (int)next_result(result);
