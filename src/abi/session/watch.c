@@ -134,17 +134,28 @@ static void written(const struct session *session, const struct userfault *by, u
 	let_write(by, page, page_size());
 }
 
-/* What is cut out of the middle stays: then it cannot be protected as a whole, and is looked at by a timer. */
-static void cut(struct watch *watch, uint64_t start, uint64_t end)
+/* Who protects it looks at where it is, with the file's lock: nobody does meanwhile. */
+static void change(struct watch *watch, uint64_t address, uint64_t length)
+{
+	abi_unwatch(watch->file, &watch->watcher);
+	watch->address = address;
+	watch->length = length;
+	abi_watch(watch->file, &watch->watcher);
+}
+
+/* What is cut out of the middle stays: then it cannot be protected as a whole, and is looked at by a timer. False: nothing is left.
+ */
+static bool cut(struct watch *watch, uint64_t start, uint64_t end)
 {
 	uint64_t last = watch->address + watch->length;
 
-	if (start <= watch->address && end > watch->address) {
-		watch->address = min_u64(end, last);
-		watch->length = last - watch->address;
-	} else if (end >= last && start < last) {
-		watch->length = start - watch->address;
-	}
+	if (start <= watch->address && end >= last)
+		return false;
+	if (start <= watch->address && end > watch->address)
+		change(watch, end, last - end);
+	else if (end >= last && start < last)
+		change(watch, watch->address, start - watch->address);
+	return true;
 }
 
 static void unmapped(struct session *session, const struct userfault *by, uint64_t start, uint64_t end)
@@ -152,10 +163,7 @@ static void unmapped(struct session *session, const struct userfault *by, uint64
 	struct watch *watch, *next;
 
 	cds_list_for_each_entry_safe (watch, next, &session->watches, link) {
-		if (watch->by != by)
-			continue;
-		cut(watch, start, end);
-		if (watch->length)
+		if (watch->by != by || cut(watch, start, end))
 			continue;
 		held_unmapped(session, watch->file, watch->offset, watch->mapped);
 		watch_end(watch);
@@ -168,7 +176,7 @@ static void moved(const struct session *session, const struct userfault *by, uin
 
 	cds_list_for_each_entry (watch, &session->watches, link)
 		if (watch->by == by && watch->address >= from && watch->address + watch->length <= from + length)
-			watch->address += to - from;
+			change(watch, watch->address + (to - from), watch->length);
 }
 
 static void handle_registers(struct session *session, const struct userfault *by, const struct uffd_msg *message)
