@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import subprocess
+import tarfile
 
 import pytest
 
@@ -113,22 +114,27 @@ def linux(tools, iommufd_kernel, tmp_path_factory):
             path = folder / f"{model}-{name}"
             path.write_text("\n".join(script.lines) + "\n")
             files[model, name] = path
+    packed = folder / "histories.tar"
+    with tarfile.open(packed, "w") as archive:
+        for path in files.values():
+            archive.add(path, path.name)
     with guest.Machine(tools, *(device.partition(",bdf")[0] for device, _, _ in MODELS.values()), kernel=iommufd_kernel,
-                       programs=[guest.program("tests/guest/guest-history")], files=[f"{path}:/{path.name}" for path in files.values()],
+                       programs=[guest.program("tests/guest/guest-history")], files=[f"{packed}:/histories.tar"],
                        append="vfio_pci.disable_denylist=1") as machine:
         machine.boot()
         machine.expect(r"vfio.*denylist")
         machine.expect(r"MSI interrupts are not secure")
         machine.run("echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
         machine.run("echo Y >/sys/module/iommufd/parameters/allow_unsafe_interrupts")
+        machine.run("cd / && tar xf /histories.tar")
         answers = {}
         for model, (device, _, _) in MODELS.items():
             name = device.rpartition("=")[2]
             machine.run(f"cd /sys/bus/pci/devices/{name}; [ ! -e driver ] || echo {name} >driver/unbind; echo vfio-pci >driver_override; "
                         f"echo {name} >/sys/bus/pci/drivers_probe")
-            packed = machine.run(f"for one in /{model}-*; do echo =$one >>/out; guest-history {name} $one >>/out || {{ tail -n 3 /out; exit 1; }}; done; "
-                                 "gzip -c /out | base64; rm /out")
-            for part in gzip.decompress(base64.b64decode("".join(packed))).decode().split(f"=/{model}-")[1:]:
+            said = machine.run(f"for one in /{model}-*; do echo =$one >>/out; guest-history {name} $one >>/out || {{ tail -n 3 /out; exit 1; }}; done; "
+                               "gzip -c /out | base64; rm /out")
+            for part in gzip.decompress(base64.b64decode("".join(said))).decode().split(f"=/{model}-")[1:]:
                 history, *lines = part.splitlines()
                 answers[model, history] = results(lines)
     return scripts, files, answers
