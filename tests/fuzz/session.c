@@ -318,6 +318,7 @@ static bool step(struct input *input)
 	uint8_t kind = take_byte(input);
 	struct session_reply reply;
 	unsigned int count = 0;
+	uint32_t op = SESSION_OPS;
 	int fds[8];
 
 	if (kind % 8 == 7) {
@@ -330,17 +331,22 @@ static bool step(struct input *input)
 	}
 	if (kind % 8 == 6) {
 		uint8_t raw[REQUEST + 64];
+		size_t size = take(input, raw, take_byte(input));
 
-		send_all(raw, take(input, raw, take_byte(input)), fds, choose(input, fds));
+		if (size >= sizeof(op))
+			memcpy(&op, raw, sizeof(op));
+		send_all(raw, size, fds, choose(input, fds));
 	} else {
 		make(input, &message.request, message.inlined);
 		if (kind & 0x80)
 			count = choose(input, fds);
+		op = message.request.op;
 		send_all(&message, sizeof(message.request) + message.request.length, fds, count);
 	}
 	if (kind & 0x40 && !input->left)
 		return false; /* it ends in the middle of a call */
-	return converse(input, &reply);
+	/* From then on only the session says anything there. */
+	return converse(input, &reply) && !(op == SESSION_SWAPPER && !reply.result);
 }
 
 static void finish(void)
