@@ -270,6 +270,17 @@ static int add_file_control(scmp_filter_ctx filter)
 	return add_values(filter, SCMP_SYS(fcntl), 1, commands, ARRAY_SIZE(commands));
 }
 
+/* What others are told of through descriptors that they lend must not wait for those who do not read. */
+static int add_nonblock(scmp_filter_ctx filter)
+{
+	struct scmp_arg_cmp nonblock[] = {
+		SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
+		SCMP_A2(SCMP_CMP_MASKED_EQ, UINT32_MAX, O_NONBLOCK),
+	};
+
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), ARRAY_SIZE(nonblock), nonblock);
+}
+
 /* Signals to this process only: abort() needs them. */
 static int add_signals(scmp_filter_ctx filter)
 {
@@ -379,6 +390,8 @@ int sandbox_server(enum sandbox_mode mode, bool on_demand)
 		rc = add_all(filter, SCMP_ACT_ALLOW, server_calls, ARRAY_SIZE(server_calls));
 	if (!rc && mode == SANDBOX_ENFORCE)
 		rc = add_all(filter, SCMP_ACT_ERRNO(ENOENT), server_names, ARRAY_SIZE(server_names));
+	if (!rc)
+		rc = add_nonblock(filter);
 	if (!rc && on_demand)
 		rc = add_userfaultfd(filter);
 	if (!rc)

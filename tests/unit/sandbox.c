@@ -318,6 +318,7 @@ static void serve(void)
 
 	check(!ftruncate(fd, 8192) && !fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) && !fdatasync(fd));
 	check(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
+	check(!fcntl(event, F_SETFL, O_NONBLOCK) && fcntl(event, F_GETFL) & O_NONBLOCK);
 	check(pci_eventfd_signal(event) && read(event, &count, sizeof(count)) == sizeof(count) && count == 1);
 	check(accept4(pair[0], (struct sockaddr *)&address, &(socklen_t){sizeof(address)}, SOCK_CLOEXEC) == -1 && errno != ENOENT);
 }

@@ -159,7 +159,7 @@ static int introduce(void)
 
 static void run(void)
 {
-	struct session_swap swap;
+	struct session_swap swap = {0};
 	int fd = introduce();
 
 	if (fd >= 0) {
