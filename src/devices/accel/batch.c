@@ -43,6 +43,7 @@ static void slot_free(struct engine_queue *queue, struct batch *batch)
 	queue->batches_used--;
 	memmove(&queue->oldest[at], &queue->oldest[at + 1], (queue->batches_used - at) * sizeof(queue->oldest[0]));
 	batch->parent = NULL;
+	batch->readable = false;
 }
 
 void batch_start(struct task *parent)
