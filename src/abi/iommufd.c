@@ -92,8 +92,9 @@ static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsig
 	struct abi_call call = {.iommufd = iommufd, .context = iommufd->context, .caller = caller, .argument = argument};
 	int result = run(&call, command);
 
-	/* A guest's tables are in whatever is mapped, also by others than who has made the HWPT. */
-	caller->swaps |= __atomic_load_n(&iommufd->nests, __ATOMIC_RELAXED);
+	/* A guest's tables are in whatever is mapped, also by others than who has made the HWPT. Threads may share a caller. */
+	if (__atomic_load_n(&iommufd->nests, __ATOMIC_RELAXED))
+		__atomic_store_n(&caller->swaps, true, __ATOMIC_RELAXED);
 	return result;
 }
 
