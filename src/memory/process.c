@@ -544,6 +544,11 @@ pid_t process_pid(const struct process *process)
 	return process->direct ? getpid() : process->pid;
 }
 
+bool process_has_ended(const struct process *process)
+{
+	return !process->direct && !pidfd_alive(process->watch.pidfd);
+}
+
 /*
  * Write through our own handle to a read-only page. In the kernel's mode "ptrace" this says that it is honoured, which then does
  * not hold for a thread that traces the target with ptrace itself: but that thread may write what it likes anyway.

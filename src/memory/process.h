@@ -83,6 +83,9 @@ bool process_is_direct(const struct process *process);
 unsigned int process_access(const struct process *process);
 pid_t process_pid(const struct process *process);
 
+/* All its threads have ended. Never sleeps. */
+bool process_has_ended(const struct process *process);
+
 /* Read pieces; those in a row become one system call. Every piece gets its own result. */
 void process_readv(struct process *process, struct process_piece *pieces, size_t count);
 
