@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A program that nothing can be preloaded into: the kernel stops it at system calls, and tells this process, its parent, which is
- * the session. As its ancestor it may look into it wherever a parent may (Yama), and into all that comes of it.
+ * A program that nothing can be preloaded into: the kernel stops it at system calls, and tells its parent, which is the session. As
+ * its ancestor that may look into it wherever a parent may (Yama), and into all that comes of it.
+ *
+ *	launcher	what the user has started: to a shell it is the program. It stops, goes on and ends as that does, and passes
+ *	|		signals on; it has nothing to do with the session.
+ *	session		in a process group of its own, where no terminal reaches it. It does to the launcher what is done to the
+ *	|		program, and ends the program when the launcher has been killed.
+ *	program		in the launcher's group, as if it were alone there.
+ *
+ * Whoever of them is killed, nothing stays: the session outlives the launcher and the program. The program does not outlive the
+ * session (PR_SET_PDEATHSIG), and what has come of it, for which the kernel would not make any call that it stops, is ended by
+ * the launcher.
  */
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,13 +33,21 @@
 #include "abi/session/filter.h"
 #include "abi/session/notify.h"
 #include "cli/run.h"
+#include "util/util.h"
 
 enum {
 	SCRIPT_LINE = 256, /* as much of it as the kernel looks at */
 	SCRIPT_DEPTH = 5, /* scripts whose interpreter is one */
 };
 
-static pid_t child;
+struct launcher {
+	pid_t process;
+	int pidfd;
+	int socket; /* of the session, to it */
+};
+
+static int program_pidfd = -1;
+static pid_t program_process, session_process;
 
 /* Where execvp() would find it. False: nowhere. */
 static bool find_program(const char *name, char *path, size_t size)
@@ -106,81 +126,62 @@ enum run_kind run_kind(const char *program)
 	return kind;
 }
 
-/* In the child: the listener goes to the parent, and is nowhere else. */
-static void become(int parent, char **program)
-{
-	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0}, byte = 0;
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
-	int listener = filter_install();
+/* --- between them --- */
 
-	if (listener < 0) {
-		complain(STATUS_OTHER, "run: the kernel has no seccomp notifications: %s", strerror(-listener));
-		_exit(STATUS_OTHER);
-	}
-	*cmsg = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(cmsg), &listener, sizeof(listener));
-	if (sendmsg(parent, &message, MSG_NOSIGNAL) != 1)
-		_exit(STATUS_OTHER);
-	close(parent);
-	close(listener);
-	execvp(program[0], program);
-	complain(STATUS_OTHER, "%s: %s", program[0], strerror(errno));
-	_exit(STATUS_OTHER);
+union control {
+	char bytes[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+static bool send_fd(int socket_fd, int fd, pid_t of)
+{
+	union control control = {0};
+	struct iovec part = {&of, sizeof(of)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+
+	control.align = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+	memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	return sendmsg(socket_fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(of);
 }
 
-/* -EPIPE: the child has ended, and has said why. */
-static int receive_listener(int socket_fd)
+/* -EPIPE: the other one has ended, and has said why. */
+static int receive_fd(int socket_fd, pid_t *of)
 {
-	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))), byte;
-	struct iovec part = {&byte, 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
-	struct cmsghdr *cmsg;
+	union control control = {0};
+	struct iovec part = {of, sizeof(*of)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	ssize_t length;
 	int fd;
 
-	if (recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC) != 1)
+	do
+		length = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC);
+	while (length < 0 && errno == EINTR);
+	if (length != (ssize_t)sizeof(*of) || message.msg_controllen < CMSG_LEN(sizeof(int)) ||
+	    control.align.cmsg_type != SCM_RIGHTS)
 		return -EPIPE;
-	cmsg = CMSG_FIRSTHDR(&message);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -EPIPE;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
+	memcpy(&fd, CMSG_DATA(&control.align), sizeof(fd));
 	return fd;
 }
 
-static void forward(int number)
+static void signal_to(int pidfd, int number)
 {
-	kill(child, number);
+	/* NOLINTNEXTLINE(bugprone-signal-handler): it is a system call, and no more */
+	syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
 }
 
-/* What a terminal sends goes to the program as well; what is sent to us is meant for it. */
-static void set_signals(void)
+/* All children have ended, as those have that were left to us: the status of one of them. */
+static int reap(pid_t first)
 {
-	const struct sigaction ignore = {.sa_handler = SIG_IGN}, pass_on = {.sa_handler = forward, .sa_flags = SA_RESTART};
-
-	sigaction(SIGINT, &ignore, NULL);
-	sigaction(SIGQUIT, &ignore, NULL);
-	sigaction(SIGPIPE, &ignore, NULL);
-	sigaction(SIGXFSZ, &ignore, NULL);
-	sigaction(SIGTERM, &pass_on, NULL);
-	sigaction(SIGHUP, &pass_on, NULL);
-	sigaction(SIGUSR1, &pass_on, NULL);
-	sigaction(SIGUSR2, &pass_on, NULL);
-}
-
-/* Everybody else who has been left to us has ended as well. */
-static int reap(void)
-{
-	int status, of_child = 0;
+	int status, of_first = 0;
 	pid_t pid;
 
 	while ((pid = wait(&status)) > 0 || errno == EINTR)
-		if (pid == child)
-			of_child = status;
-	return of_child;
+		if (pid == first)
+			of_first = status;
+	return of_first;
 }
 
-/* End as the program has. */
+/* End as another process has. */
 static enum status imitate(int status)
 {
 	const struct rlimit none = {0, 0};
@@ -194,42 +195,217 @@ static enum status imitate(int status)
 	return (enum status)WEXITSTATUS(status);
 }
 
-static enum status supervise(struct session *session, int socket_fd)
-{
-	int listener = receive_listener(socket_fd), first = (int)syscall(SYS_pidfd_open, child, 0);
-	enum status status = STATUS_OK;
+/* --- the program --- */
 
-	close(socket_fd);
-	if (listener >= 0 && notify_start(session, listener)) {
-		kill(child, SIGKILL);
+/* The listener goes to the session, and is nowhere else. */
+static void become(int parent, pid_t session, char **program)
+{
+	int listener;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != session)
+		_exit(STATUS_OTHER);
+	listener = filter_install();
+	if (listener < 0) {
+		complain(STATUS_OTHER, "run: the kernel has no seccomp notifications: %s", strerror(-listener));
+		_exit(STATUS_OTHER);
+	}
+	if (!send_fd(parent, listener, getpid()))
+		_exit(STATUS_OTHER);
+	close(parent);
+	close(listener);
+	execvp(program[0], program);
+	complain(STATUS_OTHER, "%s: %s", program[0], strerror(errno));
+	_exit(STATUS_OTHER);
+}
+
+/* --- the session --- */
+
+/* The launcher has been killed. */
+static void end_program(int number)
+{
+	(void)number;
+	signal_to(program_pidfd, SIGKILL);
+}
+
+/* What the program's parent would be told is done to the launcher. By one thread, so that what it did last is what is. */
+static void *reflect(void *opaque)
+{
+	const struct launcher *launcher = opaque;
+	bool stopped = false;
+	siginfo_t info;
+
+	/* Fails when the program has ended, and leaves that to be waited for. */
+	for (;;) {
+		if (!waitid(P_PID, (id_t)program_process, &info, WSTOPPED | WCONTINUED)) {
+			stopped = info.si_code != CLD_CONTINUED;
+			signal_to(launcher->pidfd, stopped ? SIGSTOP : SIGCONT);
+		} else if (errno != EINTR) {
+			break;
+		}
+	}
+	if (stopped)
+		signal_to(launcher->pidfd, SIGCONT);
+	return NULL;
+}
+
+/* Until the program, and everything that came of it, has ended. */
+static enum status serve(struct session *session, int listener, const struct launcher *launcher)
+{
+	enum status status = STATUS_OK;
+	bool reflected = false;
+	pthread_t thread;
+
+	if (listener >= 0 && !notify_start(session, listener))
+		reflected = !pthread_create(&thread, NULL, reflect, (void *)(uintptr_t)launcher);
+	if (listener >= 0 && !reflected) {
+		signal_to(program_pidfd, SIGKILL);
 		status = complain(STATUS_OTHER, "run: %s", strerror(EAGAIN));
 	}
-	session_serve(session, first);
-	session_destroy(session);
-	return status == STATUS_OK ? imitate(reap()) : status;
+	session_serve(session, fcntl(program_pidfd, F_DUPFD_CLOEXEC, 0));
+	if (reflected)
+		pthread_join(thread, NULL);
+	return status;
+}
+
+/* No terminal reaches us, and the launcher's end is the program's. */
+static void leave(const struct launcher *launcher)
+{
+	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGXFSZ, SIGTSTP, SIGTTIN, SIGTTOU};
+
+	setpgid(0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		signal(ignored[i], SIG_IGN);
+	signal(SIGTERM, end_program);
+	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	if (getppid() != launcher->process)
+		end_program(SIGTERM);
+}
+
+/* -errno. *@listener: -EPIPE if the program has ended already. */
+static int start_program(const struct launcher *launcher, char **program, int *listener)
+{
+	pid_t session = getpid(), ignored;
+	int ends[2], error = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+		return -errno;
+	program_process = fork();
+	if (!program_process)
+		become(ends[1], session, program);
+	close(ends[1]);
+	program_pidfd = program_process < 0 ? -1 : (int)syscall(SYS_pidfd_open, program_process, 0);
+	if (program_pidfd < 0) {
+		error = -errno;
+	} else {
+		leave(launcher);
+		send_fd(launcher->socket, program_pidfd, program_process);
+		*listener = receive_fd(ends[0], &ignored);
+	}
+	close(ends[0]);
+	return error;
+}
+
+static enum status host(const struct session_options *options, char **program, bool (*set_environment)(const char *folder),
+			const struct launcher *launcher)
+{
+	static struct session session;
+	enum status status = STATUS_OK;
+	char text[256];
+	int listener = -EPIPE, error;
+
+	if (session_create(&session, options, text, sizeof(text)))
+		return complain(STATUS_OTHER, "run: %s", text);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	error = set_environment(session.folder) ? start_program(launcher, program, &listener) : -ENOMEM;
+	if (error)
+		status = complain(STATUS_OTHER, "run: %s", strerror(-error));
+	else
+		status = serve(&session, listener, launcher);
+	session_destroy(&session);
+	error = reap(program_process);
+	return status == STATUS_OK ? imitate(error) : status;
+}
+
+/* --- the launcher --- */
+
+/*
+ * What a terminal sends, it has sent to the program's group as well, except if it is gone; what the program sends to its group it
+ * has; and what the session sends is meant for us.
+ */
+static void forward(int number, siginfo_t *info, void *context)
+{
+	bool hangs_up = (number == SIGHUP || number == SIGCONT) && getsid(0) == getpid();
+	int error = errno;
+
+	(void)context;
+	if (info->si_code == SI_KERNEL ? hangs_up : info->si_pid != program_process && info->si_pid != session_process)
+		/* NOLINTNEXTLINE(bugprone-signal-handler): it is a system call, and no more */
+		syscall(SYS_pidfd_send_signal, program_pidfd, number, info->si_code == SI_QUEUE ? info : NULL, 0);
+	errno = error;
+}
+
+/* But those that tell of an error of our own. */
+static void set_signals(void)
+{
+	static const int own[] = {SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, SIGCHLD};
+	const struct sigaction pass_on = {.sa_sigaction = forward, .sa_flags = SA_RESTART | SA_SIGINFO};
+
+	for (int number = 1; number <= SIGRTMAX; number++) {
+		bool passed = true;
+
+		for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+			passed &= number != own[i];
+		if (passed)
+			sigaction(number, &pass_on, NULL); /* fails for those that nobody can catch */
+	}
+}
+
+/* The session has been killed: then what was of it is ours. */
+static void end_others(void)
+{
+	DIR *processes = opendir("/proc");
+	struct dirent *entry;
+	uint64_t parent;
+
+	while (processes && (entry = readdir(processes))) {
+		pid_t process = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		if (process > 0 && status_value(process, "PPid:", 10, &parent) && (pid_t)parent == getpid())
+			kill(process, SIGKILL);
+	}
+	if (processes)
+		closedir(processes);
+}
+
+static enum status launch(int socket_fd)
+{
+	int status = 0;
+
+	program_pidfd = receive_fd(socket_fd, &program_process);
+	close(socket_fd);
+	if (program_pidfd >= 0)
+		set_signals();
+	while (waitpid(session_process, &status, 0) < 0 && errno == EINTR)
+		;
+	do
+		end_others();
+	while (wait(NULL) > 0 || errno == EINTR);
+	return imitate(status);
 }
 
 enum status run_static(const struct session_options *options, char **program, bool (*set_environment)(const char *folder))
 {
-	static struct session session;
-	char complaint_text[256];
+	struct launcher launcher = {.process = getpid(), .pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
 	int ends[2];
 
-	if (session_create(&session, options, complaint_text, sizeof(complaint_text)))
-		return complain(STATUS_OTHER, "run: %s", complaint_text);
-	if (!set_environment(session.folder) || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) {
-		session_destroy(&session);
+	if (launcher.pidfd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
 		return complain(STATUS_OTHER, "run: %s", strerror(errno));
-	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	child = fork();
-	if (!child)
-		become(ends[1], program);
-	close(ends[1]);
-	if (child < 0) {
-		session_destroy(&session);
+	session_process = fork();
+	if (session_process < 0)
 		return complain(STATUS_OTHER, "run: %s", strerror(errno));
-	}
-	set_signals();
-	return supervise(&session, ends[0]);
+	close(ends[session_process ? 1 : 0]);
+	launcher.socket = ends[1];
+	return session_process ? launch(ends[0]) : host(options, program, set_environment, &launcher);
 }

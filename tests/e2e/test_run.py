@@ -338,6 +338,18 @@ def test_memory_that_never_comes(run, program, sessions, stuck_file, way):
     assert sessions.folders() == []
 
 
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def program_of(launcher):
+    """The first process of a program that is stopped at system calls."""
+    (session,) = children(launcher)
+    (program_,) = children(session)
+    return program_
+
+
 @pytest.mark.parametrize("way", ["struct", "write", "unmap"])
 def test_static_with_memory_that_never_comes(run, program, sessions, stuck_file, way):
     """The same of a program that is stopped at system calls; others are in the session by its folder."""
@@ -352,9 +364,7 @@ def test_static_with_memory_that_never_comes(run, program, sessions, stuck_file,
         environment = inside(sessions, program)
         for case in ("calls", "threads"):
             assert subprocess.run([program, case], env=environment, check=True, capture_output=True, **ORDINARY).stdout == b"ok\n"
-        with open(f"/proc/{session.pid}/task/{session.pid}/children", encoding="ascii") as children:
-            (victim,) = [int(pid) for pid in children.read().split()]
-        os.kill(victim, signal.SIGKILL)
+        os.kill(program_of(session.pid), signal.SIGKILL)
         out, err = session.communicate()
         assert (session.returncode, out, err) == (-signal.SIGKILL, "", "")
     assert sessions.folders() == []
