@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -380,14 +381,20 @@ static void end_others(void)
 
 static enum status launch(int socket_fd)
 {
+	struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, session_process, 0), .events = POLLIN};
 	int status = 0;
 
 	program_pidfd = receive_fd(socket_fd, &program_process);
 	close(socket_fd);
 	if (program_pidfd >= 0)
 		set_signals();
+	/* Where signals are handled at once, whatever checks us for races. */
+	while (ended.fd >= 0 && poll(&ended, 1, -1) < 0)
+		;
 	while (waitpid(session_process, &status, 0) < 0 && errno == EINTR)
 		;
+	if (ended.fd >= 0)
+		close(ended.fd);
 	do
 		end_others();
 	while (wait(NULL) > 0 || errno == EINTR);
