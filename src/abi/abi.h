@@ -39,10 +39,6 @@ struct abi_swapper {
 	bool (*swap)(struct abi_swapper *swapper, uint64_t address, unsigned int length, uint64_t *expected, uint64_t value);
 };
 
-/*
- * An address space, and what is accounted to it. References are a caller's, and of whatever is mapped of it: the memory of a
- * process stays what it is after the caller has gone.
- */
 /* What a device did to memory, or tried: an access of @length bytes of which @done could be done, @reason says why not more. */
 struct abi_use {
 	uint64_t address, length, done;
@@ -66,6 +62,10 @@ struct abi_observer {
 	void (*free)(struct abi_observer *observer);
 };
 
+/*
+ * An address space, and what is accounted to it. References are a caller's, and of whatever is mapped of it: the memory of a
+ * process stays what it is after the caller has gone.
+ */
 struct abi_memory {
 	struct cds_list_head link; /* in that of all */
 	unsigned int references; /* atomic */
