@@ -35,6 +35,13 @@ void stages_cache_forget(struct stages_cache *cache)
 	iotlb_renew_all(&cache->pages);
 }
 
+/* A walk that has gone on without what it asked for has found nothing. */
+static inline void postpone(struct pgtable_result *walked)
+{
+	if (distant_asked() && !walked->reason)
+		*walked = (struct pgtable_result){.fetches = walked->fetches, .reason = DISTANT_FIRST};
+}
+
 /* The walk of one stage, from the step that is nearest to the leaf, with all that stands behind it. True: not from the top. */
 static inline __attribute__((always_inline)) bool walk_on(struct stages *stages, const struct pgtable *pgtable, bool inner,
 							  uint64_t address, unsigned int flags, struct pgtable_result *out)
@@ -49,8 +56,7 @@ static inline __attribute__((always_inline)) bool walk_on(struct stages *stages,
 	iotlb_find_step(&stages->steps, address, inner, &path.start);
 	stepped = path.start.block_lg2;
 	pgtable->from(pgtable, address, flags, &path, walked);
-	if (distant_asked() && !walked->reason)
-		walked->reason = DISTANT_FIRST;
+	postpone(walked);
 	if (unlikely(walked->reason)) {
 		*out = *walked;
 		return stepped;
@@ -152,8 +158,7 @@ void stages_walk(struct stages *stages, uint64_t address, unsigned int flags, st
 	}
 	distant_keep(&stages->serial, &stages->cache->serial);
 	stages_translate(stages, pgtable, address, flags, &walked, &stepped);
-	if (distant_asked() && !walked.reason)
-		walked.reason = DISTANT_FIRST;
+	postpone(&walked);
 	if (walked.reason) {
 		*result = (struct stages_result){.fetches = walked.fetches,
 						 .reason = walked.reason,
