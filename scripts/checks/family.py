@@ -5,7 +5,8 @@
 family.py SECONDS COMMAND...
 
 The exit status is the command's. What still runs when the command has ended, and does not end by itself, is ended, and named in a line
-`left running: ...`; a command that was fine has failed then. Nothing is left if this process is told to end, or its parent ends.
+`left running: ...`; so is, in a line `crashed: ...`, what was not the command's own child any more and ended by an error of its own. A
+command that was fine has failed then. Nothing is left if this process is told to end, or its parent ends.
 """
 
 import ctypes
@@ -17,6 +18,7 @@ import sys
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LEFT = 99
+CRASHES = (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS)
 PATIENCE = 20  # seconds for what ends by itself after the command, as the server of a session does
 
 
@@ -42,12 +44,21 @@ def name(pid):
     return f"{command or pid} ({test.group(1).decode(errors='replace')})" if test else command or str(pid)
 
 
-def wait_for_all(seconds):
+def wait_for_one(crashed):
+    """The next child that ends, and its status."""
+    ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    if ended.si_code != os.CLD_EXITED and ended.si_status in CRASHES:
+        with open(f"/proc/{ended.si_pid}/comm", encoding="utf-8") as comm:
+            crashed.append(f"{comm.read().strip()} (signal {ended.si_status})")
+    return os.waitpid(ended.si_pid, 0)
+
+
+def wait_for_all(seconds, crashed):
     """Whether nothing runs any more."""
     signal.alarm(seconds)
     try:
         while True:
-            os.wait()
+            wait_for_one(crashed)
     except ChildProcessError:
         return True
     except Over:
@@ -75,26 +86,28 @@ def main():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, over)
+    crashed = []
     with subprocess.Popen(sys.argv[2:]) as process:
         signal.alarm(int(sys.argv[1]))
         try:
-            while (ended := os.wait())[0] != process.pid:
+            while (ended := wait_for_one(crashed))[0] != process.pid:
                 pass
             process.returncode = os.waitstatus_to_exitcode(ended[1])
         except Over as reason:
             signal.alarm(0)
-            end_all(lambda _: None)
+            end_all(lambda text: print(f"was running: {text}", flush=True))
             process.returncode = -1
             print(reason, flush=True)
             return 1
         signal.alarm(0)
     left = []
-    if not wait_for_all(PATIENCE):
+    if not wait_for_all(PATIENCE, crashed):
         end_all(left.append)
-    for one in left:
-        print(f"left running: {one}", flush=True)
+    for what, which in (("left running", left), ("crashed", crashed)):
+        for one in which:
+            print(f"{what}: {one}", flush=True)
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    return status or (LEFT if left else 0)
+    return status or (LEFT if left or crashed else 0)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Done:
     def __init__(self, status, output):
         self.status = status
         self.output = output
-        self.left = re.findall(r"^left running: (.*)$", output, flags=re.M)
+        self.left = re.findall(r"^((?:left running|crashed): .*)$", output, flags=re.M)
 
 
 def run(argv, env=None, cwd=TOP, limit=COMMAND_LIMIT):
@@ -45,7 +45,8 @@ def run(argv, env=None, cwd=TOP, limit=COMMAND_LIMIT):
 
 
 def run_family(argv, env=None):
-    """Run what starts processes that are not its children for long: Done.left are those that it has left running."""
+    """Run what starts processes that are not its children for long: Done.left are those that it has left
+    running, or that have crashed unseen."""
     family = [sys.executable, os.path.join(TOP, "scripts", "checks", "family.py"), str(COMMAND_LIMIT)]
     return run([*family, *argv], env=env, limit=COMMAND_LIMIT + 60)
 

@@ -127,6 +127,17 @@ def staged(name):
         yield {"UIOMMU_STAGE": folder}
 
 
+@contextlib.contextmanager
+def sanitizers(report, label):
+    """The environment for programs that sanitizers are in. What these say of a process that nobody listens to is a failure, too."""
+    with tempfile.TemporaryDirectory(prefix="uiommu-check-") as folder:
+        os.chmod(folder, 0o1777)
+        yield {name: f"{options}:log_path={os.path.join(folder, 'said')}" for name, options in SANITIZERS.items()}
+        for name in list_dir(folder):
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as said:
+                report.fail(f"{label}: a sanitizer's report", said.read())
+
+
 def python_suites(report, label, name, **options):
     at_once(lambda folder: pytest_suite(report, label, name, folder, **options), ("tests/peers", "tests/e2e"))
 
@@ -140,7 +151,7 @@ def guests(report, name):
 
 def nothing_left(report, label, done):
     for one in done.left:
-        report.fail(f"{label}: left running: {one}")
+        report.fail(f"{label}: {one}")
     return not done.left
 
 
@@ -165,9 +176,9 @@ def pytest_suite(report, label, name, suite, env=None, wrapper=()):
     results = os.path.join(build_dir(name), f"pytest-{os.path.basename(suite)}.xml")
     if os.path.exists(results):
         os.unlink(results)
-    with staged(name) as programs:
+    with staged(name) as programs, sanitizers(report, f"{label}: {suite}") as options:
         done = run_family([*wrapper, "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", results, suite],
-                          env={**SANITIZERS, "UIOMMU_BUILD": build_dir(name), **programs, **(env or {})})
+                          env={**options, "UIOMMU_BUILD": build_dir(name), **programs, **(env or {})})
     fine = nothing_left(report, label, done)
     try:
         root = ElementTree.parse(results).getroot()

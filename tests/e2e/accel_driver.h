@@ -71,15 +71,22 @@ static inline struct descriptor prepare(unsigned int i)
 	};
 }
 
-/* The status in its record. */
-static inline uint8_t status_of(unsigned int i)
+/* The status in a record, once there is one: the device has to be there that is waited for. */
+static inline uint8_t status_in(const uint8_t *record)
 {
-	const uint8_t *record = memory->records[i % ENTRIES];
 	uint8_t status;
 
-	while (!(status = __atomic_load_n(record, __ATOMIC_ACQUIRE)))
+	for (unsigned int looks = 1; !(status = __atomic_load_n(record, __ATOMIC_ACQUIRE)); looks++) {
 		sched_yield();
+		if (!(looks % (1 << 16)))
+			get(0, 4);
+	}
 	return status;
+}
+
+static inline uint8_t status_of(unsigned int i)
+{
+	return status_in(memory->records[i % ENTRIES]);
 }
 
 static inline void finish(unsigned int i)

@@ -25,6 +25,11 @@ import peer  # noqa: E402
 ORDINARY = peer.ordinary()
 
 
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
 class Bystander:
     """A process with memory that knows nothing of uiommu."""
 

@@ -371,11 +371,8 @@ static void many(char **arguments)
 			device = devices[i % DEVICES];
 			submit_one_of_many(i);
 		}
-		for (unsigned int i = 0; i < MANY; i++) {
-			while (!__atomic_load_n((uint8_t *)spare_page(1) + (size_t)i * 32, __ATOMIC_ACQUIRE))
-				sched_yield();
-			CHECK(*((uint8_t *)spare_page(1) + (size_t)i * 32) == 1);
-		}
+		for (unsigned int i = 0; i < MANY; i++)
+			CHECK(status_in((uint8_t *)spare_page(1) + (size_t)i * 32) == 1);
 		for (unsigned int i = 0; i <= MANY; i++)
 			CHECK(far[i] == (gpa(spare_page(i / MANY)) | format->written));
 		CHECK(leaf_is(memory->source, format->read) && leaf_is(memory->ring, format->fresh));

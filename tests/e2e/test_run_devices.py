@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from conftest import ORDINARY
+from conftest import ORDINARY, children
 
 OK = 0
 MAPPED = platform.machine() == "x86_64"
@@ -212,7 +212,8 @@ def test_idle(request, run, device):
     with request.getfixturevalue(device)(True, "idle") as process:
         for _ in range(3):
             assert process.stdout.readline() == "idle\n"
-            assert settled(process.pid, process.pid, 1)
+            (session,) = children(process.pid)
+            assert settled(session, session, 1)
             process.stdin.write("\n")
             process.stdin.flush()
         assert finish(process) == (OK, "ok\n", "")
@@ -233,8 +234,9 @@ def test_idle_preloaded(request, run, sessions, accel, device, again):
         # A session that has the timer, as a clock.
         with accel(True, "idle") as clock:
             assert clock.stdout.readline() == "idle\n"
+            (ticking,) = children(clock.pid)
             for line in ("idle\n", "idle\n", "ok\n"):
-                assert settled(pid, clock.pid, 0)
+                assert settled(pid, ticking, 0)
                 process.stdin.write("\n")
                 process.stdin.flush()
                 assert process.stdout.readline() == line

@@ -15,7 +15,7 @@ import termios
 
 import pytest
 
-from conftest import ORDINARY
+from conftest import ORDINARY, children
 
 OK = 0
 
@@ -23,11 +23,6 @@ OK = 0
 @pytest.fixture(scope="session")
 def program(staged):
     return os.path.join(staged, "in-session-static")
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return [int(child) for child in file.read().split()]
 
 
 def wait_for_end(pidfds):
