@@ -149,14 +149,15 @@ static bool leads(const struct view *view, const struct abi_member *member)
 	return known(view->call, view->written, leads_to(view, member), &length);
 }
 
-static void add_members(struct abi_text *text, const struct view *view, const struct abi_member *members, size_t count);
+static void add_members(struct abi_text *text, const struct view *view, const struct abi_member *members, size_t count,
+			bool *first);
 
 static void add_element(struct abi_text *text, const struct view *view, const struct abi_element *element)
 {
-	bool bare = element->count == 1 && !*element->members->name;
+	bool bare = element->count == 1 && !*element->members->name, first = true;
 
 	abi_text_add(text, "%s", bare ? "" : "{");
-	add_members(text, view, element->members, element->count);
+	add_members(text, view, element->members, element->count, &first);
 	abi_text_add(text, "%s", bare ? "" : "}");
 }
 
@@ -268,14 +269,18 @@ static bool is_answer(const struct abi_member *member)
 	return !strncmp(member->name, "out_", 4);
 }
 
-static void add_members(struct abi_text *text, const struct view *view, const struct abi_member *members, size_t count)
+/* Those of a union are one level deeper. */
+static void add_members(struct abi_text *text, const struct view *view, const struct abi_member *members, size_t count, bool *first)
 {
-	bool first = true;
+	for (size_t i = 0; i < count; i++) {
+		const struct abi_element *chosen = members[i].kind == ABI_UNION ? element_of(view, members[i].array) : NULL;
 
-	for (size_t i = 0; i < count; i++)
-		if (is_in(view, &members[i]) && !(is_answer(&members[i]) && !view->written) &&
-		    (members[i].kind != ABI_TAIL || leads(view, &members[i])))
-			add_member(text, view, &members[i], &first);
+		if (chosen)
+			add_members(text, view, chosen->members, chosen->count, first);
+		else if (members[i].kind != ABI_UNION && is_in(view, &members[i]) && !(is_answer(&members[i]) && !view->written) &&
+			 (members[i].kind != ABI_TAIL || leads(view, &members[i])))
+			add_member(text, view, &members[i], first);
+	}
 }
 
 /* --- calls --- */
@@ -289,6 +294,22 @@ static bool has_changed(const struct view *before, const struct view *after, con
 	return (is_answer(member) && after->call->result >= 0) || value_of(before, member) != value_of(after, member);
 }
 
+static void add_changed(struct abi_text *text, const struct view *before, const struct view *after,
+			const struct abi_member *members, size_t count, bool *first)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct abi_element *chosen = members[i].kind == ABI_UNION ? element_of(before, members[i].array) : NULL;
+
+		if (chosen)
+			add_changed(text, before, after, chosen->members, chosen->count, first);
+		if (members[i].kind == ABI_UNION || !has_changed(before, after, &members[i]))
+			continue;
+		if (*first)
+			abi_text_add(text, " => {");
+		add_member(text, after, &members[i], first);
+	}
+}
+
 /* What the call has changed, of the struct and of what it leads to. */
 static void add_changes(struct abi_text *text, const struct view *before, const struct abi_description *command)
 {
@@ -300,13 +321,7 @@ static void add_changes(struct abi_text *text, const struct view *before, const 
 	abi_record_apply(before->call->record, before->address, data, before->length);
 	after.data = data;
 	after.written = true;
-	for (size_t i = 0; i < command->count; i++) {
-		if (!has_changed(before, &after, &command->members[i]))
-			continue;
-		if (first)
-			abi_text_add(text, " => {");
-		add_member(text, &after, &command->members[i], &first);
-	}
+	add_changed(text, before, &after, command->members, command->count, &first);
 	abi_text_add(text, "%s", first ? "" : "}");
 }
 
@@ -338,6 +353,7 @@ void abi_decode_ioctl(struct abi_text *text, const struct abi_shown *call, enum 
 {
 	const struct abi_description *description = abi_describe(space, command);
 	struct view view = {.call = call, .address = argument};
+	bool first = true;
 
 	if (description)
 		abi_text_add(text, "%s, ", description->name);
@@ -358,7 +374,7 @@ void abi_decode_ioctl(struct abi_text *text, const struct abi_shown *call, enum 
 		return;
 	}
 	abi_text_add(text, "{");
-	add_members(text, &view, description->members, description->count);
+	add_members(text, &view, description->members, description->count, &first);
 	abi_text_add(text, "}");
 	add_changes(text, &view, description);
 }

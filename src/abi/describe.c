@@ -84,35 +84,9 @@ static const struct abi_name page_table_flags[] = {
 	{0, NULL},
 };
 static const struct abi_name fault_flags[] = {{1, "PASID_VALID"}, {2, "LAST_PAGE"}, {0, NULL}};
-static const struct abi_name fault_permissions[] = {{1, "READ"}, {2, "WRITE"}, {4, "EXEC"}, {8, "PRIV"}, {0, NULL}};
+const struct abi_name abi_fault_permissions[] = {{1, "READ"}, {2, "WRITE"}, {4, "EXEC"}, {8, "PRIV"}, {0, NULL}};
 static const struct abi_name responses[] = {{0, "SUCCESS"}, {1, "INVALID"}, {0, NULL}};
 static const struct abi_name vevent_flags[] = {{ABI_VEVENT_LOST, "LOST_EVENTS"}, {0, NULL}};
-static const struct abi_name test_ops[] = {
-	{1, "ADD_RESERVED"},
-	{2, "MOCK_DOMAIN"},
-	{3, "MD_CHECK_MAP"},
-	{4, "MD_CHECK_REFS"},
-	{5, "CREATE_ACCESS"},
-	{6, "DESTROY_ACCESS_PAGES"},
-	{7, "ACCESS_PAGES"},
-	{8, "ACCESS_RW"},
-	{9, "SET_TEMP_MEMORY_LIMIT"},
-	{10, "MOCK_DOMAIN_REPLACE"},
-	{11, "ACCESS_REPLACE_IOAS"},
-	{12, "MOCK_DOMAIN_FLAGS"},
-	{13, "DIRTY"},
-	{14, "MD_CHECK_IOTLB"},
-	{15, "TRIGGER_IOPF"},
-	{16, "DEV_CHECK_CACHE"},
-	{17, "TRIGGER_VEVENT"},
-	{18, "PASID_ATTACH"},
-	{19, "PASID_REPLACE"},
-	{20, "PASID_DETACH"},
-	{21, "PASID_CHECK_HWPT"},
-	{22, "DMABUF_GET"},
-	{23, "DMABUF_REVOKE"},
-	{0, NULL},
-};
 
 /* --- arrays --- */
 
@@ -335,7 +309,6 @@ static const struct abi_member pasid_alloc[] = {
 	NUMBER(uiommu_abi_pasid_alloc, out_pasid),
 };
 static const struct abi_member pasid_free[] = {NUMBER(uiommu_abi_pasid_free, set_id), NUMBER(uiommu_abi_pasid_free, pasid)};
-static const struct abi_member test[] = {{"op", 4, 4, ABI_ENUM, {.names = test_ops}}, {"id", 8, 4, ABI_NUMBER, {NULL}}};
 
 #define COMMAND(name, type, members)                                                                                               \
 	{                                                                                                                          \
@@ -370,7 +343,7 @@ static const struct abi_description iommufd_commands[] = {
 	 false},
 	COMMAND(VEVENTQ_ALLOC, abi_veventq_alloc, veventq_alloc),
 	COMMAND(HW_QUEUE_ALLOC, abi_hw_queue_alloc, hw_queue_alloc),
-	{ABI_COMMAND(ABI_TEST), "IOMMU_TEST_CMD", 16, ARRAY_SIZE(test), test, NULL, false},
+	{ABI_COMMAND(ABI_TEST), "IOMMU_TEST_CMD", ABI_TEST_SIZE, ABI_TEST_MEMBERS, abi_test_members, NULL, false},
 	EXTENSION(VERSION, uiommu_abi_version, version),
 	EXTENSION(BIND, uiommu_abi_bind, sva_bind),
 	EXTENSION(UNBIND, uiommu_abi_unbind, sva_unbind),
@@ -404,7 +377,7 @@ static const struct abi_member fault[] = {
 	NUMBER(uiommu_pgfault, dev_id),
 	NUMBER(uiommu_pgfault, pasid),
 	NUMBER(uiommu_pgfault, grpid),
-	FLAGS(uiommu_pgfault, perm, fault_permissions),
+	FLAGS(uiommu_pgfault, perm, abi_fault_permissions),
 	HEX(uiommu_pgfault, addr),
 	NUMBER(uiommu_pgfault, cookie),
 };

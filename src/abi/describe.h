@@ -23,6 +23,7 @@ enum abi_kind {
 	ABI_ARRAY, /* the address of one */
 	ABI_TAIL, /* an array that is behind the struct: no bytes */
 	ABI_CHAIN, /* the offset of the first of VFIO's capabilities; its array's types are their ids */
+	ABI_UNION, /* the struct has the members of an element, chosen by the type: no bytes */
 };
 
 struct abi_member {
@@ -32,7 +33,7 @@ struct abi_member {
 	uint8_t kind; /* enum abi_kind */
 	union {
 		const struct abi_name *names; /* FLAGS, ENUM */
-		const struct abi_array *array; /* ARRAY, TAIL, CHAIN */
+		const struct abi_array *array; /* ARRAY, TAIL, CHAIN, UNION */
 	};
 };
 
@@ -67,6 +68,11 @@ struct abi_description {
 enum abi_space { ABI_SPACE_IOMMUFD, ABI_SPACE_DEVICE };
 
 const struct abi_description *abi_describe(enum abi_space space, unsigned int command);
+
+/* Of the selftests' command (describe_mock.c), and what a page request asks for. */
+enum { ABI_TEST_SIZE = 72, ABI_TEST_MEMBERS = 3 };
+extern const struct abi_member abi_test_members[ABI_TEST_MEMBERS];
+extern const struct abi_name abi_fault_permissions[];
 
 /* VFIO's (describe_vfio.c). */
 extern const struct abi_description abi_container_commands[], abi_device_commands[];

@@ -166,6 +166,8 @@ def test_trace(take_away, tmp_path_factory, sessions):  # pylint: disable=unused
     assert len(lines) == 2
     assert [line for line in written if " takes-away] " in line] == [line.removeprefix("uiommu: ") for line in lines]
     assert "IOAS_MAP" in written[written.index(lines[0].removeprefix("uiommu: ")) - 1]
+    assert any(re.search(r"IOMMU_TEST_CMD, \{op=ACCESS_RW, id=4, iova=0x1002000, length=0x1, uptr=0x[0-9a-f]+, flags=WRITE\}\) = 0", line)
+               for line in written)
 
 
 def descriptors(pid):

@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include "abi/decode.h"
+#include "abi/mock.h"
 #include "abi/spec.h"
 #include "abi/vfio_spec.h"
 
@@ -48,6 +49,15 @@ static void iommufd_shows(unsigned int number, const void *data, int64_t result,
 	memcpy(&size, data, sizeof(size));
 	was_read(AT, data, size);
 	shows(ABI_SPACE_IOMMUFD, ABI_COMMAND(number), result, expected);
+}
+
+/* One that succeeds, and that has made @after of @before. */
+static void changes(enum abi_space space, unsigned int command, const void *before, const void *after, size_t length,
+		    const char *expected)
+{
+	was_read(AT, before, length);
+	was_written(AT, after, length);
+	shows(space, command, 0, expected);
 }
 
 static void flags_and_enumerations(void **state)
@@ -111,7 +121,8 @@ static void data_by_type(void **state)
 				       .pt_id = 4,
 				       .data_type = ABI_HWPT_DATA_VTD_S1,
 				       .data_len = sizeof(struct abi_hwpt_vtd_s1),
-				       .data_uptr = ELSEWHERE};
+				       .data_uptr = ELSEWHERE},
+			      allocated = alloc;
 	const struct abi_hwpt_vtd_s1 vtd = {.flags = ABI_VTD_S1_SRE | ABI_VTD_S1_WPE, .pgtbl_addr = 0x7000, .addr_width = 48};
 	const struct abi_hwpt_arm_smmuv3 arm = {{1, 2}};
 	struct abi_hwpt_invalidate invalidate = {.size = sizeof(invalidate),
@@ -124,12 +135,10 @@ static void data_by_type(void **state)
 
 	*state = fresh();
 	was_read(ELSEWHERE, &vtd, sizeof(vtd));
-	was_read(AT, &alloc, sizeof(alloc));
-	alloc.out_hwpt_id = 5;
-	was_written(AT, &alloc, sizeof(alloc));
-	shows(ABI_SPACE_IOMMUFD, ABI_COMMAND(ABI_HWPT_ALLOC), 0,
-	      "IOMMU_HWPT_ALLOC, {flags=PASID, dev_id=3, pt_id=4, data_type=VTD_S1, data_len=24, "
-	      "data_uptr={flags=SRE|WPE, pgtbl_addr=0x7000, addr_width=48}, fault_id=0} => {out_hwpt_id=5}");
+	allocated.out_hwpt_id = 5;
+	changes(ABI_SPACE_IOMMUFD, ABI_COMMAND(ABI_HWPT_ALLOC), &alloc, &allocated, sizeof(alloc),
+		"IOMMU_HWPT_ALLOC, {flags=PASID, dev_id=3, pt_id=4, data_type=VTD_S1, data_len=24, "
+		"data_uptr={flags=SRE|WPE, pgtbl_addr=0x7000, addr_width=48}, fault_id=0} => {out_hwpt_id=5}");
 	alloc.data_type = ABI_HWPT_DATA_ARM_SMMUV3;
 	was_read(ELSEWHERE, &arm, sizeof(arm));
 	iommufd_shows(ABI_HWPT_ALLOC, &alloc, -EIO,
@@ -146,13 +155,49 @@ static void data_by_type(void **state)
 		      "IOMMU_HWPT_INVALIDATE, {hwpt_id=5, data_uptr=0x2000, data_type=77, entry_len=24, entry_num=1}");
 }
 
+/* Each of the selftests' operations has members of its own. */
+static void selftests(void **state)
+{
+	struct mock_command make = {.size = sizeof(make),
+				    .op = 12,
+				    .id = 1,
+				    .device = {.dev_flags = MOCK_NO_DIRTY | MOCK_PASID | 8}},
+			    made = make;
+	struct mock_command access = {.size = sizeof(access), .op = 8, .id = 5, .access_rw = {0x1000000, 16, 0x5000, 1}};
+	struct mock_command dirty = {.size = sizeof(dirty),
+				     .op = 13,
+				     .id = 2,
+				     .dirty = {0, 0x1000000, 0x4000, 2048, 0x5000, UINT64_MAX}},
+			    counted = dirty;
+	struct mock_command other = {.size = sizeof(other), .op = 24, .id = 7, .replace = {3}};
+
+	*state = fresh();
+	made.device.out_stdev_id = 2;
+	made.device.out_hwpt_id = 3;
+	made.device.out_idev_id = 4;
+	changes(ABI_SPACE_IOMMUFD, ABI_COMMAND(ABI_TEST), &make, &made, sizeof(make),
+		"IOMMU_TEST_CMD, {op=MOCK_DOMAIN_FLAGS, id=1, dev_flags=NO_DIRTY|PASID|0x8} => "
+		"{out_stdev_id=2, out_hwpt_id=3, out_idev_id=4}");
+	iommufd_shows(ABI_TEST, &access, -EFAULT,
+		      "IOMMU_TEST_CMD, {op=ACCESS_RW, id=5, iova=0x1000000, length=0x10, uptr=0x5000, flags=WRITE}");
+	counted.dirty.out_count = 8;
+	changes(ABI_SPACE_IOMMUFD, ABI_COMMAND(ABI_TEST), &dirty, &counted, sizeof(dirty),
+		"IOMMU_TEST_CMD, {op=DIRTY, id=2, flags=0, iova=0x1000000, length=0x4000, page_size=2048, uptr=0x5000} => "
+		"{out_nr_dirty=8}");
+	/* What is missing, and what nobody knows. */
+	access.size = offsetof(struct mock_command, access_rw.uptr);
+	iommufd_shows(ABI_TEST, &access, -EINVAL, "IOMMU_TEST_CMD, {op=ACCESS_RW, id=5, iova=0x1000000, length=0x10}");
+	iommufd_shows(ABI_TEST, &other, -EOPNOTSUPP, "IOMMU_TEST_CMD, {op=24, id=7}");
+}
+
 static void vfio(void **state)
 {
 	const struct {
 		struct vfio_spec_irq_set set;
 		int32_t fds[2];
 	} irqs = {{.argsz = sizeof(irqs), .flags = 0x24, .index = VFIO_PCI_MSIX_IRQ_INDEX, .count = 2}, {7, -1}};
-	struct vfio_region_info info = {.argsz = 64, .index = VFIO_PCI_BAR0_REGION_INDEX};
+	const struct vfio_region_info ask = {.argsz = 64, .index = VFIO_PCI_BAR0_REGION_INDEX};
+	struct vfio_region_info info = ask;
 	struct vfio_spec_sparse cap = {.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .nr_areas = 1, .offset = 0x1000, .size = 0x2000};
 	const uint32_t feature[] = {8, VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT};
 
@@ -165,25 +210,20 @@ static void vfio(void **state)
 	      "VFIO_DEVICE_FEATURE, {argsz=8, flags=PROBE, feature=LOW_POWER_EXIT}");
 	was_read(AT, "0000:01:00.0", 13);
 	shows(ABI_SPACE_DEVICE, VFIO_GROUP_GET_DEVICE_FD, 5, "VFIO_GROUP_GET_DEVICE_FD, \"0000:01:00.0\"");
-	was_read(AT, &info, sizeof(info));
 	info.flags = VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS;
 	info.cap_offset = sizeof(info);
 	was_written(AT + sizeof(info), &cap, sizeof(cap));
-	was_written(AT, &info, sizeof(info));
-	shows(ABI_SPACE_DEVICE, VFIO_DEVICE_GET_REGION_INFO, 0,
-	      "VFIO_DEVICE_GET_REGION_INFO, {argsz=64, flags=0, index=BAR0, cap_offset=0, size=0, offset=0} => "
-	      "{flags=MMAP|CAPS, cap_offset=32=>[{sparse_mmap=[{offset=0x1000, size=0x2000}]}]}");
+	changes(ABI_SPACE_DEVICE, VFIO_DEVICE_GET_REGION_INFO, &ask, &info, sizeof(info),
+		"VFIO_DEVICE_GET_REGION_INFO, {argsz=64, flags=0, index=BAR0, cap_offset=0, size=0, offset=0} => "
+		"{flags=MMAP|CAPS, cap_offset=32=>[{sparse_mmap=[{offset=0x1000, size=0x2000}]}]}");
 	/* A list that leads back to its begin ends nevertheless. */
-	info.flags = info.cap_offset = 0;
-	was_read(AT, &info, sizeof(info));
-	info.cap_offset = sizeof(info);
+	info.flags = 0;
 	cap.id = 9;
 	cap.next = sizeof(info);
 	was_written(AT + sizeof(info), &cap, sizeof(cap));
-	was_written(AT, &info, sizeof(info));
-	shows(ABI_SPACE_DEVICE, VFIO_DEVICE_GET_REGION_INFO, 0,
-	      "VFIO_DEVICE_GET_REGION_INFO, {argsz=64, flags=0, index=BAR0, cap_offset=0, size=0, offset=0} => "
-	      "{cap_offset=32=>[{id=9}, {id=9}, {id=9}, {id=9}, {id=9}, {id=9}, {id=9}, {id=9}]}");
+	changes(ABI_SPACE_DEVICE, VFIO_DEVICE_GET_REGION_INFO, &ask, &info, sizeof(info),
+		"VFIO_DEVICE_GET_REGION_INFO, {argsz=64, flags=0, index=BAR0, cap_offset=0, size=0, offset=0} => "
+		"{cap_offset=32=>[{id=9}, {id=9}, {id=9}, {id=9}, {id=9}, {id=9}, {id=9}, {id=9}]}");
 }
 
 static void data_shows(const char *file, size_t length, bool written, const char *expected)
@@ -248,9 +288,13 @@ static void long_calls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(flags_and_enumerations), cmocka_unit_test(arrays),
-		cmocka_unit_test(data_by_type),		  cmocka_unit_test(vfio),
-		cmocka_unit_test(events_and_registers),	  cmocka_unit_test(long_calls),
+		cmocka_unit_test(flags_and_enumerations),
+		cmocka_unit_test(arrays),
+		cmocka_unit_test(data_by_type),
+		cmocka_unit_test(selftests),
+		cmocka_unit_test(vfio),
+		cmocka_unit_test(events_and_registers),
+		cmocka_unit_test(long_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

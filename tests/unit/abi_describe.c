@@ -58,6 +58,31 @@ static void cdev(void **state)
 	assert_true(all_described(rig->cdev, (unsigned int)ABI_COMMAND(0), ABI_SPACE_DEVICE) >= 10);
 }
 
+static void lie_apart(const struct abi_member *members, size_t count, uint32_t size)
+{
+	for (size_t i = 0; i < count; i++) {
+		assert_true(members[i].offset + members[i].size <= size);
+		for (size_t j = 0; j < i; j++)
+			assert_true(members[j].offset != members[i].offset);
+	}
+}
+
+/* Each of a union's elements is behind what all have. */
+static void unions_lie_apart(const struct abi_description *known)
+{
+	for (size_t i = 0; i < known->count; i++) {
+		const struct abi_member *member = &known->members[i];
+
+		for (size_t j = 0; member->kind == ABI_UNION && j < member->array->element_count; j++) {
+			const struct abi_element *element = &member->array->elements[j];
+
+			lie_apart(element->members, element->count, known->size);
+			for (size_t k = 0; k < element->count; k++)
+				assert_true(element->members[k].offset >= member->offset);
+		}
+	}
+}
+
 /* Members lie in their structs, one behind the other, and are all there but for sizes and what is reserved. */
 static void members(void **state)
 {
@@ -66,11 +91,10 @@ static void members(void **state)
 		unsigned int type = i & 256 ? UIOMMU_ABI_IOCTL(0) >> 8 : ';', command = type << 8 | (i & 255);
 		const struct abi_description *known = abi_describe(i & 512 ? ABI_SPACE_DEVICE : ABI_SPACE_IOMMUFD, command);
 
-		for (size_t j = 0; known && j < known->count; j++) {
-			assert_true(known->members[j].offset + known->members[j].size <= known->size);
-			for (size_t k = 0; k < j; k++)
-				assert_true(known->members[k].offset != known->members[j].offset);
-		}
+		if (!known)
+			continue;
+		lie_apart(known->members, known->count, known->size);
+		unions_lie_apart(known);
 	}
 }
 
