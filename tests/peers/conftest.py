@@ -19,6 +19,14 @@ def program(name):
     return path
 
 
+def fetched(script, what):
+    """Where a script of this folder has put somebody else's programs. It gives a reason, which is the test's, if they cannot be had."""
+    done = subprocess.run([pathlib.Path(__file__).parent / script], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{what} cannot be had: " + (done.stderr.strip().splitlines() or ["no reason given"])[-1])
+    return done.stdout.strip()
+
+
 @pytest.fixture(scope="session")
 def daemon():
     running = peer.Daemon(program("uiommud"))

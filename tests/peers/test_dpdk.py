@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import program
+from conftest import fetched, program
 
 BDF = "0000:01:00.0"
 QUEUES = 2
@@ -21,11 +21,7 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the driv
 
 @pytest.fixture(scope="session")
 def dpdk():
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dpdk-programs")
-    done = subprocess.run([script], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("DPDK's programs cannot be had: " + (done.stderr.strip().splitlines() or ["no reason given"])[-1])
-    return done.stdout.strip()
+    return fetched("dpdk-programs", "DPDK's programs")
 
 
 def run(folder, tmp_path, test, options=()):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import program
+from conftest import fetched, program
 
 ROOT = os.geteuid() == 0
 HUGE_PAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
@@ -18,12 +18,7 @@ TESTS, SKIPPED, HUGE = 246, 5, 24
 
 @pytest.fixture(scope="module")
 def selftest():
-    made = subprocess.run(
-        [pathlib.Path(__file__).parent / "kernel-selftests"], capture_output=True, text=True, timeout=1200, check=False
-    )
-    if made.returncode:
-        pytest.skip(f"the kernel's source cannot be had: {made.stderr.strip().splitlines()[-1]}")
-    return pathlib.Path(made.stdout.strip()) / "iommufd"
+    return pathlib.Path(fetched("kernel-selftests", "the kernel's source")) / "iommufd"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import program
+from conftest import fetched, program
 
 BDF = "0000:01:00.0"
 TYPE1 = ("-v", "vfio_type1_iommu", "-v", "vfio_type1v2_iommu")
@@ -16,11 +16,7 @@ TYPE1 = ("-v", "vfio_type1_iommu", "-v", "vfio_type1v2_iommu")
 
 @pytest.fixture(scope="session")
 def selftests():
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernel-selftests")
-    done = subprocess.run([script], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("the kernel's selftests cannot be had: " + (done.stderr.strip().splitlines() or ["no reason given"])[-1])
-    return done.stdout.strip()
+    return fetched("kernel-selftests", "the kernel's selftests")
 
 
 def run(selftests, name, *arguments, device="nvme,size=16M"):
