@@ -230,6 +230,13 @@ class Terminal:
         self.seen = self.seen[found.end():]
         return found
 
+    def answer_and_interrupt(self):
+        """A program that repeats lines, in the foreground: a last one, and ^C."""
+        self.type("word\n")
+        self.expect("got word\r\n")
+        self.type("\x03")
+        self.expect("\r\n")
+
     def hang_up(self):
         os.close(self.fd)
         os.waitpid(self.pid, 0)
@@ -255,10 +262,7 @@ def test_terminal(run, sessions, terminal):
     terminal.expect(f"waited {128 + signal.SIGSTOP}")
     terminal.type("fg\n")
     terminal.expect("run --")
-    terminal.type("word\n")
-    terminal.expect("got word\r\n")
-    terminal.type("\x03")
-    terminal.expect("\r\n")
+    terminal.answer_and_interrupt()
     terminal.type("echo status $?\n")
     terminal.expect(f"status {128 + signal.SIGINT}")
     assert sessions.folders() == []
@@ -286,10 +290,7 @@ def test_shell_with_jobs_of_its_own(run, sessions, terminal):
     terminal.expect("Stopped")
     terminal.type("fg\n")
     terminal.expect("sh -c")
-    terminal.type("word\n")
-    terminal.expect("got word\r\n")
-    terminal.type("\x03")
-    terminal.expect("\r\n")
+    terminal.answer_and_interrupt()
     terminal.type("echo status $?; exit 9\n")
     terminal.expect(f"status {128 + signal.SIGINT}")
     terminal.type("echo out''er $?\n")
