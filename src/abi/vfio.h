@@ -23,6 +23,13 @@ int vfio_open(struct uiommu_vfio *vfio, const char *path, struct abi_file **out)
 bool vfio_is_device(const struct abi_file *file);
 
 /*
+ * Of a device's file: its address as text; and the iommufd that has the device, with the object's id there, both for as long as
+ * there is the file. NULL: none has it yet.
+ */
+const char *vfio_file_address(const struct abi_file *file);
+const struct abi_file *vfio_file_iommufd(const struct abi_file *file, uint32_t *id);
+
+/*
  * Whoever opens a device through the cdev, or first through its group, can map BARs from its own descriptor, without anybody's
  * help, at the offsets that VFIO_DEVICE_GET_REGION_INFO says: the BARs' memory lies there meanwhile (struct abi_mapping.native).
  * Before anything is opened.

@@ -140,6 +140,22 @@ bool vfio_is_device(const struct abi_file *file)
 	return file->ops == &cdev_ops || file->ops == &group_device_ops;
 }
 
+const char *vfio_file_address(const struct abi_file *file)
+{
+	return container_of(file, const struct vfio_file, file)->device->name;
+}
+
+/* Who has granted the file has set these before, and what ends them is its release. */
+const struct abi_file *vfio_file_iommufd(const struct abi_file *file, uint32_t *id)
+{
+	const struct vfio_file *own = container_of(file, const struct vfio_file, file);
+
+	if (!granted(own))
+		return NULL;
+	*id = own->device->id;
+	return own->device->iommufd;
+}
+
 int vfio_file_open(struct vfio_device *device, struct abi_file *group, struct abi_file **out)
 {
 	struct vfio_file *file = calloc(1, sizeof(*file));

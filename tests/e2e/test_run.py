@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
@@ -188,6 +189,43 @@ def test_objects_have_names(run, program, sessions):
         daemon = sessions.daemon()
         process.stdin.close()
         wait_for_end(daemon)
+
+
+# Opens a device by its group.
+BY_GROUP = """
+import fcntl, os
+group, container = os.open("/dev/vfio/0", os.O_RDWR), os.open("/dev/vfio/vfio", os.O_RDWR)
+fcntl.ioctl(group, 0x3b68, container.to_bytes(4, "little"))
+fcntl.ioctl(container, 0x3b66, 3)
+fcntl.ioctl(group, 0x3b6a, b"0000:05:00.0\\0")
+print("idle", flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize("way, name", [("cdev", "/dev/vfio/devices/vfio0"), ("group", "[vfio-device 0000:05:00.0]")])
+def test_device_is_linked_to_its_object(run, staged, sessions, way, name):
+    command = [os.path.join(staged, "dma-driver"), "idle"] if way == "cdev" else [sys.executable, "-c", BY_GROUP]
+    with run.start("run", "--device", "accel,bdf=0000:05:00.0", "--", *command, stdin=subprocess.PIPE, env=sessions.environment) as process:
+        assert process.stdout.readline() == "idle\n"
+        (file,) = (item for item in items(run, sessions, "file") if item["name"] == name)
+        (device,) = items(run, sessions, "device")
+        assert (file["bdf"], file["iommufd"], file["device"]) == ("0000:05:00.0", device["file"], device["id"])
+        plain = run("ls", "--run", env=sessions.environment).out
+        link = f"bdf=0000:05:00.0 iommufd={device['file']} device={device['id']}"
+        assert re.search(rf"^file +{file['id']} .* {link}$", plain, re.MULTILINE)
+        process.kill()
+
+
+def test_device_without_an_object(run, sessions):
+    """One that no iommufd has yet has an address only."""
+    script = "exec 5<>/dev/vfio/devices/vfio0; echo held; read line"
+    with run.start("run", "--device", "copier", "--", "sh", "-c", script, stdin=subprocess.PIPE, env=sessions.environment) as process:
+        assert process.stdout.readline() == "held\n"
+        (file,) = items(run, sessions, "file")
+        assert (file["bdf"], "iommufd" in file, "device" in file) == ("0000:01:00.0", False, False)
+        assert items(run, sessions, "device") == []
+        process.kill()
 
 
 def test_last_copy_outlives_its_opener(run, program, sessions):

@@ -8,17 +8,34 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "abi/iommufd.h"
 #include "abi/session/session.h"
+#include "abi/vfio.h"
 #include "util/util.h"
+
+/* Where it is, and which object it is of which file. */
+static void list_device(FILE *out, const struct abi_file *file)
+{
+	uint32_t id = 0;
+	const struct abi_file *iommufd = vfio_file_iommufd(file, &id);
+	struct stat stat;
+
+	fprintf(out, "bdf=%s", vfio_file_address(file));
+	if (iommufd && !fstat(iommufd->descriptor, &stat))
+		fprintf(out, " iommufd=%" PRIu64 " device=%" PRIu32, (uint64_t)stat.st_ino, id);
+}
 
 void session_list_file(FILE *out, uint64_t id, struct abi_file *file)
 {
 	struct uiommu_context *context = iommufd_context(file);
 
-	fprintf(out, "file\t%" PRIu64 "\t0\t0\t%u\t%s\t\n", id, __atomic_load_n(&file->references, __ATOMIC_RELAXED), file->name);
+	fprintf(out, "file\t%" PRIu64 "\t0\t0\t%u\t%s\t", id, __atomic_load_n(&file->references, __ATOMIC_RELAXED), file->name);
+	if (vfio_is_device(file))
+		list_device(out, file);
+	fprintf(out, "\n");
 	if (context)
 		objects_list(out, context, id);
 }
