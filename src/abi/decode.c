@@ -108,7 +108,7 @@ static uint32_t word(const struct view *view, size_t offset)
 {
 	uint32_t value = 0;
 
-	if (offset + sizeof(value) <= view->length)
+	if (view->data && offset + sizeof(value) <= view->length)
 		memcpy(&value, view->data + offset, sizeof(value));
 	return value;
 }
