@@ -32,6 +32,7 @@ struct abi_call {
 	/* Set by a handler that has made something: */
 	uint32_t made; /* an object that ends if the caller does not get to know of it; 0: none */
 	void (*undo)(struct abi_call *call); /* how something else ends then; or NULL */
+	bool nests; /* it is a guest's page table, if the call succeeds */
 	struct abi_file *file; /* a reference, for a new descriptor, whose number goes to: */
 	uint64_t file_at; /* offset in the struct; 0: it is the result */
 };

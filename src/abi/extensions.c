@@ -88,8 +88,7 @@ static int bind(struct abi_call *call)
 
 	if (error)
 		return error;
-	if (request.type != UIOMMU_BIND_PROCESS)
-		__atomic_store_n(&call->iommufd->nests, true, __ATOMIC_RELAXED);
+	call->nests = request.type == UIOMMU_BIND_PAGE_TABLE || request.type == UIOMMU_BIND_PASID_TABLE;
 	if (request.type == UIOMMU_BIND_PROCESS && request.data_len == sizeof(struct uiommu_bind_process))
 		error = bind_process(call, &request, (struct uiommu_bind_process *)(void *)payload);
 	else

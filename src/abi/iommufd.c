@@ -92,6 +92,8 @@ static int iommufd_ioctl(struct abi_file *file, struct abi_caller *caller, unsig
 	struct abi_call call = {.iommufd = iommufd, .context = iommufd->context, .caller = caller, .argument = argument};
 	int result = run(&call, command);
 
+	if (call.nests && result >= 0)
+		__atomic_store_n(&iommufd->nests, true, __ATOMIC_RELAXED);
 	/* A guest's tables are in whatever is mapped, also by others than who has made the HWPT. Threads may share a caller. */
 	if (__atomic_load_n(&iommufd->nests, __ATOMIC_RELAXED))
 		__atomic_store_n(&caller->swaps, true, __ATOMIC_RELAXED);

@@ -52,12 +52,12 @@ static int alloc_nested(struct abi_call *call, const struct abi_hwpt_alloc *argu
 {
 	int error;
 
+	call->nests = true;
 	if (arguments->flags & ~(uint32_t)(ABI_HWPT_FAULT_ID_VALID | ABI_HWPT_PASID) || !arguments->data_len)
 		return -EOPNOTSUPP;
 	error = check_parent(call, parent_id, arguments->dev_id);
 	if (error)
 		return error;
-	__atomic_store_n(&call->iommufd->nests, true, __ATOMIC_RELAXED);
 	return abi_driver_of(call, arguments->dev_id)->hwpt_nested(call, arguments, parent_id, viommu, out_id);
 }
 
