@@ -3,182 +3,18 @@
  * A VMM whose guest has page tables, in private memory that is mapped by its address: a driver of DSA's registers, as in
  * dma_driver.c. Each case checks itself, prints "ok", and ends with 0.
  */
-#include "accel_driver.h"
+#include "tables.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <uiommu/abi.h>
+#include <uiommu/bind.h>
 
-enum { TABLES = 12, SPARE = 2, NEST_PARENT = 1, VTD_S1 = 1, ARM_SMMUV3, AMD_GUEST, WRITE_FAULT = 0x83 };
-
-#define VA UINT64_C(0x3412345000)
-#define FAR (VA + (UINT64_C(1) << 30)) /* it has a table of its own */
-
-static bool all_used;
-static uint64_t *tables; /* behind the memory, and so for the device */
-static unsigned int tables_taken;
-
-static uint64_t gpa(const void *at)
-{
-	return IOVA + (uint64_t)((const uint8_t *)at - (const uint8_t *)memory);
-}
-
-static uint64_t *table_at(uint64_t address)
-{
-	return (uint64_t *)(void *)((uint8_t *)memory + (address - IOVA));
-}
-
-static uint64_t table_new(void)
-{
-	CHECK(tables_taken < TABLES);
-	return gpa(tables + (size_t)PAGE / 8 * tables_taken++);
-}
-
-static uint64_t *spare_page(unsigned int i)
-{
-	return tables + (size_t)PAGE / 8 * (TABLES + i);
-}
-
-/* Of an entry of the device's tables. */
-#define ARM_READ_ONLY UINT64_C(0x80)
-#define ARM_DBM (UINT64_C(1) << 51)
-#define COUNT (UINT64_C(1) << 55) /* four bits that no format looks at are a counter of ours */
-#define COUNTER (15 * COUNT)
-
-static struct format {
-	const char *name;
-	uint32_t type, length;
-	unsigned int top; /* bit at which the top table's index ends */
-	uint64_t table, used_table; /* what has an entry of a table that is not a leaf */
-	uint64_t fresh; /* a leaf as nobody has used it yet */
-	uint64_t read, written; /* and as it becomes */
-	uint64_t data[4];
-} formats[] = {
-	{"vtd", VTD_S1, 24, 39, 7, 0x27, 7, 0x27, 0x67, {0}},
-	{"arm", ARM_SMMUV3, 16, 30, 3, 3, 0x43 | ARM_DBM | ARM_READ_ONLY, 0x443 | ARM_DBM | ARM_READ_ONLY, 0x443 | ARM_DBM, {0}},
-	{"amd", AMD_GUEST, 32, 39, 7, 0x27, 7, 0x27, 0x67, {0}},
-};
-
-#define ADDRESS UINT64_C(0x0000fffffffff000)
-
-/* The leaf of an address of the device. */
-static uint64_t *leaf_of(const struct format *format, uint64_t root, uint64_t address)
-{
-	uint64_t table = root;
-
-	for (unsigned int shift = format->top; shift > 12; shift -= 9) {
-		uint64_t *entry = table_at(table) + (address >> shift & 511);
-
-		if (!*entry)
-			*entry = table_new() | (all_used ? format->used_table : format->table);
-		table = *entry & ADDRESS;
-	}
-	return table_at(table) + (address >> 12 & 511);
-}
-
-/* What leads to the page table, as in tests/unit/abi_guest.h. */
-static void describe(struct format *format, uint64_t root)
-{
-	uint64_t table = format->type == VTD_S1 ? 0 : table_new();
-
-	switch (format->type) {
-	case VTD_S1:
-		format->data[1] = root;
-		format->data[2] = 48;
-		break;
-	case ARM_SMMUV3: /* one CD */
-		table_at(table)[0] = 25 | UINT64_C(1) << 30 | UINT64_C(1) << 31 | UINT64_C(5) << 32 | UINT64_C(7) << 41 |
-				     UINT64_C(3) << 45 | UINT64_C(7) << 48;
-		table_at(table)[1] = root;
-		table_at(table)[3] = 0xff;
-		format->data[0] = 1 | 5 << 1 | table;
-		break;
-	default: /* a GCR3 table of one level */
-		table_at(table)[0] = root | 1;
-		format->data[0] = 3 | UINT64_C(3) << 54 | (table >> 12 & 7) << 58 | UINT64_C(3) << 61;
-		format->data[1] = 5 | (table >> 15 & 0xffff) << 16 | (table >> 31) << 43;
-	}
-}
-
-static uint32_t hwpt_alloc(uint32_t flags, uint32_t pt_id, const struct format *format)
-{
-	struct {
-		uint32_t size, flags, dev_id, pt_id, out_hwpt_id, reserved, data_type, data_len;
-		uint64_t data_uptr;
-		uint32_t fault_id, reserved_2;
-	} arguments = {.size = sizeof(arguments), .flags = flags, .dev_id = device_id, .pt_id = pt_id};
-
-	if (format) {
-		arguments.data_type = format->type;
-		arguments.data_len = format->length;
-		arguments.data_uptr = (uint64_t)(uintptr_t)format->data;
-	}
-	CHECK(!ioctl(iommufd, _IO(';', 0x89), &arguments));
-	return arguments.out_hwpt_id;
-}
-
-static uint32_t nested;
-
-static void forget(void)
-{
-	const struct uiommu_abi_invalidate all = {.npages = UINT64_MAX};
-	struct {
-		uint32_t size, hwpt_id;
-		uint64_t data_uptr;
-		uint32_t data_type, entry_len, entry_num, reserved;
-	} arguments = {sizeof(arguments), nested, (uint64_t)(uintptr_t)&all, UIOMMU_ABI_INVALIDATE, sizeof(all), 1, 0};
-
-	CHECK(!ioctl(iommufd, _IO(';', 0x8d), &arguments) && arguments.entry_num == 1);
-}
-
-static const size_t memory_bytes = (sizeof(struct memory) + PAGE - 1) / PAGE * PAGE;
-static struct format *format;
-static uint64_t root;
-
-static uint64_t *leaf(const void *at)
-{
-	return leaf_of(format, root, iova(at));
-}
-
-/* All leaves become @bits. */
-static void set_leaves(uint64_t bits)
-{
-	for (uint64_t at = 0; at < memory_bytes; at += PAGE)
-		__atomic_store_n(leaf_of(format, root, VA + at), (IOVA + at) | bits, __ATOMIC_RELAXED);
-}
-
-/* The memory at VA for the device, page by page. */
-static void begin_nested(const char *name, bool used)
-{
-	tables_taken = 0;
-	all_used = used;
-	base = IOVA;
-	for (format = formats; strcmp(format->name, name) != 0; format++)
-		;
-	/* What is private is nobody's but the program's. */
-	memory = mmap(NULL, memory_bytes + (TABLES + SPARE) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(memory != MAP_FAILED);
-	tables = (uint64_t *)(void *)((uint8_t *)memory + memory_bytes);
-	open_device();
-	map_memory(memory, memory_bytes + (TABLES + SPARE) * PAGE);
-	be_master();
-	root = table_new();
-	set_leaves(used ? format->written : format->fresh);
-	leaf_of(format, root, FAR);
-	describe(format, root);
-	nested = hwpt_alloc(0, hwpt_alloc(NEST_PARENT, ioas, NULL), format);
-	attach(nested);
-	base = VA;
-	enable_portals();
-}
-
-static void end_nested(void)
-{
-	CHECK(!close(device) && !close(iommufd));
-	CHECK(!munmap(memory, memory_bytes + (TABLES + SPARE) * PAGE));
-}
+enum { WRITE_FAULT = 0x83 };
 
 /* One page to FAR. */
 static uint8_t move_far(unsigned int i)
@@ -543,6 +379,37 @@ static void children(char **arguments)
 	check_leaves();
 }
 
+static bool try_bind(uint32_t type, const void *data, uint32_t length)
+{
+	struct uiommu_abi_bind bind = {.size = sizeof(bind),
+				       .device_id = device_id,
+				       .pasid = UINT32_MAX,
+				       .type = type,
+				       .data_len = length,
+				       .data = (uint64_t)(uintptr_t)data};
+
+	return !ioctl(iommufd, UIOMMU_ABI_BIND, &bind);
+}
+
+/* Tables that nothing has become of do not need a thread. */
+static void nothing_made(char **arguments)
+{
+	const uint64_t data[16] = {0};
+	struct format other;
+
+	begin_tables(arguments[0], false);
+	other = *format;
+	other.type = 99;
+	CHECK(!hwpt_alloc(0, parent, &other));
+	CHECK(!hwpt_alloc(1U << 31, parent, format) && !hwpt_alloc(0, parent + 100, format));
+	CHECK(!try_bind(UIOMMU_BIND_PAGE_TABLE, data, sizeof(data)) && !try_bind(UIOMMU_BIND_PASID_TABLE, data, sizeof(data)));
+	CHECK(thread_count() == 1);
+	use_tables();
+	CHECK(thread_count() == 2);
+	move_once(0);
+	check_leaves();
+}
+
 /* All that the program may close has been closed. */
 static void closes(char **arguments)
 {
@@ -753,6 +620,93 @@ static void stuck(char **arguments)
 	check_leaves();
 }
 
+/* --- programs that forbid themselves something --- */
+
+enum { ALL_THREADS = SECCOMP_FILTER_FLAG_TSYNC, FORBIDDEN = 16 };
+
+static void forbid(const int *calls, unsigned int count, unsigned int action, unsigned int flags)
+{
+	struct sock_filter filter[2 * FORBIDDEN + 2] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+	struct sock_fprog program = {.filter = filter, .len = 1};
+
+	CHECK(count <= FORBIDDEN);
+	for (unsigned int i = 0; i < count; i++) {
+		filter[program.len++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned int)calls[i], 0, 1);
+		filter[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
+	}
+	filter[program.len++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	CHECK(!prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	CHECK(!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program));
+}
+
+#define FORBID(action, flags, ...)                                                                                                 \
+	forbid((const int[]){__VA_ARGS__}, sizeof((const int[]){__VA_ARGS__}) / sizeof(int), action, flags)
+
+/* The bits are not set, and what does not need that works. */
+static void check_refused(void)
+{
+	set_far();
+	CHECK(move_far(0) == WRITE_FAULT && far_is(format->fresh));
+	*leaf_of(format, root, FAR) = gpa(spare_page(0)) | format->written;
+	CHECK(move_far(1) == 1 && has_source(spare_page(0)));
+}
+
+/* Before there is a session, where a new program needs some of it: */
+static void forbidden_before(char **arguments)
+{
+	FORBID(SECCOMP_RET_KILL_PROCESS, 0, SYS_clone, SYS_clone3, SYS_close_range, SYS_chdir);
+	begin_nested(arguments[0], true);
+	CHECK(thread_count() == 1);
+	check_refused();
+}
+
+/* And when all is open. */
+static void forbidden_then(char **arguments)
+{
+	begin_tables(arguments[0], true);
+	FORBID(SECCOMP_RET_KILL_PROCESS, 0, SYS_clone, SYS_clone3, SYS_close_range, SYS_chdir, SYS_socket, SYS_connect, SYS_capget);
+	use_tables();
+	CHECK(thread_count() == 1);
+	check_refused();
+}
+
+static void *forbid_and_use(void *opaque)
+{
+	FORBID(SECCOMP_RET_KILL_PROCESS, 0, SYS_clone, SYS_clone3, SYS_close_range, SYS_socket);
+	use_tables();
+	return opaque;
+}
+
+/* By one of its threads to itself. */
+static void forbidden_thread(char **arguments)
+{
+	pthread_t thread;
+
+	begin_tables(arguments[0], true);
+	CHECK(!pthread_create(&thread, NULL, forbid_and_use, NULL) && !pthread_join(thread, NULL));
+	CHECK(thread_count() == 1);
+	check_refused();
+}
+
+/* The thread is there by then, and needs little. */
+static void forbidden_later(char **arguments)
+{
+	begin_nested(arguments[0], false);
+	CHECK(thread_count() == 2);
+	FORBID(SECCOMP_RET_KILL_PROCESS, ALL_THREADS, SYS_clone, SYS_clone3, SYS_close_range, SYS_socket, SYS_connect, SYS_openat,
+	       SYS_mmap, SYS_madvise, SYS_chdir, SYS_prlimit64, SYS_capget);
+	move_once(0);
+	check_leaves();
+	set_far();
+	CHECK(move_far(1) == 1 && far_is(format->written));
+	/* Who may not let a signal come may not risk one. */
+	FORBID(SECCOMP_RET_ERRNO | EPERM, ALL_THREADS, SYS_rt_sigprocmask);
+	check_refused();
+	/* It ends, and so do those who wait for it. */
+	FORBID(SECCOMP_RET_ERRNO | EPERM, ALL_THREADS, SYS_read);
+	check_refused();
+}
+
 static const struct test_case cases[] = {
 	{"walks", walks},
 	{"bits", bits},
@@ -762,11 +716,16 @@ static const struct test_case cases[] = {
 	{"many", many},
 	{"taken-meanwhile", taken_meanwhile},
 	{"children", children},
+	{"nothing-made", nothing_made},
 	{"closes", closes},
 	{"ends", ends},
 	{"killed", killed},
 	{"stopped", stopped},
 	{"stuck", stuck},
+	{"forbidden-before", forbidden_before},
+	{"forbidden-then", forbidden_then},
+	{"forbidden-thread", forbidden_thread},
+	{"forbidden-later", forbidden_later},
 };
 
 int main(int argc, char **argv)

@@ -88,7 +88,8 @@ def test_tables_by_address(drive, static, tables):
 
 
 BITS = ["bits", "races", "taken", "taken-meanwhile", "children", "closes", "ends", "killed", "many",
-        "stopped continued", "stopped killed", "stuck continued", "stuck killed"]
+        "stopped continued", "stopped killed", "stuck continued", "stuck killed",
+        "nothing-made", "forbidden-before", "forbidden-then", "forbidden-thread", "forbidden-later"]
 
 
 @pytest.mark.parametrize("tables", ["vtd", "arm", "amd"])

@@ -281,6 +281,16 @@ static int64_t answer_to(struct connection *connection, struct session_message *
 	return session_call(connection->session, &connection->caller, connection->member, message, reply, fd);
 }
 
+/*
+ * Once for each program. Not where it has forbidden itself something: a thread needs more than the program's own calls do, and a
+ * filter may end the program for that.
+ */
+static bool needs_swapper(struct connection *connection)
+{
+	return connection->caller.swaps && !__atomic_exchange_n(&connection->member->asked, true, __ATOMIC_RELAXED) &&
+	       !member_filtered(connection->member);
+}
+
 static int reply_to(struct connection *connection, struct session_reply *reply, int fd)
 {
 	if (connection->tail_length && reply->result > 0)
@@ -297,7 +307,7 @@ static bool answer(struct connection *connection, struct session_message *messag
 	held_drain(connection->session);
 	connection->tail_length = connection->tail_room = 0;
 	reply.result = answer_to(connection, message, &reply, &fd);
-	if (connection->caller.swaps && !__atomic_exchange_n(&connection->member->asked, true, __ATOMIC_RELAXED))
+	if (needs_swapper(connection))
 		reply.flags |= SESSION_SWAPS;
 	session_message_close(message); /* of a greeting: what is needed of it has been duplicated */
 	error = connection->gone ? -EPIPE : reply_to(connection, &reply, fd);

@@ -63,7 +63,7 @@ struct member {
 	uint64_t token;
 	struct member_facts facts;
 	unsigned int references;
-	bool asked; /* for a swapper; atomic */
+	bool asked; /* for a swapper, or it is not going to be; atomic */
 };
 
 struct session {
@@ -174,6 +174,8 @@ bool status_value(pid_t pid, const char *name, int base, uint64_t *out);
 
 /* Has it this capability (CAP_...) now? */
 bool member_capable(const struct member *member, int capability);
+/* Has any of its threads a seccomp filter that the session has not? */
+bool member_filtered(const struct member *member);
 
 /* /proc/PID/status of a program, as text in a memfd. -ENOENT: it is none of ours; -EMFILE. */
 int session_status(struct session *session, pid_t pid, int *fd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What /proc/PID/status would say of a program: the kernel's text, with what is pinned and locked here added to its numbers. */
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,6 +37,32 @@ bool member_capable(const struct member *member, int capability)
 	if (has >> capability & 1)
 		status_value(member->facts.pid, "CapEff:", 16, &has);
 	return has >> capability & 1;
+}
+
+static uint64_t filter_count(pid_t thread)
+{
+	uint64_t count = 0;
+
+	status_value(thread, "Seccomp_filters:", 10, &count);
+	return count;
+}
+
+bool member_filtered(const struct member *member)
+{
+	const uint64_t own = filter_count(getpid());
+	char name[sizeof("/proc//task") + 12];
+	const struct dirent *entry;
+	bool filtered;
+	DIR *threads;
+
+	snprintf(name, sizeof(name), "/proc/%d/task", member->facts.pid);
+	threads = opendir(name);
+	filtered = !threads; /* or nobody knows */
+	while (!filtered && (entry = readdir(threads)))
+		filtered = filter_count((pid_t)strtol(entry->d_name, NULL, 10)) > own;
+	if (threads)
+		closedir(threads);
+	return filtered;
 }
 
 /* "NAME:   N kB", if @line is such a one. */

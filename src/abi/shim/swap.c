@@ -62,12 +62,10 @@ static struct swapper *area(void)
 	return have;
 }
 
-static uint64_t set_blocked(uint64_t signals)
+/* False: a filter does not allow it. */
+static bool set_blocked(uint64_t signals, uint64_t *before)
 {
-	uint64_t before = 0;
-
-	sys_4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&signals, (long)&before, SIGNAL_BYTES);
-	return before;
+	return !sys_4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&signals, (long)before, SIGNAL_BYTES);
 }
 
 static uint64_t bit(int signal)
@@ -104,12 +102,11 @@ static bool compare_swap(struct session_swap *swap)
 static void do_one(struct session_swap *swap)
 {
 	swap->error = -EFAULT;
-	if (!client_can_read(swap->address))
+	if (!client_can_read(swap->address) || !set_blocked(~(bit(SIGSEGV) | bit(SIGBUS)), NULL))
 		return;
-	set_blocked(~(bit(SIGSEGV) | bit(SIGBUS)));
 	if (compare_swap(swap))
 		swap->error = 0;
-	set_blocked(~UINT64_C(0));
+	set_blocked(~UINT64_C(0), NULL);
 	send_again();
 }
 
@@ -162,16 +159,17 @@ static void run(void)
 	struct session_swap swap = {0};
 	int fd = introduce();
 
-	if (fd >= 0) {
-		set_state(RUNNING);
-		while (sys_3(SYS_read, fd, (long)&swap, sizeof(swap)) == (long)sizeof(swap)) {
-			do_one(&swap);
-			if (sys_3(SYS_write, fd, (long)&swap, sizeof(swap)) < 0)
-				break;
-		}
+	set_state(RUNNING);
+	while (fd >= 0 && sys_3(SYS_read, fd, (long)&swap, sizeof(swap)) == (long)sizeof(swap)) {
+		do_one(&swap);
+		if (sys_3(SYS_write, fd, (long)&swap, sizeof(swap)) < 0)
+			break;
 	}
-	for (;;)
+	for (;;) {
 		sys_1(SYS_exit, 0);
+		/* A filter does not allow that. */
+		sys_futex(&swapper->state, FUTEX_WAIT, RUNNING);
+	}
 }
 
 /* What a thread's own variables are found by: on x86-64 the first word is where it is. */
@@ -197,9 +195,10 @@ static long start(struct swapper *all)
 void swap_start(void)
 {
 	struct swapper *all = area();
-	uint64_t before = set_blocked(~UINT64_C(0));
+	uint64_t before = 0;
 	uint32_t none = NONE;
 
+	set_blocked(~UINT64_C(0), &before);
 	if (all && __atomic_compare_exchange_n(&all->state, &none, STARTING, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED) &&
 	    start(all) < 0)
 		set_state(NONE);
@@ -208,5 +207,5 @@ void swap_start(void)
 	/* One after the other, as the kernel wakes only one. */
 	if (all)
 		sys_futex(&all->state, FUTEX_WAKE, 1);
-	set_blocked(before);
+	set_blocked(before, NULL);
 }
