@@ -5,6 +5,9 @@
 
 #include "accel_driver.h"
 
+#include <linux/userfaultfd.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <uiommu/abi.h>
 
 enum { TABLES = 12, SPARE = 2, NEST_PARENT = 1, VTD_S1 = 1, ARM_SMMUV3, AMD_GUEST };
@@ -146,21 +149,26 @@ static inline void set_leaves(uint64_t bits)
 		__atomic_store_n(leaf_of(format, root, VA + at), (IOVA + at) | bits, __ATOMIC_RELAXED);
 }
 
-/* Tables of the memory at VA for the device, page by page, that nobody uses yet. */
-static inline void begin_tables(const char *name, bool used)
+/* What is private is nobody's but the program's. */
+static inline void begin_private(void)
 {
 	tables_taken = 0;
-	all_used = used;
 	base = IOVA;
-	for (format = formats; strcmp(format->name, name) != 0; format++)
-		;
-	/* What is private is nobody's but the program's. */
 	memory = mmap(NULL, memory_bytes + (TABLES + SPARE) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(memory != MAP_FAILED);
 	tables = (uint64_t *)(void *)((uint8_t *)memory + memory_bytes);
 	open_device();
 	map_memory(memory, memory_bytes + (TABLES + SPARE) * PAGE);
 	be_master();
+}
+
+/* Tables of the memory at VA for the device, page by page, that nobody uses yet. */
+static inline void begin_tables(const char *name, bool used)
+{
+	all_used = used;
+	for (format = formats; strcmp(format->name, name) != 0; format++)
+		;
+	begin_private();
 	root = table_new();
 	set_leaves(used ? format->written : format->fresh);
 	leaf_of(format, root, FAR);
@@ -188,6 +196,92 @@ static inline void end_nested(void)
 {
 	CHECK(!close(device) && !close(iommufd));
 	CHECK(!munmap(memory, memory_bytes + (TABLES + SPARE) * PAGE));
+}
+
+/* --- what a device does with them --- */
+
+enum { WRITE_FAULT = 0x83 };
+
+/* One page to FAR. */
+static inline uint8_t move_far(unsigned int i)
+{
+	struct descriptor descriptor = prepare(i);
+
+	descriptor.destination = FAR;
+	descriptor.size = PAGE;
+	submit(i, &descriptor);
+	return status_of(i);
+}
+
+static inline bool has_source(const uint64_t *spare)
+{
+	return !memcmp(spare, memory->source, PAGE);
+}
+
+static inline void *table_of(const uint64_t *entry)
+{
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): the begin of its page */
+	return (void *)((uintptr_t)entry & ~(uintptr_t)(PAGE - 1));
+}
+
+static inline void move_once(unsigned int i)
+{
+	const struct descriptor descriptor = prepare(i);
+
+	submit(i, &descriptor);
+	finish(i);
+}
+
+static inline bool leaf_is(const void *at, uint64_t bits)
+{
+	return (__atomic_load_n(leaf(at), __ATOMIC_ACQUIRE) & ~(ADDRESS | COUNTER)) == bits;
+}
+
+static inline void check_leaves(void)
+{
+	CHECK(leaf_is(memory->ring, format->fresh));
+	CHECK(leaf_is(memory->records, format->written));
+	CHECK(leaf_is(memory->source, format->read) && leaf_is(memory->source + PAGE, format->read));
+	CHECK(leaf_is(memory->destination, format->written) && leaf_is(memory->destination + PAGE, format->written));
+}
+
+static inline void kill_at(pid_t pid, int signal)
+{
+	CHECK(!kill(pid, signal));
+}
+
+static volatile sig_atomic_t signals;
+
+static inline void on_signal(int signal)
+{
+	(void)signal;
+	signals++;
+	_exit(3);
+}
+
+static inline void set_far(void)
+{
+	forget();
+	*leaf_of(format, root, FAR) = gpa(spare_page(0)) | format->fresh;
+}
+
+static inline bool far_is(uint64_t bits)
+{
+	return *leaf_of(format, root, FAR) == (gpa(spare_page(0)) | bits);
+}
+
+/* Pages that can be read, but writing to them is not answered; @signal: it is SIGBUS. -1: there is no such thing. */
+static inline int protect_page(void *page, bool signal)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | (signal ? UFFD_FEATURE_SIGBUS : 0)};
+	struct uffdio_register range = {.range = {(uintptr_t)page, PAGE}, .mode = UFFDIO_REGISTER_MODE_WP};
+	struct uffdio_writeprotect protect = {.range = {(uintptr_t)page, PAGE}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | 1 /* UFFD_USER_MODE_ONLY */);
+
+	if (fd < 0)
+		return -1;
+	CHECK(!ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &range) && !ioctl(fd, UFFDIO_WRITEPROTECT, &protect));
+	return fd;
 }
 
 #endif
