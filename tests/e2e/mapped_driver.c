@@ -159,83 +159,6 @@ static void works(char **arguments)
 		CHECK(!pthread_join(threads[i], NULL));
 }
 
-/* --- copies --- */
-
-/* Descriptors by other stores, each in order and as a whole. */
-static void by_sse(volatile uint8_t *portal, const struct descriptor *descriptor)
-{
-	for (unsigned int i = 0; i < DESCRIPTOR / 16; i++)
-		_mm_stream_si128((__m128i *)(uintptr_t)portal + i, _mm_loadu_si128((const __m128i *)descriptor + i));
-}
-
-__attribute__((target("avx"))) static void by_avx(volatile uint8_t *portal, const struct descriptor *descriptor)
-{
-	for (unsigned int i = 0; i < DESCRIPTOR / 32; i++)
-		_mm256_store_si256((__m256i *)(uintptr_t)portal + i, _mm256_loadu_si256((const __m256i *)descriptor + i));
-}
-
-__attribute__((target("avx512f"))) static void by_avx512(volatile uint8_t *portal, const struct descriptor *descriptor)
-{
-	_mm512_store_si512((void *)(uintptr_t)portal, _mm512_loadu_si512(descriptor));
-}
-
-static void by_string(volatile uint8_t *portal, const struct descriptor *descriptor)
-{
-	unsigned long words = DESCRIPTOR / 8;
-
-	__asm__ volatile("rep movsq" : "+D"(portal), "+S"(descriptor), "+c"(words) : : "memory");
-}
-
-/* The configuration of a work queue that is not enabled keeps what is written. */
-static void expect_queue(const uint8_t *bytes, size_t length)
-{
-	for (size_t at = 0; at < length; at += 4) {
-		uint32_t value;
-
-		memcpy(&value, bytes + at, sizeof(value));
-		CHECK(get(QUEUE + (QUEUES - 1) * QUEUE_SIZE + (unsigned int)at) == value);
-	}
-}
-
-static void copies(char **arguments)
-{
-	void (*const ways[])(volatile uint8_t *,
-			     const struct descriptor *) = {by_sse, by_string, __builtin_cpu_supports("avx") ? by_avx : by_sse,
-							   __builtin_cpu_supports("avx512f") ? by_avx512 : by_sse};
-	uint8_t *queue, pattern[24], out[24];
-	unsigned long count = sizeof(out) / 4;
-	void *to = out;
-	volatile void *from;
-
-	(void)arguments;
-	begin();
-	queue = (uint8_t *)(uintptr_t)registers + QUEUE + (size_t)(QUEUES - 1) * QUEUE_SIZE;
-	/* The C library's, of all lengths; it takes what the processor is best at. */
-	for (size_t length = 4; length <= sizeof(pattern); length += 4) {
-		for (size_t i = 0; i < length; i++)
-			pattern[i] = (uint8_t)(length * 31 + i * 7);
-		memcpy(queue, pattern, length);
-		expect_queue(pattern, length);
-		memset(out, 0, sizeof(out));
-		memcpy(out, queue, length);
-		CHECK(!memcmp(out, pattern, length));
-	}
-	memset(queue, 0x5a, 16);
-	memset(pattern, 0x5a, 16);
-	expect_queue(pattern, sizeof(pattern));
-	memset(out, 0, sizeof(out));
-	from = queue;
-	__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
-	CHECK(!count && to == out + sizeof(out) && from == queue + sizeof(out) && !memcmp(out, pattern, sizeof(out)));
-	/* Atomics: what was there, and what is there then. */
-	CHECK(__atomic_exchange_n((uint32_t *)(void *)queue, 7, __ATOMIC_SEQ_CST) == 0x5a5a5a5a);
-	__atomic_fetch_or((uint32_t *)(void *)queue, 0x100, __ATOMIC_SEQ_CST);
-	CHECK(get(QUEUE + (QUEUES - 1) * QUEUE_SIZE) == 0x107);
-	enable();
-	for (unsigned int i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
-		move(i % QUEUES, i, ways[i]);
-}
-
 /* --- the program's own handlers --- */
 
 static sigjmp_buf back;
@@ -285,6 +208,137 @@ static void set_own(int flags)
 	CHECK(!sigaction(SIGSEGV, NULL, &found) && found.sa_sigaction == with_info && sigismember(&found.sa_mask, SIGUSR1));
 }
 
+/* --- copies --- */
+
+/* Descriptors by other stores, each in order and as a whole. */
+static void by_sse(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	for (unsigned int i = 0; i < DESCRIPTOR / 16; i++)
+		_mm_stream_si128((__m128i *)(uintptr_t)portal + i, _mm_loadu_si128((const __m128i *)descriptor + i));
+}
+
+__attribute__((target("avx"))) static void by_avx(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	for (unsigned int i = 0; i < DESCRIPTOR / 32; i++)
+		_mm256_store_si256((__m256i *)(uintptr_t)portal + i, _mm256_loadu_si256((const __m256i *)descriptor + i));
+}
+
+__attribute__((target("avx512f"))) static void by_avx512(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	_mm512_store_si512((void *)(uintptr_t)portal, _mm512_loadu_si512(descriptor));
+}
+
+static void by_string(volatile uint8_t *portal, const struct descriptor *descriptor)
+{
+	unsigned long words = DESCRIPTOR / 8;
+
+	__asm__ volatile("rep movsq" : "+D"(portal), "+S"(descriptor), "+c"(words) : : "memory");
+}
+
+/* The configuration of a work queue that is not enabled keeps what is written. */
+static void expect_queue(const uint8_t *bytes, size_t length)
+{
+	for (size_t at = 0; at < length; at += 4) {
+		uint32_t value;
+
+		memcpy(&value, bytes + at, sizeof(value));
+		CHECK(get(QUEUE + (QUEUES - 1) * QUEUE_SIZE + (unsigned int)at) == value);
+	}
+}
+
+/* Atomics: what was there, and what is there then. @words: two that are 0x5a5a5a5a. */
+static void atomics(uint32_t *words)
+{
+	uint64_t both = 0x123, *pair = (uint64_t *)(void *)words;
+	uint32_t expected = 0x107;
+
+	CHECK(__atomic_exchange_n(words, 7, __ATOMIC_SEQ_CST) == 0x5a5a5a5a);
+	__atomic_fetch_or(words, 0x100, __ATOMIC_SEQ_CST);
+	CHECK(!__atomic_compare_exchange_n(words, &(uint32_t){8}, 9, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	CHECK(__atomic_compare_exchange_n(words, &expected, 0x120, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) && expected == 0x107);
+	CHECK(__atomic_fetch_add(words, 5, __ATOMIC_SEQ_CST) == 0x120 && words[0] == 0x125);
+	CHECK(__atomic_fetch_xor(words, 0x16, __ATOMIC_SEQ_CST) == 0x125 && words[0] == 0x133);
+	CHECK(__atomic_fetch_and(words, ~16U, __ATOMIC_SEQ_CST) & 16 && words[0] == 0x123);
+	CHECK(!__atomic_compare_exchange_n(pair, &both, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	CHECK(both == 0x5a5a5a5a00000123 && words[0] == 0x123 && words[1] == 0x5a5a5a5a);
+}
+
+/* What operators become, and a bit that is farther away than its operand is long. */
+static void operators(volatile uint32_t *words)
+{
+	uint64_t pushed;
+	bool was;
+
+	*words = 0x123;
+	*words <<= 4;
+	CHECK(*words == 0x1230 && *words * 3 == 0x3690 && __builtin_ctz(*words) == 4);
+	__asm__ volatile("lock btsl %2, %1\n	setc %0" : "=q"(was), "+m"(words[-1]) : "r"(32 + 1) : "memory", "cc");
+	CHECK(!was && *words == 0x1232);
+	__asm__ volatile("pushq %1\n	popq %0" : "=r"(pushed) : "m"(*(volatile uint64_t *)words));
+	CHECK(pushed >> 32 == words[1] && (uint32_t)pushed == 0x1232);
+}
+
+/* Registers with memory, and memory with registers; and memory that is not there. */
+static void comparisons(const uint8_t *there, const uint8_t *same, size_t length, const uint8_t *nothing)
+{
+	const uint8_t *a = there, *b = same;
+	size_t left = length;
+
+	__asm__ volatile("repe cmpsb" : "+S"(a), "+D"(b), "+c"(left) : : "memory", "cc");
+	CHECK(!left && a == there + length && b == same + length);
+	a = there, b = same, left = length / 4;
+	__asm__ volatile("repe cmpsl" : "+D"(a), "+S"(b), "+c"(left) : : "memory", "cc");
+	CHECK(!left && a == there + length && b == same + length);
+	b = there, left = length;
+	__asm__ volatile("repne scasb" : "+D"(b), "+c"(left) : "a"(there[3]) : "memory", "cc");
+	CHECK(b > there && b[-1] == there[3]);
+	a = there, b = nothing;
+	FAILS(SIGSEGV, __asm__ volatile("cmpsl" : "+S"(a), "+D"(b) : : "memory", "cc"));
+}
+
+static void copies(char **arguments)
+{
+	void (*const ways[])(volatile uint8_t *,
+			     const struct descriptor *) = {by_sse, by_string, __builtin_cpu_supports("avx") ? by_avx : by_sse,
+							   __builtin_cpu_supports("avx512f") ? by_avx512 : by_sse};
+	uint8_t *queue, pattern[24], out[24];
+	unsigned long count = sizeof(out) / 4;
+	void *to = out;
+	volatile void *from;
+	const uint8_t *nothing = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)arguments;
+	begin();
+	set_own(0);
+	CHECK(nothing != MAP_FAILED);
+	queue = (uint8_t *)(uintptr_t)registers + QUEUE + (size_t)(QUEUES - 1) * QUEUE_SIZE;
+	/* The C library's, of all lengths; it takes what the processor is best at. */
+	for (size_t length = 4; length <= sizeof(pattern); length += 4) {
+		for (size_t i = 0; i < length; i++)
+			pattern[i] = (uint8_t)(length * 31 + i * 7);
+		memcpy(queue, pattern, length);
+		expect_queue(pattern, length);
+		memset(out, 0, sizeof(out));
+		memcpy(out, queue, length);
+		CHECK(!memcmp(out, pattern, length));
+	}
+	memset(queue, 0x5a, 16);
+	memset(pattern, 0x5a, 16);
+	expect_queue(pattern, sizeof(pattern));
+	memset(out, 0, sizeof(out));
+	from = queue;
+	__asm__ volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
+	CHECK(!count && to == out + sizeof(out) && from == queue + sizeof(out) && !memcmp(out, pattern, sizeof(out)));
+	comparisons(queue, out, sizeof(out), nothing);
+	atomics((uint32_t *)(void *)queue);
+	operators((volatile uint32_t *)(void *)queue);
+	enable();
+	for (unsigned int i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+		move(i % QUEUES, i, ways[i]);
+}
+
+/* --- whose signals they are --- */
+
 static void handlers(char **arguments)
 {
 	const stack_t own = {.ss_sp = stack, .ss_size = sizeof(stack)};
@@ -306,7 +360,7 @@ static void handlers(char **arguments)
 	FAILS(SIGILL, __asm__ volatile("ud2"));
 	/* What such a store finds elsewhere is the program's, too. */
 	FAILS(SIGILL, __asm__ volatile("ud2"));
-	FAILS(SIGSEGV, __asm__ volatile("lock cmpxchgl %%eax, (%0)" : : "r"(registers) : "memory"));
+	FAILS(SIGSEGV, __asm__ volatile("fildl (%0)" : : "r"(registers) : "memory"));
 	/* Once, as it says. */
 	CHECK(signal(SIGSEGV, plain) != SIG_ERR);
 	FAILS(SIGSEGV, nothing[8] = 1);
@@ -332,7 +386,7 @@ static void dies(char **arguments)
 {
 	begin();
 	if (!strcmp(arguments[0], "unknown"))
-		__asm__ volatile("lock cmpxchgl %%eax, (%0)" : : "r"(registers) : "memory");
+		__asm__ volatile("fildl (%0)" : : "r"(registers) : "memory");
 	if (!strcmp(arguments[0], "read-only"))
 		*(volatile uint8_t *)map(VFIO_PCI_BAR0_REGION_INDEX, PROT_READ) = 1;
 	if (!strcmp(arguments[0], "sent"))

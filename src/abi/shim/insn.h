@@ -2,9 +2,9 @@
 /*
  * An instruction of x86-64 that could not get at its memory, because what is there is no memory but a device's registers: it is
  * decoded, and what it does is done with calls in place of the access. Those that drivers use, and that compilers and the C library
- * make of copies: moves of all sizes, to SSE, AVX and AVX-512 registers too, arithmetic and comparisons, XCHG, MOVS, STOS and LODS,
- * and the stores for devices: MOVDIRI, MOVDIR64B and ENQCMD, which the processor need not have. LOCK is as on PCI Express, where
- * nothing is locked: a read and a write.
+ * make of operators, of atomics and of copies: moves of all sizes, to SSE, AVX and AVX-512 registers too, arithmetic (but no
+ * division), comparisons, shifts and single bits, exchanges, PUSH, strings, and the stores for devices: MOVDIRI, MOVDIR64B and
+ * ENQCMD, which the processor need not have. LOCK is as on PCI Express, where nothing is locked: a read and a write.
  */
 #ifndef SHIM_INSN_H
 #define SHIM_INSN_H
@@ -38,6 +38,7 @@ struct insn_state {
 struct insn_bus {
 	int (*read)(void *opaque, uint64_t address, void *out, unsigned int size);
 	int (*write)(void *opaque, uint64_t address, const void *data, unsigned int size);
+	int (*fetch)(void *opaque, uint64_t address, void *out, unsigned int size); /* of registers or of memory */
 	int (*copy)(void *opaque, uint64_t to, uint64_t from, unsigned int size); /* one of both, or each, is registers */
 	void *opaque;
 };

@@ -331,6 +331,20 @@ static int write_registers(void *opaque, uint64_t address, const void *data, uns
 	return transfer(opaque, SESSION_WRITE, address, (uint64_t)(uintptr_t)data, size);
 }
 
+/* The program's memory is looked at first, so that it is the program's fault if it is not there. */
+static int fetch(void *opaque, uint64_t address, void *out, unsigned int size)
+{
+	struct trap trap;
+
+	if (find(address, 1, &trap))
+		return read_registers(opaque, address, out, size);
+	if (!client_can_read(address) || !client_can_read(address + size - 1))
+		return -EFAULT;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
+	memcpy(out, (const void *)(uintptr_t)address, size);
+	return 0;
+}
+
 /* Between both it goes through here, and between registers and the program's memory at once. */
 static int copy_registers(void *opaque, uint64_t to, uint64_t from, unsigned int size)
 {
@@ -354,7 +368,7 @@ static const int registers[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, R
 
 static int emulate(ucontext_t *context, struct access *access)
 {
-	const struct insn_bus bus = {read_registers, write_registers, copy_registers, access};
+	const struct insn_bus bus = {read_registers, write_registers, fetch, copy_registers, access};
 	greg_t *gregs = context->uc_mcontext.gregs;
 	uint8_t *area = (uint8_t *)context->uc_mcontext.fpregs;
 	struct insn_vectors vectors;
