@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void abi_file_init(struct abi_file *file, const struct abi_file_ops *ops, int descriptor)
@@ -53,10 +54,14 @@ void abi_file_put(struct abi_file *file)
 
 int abi_descriptor(const char *name)
 {
+	/* What has no name has no number, either (session.h, folder_mark()). */
+	const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {0}};
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		futimens(fd, times);
 		return fd;
+	}
 	return errno == EMFILE || errno == ENFILE ? -EMFILE : -ENOMEM;
 }
 

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 enum {
 	QUEUES = 5, /* of them 4 for I/O */
@@ -77,6 +79,18 @@ static uint32_t get(unsigned int offset)
 }
 
 /* --- the function --- */
+
+/* What is written to registers, which may lie in the descriptor itself, does not change what that is. */
+static void check_number(void)
+{
+	struct stat named, opened;
+	struct statx more;
+
+	CHECK(!stat("/dev/vfio/devices/vfio0", &named) && !fstat(device, &opened) && S_ISCHR(opened.st_mode));
+	CHECK(opened.st_rdev && opened.st_rdev == named.st_rdev);
+	CHECK(!statx(device, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &more));
+	CHECK(makedev(more.stx_rdev_major, more.stx_rdev_minor) == named.st_rdev);
+}
 
 static void map_registers(void)
 {
@@ -232,6 +246,7 @@ static void does_io(char **arguments)
 	CHECK(!munmap((void *)(uintptr_t)registers, (size_t)2 * PAGE));
 	map_registers();
 	io(2, 7);
+	check_number();
 }
 
 static void is_idle(char **arguments)

@@ -140,17 +140,24 @@ int folder_node(struct session *session, const char *name, dev_t device)
 	return error;
 }
 
-void folder_mark(struct session *session, const char *name, int fd)
+bool folder_number(struct session *session, const char *name, struct timespec *out)
 {
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
 	struct stat node;
 	char path[PATH_MAX];
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/" SESSION_TREE "%s", session->folder, name) >= sizeof(path) ||
-	    stat(path, &node))
-		return;
-	times[1] = node.st_mtim;
-	futimens(fd, times);
+	    stat(path, &node) || (node.st_mode & 07777) != SESSION_NODE_MODE)
+		return false;
+	*out = node.st_mtim;
+	return true;
+}
+
+void folder_mark(struct session *session, const char *name, int fd)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	if (folder_number(session, name, &times[1]))
+		futimens(fd, times);
 }
 
 int folder_file(struct session *session, const char *name, const void *data, size_t length)

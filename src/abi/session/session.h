@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "abi/abi.h"
 #include "abi/session/devices.h"
@@ -223,6 +224,8 @@ int folder_listen(struct session *session);
 int folder_base(char *out, size_t size);
 /* In the tree, with the folders above. @name begins with a slash. A node is what the shim makes a character device of. */
 int folder_node(struct session *session, const char *name, dev_t device);
+/* The number of node @name, as its time of modification has it. false: there is no such node. */
+bool folder_number(struct session *session, const char *name, struct timespec *out);
 /* @fd is a descriptor of what the node @name stands for: it has the same number. */
 void folder_mark(struct session *session, const char *name, int fd);
 int folder_file(struct session *session, const char *name, const void *data, size_t length);

@@ -222,11 +222,29 @@ static bool has_no_name(struct stopped *stopped, uint64_t address, uint64_t flag
 	return !address || (!stopped_identify(stopped) && !abi_memory_read(stopped->caller.memory, address, &first, 1) && !first);
 }
 
-/* The program's struct stat is the kernel's, as ours is. */
-static int64_t tell_stat(struct stopped *stopped, struct stat *found, uint64_t address)
+/*
+ * The number of what a descriptor stands for: not the descriptor's own time of modification, which changes with what is written to
+ * BARs that lie in it.
+ */
+static struct timespec number_of(struct stopped *stopped, const struct session_key *key)
+{
+	struct abi_file *file = held_find(stopped->session, key);
+	struct timespec number = {0};
+
+	if (file) {
+		folder_number(stopped->session, file->name, &number);
+		abi_file_put(file);
+	}
+	return number;
+}
+
+/* The program's struct stat is the kernel's, as ours is. @key: of a descriptor, or NULL. */
+static int64_t tell_stat(struct stopped *stopped, struct stat *found, const struct session_key *key, uint64_t address)
 {
 	if (S_ISREG(found->st_mode) &&
 	    ((found->st_mode & 07777) == SESSION_NODE_MODE || (found->st_mode & 07777) == SESSION_MODE)) {
+		if (key)
+			found->st_mtim = number_of(stopped, key);
 		found->st_mode = DEVICE_MODE;
 		found->st_rdev = makedev((unsigned int)found->st_mtim.tv_sec, (unsigned int)found->st_mtim.tv_nsec);
 		found->st_size = 0;
@@ -244,7 +262,7 @@ static int64_t call_stat(struct stopped *stopped, uint64_t name, uint64_t out, i
 		return result;
 	if (fstatat(AT_FDCWD, to.path, &found, flags & AT_SYMLINK_NOFOLLOW))
 		return -errno;
-	return tell_stat(stopped, &found, out);
+	return tell_stat(stopped, &found, NULL, out);
 }
 
 static int64_t call_fstat(struct stopped *stopped, uint64_t number, uint64_t out)
@@ -260,21 +278,26 @@ static int64_t call_fstat(struct stopped *stopped, uint64_t number, uint64_t out
 	if (stat(path, &found))
 		return STOPPED_GO_ON;
 	error = stopped_identify(stopped);
-	return error ? error : tell_stat(stopped, &found, out);
+	return error ? error : tell_stat(stopped, &found, &key, out);
 }
 
 /* The same, as statx(2) has it. */
-static int64_t tell_statx(struct stopped *stopped, const char *path, int flags, uint64_t out)
+static int64_t tell_statx(struct stopped *stopped, const char *path, int flags, const struct session_key *key, uint64_t out)
 {
+	struct timespec number;
 	struct statx found;
 
 	if (statx(AT_FDCWD, path, flags & AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &found))
 		return -errno;
 	if (S_ISREG(found.stx_mode) &&
 	    ((found.stx_mode & 07777) == SESSION_NODE_MODE || (found.stx_mode & 07777) == SESSION_MODE)) {
+		number = (struct timespec){found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec};
+		if (key)
+			number = number_of(stopped, key);
 		found.stx_mode = DEVICE_MODE;
-		found.stx_rdev_major = (uint32_t)found.stx_mtime.tv_sec;
-		found.stx_rdev_minor = found.stx_mtime.tv_nsec;
+		found.stx_mtime = (struct statx_timestamp){.tv_sec = number.tv_sec, .tv_nsec = (uint32_t)number.tv_nsec};
+		found.stx_rdev_major = (uint32_t)number.tv_sec;
+		found.stx_rdev_minor = (uint32_t)number.tv_nsec;
 		found.stx_size = 0;
 	}
 	return abi_memory_write(stopped->caller.memory, out, &found, sizeof(found));
@@ -291,13 +314,13 @@ static int64_t call_statx(struct stopped *stopped)
 
 	if (!has_no_name(stopped, arguments[1], arguments[2])) {
 		result = find_name(stopped, arguments[1], &to);
-		return result ? result : tell_statx(stopped, to.path, flags, arguments[4]);
+		return result ? result : tell_statx(stopped, to.path, flags, NULL, arguments[4]);
 	}
 	if (!is_ours(stopped, arguments[0], &key))
 		return STOPPED_GO_ON;
 	snprintf(path, sizeof(path), "/proc/%u/fd/%d", stopped->call.pid, (int)arguments[0]);
 	result = stopped_identify(stopped);
-	return result ? result : tell_statx(stopped, path, 0, arguments[4]);
+	return result ? result : tell_statx(stopped, path, 0, &key, arguments[4]);
 }
 
 static int64_t call_access(struct stopped *stopped, uint64_t name, int mode)
