@@ -122,9 +122,10 @@ void abi_mmap_remove(struct iommufd *iommufd, struct abi_mmap *region)
 	pthread_mutex_unlock(&iommufd->lock);
 }
 
-/* Under the lock. */
-static struct abi_mmap *find_mmap(struct iommufd *iommufd, uint64_t offset, uint64_t length)
+/* Of a page that is asked for in part there is all. Under the lock. */
+static struct abi_mmap *find_mmap(struct iommufd *iommufd, uint64_t offset, uint64_t asked)
 {
+	uint64_t length = (asked + page_size() - 1) & ~(uint64_t)(page_size() - 1);
 	struct abi_mmap *region;
 
 	cds_list_for_each_entry (region, &iommufd->mmaps, link)
@@ -140,7 +141,7 @@ static int iommufd_mmap(struct abi_file *file, struct abi_caller *caller, uint64
 	struct abi_mmap *region;
 
 	(void)caller;
-	if (length % page_size() || (flags & MAP_TYPE) != MAP_SHARED)
+	if (!(flags & MAP_SHARED))
 		return -EINVAL;
 	if (protection & PROT_EXEC)
 		return -EPERM;

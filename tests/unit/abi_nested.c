@@ -565,6 +565,7 @@ static void refusals(void **state)
 	hw_queue.viommu_id = queue.viommu_id;
 	assert_int_equal(uiommu_ioctl(w.fd, ABI_COMMAND(ABI_HW_QUEUE_ALLOC), &hw_queue), -EOPNOTSUPP);
 	assert_true(uiommu_abi_mmap(w.fd, 0, PAGE, PROT_READ, MAP_SHARED) == MAP_FAILED && errno == ENXIO);
+	assert_true(uiommu_abi_mmap(w.fd, 0, 100, PROT_READ, MAP_SHARED_VALIDATE) == MAP_FAILED && errno == ENXIO);
 	assert_true(uiommu_abi_mmap(w.fd, 0, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED) == MAP_FAILED && errno == EPERM);
 	assert_true(uiommu_abi_mmap(w.fd, 0, PAGE, PROT_READ, MAP_PRIVATE) == MAP_FAILED && errno == EINVAL);
 }
