@@ -295,8 +295,9 @@ static int swap(struct device *device, struct hwpt *hwpt, const struct attach_re
 		attach_unclaim(old);
 		return error;
 	}
-	/* Whoever finds the new one waits until we are done with it. */
+	/* Whoever finds the new one waits until we are done with it. For a device that is at work it is the same attachment. */
 	new->ending = true;
+	new->data.generation = old->data.generation;
 	error = attach_close_pins(old, false, new);
 	if (error) {
 		attach_free(new);

@@ -110,7 +110,7 @@ static inline void enable_portals(void)
 	set(0x400, 8, 1); /* group 0 has work queue 0, */
 	set(0x420, 8, 1); /* and engine 0 */
 	set(0x600, 4, ENTRIES);
-	set(0x608, 4, 1 << 4 | 1); /* dedicated, without PASID */
+	set(0x608, 4, 1 << 4 | 2 | 1); /* dedicated, without PASID; what asks for it waits for pages */
 	set(0x60c, 4, 21 | 4 << 5);
 	command(1, 0);
 	command(6, 0);

@@ -5,6 +5,12 @@
  */
 #include "accel_driver.h"
 
+#include <poll.h>
+#include <pthread.h>
+
+#define HWPT_ALLOC _IO(';', 0x89)
+#define FAULT_QUEUE_ALLOC _IO(';', 0x8e)
+
 /* --- doorbell pages --- */
 
 enum { NUMBER = 3, REGISTERS = 0x1000 + 0x40 * NUMBER, ENABLED = 2 };
@@ -128,8 +134,167 @@ static void portals(char **arguments)
 	}
 }
 
+static uint32_t make_ioas(void)
+{
+	struct {
+		uint32_t size, flags, id;
+	} arguments = {sizeof(arguments), 0, 0};
+
+	CHECK(!ioctl(iommufd, IOAS_ALLOC, &arguments));
+	return arguments.id;
+}
+
+static bool moved; /* atomic */
+
+static void *replace(void *other)
+{
+	const uint32_t ids[] = {ioas, *(uint32_t *)other};
+
+	for (unsigned int i = 0; !__atomic_load_n(&moved, __ATOMIC_RELAXED); i++)
+		attach(ids[i % 2]);
+	return NULL;
+}
+
+/* What a device is attached to is replaced while it is at work: nothing is lost. */
+static void replaces(char **arguments)
+{
+	uint32_t first, other;
+	pthread_t thread;
+
+	(void)arguments;
+	begin();
+	first = ioas;
+	ioas = other = make_ioas();
+	map_memory(memory, (sizeof(*memory) + PAGE - 1) / PAGE * PAGE);
+	ioas = first;
+	enable_portals();
+	CHECK(!pthread_create(&thread, NULL, replace, &other));
+	for (unsigned int i = 0; i < 1000; i++) {
+		const struct descriptor descriptor = prepare(i);
+
+		submit(i, &descriptor);
+		/* What is lost is a software error. */
+		while (!__atomic_load_n(memory->records[i % ENTRIES], __ATOMIC_ACQUIRE))
+			CHECK(!(get(0xc0, 8) & 1));
+		finish(i);
+	}
+	__atomic_store_n(&moved, true, __ATOMIC_RELAXED);
+	CHECK(!pthread_join(thread, NULL));
+}
+
+/* --- a fault queue --- */
+
+enum { NOT_MAPPED = IOVA + (1 << 20), BLOCK_ON_FAULT = 2, INVALID_PAGE = 0x04 | 0x80, LAST_PAGE = 2, MAY_WRITE = 2 };
+
+struct page_request {
+	uint32_t flags, dev_id, pasid, group, access, reserved;
+	uint64_t address;
+	uint32_t length, cookie;
+};
+
+struct page_response {
+	uint32_t cookie, code;
+};
+
+static int make_fault_queue(uint32_t *id)
+{
+	struct {
+		uint32_t size, flags, id;
+		int32_t fd;
+	} arguments = {.size = sizeof(arguments)};
+
+	CHECK(!ioctl(iommufd, FAULT_QUEUE_ALLOC, &arguments));
+	CHECK(fcntl(arguments.fd, F_GETFD) == FD_CLOEXEC);
+	*id = arguments.id;
+	return arguments.fd;
+}
+
+static uint32_t make_hwpt(uint32_t fault_id)
+{
+	struct {
+		uint32_t size, flags, dev_id, pt_id, out_id, reserved, type, length;
+		uint64_t data;
+		uint32_t fault_id, reserved_2;
+	} arguments = {.size = sizeof(arguments), .flags = 4, .dev_id = device_id, .pt_id = ioas, .fault_id = fault_id};
+
+	CHECK(!ioctl(iommufd, HWPT_ALLOC, &arguments));
+	return arguments.out_id;
+}
+
+/* A move into what is not there, up to the request for its page. */
+static struct page_request ask(int queue, unsigned int i)
+{
+	struct pollfd look = {.fd = queue, .events = POLLIN | POLLOUT};
+	struct descriptor descriptor = prepare(i);
+	struct page_request request, more[4];
+	void *volatile nowhere = (void *)16;
+
+	CHECK(poll(&look, 1, 0) == 1 && look.revents == POLLOUT);
+	CHECK(read(queue, &request, sizeof(request)) == 0);
+	descriptor.flags_opcode |= BLOCK_ON_FAULT;
+	descriptor.destination = NOT_MAPPED;
+	submit(i, &descriptor);
+	look.events = POLLIN;
+	CHECK(poll(&look, 1, -1) == 1);
+	/* It stays there for whoever has no place for it, or asks for a part. */
+	CHECK(read(queue, &request, 0) == -1 && errno == EINVAL);
+	CHECK(read(queue, &request, sizeof(request) - 1) == -1 && errno == ESPIPE);
+	CHECK(read(queue, nowhere, sizeof(request)) == -1 && errno == EFAULT);
+	CHECK(read(queue, more, sizeof(more)) == sizeof(request));
+	request = more[0];
+	CHECK(request.flags == LAST_PAGE && request.dev_id == device_id && request.access == MAY_WRITE && request.cookie);
+	CHECK(request.address == NOT_MAPPED && !request.length && !request.pasid);
+	CHECK(!memory->records[i % ENTRIES][0]);
+	return request;
+}
+
+static void answer(int queue, uint32_t cookie, uint32_t code)
+{
+	const struct page_response wrong[] = {{cookie, code}, {cookie, 0}}, unknown = {cookie, 7};
+
+	CHECK(write(queue, &unknown, sizeof(unknown)) == -1 && errno == EINVAL);
+	CHECK(write(queue, wrong, sizeof(wrong) - 1) == -1 && errno == ESPIPE);
+	/* The first one is done, and with it there is nothing for the second one. */
+	CHECK(write(queue, wrong, sizeof(wrong)) == sizeof(wrong[0]));
+	CHECK(write(queue, wrong, sizeof(wrong[0])) == -1 && errno == EINVAL);
+}
+
+static void faults(char **arguments)
+{
+	const uint32_t plain = ((void)arguments, begin(), ioas);
+	struct {
+		uint32_t size, flags, ioas, reserved;
+		uint64_t address, length, iova;
+	} map = {.size = sizeof(map), .flags = 7, .length = SIZE, .iova = NOT_MAPPED};
+	struct page_request request;
+	uint8_t *fresh;
+	uint32_t id;
+	int queue = make_fault_queue(&id);
+
+	attach(make_hwpt(id));
+	enable_portals();
+	request = ask(queue, 0);
+	answer(queue, request.cookie, 1);
+	CHECK(status_of(0) == INVALID_PAGE);
+	/* Who is attached to something else gets no answer any more. */
+	ask(queue, 1);
+	attach(plain);
+	CHECK(status_of(1) == INVALID_PAGE);
+	attach(make_hwpt(id));
+	request = ask(queue, 2);
+	fresh = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(fresh != MAP_FAILED);
+	map.ioas = plain;
+	map.address = (uint64_t)(uintptr_t)fresh;
+	CHECK(!ioctl(iommufd, IOAS_MAP, &map));
+	answer(queue, request.cookie, 0);
+	CHECK(status_of(2) == 1 && !memcmp(fresh, memory->source, SIZE));
+	CHECK(!close(queue));
+}
+
 static const struct test_case cases[] = {
-	{"doorbells", doorbells}, {"idle", is_idle}, {"replaced", replaced}, {"forks", forks}, {"portals", portals},
+	{"replaces", replaces}, {"faults", faults}, {"doorbells", doorbells}, {"idle", is_idle},
+	{"replaced", replaced}, {"forks", forks},   {"portals", portals},
 };
 
 int main(int argc, char **argv)

@@ -182,6 +182,13 @@ def test_dsa(drive, static):
     assert finish(drive("dsa", "dma-driver", static, "portals", "calls" if static or not MAPPED else "maps")) == (OK, "ok\n", "")
 
 
+@STATIC
+@pytest.mark.parametrize("case", ["replaces", "faults"])
+def test_dsa_in_an_iommufd(drive, static, case):
+    """What it is attached to is replaced while it is at work; it asks for pages, and the program answers."""
+    assert finish(drive("dsa", "dma-driver", static, case)) == (OK, "ok\n", "")
+
+
 @pytest.mark.skipif(not MAPPED, reason="registers are mapped on x86-64 only")
 @pytest.mark.parametrize("case", ["works", "copies", "handlers", "mappings", "changes"])
 def test_mapped_registers(drive, case):
