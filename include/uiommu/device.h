@@ -156,8 +156,8 @@ UIOMMU_API int uiommu_attach(struct uiommu_context *context, uint32_t device_id,
  * @pasid: the PASID, or %UIOMMU_NO_PASID
  * @pt_id: an HWPT or an IOAS
  *
- * When it returns nothing uses the old one any more. What a device has begun it ends in the new one. A guest's tables (nested.h) are
- * replaced, and replace, with all that they say of PASIDs.
+ * When it returns nothing uses the old one any more. What a device has begun it ends in the new one. A guest's tables (nested.h)
+ * are replaced, and replace, with all that they say of PASIDs.
  *
  * Return: as uiommu_attach(), but -EINVAL if nothing is attached, -ENOENT if a vPASID stands for nothing (mdev.h), and -EBUSY if a
  * bind is (bind.h), or if a guest's tables are to replace something else while PASIDs are attached; -EDEADLOCK (a pin was not put),
