@@ -70,8 +70,8 @@ static inline void image_is_untouched(const struct child *child)
 /* A process that shares the child's memory and outlives its exec and its end. */
 static int sibling_pipe[2];
 
-/* Only system calls: ThreadSanitizer knows nothing of this process, which uses its memory. */
-__attribute__((no_sanitize("thread"))) static inline int sibling_main(void *unused)
+/* Only system calls: sanitizers know nothing of this process, which uses its memory, also when the first thread has ended. */
+__attribute__((no_sanitize("thread", "address"))) static inline int sibling_main(void *unused)
 {
 	char end;
 
