@@ -96,7 +96,7 @@ static inline int64_t program_call(struct program *program, const struct session
 	uint8_t message[sizeof(*request) + SESSION_INLINE];
 
 	memcpy(message, request, sizeof(*request));
-	if (request->length)
+	if (inlined)
 		memcpy(message + sizeof(*request), inlined, request->length);
 	if (program_send(program, message, sizeof(*request) + request->length, fds, count))
 		return -EPIPE;
