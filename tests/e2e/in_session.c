@@ -11,8 +11,10 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -150,6 +152,95 @@ static void names(char **arguments)
 	CHECK(statx(fd, "", AT_EMPTY_PATH, STATX_MODE, (struct statx *)16) == -1 && errno == EFAULT);
 }
 
+/* Is @fd a device that is not bound? */
+static bool is_device(int fd)
+{
+	bool is = fd >= 0 && ioctl(fd, IOMMU_NONE, NULL) == -1 && errno == EINVAL;
+
+	return fd >= 0 && !close(fd) && is;
+}
+
+static bool is_iommu(int fd)
+{
+	return fd >= 0 && alloc(fd) == 1 && !close(fd);
+}
+
+/* It is the machine's own. */
+static bool is_null(int fd)
+{
+	struct stat stat_of;
+
+	return fd >= 0 && !fstat(fd, &stat_of) && stat_of.st_rdev == makedev(1, 3) && !close(fd);
+}
+
+static long open_how(int directory, const char *name, uint64_t flags, uint64_t resolve)
+{
+	struct {
+		uint64_t flags, mode, resolve;
+	} how = {flags, 0, resolve};
+
+	return syscall(SYS_openat2, directory, name, &how, sizeof(how));
+}
+
+static void relative_openat2(int dev, int vfio, int sys)
+{
+	enum { NO_SYMLINKS = 4, BENEATH = 8, IN_ROOT = 16 };
+	static const char vendor[] = "bus/pci/devices/0000:01:00.0/vendor";
+
+	CHECK(is_iommu((int)open_how(AT_FDCWD, "/dev/iommu", O_RDWR, 0)));
+	CHECK(is_iommu((int)open_how(dev, "iommu", O_RDWR | O_TRUNC, NO_SYMLINKS)));
+	CHECK(is_device((int)open_how(dev, "vfio/devices/vfio0", O_RDWR, BENEATH)));
+	CHECK(is_device((int)open_how(vfio, "devices/vfio0", O_RDWR, IN_ROOT)));
+	CHECK(is_iommu((int)open_how(vfio, "../iommu", O_RDWR, 0)));
+	CHECK(open_how(vfio, "../iommu", O_RDWR, BENEATH) == -1 && errno == EXDEV);
+	CHECK(open_how(vfio, "devices/../../iommu", O_RDWR, BENEATH) == -1 && errno == EXDEV);
+	CHECK(open_how(dev, "/dev/iommu", O_RDWR, BENEATH) == -1 && errno == EXDEV);
+	CHECK(open_how(dev, "vfio/77", O_RDWR, 0) == -1 && errno == ENOENT);
+	CHECK(open_how(dev, "iommu", O_RDWR, UINT64_C(1) << 40) == -1 && errno == EINVAL);
+	CHECK(!close((int)open_how(sys, vendor, O_RDONLY, BENEATH)));
+	CHECK(open_how(sys, vendor, O_RDONLY, NO_SYMLINKS) == -1 && errno == ELOOP);
+	CHECK(is_null((int)open_how(dev, "null", O_RDWR, BENEATH)));
+	CHECK(syscall(SYS_openat2, dev, "iommu", NULL, 24) == -1 && errno == EFAULT);
+	CHECK(syscall(SYS_openat2, dev, "iommu", "", 8) == -1 && errno == EINVAL);
+}
+
+/* Names that do not begin at the root: whether the folder that they begin at is ours or the machine's. */
+static void relative(char **arguments)
+{
+	int dev = open("/dev", O_RDONLY | O_DIRECTORY), vfio = open("/dev/vfio", O_PATH | O_DIRECTORY), sys = open("/sys", O_PATH),
+	    fd;
+	struct stat stat_of;
+	struct statx statx_of;
+	char text[4096];
+
+	(void)arguments;
+	CHECK(dev >= 0 && vfio >= 0 && sys >= 0);
+	CHECK(is_iommu(openat(dev, "iommu", O_RDWR)) && is_iommu(openat(dev, ".//./iommu", O_RDWR)));
+	CHECK(is_device(openat(dev, "vfio/devices/vfio0", O_RDWR)) && is_device(openat(vfio, "devices/vfio0", O_RDWR | O_TRUNC)));
+	CHECK(is_device(openat(vfio, "devices/../devices/./vfio0", O_RDWR)));
+	CHECK(is_iommu(openat(vfio, "../iommu", O_RDWR)) && is_null(openat(vfio, "../../dev/null", O_RDWR)));
+	CHECK(is_iommu(open("/dev/vfio/../iommu", O_RDWR)));
+	CHECK(openat(dev, "vfio/77", O_RDWR) == -1 && errno == ENOENT);
+	CHECK(openat(-1, "iommu", O_RDWR) == -1 && errno == EBADF);
+	CHECK(!fstatat(dev, "iommu", &stat_of, 0) && S_ISCHR(stat_of.st_mode) && stat_of.st_rdev == makedev(10, 255));
+	CHECK(!fstatat(vfio, "devices/vfio0", &stat_of, AT_SYMLINK_NOFOLLOW) && S_ISCHR(stat_of.st_mode));
+	CHECK(!statx(dev, "vfio/vfio", 0, STATX_BASIC_STATS, &statx_of) && S_ISCHR(statx_of.stx_mode));
+	CHECK(!faccessat(dev, "vfio/devices/vfio0", R_OK | W_OK, 0));
+	CHECK(faccessat(vfio, "devices/vfio1", F_OK, 0) == -1 && errno == ENOENT);
+	CHECK(readlinkat(sys, "bus/pci/devices/0000:01:00.0", text, sizeof(text)) > 0 && *text == '.');
+	fd = openat(sys, "bus/pci/devices/0000:01:00.0/vendor", O_RDONLY);
+	CHECK(fd >= 0 && read(fd, text, 2) == 2 && !memcmp(text, "0x", 2) && !close(fd));
+	relative_openat2(dev, vfio, sys);
+	CHECK(!fchdir(vfio) && getcwd(text, sizeof(text)) && !strcmp(text, "/dev/vfio"));
+	CHECK(!getcwd(text, 9) && errno == ERANGE);
+	CHECK(is_device(open("devices/vfio0", O_RDWR)) && is_iommu(open("../iommu", O_RDWR)) && is_null(open("../null", O_RDWR)));
+	CHECK(!stat("vfio", &stat_of) && S_ISCHR(stat_of.st_mode));
+	CHECK(!stat(".", &stat_of) && S_ISDIR(stat_of.st_mode));
+	CHECK(!fchdir(dev) && is_iommu(open("iommu", O_RDWR)) && is_device(open("vfio/devices/vfio0", O_RDWR)));
+	CHECK(!access("vfio", X_OK) && !lstat("vfio", &stat_of) && S_ISDIR(stat_of.st_mode));
+	CHECK(!chdir("/sys/bus") && !access("pci/devices/0000:01:00.0/config", R_OK));
+}
+
 /* All ways to the same names. Of the folder's own name nothing is seen, but by walks, which are told what they can open. */
 static unsigned int walked;
 
@@ -269,6 +360,46 @@ static void vectors(char **arguments)
 	bad_vectors(fd, config, parts);
 	/* Any other file. */
 	CHECK(writev(-1, written, 2) == -1 && errno == EBADF);
+}
+
+/* --- when the first thread has ended --- */
+
+static pthread_t first;
+
+static bool has_ended(void)
+{
+	char text[256] = "";
+	int fd = open("/proc/self/stat", O_RDONLY);
+
+	CHECK(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && !close(fd));
+	return strstr(text, ") Z ") != NULL;
+}
+
+static void *go_on(void *arguments)
+{
+	CHECK(!pthread_join(first, NULL));
+	while (!has_ended())
+		sched_yield();
+	calls(arguments);
+	vectors(arguments);
+	relative(arguments);
+	_exit(0);
+}
+
+/* A process that has not been heard of before, whose first thread ends first. */
+static void late(char **arguments)
+{
+	pthread_t thread;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid) {
+		wait_for(pid);
+		return;
+	}
+	first = pthread_self();
+	CHECK(!pthread_create(&thread, NULL, go_on, arguments));
+	pthread_exit(NULL);
 }
 
 static void in_child(int fd)
@@ -599,6 +730,8 @@ static const struct test_case cases[] = {
 	{"vectors", vectors},
 	{"calls", calls},
 	{"names", names},
+	{"relative", relative},
+	{"late", late},
 	{"forks", forks},
 	{"execs", execs},
 	{"executed", executed},

@@ -47,15 +47,16 @@ def test_case(run, program, sessions, case):
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 
-@pytest.mark.parametrize("case", ["walks", "vectors"])
+@pytest.mark.parametrize("case", ["walks", "vectors", "relative", "late"])
 def test_case_with_a_device(run, program, sessions, case):
     ended = run("run", "--device", "nvme,size=1M", "--", program, case, env=sessions.environment)
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 
+@pytest.mark.parametrize("case", ["vectors", "relative", "late"])
 @pytest.mark.parametrize("name", ["in-session", "in-session-static"])
-def test_vectors_of_a_stopped_program(run, staged, sessions, name):
-    ended = run("run", "--static", "--device", "nvme,size=1M", "--", os.path.join(staged, name), "vectors", env=sessions.environment)
+def test_stopped_program_with_a_device(run, staged, sessions, name, case):
+    ended = run("run", "--static", "--device", "nvme,size=1M", "--", os.path.join(staged, name), case, env=sessions.environment)
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 

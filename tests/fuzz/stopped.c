@@ -139,6 +139,8 @@ static void step(struct input *input, pid_t pid)
 		SYS_preadv2,
 		SYS_pwritev2,
 		SYS_statx,
+		SYS_openat2,
+		SYS_getcwd,
 	};
 	struct stopped stopped = {.session = &session, .process = pid, .listener = -1};
 	uint8_t number = take_byte(input);

@@ -60,6 +60,8 @@ static const struct sock_filter instructions[] = {
 	NOTIFY(SYS_readlink),
 #endif
 	NOTIFY(SYS_openat),
+	NOTIFY(SYS_openat2),
+	NOTIFY(SYS_getcwd),
 	NOTIFY(SYS_newfstatat),
 	NOTIFY(SYS_fstat),
 	NOTIFY(SYS_statx),

@@ -36,28 +36,44 @@
 
 /* --- the caller's descriptors --- */
 
+enum { PIDFD_OF_THREAD = O_EXCL /* Linux 6.9 */ };
+
 static struct stopped *stopped_of(struct abi_caller *caller)
 {
 	return container_of(caller, struct stopped, caller);
 }
 
+/* Of the process, or of this thread of it. */
+static int take(pid_t of, unsigned int flags, int number)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, of, flags), fd, error;
+
+	if (pidfd < 0)
+		return -errno;
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	error = -errno;
+	close(pidfd);
+	return fd < 0 ? error : fd;
+}
+
+int stopped_take(const struct stopped *stopped, int number)
+{
+	int fd = take(stopped->process, 0, number), again;
+
+	if (fd >= 0 || stopped->process == (pid_t)stopped->call.pid)
+		return fd;
+	/* The first thread has ended, maybe, and has none any more. */
+	again = take((pid_t)stopped->call.pid, PIDFD_OF_THREAD, number);
+	return again == -EINVAL ? fd : again;
+}
+
 static int descriptor(struct abi_caller *caller, int number, struct abi_file **file, int *fd)
 {
 	struct stopped *stopped = stopped_of(caller);
-	int pidfd;
 
-	if (number < 0)
-		return -EBADF;
-	pidfd = (int)syscall(SYS_pidfd_open, stopped->process, 0);
-	*fd = pidfd < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, pidfd, number, 0);
-	if (*fd < 0) {
-		int error = -errno;
-
-		if (pidfd >= 0)
-			close(pidfd);
-		return error;
-	}
-	close(pidfd);
+	*fd = number < 0 ? -EBADF : stopped_take(stopped, number);
+	if (*fd < 0)
+		return *fd;
 	*file = held_find_fd(stopped->session, *fd);
 	if (*file) {
 		abi_record_file(caller->record, number, *file, *fd);

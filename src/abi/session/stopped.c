@@ -56,12 +56,8 @@ static uint64_t position_of(const struct stopped *stopped, uint64_t number)
 /* Behind what was read or written: of a duplicate, which shares it. */
 static void advance(struct stopped *stopped, uint64_t number, int64_t by)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, stopped->process, 0), fd;
+	int fd = stopped_take(stopped, (int)number);
 
-	if (pidfd < 0)
-		return;
-	fd = (int)syscall(SYS_pidfd_getfd, pidfd, (int)number, 0);
-	close(pidfd);
 	if (fd < 0)
 		return;
 	lseek(fd, by, SEEK_CUR);
@@ -144,31 +140,42 @@ static int64_t call_mmap(struct stopped *stopped)
 
 /* --- calls on names --- */
 
-/* 0: @out is of a name that is ours; STOPPED_GO_ON: of another one, or no name. */
-static int64_t find_name(struct stopped *stopped, uint64_t address, struct redirected *out)
+/* @name has room for PATH_MAX bytes. False: there is none, or it is too long. */
+static bool read_name(struct stopped *stopped, uint64_t address, char *name)
 {
-	char name[PATH_MAX];
 	size_t length = 0;
 
 	if (stopped_identify(stopped))
-		return STOPPED_GO_ON;
+		return false;
 	/* Up to the end of a page at a time: more may not be there. */
-	while (length < sizeof(name)) {
+	while (length < PATH_MAX) {
 		uint64_t left = page_size() - ((address + length) & (page_size() - 1));
-		size_t part = (size_t)min_u64(min_u64(left, 256), sizeof(name) - length);
+		size_t part = (size_t)min_u64(min_u64(left, 256), PATH_MAX - length);
 
 		if (abi_memory_read(stopped->caller.memory, address + length, name + length, part))
-			return STOPPED_GO_ON;
+			return false;
 		if (memchr(name + length, 0, part))
-			break;
+			return true;
 		length += part;
-		if (length == part && strncmp(name, "/", 1) != 0)
-			return STOPPED_GO_ON;
 	}
-	if (length >= sizeof(name))
+	return false;
+}
+
+/* 0: @out is where the name, which begins at @directory, really is; STOPPED_GO_ON: where the program says, or there is none. */
+static int64_t find_name(struct stopped *stopped, uint64_t directory, uint64_t address, struct redirected *out)
+{
+	char name[PATH_MAX], where[PATH_MAX];
+	long length = 0;
+
+	if (!read_name(stopped, address, name))
 		return STOPPED_GO_ON;
-	redirect_below(stopped->session->folder, name, out);
-	return out->name ? 0 : STOPPED_GO_ON;
+	if (*name == '/')
+		redirect_below(stopped->session->folder, name, out);
+	else if (*name)
+		length = link_of((pid_t)stopped->call.pid, (int)directory, where);
+	if (length > 0)
+		redirect_from(stopped->session->folder, where, (size_t)length, name, out);
+	return (*name == '/' || length > 0) && out->path == out->buffer ? 0 : STOPPED_GO_ON;
 }
 
 static int64_t open_device(struct stopped *stopped, const char *name, int flags)
@@ -190,26 +197,61 @@ static int64_t open_device(struct stopped *stopped, const char *name, int flags)
 	return result;
 }
 
-static int64_t call_open(struct stopped *stopped, uint64_t address, int flags)
+/* What has been opened in the session's folder, or what it stands for. */
+static int64_t give_opened(struct stopped *stopped, int fd, int flags)
+{
+	char name[PATH_MAX];
+	int64_t result;
+
+	if (fd < 0)
+		return fd;
+	if (!(flags & O_PATH) && node_of_device(stopped->session->folder, fd, name))
+		result = open_device(stopped, name, flags);
+	else
+		result = stopped_give(stopped, fd, flags);
+	close(fd);
+	return result;
+}
+
+static int64_t call_open(struct stopped *stopped, uint64_t directory, uint64_t address, int flags)
 {
 	struct redirected to;
-	int64_t result = find_name(stopped, address, &to);
+	int64_t result = find_name(stopped, directory, address, &to);
 	int fd;
 
 	if (result)
 		return result;
-	if (is_device_name(to.name) && !(flags & (O_PATH | O_DIRECTORY))) {
+	if (to.name && is_device_name(to.name) && !(flags & (O_PATH | O_DIRECTORY))) {
 		result = open_device(stopped, to.name, flags);
 		if (result != -EISDIR)
 			return result;
 	}
-	/* Nobody makes anything in there. */
-	fd = open(to.path, (flags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	result = stopped_give(stopped, fd, flags);
-	close(fd);
-	return result;
+	/* Nobody makes anything in there. The kernel lets nobody give a descriptor with O_PATH, so it is one that can be read. */
+	fd = open(to.path, (flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_PATH)) | O_CLOEXEC);
+	return give_opened(stopped, fd < 0 ? -errno : fd, flags);
+}
+
+static int64_t call_openat2(struct stopped *stopped)
+{
+	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	struct open_how how;
+	struct redirected to;
+	int64_t result;
+	char first[2];
+	int flags;
+
+	if (arguments[3] != sizeof(how) || stopped_identify(stopped) ||
+	    abi_memory_read(stopped->caller.memory, arguments[2], &how, sizeof(how)) ||
+	    abi_memory_read(stopped->caller.memory, arguments[1], first, sizeof(first)))
+		return STOPPED_GO_ON;
+	if (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) && (first[0] == '/' || (first[0] == '.' && first[1] == '.')))
+		return STOPPED_GO_ON;
+	result = find_name(stopped, arguments[0], arguments[1], &to);
+	if (result || !to.name)
+		return STOPPED_GO_ON;
+	flags = (int)how.flags;
+	how.flags &= ~(uint64_t)O_PATH;
+	return give_opened(stopped, open_below(&to, &how), flags);
 }
 
 /* Does a call mean the descriptor itself? */
@@ -252,11 +294,11 @@ static int64_t tell_stat(struct stopped *stopped, struct stat *found, const stru
 	return abi_memory_write(stopped->caller.memory, address, found, sizeof(*found));
 }
 
-static int64_t call_stat(struct stopped *stopped, uint64_t name, uint64_t out, int flags)
+static int64_t call_stat(struct stopped *stopped, uint64_t directory, uint64_t name, uint64_t out, int flags)
 {
 	struct redirected to;
 	struct stat found;
-	int64_t result = find_name(stopped, name, &to);
+	int64_t result = find_name(stopped, directory, name, &to);
 
 	if (result)
 		return result;
@@ -313,7 +355,7 @@ static int64_t call_statx(struct stopped *stopped)
 	int64_t result;
 
 	if (!has_no_name(stopped, arguments[1], arguments[2])) {
-		result = find_name(stopped, arguments[1], &to);
+		result = find_name(stopped, arguments[0], arguments[1], &to);
 		return result ? result : tell_statx(stopped, to.path, flags, NULL, arguments[4]);
 	}
 	if (!is_ours(stopped, arguments[0], &key))
@@ -323,21 +365,21 @@ static int64_t call_statx(struct stopped *stopped)
 	return result ? result : tell_statx(stopped, path, 0, &key, arguments[4]);
 }
 
-static int64_t call_access(struct stopped *stopped, uint64_t name, int mode)
+static int64_t call_access(struct stopped *stopped, uint64_t directory, uint64_t name, int mode)
 {
 	struct redirected to;
-	int64_t result = find_name(stopped, name, &to);
+	int64_t result = find_name(stopped, directory, name, &to);
 
 	if (result)
 		return result;
 	return access(to.path, mode) ? -errno : 0;
 }
 
-static int64_t call_readlink(struct stopped *stopped, uint64_t name, uint64_t out, uint64_t size)
+static int64_t call_readlink(struct stopped *stopped, uint64_t directory, uint64_t name, uint64_t out, uint64_t size)
 {
 	struct redirected to;
 	char target[PATH_MAX];
-	int64_t result = find_name(stopped, name, &to);
+	int64_t result = find_name(stopped, directory, name, &to);
 	ssize_t length;
 
 	if (result)
@@ -350,9 +392,27 @@ static int64_t call_readlink(struct stopped *stopped, uint64_t name, uint64_t ou
 	return result ? result : length;
 }
 
+/* Where it is, if that is in the session's folder: by the name that it means. */
+static int64_t call_getcwd(struct stopped *stopped, uint64_t out, uint64_t size)
+{
+	char where[PATH_MAX];
+	long length = link_of((pid_t)stopped->call.pid, AT_FDCWD, where);
+	size_t left = length > 0 && length < PATH_MAX ? undo_redirect_below(stopped->session->folder, where, (size_t)length) : 0;
+	int64_t result;
+
+	if (!left || left == (size_t)length || stopped_identify(stopped))
+		return STOPPED_GO_ON;
+	where[left++] = '\0';
+	if (size < left)
+		return -ERANGE;
+	result = abi_memory_write(stopped->caller.memory, out, where, left);
+	return result ? result : (int64_t)left;
+}
+
 int64_t stopped_call(struct stopped *stopped)
 {
 	const uint64_t *arguments = (const uint64_t *)stopped->call.data.args;
+	const uint64_t here = (uint32_t)AT_FDCWD;
 
 	switch (stopped->call.data.nr) {
 	case SYS_ioctl:
@@ -380,31 +440,35 @@ int64_t stopped_call(struct stopped *stopped)
 	case SYS_mmap:
 		return call_mmap(stopped);
 	case SYS_openat:
-		return call_open(stopped, arguments[1], (int)arguments[2]);
+		return call_open(stopped, arguments[0], arguments[1], (int)arguments[2]);
+	case SYS_openat2:
+		return call_openat2(stopped);
+	case SYS_getcwd:
+		return call_getcwd(stopped, arguments[0], arguments[1]);
 	case SYS_newfstatat:
 		if (has_no_name(stopped, arguments[1], arguments[3]))
 			return call_fstat(stopped, arguments[0], arguments[2]);
-		return call_stat(stopped, arguments[1], arguments[2], (int)arguments[3]);
+		return call_stat(stopped, arguments[0], arguments[1], arguments[2], (int)arguments[3]);
 	case SYS_fstat:
 		return call_fstat(stopped, arguments[0], arguments[1]);
 	case SYS_statx:
 		return call_statx(stopped);
 	case SYS_faccessat:
 	case SYS_faccessat2:
-		return call_access(stopped, arguments[1], (int)arguments[2]);
+		return call_access(stopped, arguments[0], arguments[1], (int)arguments[2]);
 	case SYS_readlinkat:
-		return call_readlink(stopped, arguments[1], arguments[2], arguments[3]);
+		return call_readlink(stopped, arguments[0], arguments[1], arguments[2], arguments[3]);
 #if defined(__x86_64__)
 	case SYS_open:
-		return call_open(stopped, arguments[0], (int)arguments[1]);
+		return call_open(stopped, here, arguments[0], (int)arguments[1]);
 	case SYS_stat:
-		return call_stat(stopped, arguments[0], arguments[1], 0);
+		return call_stat(stopped, here, arguments[0], arguments[1], 0);
 	case SYS_lstat:
-		return call_stat(stopped, arguments[0], arguments[1], AT_SYMLINK_NOFOLLOW);
+		return call_stat(stopped, here, arguments[0], arguments[1], AT_SYMLINK_NOFOLLOW);
 	case SYS_access:
-		return call_access(stopped, arguments[0], (int)arguments[1]);
+		return call_access(stopped, here, arguments[0], (int)arguments[1]);
 	case SYS_readlink:
-		return call_readlink(stopped, arguments[0], arguments[1], arguments[2]);
+		return call_readlink(stopped, here, arguments[0], arguments[1], arguments[2]);
 #endif
 	case SYS_execve:
 	case SYS_execveat:

@@ -25,6 +25,9 @@ int64_t stopped_call(struct stopped *stopped);
 /* Now its memory is needed. -ESRCH, -EFAULT. */
 int stopped_identify(struct stopped *stopped);
 
+/* A descriptor of it: a duplicate, or -errno. */
+int stopped_take(const struct stopped *stopped, int number);
+
 /* A descriptor for it; its number there, or -errno. */
 int stopped_give(const struct stopped *stopped, int fd, int flags);
 

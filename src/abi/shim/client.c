@@ -131,6 +131,27 @@ void redirect(const char *path, struct redirected *out)
 		redirect_below(folder, path, out);
 }
 
+static void redirect_relative(int directory, struct redirected *out)
+{
+	char where[PATH_MAX];
+	long length = link_of(0, directory, where);
+
+	if (length > 0)
+		redirect_from(folder, where, (size_t)length, out->checked, out);
+}
+
+void redirect_at(int directory, const char *path, struct redirected *out)
+{
+	redirect(path, out);
+	if (out->checked && *path && *path != '/')
+		redirect_relative(directory, out);
+}
+
+bool client_device(int fd, char *name)
+{
+	return client_active() && node_of_device(folder, fd, name);
+}
+
 size_t undo_redirect(char *name, size_t length)
 {
 	return client_active() ? undo_redirect_below(folder, name, length) : length;
@@ -348,11 +369,23 @@ static int open_socket(void)
 /* What the kernel gives us of ourselves: the right to our memory. Number of descriptors. */
 static unsigned int open_bundle(int *fds)
 {
-	static const char *const names[] = {"/proc/self/mem", "/proc/self/maps", "/proc/self/auxv"};
-	unsigned int count = 0;
+	/* The former is the first thread, which may have ended: then there is no memory. */
+	static const char *const names[][3] = {{"/proc/self/mem", "/proc/self/maps", "/proc/self/auxv"},
+					       {"/proc/thread-self/mem", "/proc/thread-self/maps", "/proc/thread-self/auxv"}};
+	unsigned int count = 0, whose = 0;
+	char byte = 0;
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		fds[count] = sys_openat(AT_FDCWD, names[i], (i ? O_RDONLY : O_RDWR) | O_CLOEXEC, 0);
+	fds[0] = sys_openat(AT_FDCWD, names[0][0], O_RDWR | O_CLOEXEC, 0);
+	if (fds[0] < 0 || sys_4(SYS_pread64, fds[0], (long)&byte, 1, (long)&byte) != 1) {
+		if (fds[0] >= 0)
+			sys_close(fds[0]);
+		whose = 1;
+		fds[0] = sys_openat(AT_FDCWD, names[1][0], O_RDWR | O_CLOEXEC, 0);
+	}
+	if (fds[count++] < 0)
+		return 0;
+	for (size_t i = 1; i < sizeof(names[0]) / sizeof(names[0][0]); i++) {
+		fds[count] = sys_openat(AT_FDCWD, names[whose][i], O_RDONLY | O_CLOEXEC, 0);
 		if (fds[count++] < 0)
 			return count - 1;
 	}

@@ -11,8 +11,11 @@
 /* Is the program in a session, so that anything is to be looked at? Looks at the environment once. */
 bool client_active(void);
 
-/* Where @path really is; itself outside of a session. */
+/* Where @path really is; itself outside of a session, or if it does not begin with '/'. */
 void redirect(const char *path, struct redirected *out);
+
+/* The same of any name, which begins at @directory. */
+void redirect_at(int directory, const char *path, struct redirected *out);
 
 /* Can the 8 bytes be read that @address is in? Where a page does not come this waits, until the program is killed. */
 bool client_can_read(uint64_t address);
@@ -22,6 +25,9 @@ bool client_can_write(char *out, size_t length);
 
 /* As undo_redirect_below(). */
 size_t undo_redirect(char *name, size_t length);
+
+/* As node_of_device(). */
+bool client_device(int fd, char *name);
 
 /* The daemon's file behind @fd. False: it is another one. */
 bool client_file(int fd, struct session_key *out);

@@ -29,32 +29,15 @@ static int open_device(const char *name, int flags)
 	return error < 0 ? (int)error : fd;
 }
 
-/* What a name relative to a folder, or to where the program is, has opened may stand for a device. */
+/* What a name has opened that does not say so, by links and "..", may stand for a device. */
 static int see_through(int fd, int flags)
 {
-	static const char prefix[] = "/proc/self/fd/";
-	char link[sizeof(prefix) + 12], target[SESSION_INLINE + 256], digits[12];
-	struct stat stat = {0};
-	size_t at = sizeof(digits);
-	long length;
-	int device;
+	char name[PATH_MAX];
 
-	if (sys_fstat(fd, &stat) || !S_ISREG(stat.st_mode) || (stat.st_mode & 07777) != SESSION_NODE_MODE)
-		return fd;
-	digits[--at] = '\0';
-	for (int rest = fd; at && (rest || at == sizeof(digits) - 1); rest /= 10)
-		digits[--at] = (char)('0' + rest % 10);
-	memcpy(link, prefix, sizeof(prefix));
-	strcat(link, digits + at);
-	length = sys_4(SYS_readlinkat, AT_FDCWD, (long)link, (long)target, sizeof(target) - 1);
-	if (length <= 0)
-		return fd;
-	target[undo_redirect(target, (size_t)length)] = '\0';
-	device = is_device_name(target) ? open_device(target, flags) : -ENOENT;
-	if (device < 0)
+	if (fd < 0 || flags & O_PATH || !client_device(fd, name))
 		return fd;
 	sys_close(fd);
-	return device;
+	return (int)next_result(open_device(name, flags));
 }
 
 /* The process of "/proc/PID/status"; 0: it is no such name. */
@@ -91,7 +74,7 @@ static int open_any(int directory, const char *path, int flags, mode_t mode)
 	struct redirected to;
 	int fd;
 
-	redirect(path, &to);
+	redirect_at(directory, path, &to);
 	fd = open_status(to.checked, flags);
 	if (fd >= 0)
 		return fd;
@@ -100,10 +83,45 @@ static int open_any(int directory, const char *path, int flags, mode_t mode)
 		if (fd != -EISDIR)
 			return (int)next_result(fd);
 	}
-	fd = open_real(directory, to.path, flags, mode);
-	if (fd >= 0 && to.checked && *path != '/' && !(flags & O_PATH))
-		fd = see_through(fd, flags);
-	return fd;
+	/* Nobody makes anything in there. */
+	fd = open_real(directory, to.path, to.name ? flags & ~(O_CREAT | O_EXCL | O_TRUNC) : flags, mode);
+	return to.name || (to.checked && *path != '/') ? see_through(fd, flags) : fd;
+}
+
+/* openat2(2), for which the C library has no function. */
+static long open_with(int directory, const char *path, const struct open_how *how, size_t size)
+{
+	const uint64_t closed = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+	struct open_how what;
+	struct redirected to = {.path = path};
+
+	if (size == sizeof(what) && client_can_read((uint64_t)(uintptr_t)how) && client_can_read((uint64_t)(uintptr_t)&how->mode) &&
+	    client_can_read((uint64_t)(uintptr_t)(how + 1) - 1)) {
+		what = *how;
+		redirect_at(directory, path, &to);
+		if (to.checked && what.resolve & closed && (*path == '/' || !strncmp(path, "..", 2)))
+			to = (struct redirected){.path = path};
+	}
+	if (to.name)
+		return see_through((int)next_result(open_below(&to, &what)), (int)what.flags);
+	return next_result(sys_4(SYS_openat2, directory, (long)to.path, (long)how, (long)size));
+}
+
+/* All other calls that are made in this way are as the program says. */
+ENTRY(long, syscall, (long number, ...))
+{
+	long arguments[6];
+	va_list list;
+
+	va_start(list, number);
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++)
+		arguments[i] = va_arg(list, long);
+	va_end(list);
+	if (number == SYS_openat2)
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): they are */
+		return open_with((int)arguments[0], (const char *)arguments[1], (const struct open_how *)arguments[2],
+				 (size_t)arguments[3]);
+	return next_result(sys_6(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]));
 }
 
 static mode_t mode_of(int flags, va_list arguments)
@@ -165,7 +183,7 @@ static FILE *open_stream(const char *path, const char *mode)
 	FILE *stream;
 	int fd = -1;
 
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	if (*mode == 'r' && !strchr(mode, '+'))
 		fd = open_status(to.checked, strchr(mode, 'e') ? O_CLOEXEC : 0);
 	if (fd >= 0) {
@@ -195,7 +213,7 @@ ENTRY(DIR *, opendir, (const char *path))
 
 	if (!next.opendir)
 		next.opendir = next_find("opendir");
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return next.opendir(to.path);
 }
 
@@ -205,7 +223,7 @@ static int scan(const char *path, struct dirent ***out, next_filter filter, next
 
 	if (!next.scandir)
 		next.scandir = next_find("scandir");
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return next.scandir(to.path, out, filter, order);
 }
 
@@ -223,7 +241,7 @@ ENTRY(int, faccessat, (int directory, const char *path, int mode, int flags))
 {
 	struct redirected to;
 
-	redirect(path, &to);
+	redirect_at(directory, path, &to);
 	if (!flags)
 		return (int)next_result(sys_3(SYS_faccessat, directory, (long)to.path, mode));
 	return (int)next_result(sys_4(SYS_faccessat2, directory, (long)to.path, mode, flags));
@@ -250,7 +268,7 @@ ENTRY(ssize_t, readlinkat, (int directory, const char *path, char *out, size_t s
 	char whole[PATH_MAX];
 	long length;
 
-	redirect(path, &to);
+	redirect_at(directory, path, &to);
 	length = sys_4(SYS_readlinkat, directory, (long)to.path, (long)out, (long)size);
 	/* Cut off, it cannot be told whose it is; so read into more room than there is. */
 	if (client_active() && length > 0 && *out == '/') {
@@ -290,7 +308,7 @@ ENTRY(char *, realpath, (const char *path, char *out))
 
 	if (!next.realpath)
 		next.realpath = next_find("realpath");
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	result = next.realpath(to.path, out);
 	if (result)
 		result[undo_redirect(result, strlen(result))] = '\0';
@@ -384,7 +402,7 @@ ENTRY(int, chdir, (const char *path))
 {
 	struct redirected to;
 
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return (int)next_result(sys_1(SYS_chdir, (long)to.path));
 }
 
@@ -434,7 +452,7 @@ ENTRY(ssize_t, getxattr, (const char *path, const char *name, void *value, size_
 {
 	struct redirected to;
 
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return next_result(sys_4(SYS_getxattr, (long)to.path, (long)name, (long)value, (long)size));
 }
 
@@ -442,7 +460,7 @@ ENTRY(ssize_t, lgetxattr, (const char *path, const char *name, void *value, size
 {
 	struct redirected to;
 
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return next_result(sys_4(SYS_lgetxattr, (long)to.path, (long)name, (long)value, (long)size));
 }
 
@@ -450,7 +468,7 @@ ENTRY(ssize_t, listxattr, (const char *path, char *list, size_t size))
 {
 	struct redirected to;
 
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return next_result(sys_3(SYS_listxattr, (long)to.path, (long)list, (long)size));
 }
 
@@ -458,6 +476,6 @@ ENTRY(ssize_t, llistxattr, (const char *path, char *list, size_t size))
 {
 	struct redirected to;
 
-	redirect(path, &to);
+	redirect_at(AT_FDCWD, path, &to);
 	return next_result(sys_3(SYS_llistxattr, (long)to.path, (long)list, (long)size));
 }

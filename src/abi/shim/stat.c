@@ -37,7 +37,7 @@ static int look(int directory, const char *path, struct stat *out, int flags)
 	struct redirected to;
 	int error;
 
-	redirect(path, &to);
+	redirect_at(directory, path, &to);
 	error = sys_fstatat(directory, to.path, out, flags);
 	return tell(error, may_be_device(&to), out);
 }
@@ -96,7 +96,7 @@ ENTRY(int, statx, (int directory, const char *path, int flags, unsigned int mask
 	struct redirected to;
 	long error;
 
-	redirect(path, &to);
+	redirect_at(directory, path, &to);
 	error = sys_5(SYS_statx, directory, (long)to.path, flags, (long)(mask | STATX_MODE | STATX_TYPE | STATX_MTIME), (long)out);
 	if (!error && may_be_device(&to) && stands_for_device(out->stx_mode)) {
 		out->stx_mode = DEVICE_MODE;
