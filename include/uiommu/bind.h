@@ -41,6 +41,7 @@ struct uiommu_process {
  * All of the kernel's checks must pass: PTRACE_MODE_ATTACH with real credentials (pidfd_getfd), with file-system credentials (the
  * opens), and the process must still be the same and alive afterwards. An exec event needs Linux 5.13, and where
  * /proc/sys/kernel/perf_event_paranoid is 3 or more it needs CAP_PERFMON; @out->exec is -1 where there is none.
+ * Where the first thread has ended the files are another thread's, and there is no exec event.
  * It makes context switches of the process's first thread a little slower; who does not want it may close it and set it to -1.
  *
  * Return: 0, -ESRCH (no such process, or it ended meanwhile), -EPERM (the kernel's ptrace check says no), -EACCES (a file under

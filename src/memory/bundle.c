@@ -9,6 +9,7 @@
  * different address spaces: the exec event, which was opened first, must not have hung up at the end, and the random bytes at
  * AT_RANDOM, by pid and through the handle, must be equal. mem was opened before the others and an address space never comes back,
  * so then all files are of the one that the process has now.
+ *	When the first thread has ended there is nothing under the process's own number, and another one's files are opened.
  *
  * Receiving. Whoever sends a bundle had the right to open it; what has to be verified is only that it is one. The file system must
  * be procfs, the link of each descriptor must name the right file of one directory, and that directory must be of the pidfd's
@@ -16,6 +17,7 @@
  */
 #include "memory/bundle.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +38,7 @@
 #include "memory/watch.h"
 #include "util/util.h"
 
-enum { OPEN_ATTEMPTS = 16 };
+enum { OPEN_ATTEMPTS = 16, PIDFD_OF_THREAD = O_EXCL /* Linux 6.9 */ };
 
 bool pidfd_alive(int pidfd)
 {
@@ -151,11 +153,23 @@ bool bundle_is_own(const struct uiommu_process *bundle)
 	return is;
 }
 
-/* The directory that the link of @fd names: it ends in "/<number>/<name>". Its length without the name, or -EBADF. */
+/* What @length of @path ends with is "/<number>": where that begins, or NULL. */
+static char *last_number(char *path, size_t length, pid_t *number)
+{
+	char *slash = memrchr(path, '/', length), *end;
+
+	if (!slash || slash[1] < '1' || slash[1] > '9')
+		return NULL;
+	*number = (pid_t)strtol(slash + 1, &end, 10);
+	return end == path + length ? slash : NULL;
+}
+
+/* The directory that the link of @fd names: it ends in "/<number>/<name>", or "/<number>/task/<thread>/<name>". 0 or -EBADF. */
 static int proc_link(int fd, const char *name, char *path, size_t size, pid_t *number)
 {
+	static const char threads[] = "/task";
 	char self[32];
-	char *slash, *end;
+	char *slash;
 	ssize_t length;
 
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
@@ -167,11 +181,10 @@ static int proc_link(int fd, const char *name, char *path, size_t size, pid_t *n
 	if (!slash || strcmp(slash + 1, name))
 		return -EBADF;
 	*slash = 0;
-	slash = strrchr(path, '/');
-	if (!slash || slash[1] < '1' || slash[1] > '9')
-		return -EBADF;
-	*number = (pid_t)strtol(slash + 1, &end, 10);
-	return *end ? -EBADF : 0;
+	slash = last_number(path, strlen(path), number);
+	if (slash && slash - path > (ptrdiff_t)strlen(threads) && !memcmp(slash - strlen(threads), threads, strlen(threads)))
+		slash = last_number(path, (size_t)(slash - path) - strlen(threads), number);
+	return slash ? 0 : -EBADF;
 }
 
 static bool is_procfs(int fd, dev_t *device)
@@ -365,12 +378,21 @@ int bundle_verify(const struct uiommu_process *bundle, unsigned int access, unsi
 	return rc;
 }
 
-/* What opening a file under /proc/PID says. A process that is alive and cannot be seen is hidden (hidepid). */
-static int open_file(pid_t pid, const char *name, int flags, int pidfd, int *out)
-{
-	char path[40];
+/* A process, and a thread of it through which its memory is reached: the first one, whose number is the process's, if that lives.
+ */
+struct task {
+	pid_t process, thread;
+};
 
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+/* What opening a file under /proc/PID says. A process that is alive and cannot be seen is hidden (hidepid). */
+static int open_file(const struct task *task, const char *name, int flags, int pidfd, int *out)
+{
+	char path[64];
+
+	if (task->thread == task->process)
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)task->process, name);
+	else
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)task->process, (int)task->thread, name);
 	*out = open(path, flags | O_CLOEXEC);
 	if (*out >= 0)
 		return 0;
@@ -379,19 +401,22 @@ static int open_file(pid_t pid, const char *name, int flags, int pidfd, int *out
 	return -errno;
 }
 
-static int check_real_credentials(int pidfd)
+static int check_real_credentials(int pidfd, const struct task *task)
 {
-	int fd = (int)syscall(SYS_pidfd_getfd, pidfd, INT_MAX, 0);
+	int thread = task->thread == task->process ? -1 : (int)syscall(SYS_pidfd_open, task->thread, PIDFD_OF_THREAD);
+	int fd = (int)syscall(SYS_pidfd_getfd, thread < 0 ? pidfd : thread, INT_MAX, 0), error = errno;
 
+	if (thread >= 0)
+		close(thread);
 	if (fd >= 0) {
 		close(fd); /* somebody has raised the limit on descriptors that far; the answer is yes all the same */
 		return 0;
 	}
-	return errno == EBADF ? 0 : -errno;
+	return error == EBADF ? 0 : -error;
 }
 
 /* All of one address space? 0, -EAGAIN (it was executing another program meanwhile), -ESRCH (it has none). */
-static int check_address_space(pid_t pid, const struct uiommu_process *bundle)
+static int check_address_space(pid_t thread, const struct uiommu_process *bundle)
 {
 	unsigned char by_handle[COOKIE_SIZE], by_pid[COOKIE_SIZE];
 	uint64_t address = 0;
@@ -402,7 +427,7 @@ static int check_address_space(pid_t pid, const struct uiommu_process *bundle)
 	here = handle_peek(bundle->mem, address, by_handle, COOKIE_SIZE);
 	if (here == 0)
 		return -EAGAIN;
-	there = pid_peek(pid, address, by_pid, COOKIE_SIZE);
+	there = pid_peek(thread, address, by_pid, COOKIE_SIZE);
 	if (there == -ENOSYS || there == -EPERM) /* not built in, or filtered: cannot be told */
 		return 0;
 	if (here != COOKIE_SIZE || there != COOKIE_SIZE)
@@ -422,24 +447,24 @@ static int check_exec_event(struct uiommu_process *bundle)
 	return 0;
 }
 
-static int open_files(pid_t pid, unsigned int access, struct uiommu_process *out)
+static int open_files(const struct task *task, unsigned int access, struct uiommu_process *out)
 {
 	int rc;
 
-	out->pidfd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+	out->pidfd = (int)syscall(SYS_pidfd_open, task->process, 0); /* close-on-exec by itself */
 	if (out->pidfd < 0)
 		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno; /* those: not a thread group */
-	rc = check_real_credentials(out->pidfd);
+	rc = check_real_credentials(out->pidfd, task);
+	if (!rc && task->thread == task->process)
+		out->exec = exec_event_open(task->process);
 	if (!rc)
-		out->exec = exec_event_open(pid);
+		rc = open_file(task, "mem", access & UIOMMU_WRITE ? O_RDWR : O_RDONLY, out->pidfd, &out->mem);
 	if (!rc)
-		rc = open_file(pid, "mem", access & UIOMMU_WRITE ? O_RDWR : O_RDONLY, out->pidfd, &out->mem);
+		rc = open_file(task, "maps", O_RDONLY, out->pidfd, &out->maps);
 	if (!rc)
-		rc = open_file(pid, "maps", O_RDONLY, out->pidfd, &out->maps);
+		rc = open_file(task, "auxv", O_RDONLY, out->pidfd, &out->auxv);
 	if (!rc)
-		rc = open_file(pid, "auxv", O_RDONLY, out->pidfd, &out->auxv);
-	if (!rc)
-		rc = check_address_space(pid, out);
+		rc = check_address_space(task->thread, out);
 	if (!rc)
 		rc = check_exec_event(out);
 	if ((!rc || rc == -EAGAIN) && !pidfd_alive(out->pidfd))
@@ -458,24 +483,55 @@ static void close_files(struct uiommu_process *bundle)
 	}
 }
 
-int uiommu_process_open(pid_t pid, unsigned int access, struct uiommu_process *out)
+static int open_stable(const struct task *task, unsigned int access, struct uiommu_process *out)
 {
 	int rc = -EAGAIN;
+
+	for (int i = 0; i < OPEN_ATTEMPTS && rc == -EAGAIN; i++) {
+		rc = open_files(task, access, out);
+		if (rc)
+			close_files(out);
+	}
+	/* It never stood still; whatever program it was, it has ended. */
+	return rc == -EAGAIN ? -ESRCH : rc;
+}
+
+/* Its first thread has ended, and with it what there is under the process's own number. */
+static int open_by_thread(pid_t pid, unsigned int access, struct uiommu_process *out)
+{
+	struct task task = {.process = pid};
+	struct dirent *entry;
+	char path[32];
+	DIR *threads;
+	int rc = -ESRCH;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	threads = opendir(path);
+	while (rc == -ESRCH && threads && (entry = readdir(threads))) {
+		task.thread = (pid_t)strtol(entry->d_name, NULL, 10);
+		if (task.thread > 0 && task.thread != pid)
+			rc = open_stable(&task, access, out);
+	}
+	if (threads)
+		closedir(threads);
+	return rc;
+}
+
+int uiommu_process_open(pid_t pid, unsigned int access, struct uiommu_process *out)
+{
+	int rc;
 
 	*out = (struct uiommu_process){-1, -1, -1, -1, -1};
 	if (access != UIOMMU_READ && access != (UIOMMU_READ | UIOMMU_WRITE))
 		return -EINVAL;
 	if (pid <= 0)
 		return -ESRCH;
-	for (int i = 0; i < OPEN_ATTEMPTS && rc == -EAGAIN; i++) {
-		rc = open_files(pid, access, out);
-		if (rc)
-			close_files(out);
-	}
+	rc = open_stable(&(struct task){pid, pid}, access, out);
+	if (rc == -ESRCH)
+		rc = open_by_thread(pid, access, out);
 	if (!rc)
 		own_remember(out->mem);
-	/* It never stood still; whatever program it was, it has ended. */
-	return rc == -EAGAIN ? -ESRCH : rc;
+	return rc;
 }
 
 void uiommu_process_close(struct uiommu_process *process)

@@ -2,11 +2,17 @@
 /* What a handle bundle must be. */
 #include "test.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "target.h"
+
+enum { PLACE = 64 };
 
 /* Bundles. */
 static void bundle_is_opened(void **state)
@@ -129,6 +135,69 @@ static void bundle_is_verified(void **state)
 	child_end(&other);
 }
 
+/* --- the first thread has ended --- */
+
+static uint8_t place[PLACE];
+
+static void *stay(void *unused)
+{
+	pause();
+	return unused;
+}
+
+static pid_t process_without_first_thread(void)
+{
+	pid_t pid = fork();
+	pthread_t thread;
+	char path[32], text[256];
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		memset(place, 0x5a, sizeof(place));
+		if (!pthread_create(&thread, NULL, stay, NULL))
+			syscall(SYS_exit, 0);
+		_exit(1);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	do {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t length = read(fd, text, sizeof(text) - 1);
+
+		assert_true(length > 0 && !close(fd));
+		text[length] = '\0';
+	} while (!strstr(text, ") Z "));
+	return pid;
+}
+
+static void opened_by_another_thread(void **state)
+{
+	static const unsigned int without[] = {0, UIOMMU_WITHOUT_PIDFD_INFO, UIOMMU_WITHOUT_PROCMAP_QUERY};
+	pid_t pid = process_without_first_thread();
+	struct uiommu_process bundle;
+	uint8_t buffer[PLACE];
+	unsigned int reason;
+
+	(void)state;
+	assert_int_equal(uiommu_process_open(pid, RW, &bundle), 0);
+	assert_int_equal(bundle.exec, -1);
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		struct process *process;
+
+		assert_int_equal(process_open(&bundle, RW, without[i], &process), 0);
+		assert_int_equal(read_one(process, place, buffer, PLACE, &reason), PLACE);
+		assert_int_equal(buffer[PLACE - 1], 0x5a + i);
+		memset(buffer, 0x5b + (int)i, sizeof(buffer));
+		assert_int_equal(write_one(process, place, buffer, PLACE, &reason), PLACE);
+		process_close(process);
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	expect_open(&bundle, RW, -ESRCH);
+	uiommu_process_close(&bundle);
+	assert_int_equal(uiommu_process_open(pid, RW, &bundle), -ESRCH);
+}
+
 static void incomplete_bundles(void **state)
 {
 	struct uiommu_process bundle;
@@ -162,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bundle_is_opened),
 		cmocka_unit_test(bundle_is_verified),
+		cmocka_unit_test(opened_by_another_thread),
 		cmocka_unit_test(incomplete_bundles),
 	};
 
