@@ -27,6 +27,7 @@ struct copy {
 
 struct distant {
 	uint64_t serial, more; /* of what is walked */
+	uint64_t address; /* whose walk that is, where it is known */
 	unsigned int count;
 	/* What is asked for, with its area entered: */
 	struct inflight_slot *slot; /* NULL: nothing */
@@ -221,6 +222,17 @@ static void change_entry(struct distant *distant)
 	} else if (expected != distant->before) {
 		memcpy(words, &expected, distant->length);
 	}
+}
+
+void distant_of(struct thread_state *self, uint64_t address)
+{
+	struct distant *distant = self->distant;
+
+	if (!distant || distant->address == address)
+		return;
+	distant->address = address;
+	if (!distant->changed)
+		distant->count = 0;
 }
 
 bool distant_fetch(struct thread_state *self)

@@ -60,6 +60,10 @@ static inline bool distant_asked(void)
 	return unlikely(thread_current.asked);
 }
 
+/* Before distant_fetch(), by who translates one address after the other: copies of another one's walk go, as there is not room for
+ * all. */
+void distant_of(struct thread_state *self, uint64_t address);
+
 /*
  * Outside of read sections, with nothing held: fetch or change what the last walk asked for. May sleep. False: no memory. What
  * cannot be read or changed is known as such afterwards, so walk again.

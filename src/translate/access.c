@@ -93,6 +93,7 @@ __attribute__((noinline)) bool call_resolve(struct call *call, uint32_t pasid, u
 	struct failure *failure = &call->failure;
 
 	if (distant_asked()) {
+		distant_of(call->self, address);
 		if (!distant_fetch(call->self))
 			call_fail(call, pasid, address, access, UIOMMU_FAULT_MEMORY, NULL);
 		return !failure->fault.reason;
