@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sys/epoll.h>
 
 #define HWPT_ALLOC _IO(';', 0x89)
 #define FAULT_QUEUE_ALLOC _IO(';', 0x8e)
@@ -248,6 +249,38 @@ static struct page_request ask(int queue, unsigned int i)
 	return request;
 }
 
+/* Who waits for edges and has read a part, or all, is told of what has come since. */
+static void check_edges(int queue)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	struct page_request request;
+	int edges = epoll_create1(EPOLL_CLOEXEC);
+
+	CHECK(edges >= 0 && !epoll_ctl(edges, EPOLL_CTL_ADD, queue, &event));
+	for (unsigned int i = 4; i < 7; i++) {
+		struct descriptor descriptor = prepare(i);
+
+		if (i < 6) {
+			descriptor.flags_opcode |= BLOCK_ON_FAULT;
+			descriptor.destination = NOT_MAPPED + i * SIZE;
+		}
+		submit(i, &descriptor);
+	}
+	/* Those before it have asked by now. */
+	finish(6);
+	CHECK(epoll_wait(edges, &event, 1, 0) == 1 && epoll_wait(edges, &event, 1, 0) == 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct page_response response = {.code = 1};
+
+		CHECK(read(queue, &request, sizeof(request)) == sizeof(request));
+		CHECK(epoll_wait(edges, &event, 1, 0) == (i == 0));
+		response.cookie = request.cookie;
+		CHECK(write(queue, &response, sizeof(response)) == sizeof(response));
+	}
+	CHECK(read(queue, &request, sizeof(request)) == 0 && epoll_wait(edges, &event, 1, 0) == 0);
+	CHECK(status_of(4) == INVALID_PAGE && status_of(5) == INVALID_PAGE && !close(edges));
+}
+
 static void answer(int queue, uint32_t cookie, uint32_t code)
 {
 	const struct page_response wrong[] = {{cookie, code}, {cookie, 0}}, unknown = {cookie, 7};
@@ -276,6 +309,7 @@ static void faults(char **arguments)
 	request = ask(queue, 0);
 	answer(queue, request.cookie, 1);
 	CHECK(status_of(0) == INVALID_PAGE);
+	check_edges(queue);
 	/* Who is attached to something else gets no answer any more. */
 	ask(queue, 1);
 	attach(plain);

@@ -158,6 +158,6 @@ int64_t session_call(struct session *session, struct abi_caller *caller, const s
 		trace_end(session, &trace, caller, member->facts.pid, message, file, result);
 	abi_file_put(file);
 	if (!is_open && request->op != SESSION_IOCTL && request->op != SESSION_MMAP)
-		held_poll(session, &request->file);
+		held_poll(session, &request->file, request->op == SESSION_READ || request->op == SESSION_READV);
 	return result;
 }

@@ -7,9 +7,9 @@
  * memfd whose name only this process has; inotify tells of the end of each. It does so before close(2), munmap(2) or the exit of
  * the process are over, so that no request that comes after them is served before it is known.
  *
- * A pipe is what is waited for: readable while there is a byte in it, which is there while the file has something to read. When the
- * last reader has gone, the pipe's other end shows an error. If the file can be written to, the descriptor is both of the pipe's
- * ends.
+ * A pipe is what is waited for: readable while there are bytes in it, which are there while the file has something to read. When
+ * the last reader has gone, the pipe's other end shows an error. If the file can be written to, the descriptor is both of the
+ * pipe's ends.
  *
  * Both are marked by their mode and named by their inode.
  */
@@ -36,7 +36,7 @@ struct held {
 	int openings; /* of it: one, or none; not known if there is a probe */
 	int pipe; /* its end, or -1 */
 	int probe; /* an opening of our own, of a memfd that is only mapped, or that is opened more than once; or -1 */
-	bool byte; /* in the pipe */
+	size_t bytes; /* in the pipe */
 	bool suspect; /* something was closed, but perhaps not everything */
 };
 
@@ -227,26 +227,34 @@ static int open_pipe(struct session *session, struct abi_file *file, int flags, 
 	return 0;
 }
 
-/* A byte comes into the pipe, or is taken out of it. Under the lock. */
-static void pipe_update(struct session *session, struct held *held)
+/*
+ * A byte comes into the pipe, or all are taken out of it. @taken: somebody has read from the file, and may wait for the edge of
+ * what has come since: that is another byte. Under the lock.
+ */
+static void pipe_update(struct session *session, struct held *held, bool taken)
 {
 	struct pollfd state = {.fd = held->file->descriptor, .events = POLLIN};
 	bool readable = poll(&state, 1, 0) > 0 && state.revents & POLLIN;
-	char byte = 0;
+	char bytes[256] = {0};
 	int reader;
 
-	if (readable == held->byte)
-		return;
 	if (readable) {
-		held->byte = write(held->pipe, &byte, 1) == 1;
+		if (!held->bytes || taken)
+			held->bytes += write(held->pipe, bytes, 1) == 1;
 		return;
 	}
+	if (!held->bytes)
+		return;
 	/* As long as we have it open it does not show that nobody else has. */
 	__atomic_store_n(&session->unsettled, true, __ATOMIC_RELEASE);
 	reader = open_again(held->pipe, O_RDONLY | O_NONBLOCK);
 	if (reader < 0)
 		return; /* woken for nothing, as anybody may be */
-	held->byte = read(reader, &byte, 1) != 1;
+	while (held->bytes) {
+		ssize_t length = read(reader, bytes, min_u64(held->bytes, sizeof(bytes)));
+
+		held->bytes = length > 0 ? held->bytes - (size_t)length : 0;
+	}
 	close(reader);
 }
 
@@ -260,7 +268,7 @@ static int open_ready(struct session *session, struct abi_file *file, int flags,
 	held->file = file;
 	pthread_mutex_lock(&session->lock);
 	insert(session, held);
-	pipe_update(session, held);
+	pipe_update(session, held, false);
 	pthread_mutex_unlock(&session->lock);
 	return 0;
 }
@@ -420,14 +428,14 @@ void held_drain(struct session *session)
 	pthread_mutex_unlock(&session->drain_lock);
 }
 
-void held_poll(struct session *session, const struct session_key *key)
+void held_poll(struct session *session, const struct session_key *key, bool taken)
 {
 	struct held *held;
 
 	pthread_mutex_lock(&session->lock);
 	held = find(session, key);
 	if (held && held->pipe >= 0)
-		pipe_update(session, held);
+		pipe_update(session, held, taken);
 	pthread_mutex_unlock(&session->lock);
 }
 
@@ -437,7 +445,7 @@ static void poll_inode(struct session *session, uint64_t inode)
 	pthread_mutex_lock(&session->lock);
 	for (struct held *held = *bucket(session, inode); held; held = held->next)
 		if (held->key.inode == inode && held->pipe >= 0)
-			pipe_update(session, held);
+			pipe_update(session, held, false);
 	pthread_mutex_unlock(&session->lock);
 }
 

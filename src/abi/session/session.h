@@ -131,8 +131,8 @@ struct abi_file *held_find_fd(struct session *session, int fd);
 /* End what has been closed until now, before anything else is done. */
 void held_drain(struct session *session);
 
-/* The poll state of a file may be another one. */
-void held_poll(struct session *session, const struct session_key *key);
+/* The poll state of a file may be another one. @taken: it has been read. */
+void held_poll(struct session *session, const struct session_key *key, bool taken);
 
 /* For files that have told of it themselves. */
 void held_poll_ready(struct session *session);
