@@ -181,11 +181,43 @@ static void operators_as_the_processor_does_them(void **test_state)
 	compare_with_the_processor(make_bmi);
 }
 
+/* --- what is none --- */
+
+static void encodings_that_are_none(void **test_state)
+{
+	static const uint8_t none[][6] = {
+		{0x62, 0xf1, 0xfc, 0x48, 0x10, 0x00}, /* vmovups zmm0, [rax], with W of doubles */
+		{0x62, 0xf1, 0x7d, 0x48, 0x10, 0x00}, /* vmovupd, with W of floats */
+		{0x62, 0xf1, 0xfe, 0x08, 0x10, 0x00}, /* vmovss */
+		{0x62, 0xf1, 0x7f, 0x08, 0x10, 0x00}, /* vmovsd */
+		{0x62, 0xf1, 0x7c, 0x09, 0x12, 0x00}, /* vmovlps, masked */
+		{0x62, 0xf1, 0x7c, 0xc9, 0x11, 0x00}, /* a store that clears */
+		{0x62, 0xf1, 0x7c, 0xc8, 0x10, 0x00}, /* one that clears nothing */
+		{0x62, 0xf1, 0x7c, 0x58, 0x10, 0x00}, /* one to many */
+		{0x62, 0xf1, 0x7c, 0x68, 0x10, 0x00}, /* longer than there are */
+		{0x62, 0xf1, 0x74, 0x48, 0x10, 0x00}, /* with a third register */
+	};
+	static const uint8_t good[] = {0x62, 0xf1, 0x7c, 0x48, 0x10, 0x00};
+	static uint8_t xmm[16][16], ymm[16][16], zmm[16][32], more[16][64];
+	static const uint64_t masks[8];
+	struct insn_vectors vectors = {.xmm = xmm, .ymm = ymm, .zmm = zmm, .more = more, .masks = masks};
+	const struct insn_state before = {.gpr = {[RAX] = (uintptr_t)insn_memory}, .vectors = &vectors};
+	struct insn_state state = before;
+
+	(void)test_state;
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		if (insn_do(&state, none[i], sizeof(none[i]), &insn_bus) != -ENOSYS)
+			fail_msg("%zu is known", i);
+	assert_memory_equal(&state, &before, sizeof(state));
+	assert_int_equal(insn_do(&state, good, sizeof(good), &insn_bus), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vectors_as_the_processor_does_it),
 		cmocka_unit_test(operators_as_the_processor_does_them),
+		cmocka_unit_test(encodings_that_are_none),
 	};
 
 	return cmocka_run_group_tests(tests, insn_setup, NULL);

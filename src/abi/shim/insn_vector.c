@@ -6,6 +6,7 @@
 
 enum { WHOLE = 0, BY_W = 1 }; /* sizes */
 enum { W_ANY = 0, W0 = 1, W1 = 2 };
+enum { P_FLOAT = P_F2 + 1 }; /* none and W0, or 66 and W1: of floats or of doubles */
 enum { NOT_EVEX = 1, NOT_MASKED = 2, ONLY_EVEX = 4, UPPER = 8 };
 
 struct vector_move {
@@ -13,36 +14,27 @@ struct vector_move {
 	enum kind kind;
 	uint8_t size; /* bytes, WHOLE, or BY_W: 4 or 8 */
 	uint8_t w; /* that EVEX has to have */
-	uint8_t element; /* bytes that a bit of a mask stands for, twice as many if W may be and is set; 0: there are no masks */
+	uint8_t element; /* bytes that a bit of a mask stands for, twice as many if W is set; 0: there are no masks */
 	uint8_t flags;
 };
 
 static const struct vector_move vector_moves[] = {
 	/* MOVUPS, MOVUPD, MOVSS, MOVSD */
-	{1, P_NONE, 0x10, VECTOR_LOAD, WHOLE, W0, 4, 0},
-	{1, P_66, 0x10, VECTOR_LOAD, WHOLE, W1, 8, 0},
+	{1, P_FLOAT, 0x10, VECTOR_LOAD, WHOLE, W_ANY, 4, 0},
 	{1, P_F3, 0x10, VECTOR_LOAD, 4, W0, 4, 0},
-	{1, P_F2, 0x10, VECTOR_LOAD, 8, W1, 8, 0},
-	{1, P_NONE, 0x11, VECTOR_STORE, WHOLE, W0, 4, 0},
-	{1, P_66, 0x11, VECTOR_STORE, WHOLE, W1, 8, 0},
+	{1, P_F2, 0x10, VECTOR_LOAD, 8, W1, 4, 0},
+	{1, P_FLOAT, 0x11, VECTOR_STORE, WHOLE, W_ANY, 4, 0},
 	{1, P_F3, 0x11, VECTOR_STORE, 4, W0, 4, 0},
-	{1, P_F2, 0x11, VECTOR_STORE, 8, W1, 8, 0},
+	{1, P_F2, 0x11, VECTOR_STORE, 8, W1, 4, 0},
 	/* MOVLPS, MOVLPD, MOVHPS, MOVHPD */
-	{1, P_NONE, 0x12, VECTOR_HALF, 8, W0, 0, NOT_MASKED},
-	{1, P_66, 0x12, VECTOR_HALF, 8, W1, 0, NOT_MASKED},
-	{1, P_NONE, 0x13, VECTOR_STORE, 8, W0, 0, NOT_MASKED},
-	{1, P_66, 0x13, VECTOR_STORE, 8, W1, 0, NOT_MASKED},
-	{1, P_NONE, 0x16, VECTOR_HALF, 8, W0, 0, NOT_MASKED | UPPER},
-	{1, P_66, 0x16, VECTOR_HALF, 8, W1, 0, NOT_MASKED | UPPER},
-	{1, P_NONE, 0x17, VECTOR_STORE, 8, W0, 0, NOT_MASKED | UPPER},
-	{1, P_66, 0x17, VECTOR_STORE, 8, W1, 0, NOT_MASKED | UPPER},
+	{1, P_FLOAT, 0x12, VECTOR_HALF, 8, W_ANY, 0, NOT_MASKED},
+	{1, P_FLOAT, 0x13, VECTOR_STORE, 8, W_ANY, 0, NOT_MASKED},
+	{1, P_FLOAT, 0x16, VECTOR_HALF, 8, W_ANY, 0, NOT_MASKED | UPPER},
+	{1, P_FLOAT, 0x17, VECTOR_STORE, 8, W_ANY, 0, NOT_MASKED | UPPER},
 	/* MOVAPS, MOVAPD, MOVNTPS, MOVNTPD */
-	{1, P_NONE, 0x28, VECTOR_LOAD, WHOLE, W0, 4, 0},
-	{1, P_66, 0x28, VECTOR_LOAD, WHOLE, W1, 8, 0},
-	{1, P_NONE, 0x29, VECTOR_STORE, WHOLE, W0, 4, 0},
-	{1, P_66, 0x29, VECTOR_STORE, WHOLE, W1, 8, 0},
-	{1, P_NONE, 0x2b, VECTOR_STORE, WHOLE, W0, 0, NOT_MASKED},
-	{1, P_66, 0x2b, VECTOR_STORE, WHOLE, W1, 0, NOT_MASKED},
+	{1, P_FLOAT, 0x28, VECTOR_LOAD, WHOLE, W_ANY, 4, 0},
+	{1, P_FLOAT, 0x29, VECTOR_STORE, WHOLE, W_ANY, 4, 0},
+	{1, P_FLOAT, 0x2b, VECTOR_STORE, WHOLE, W_ANY, 0, NOT_MASKED},
 	/* MOVD, MOVQ */
 	{1, P_66, 0x6e, VECTOR_LOAD, BY_W, W_ANY, 0, NOT_MASKED},
 	{1, P_66, 0x7e, VECTOR_STORE, BY_W, W_ANY, 0, NOT_MASKED},
@@ -68,7 +60,9 @@ static const struct vector_move *find_move(const struct insn *insn)
 	for (size_t i = 0; i < sizeof(vector_moves) / sizeof(vector_moves[0]); i++) {
 		const struct vector_move *move = &vector_moves[i];
 
-		if (move->map == insn->map && move->prefix == prefix && move->opcode == insn->opcode)
+		if (move->map != insn->map || move->opcode != insn->opcode)
+			continue;
+		if (move->prefix == prefix || (move->prefix == P_FLOAT && prefix <= P_66))
 			return move;
 	}
 	return NULL;
@@ -85,8 +79,10 @@ static bool move_allows(const struct vector_move *move, const struct insn *insn)
 		return false;
 	if (insn->encoding != EVEX)
 		return !(move->flags & ONLY_EVEX);
-	return !(move->flags & NOT_EVEX) && !(move->flags & NOT_MASKED && insn->mask) && !(move->w == W0 && w) &&
-	       !(move->w == W1 && !w) && !(insn->zeroes && move->kind == VECTOR_STORE);
+	if ((move->w == W0 && w) || (move->w == W1 && !w) || (move->prefix == P_FLOAT && w != insn->narrow))
+		return false;
+	return !(move->flags & NOT_EVEX) && !(move->flags & NOT_MASKED && insn->mask) &&
+	       !(insn->zeroes && move->kind == VECTOR_STORE);
 }
 
 bool insn_is_vector(struct insn *insn)
@@ -97,7 +93,7 @@ bool insn_is_vector(struct insn *insn)
 	if (!move || !move_allows(move, insn))
 		return false;
 	insn->from = move->flags & UPPER ? 8 : 0;
-	insn->element = (uint8_t)(move->w == W_ANY && w ? 2 * move->element : move->element);
+	insn->element = (uint8_t)(w ? 2 * move->element : move->element);
 	insn->kind = move->kind;
 	insn->size = move->size == WHOLE ? insn->width : move->size == BY_W ? (w ? 8 : 4) : move->size;
 	if (insn->encoding == EVEX && insn->short_displacement)
