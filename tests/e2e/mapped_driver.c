@@ -12,7 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 
-enum { QUEUES = 4, ENTRIES = 32, SIZE = 4096, DESCRIPTOR = 64, PORTALS = 4 * PAGE };
+enum { QUEUES = 4, ENTRIES = 32, SIZE = 4096, DESCRIPTOR = 64, PORTALS = 4 * PAGE, HELD = 0x300, TAKEN = 12 };
 enum { VERSION = 0, GENCAP = 0x10, CMD = 0xa0, CMDSTS = 0xa8, GROUP = 0x400, QUEUE = 0x600, QUEUE_SIZE = 32 };
 
 /* docs/accel.md */
@@ -458,7 +458,6 @@ static uint32_t get_at(const volatile uint8_t *at)
 static void changes(char **arguments)
 {
 	uint8_t *mapped, *moved, *memory_there;
-	static unsigned int count;
 
 	(void)arguments;
 	begin();
@@ -515,21 +514,181 @@ static void changes(char **arguments)
 	CHECK(mremap(moved + 2 * PORTALS, 4 * PORTALS, PORTALS, 0) == moved + 2 * PORTALS);
 	move(2, 5, submit);
 	FAILS(SIGSEGV, submit(portal_of(3), (const struct descriptor *)(const void *)memory));
-	/* More parts than there may be: nothing of it happens, and what there is stays. */
-	mapped = page_of(VFIO_PCI_BAR2_REGION_INDEX, 0, NULL);
-	while (count < 100 && mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, region(VFIO_PCI_BAR0_REGION_INDEX)) != MAP_FAILED)
-		count++;
-	CHECK(count < 100 && errno == ENOMEM);
-	CHECK(mprotect(moved, PAGE, PROT_READ) && errno == ENOMEM);
-	move(0, 6, submit);
-	CHECK(!munmap(mapped, PAGE) && get(VERSION) == 0x100);
 	/* No program is there. */
 	FAILS(SIGSEGV, ((void (*)(void))(uintptr_t)registers)());
 	CHECK(caught_at == (uintptr_t)registers);
 }
 
+/* Descriptors that hold mappings. */
+static unsigned int count_held(void)
+{
+	static unsigned int count;
+
+	count = 0;
+	for (int fd = HELD; fd < HELD + 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static void *fixed(void *address, size_t length, int fd, off_t offset)
+{
+	return mmap(address, length, PROT_READ | PROT_WRITE, (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | MAP_FIXED, fd,
+		    offset);
+}
+
+#define HAS_NO_ROOM(call) CHECK((call) && errno == ENOMEM)
+
+/* More parts than there may be: nothing of it happens, and what there is stays. What makes no more parts goes on. */
+static void parts(char **arguments)
+{
+	const unsigned int before = count_held();
+	uint8_t *whole, *single, *others[128];
+	static unsigned int count;
+
+	(void)arguments;
+	begin();
+	set_own(0);
+	enable();
+	whole = (uint8_t *)(uintptr_t)portals;
+	single = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(single != MAP_FAILED);
+	while ((others[count] = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, region(VFIO_PCI_BAR0_REGION_INDEX))) != MAP_FAILED)
+		CHECK(++count < 100);
+	CHECK(errno == ENOMEM && count_held() == before + count + 2);
+	HAS_NO_ROOM(munmap(whole + PORTALS, PORTALS));
+	HAS_NO_ROOM(mprotect(whole + PORTALS, PORTALS, PROT_READ));
+	HAS_NO_ROOM(mprotect(whole, PORTALS, PROT_READ));
+	HAS_NO_ROOM(fixed(whole + PORTALS, PAGE, -1, 0) == MAP_FAILED);
+	HAS_NO_ROOM(fixed(whole + PORTALS, PAGE, device, region(VFIO_PCI_BAR0_REGION_INDEX)) == MAP_FAILED);
+	HAS_NO_ROOM(mremap(single, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, whole + PORTALS) == MAP_FAILED);
+	HAS_NO_ROOM(mremap(whole + PORTALS, PORTALS, PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
+	HAS_NO_ROOM(mremap(whole, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, single) == MAP_FAILED);
+	*single = 1;
+	for (unsigned int i = 0; i < QUEUES; i++)
+		move(i, 1, submit);
+	/* At the ends, and all of one: with its place. */
+	CHECK(!mprotect(whole, 8 * PORTALS, PROT_READ) && !mprotect(whole, 8 * PORTALS, PROT_WRITE));
+	CHECK(!munmap(whole, PAGE) && !munmap(whole + 7 * PORTALS, PORTALS));
+	FAILS(SIGSEGV, submit(whole, (const struct descriptor *)(const void *)memory));
+	for (unsigned int i = 1; i < QUEUES; i++)
+		move(i, 2, submit);
+	CHECK(fixed(whole + 6 * PORTALS, PORTALS, -1, 0) == whole + 6 * PORTALS && count_held() == before + count + 2);
+	whole[6 * PORTALS] = 1;
+	HAS_NO_ROOM(munmap(whole + PORTALS, PORTALS));
+	/* Room for one, and none for two; what fails otherwise has taken none. */
+	CHECK(!munmap(others[0], PAGE));
+	HAS_NO_ROOM(mprotect(whole + PORTALS, PORTALS, PROT_READ));
+	HAS_NO_ROOM(fixed(whole + PORTALS, PAGE, device, region(VFIO_PCI_BAR0_REGION_INDEX)) == MAP_FAILED);
+	CHECK(munmap(whole + PORTALS + 1, PAGE) && errno == EINVAL);
+	CHECK(pkey_mprotect(whole + 5 * PORTALS, PORTALS, PROT_READ, 15) && errno == EINVAL);
+	CHECK(!munmap(whole + PORTALS, PORTALS) && count_held() == before + count + 2);
+	FAILS(SIGSEGV, submit(portal_of(1), (const struct descriptor *)(const void *)memory));
+	move(2, 3, submit);
+	move(3, 3, submit);
+	HAS_NO_ROOM(munmap(whole + 3 * PORTALS, PAGE));
+	/* Over parts and holes at once. */
+	CHECK(!munmap(whole, 3 * PORTALS));
+	move(3, 4, submit);
+	CHECK(!munmap(whole, 8 * PORTALS) && !munmap((void *)(uintptr_t)registers, PAGE));
+	for (unsigned int i = 1; i < count; i++)
+		CHECK(get_at(others[i]) == 0x100 && !munmap(others[i], PAGE));
+	CHECK(count_held() == before);
+}
+
+static unsigned int together;
+
+/* Both go on when both are here: at once, as far as that can be. */
+static void meet(void)
+{
+	__atomic_add_fetch(&together, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&together, __ATOMIC_SEQ_CST) % 2)
+		sched_yield();
+}
+
+/* Every second page of one mapping, one upwards and one downwards: so both are in the middle of what is left. */
+static void *take_parts(void *argument)
+{
+	const bool downwards = argument;
+
+	meet();
+	for (unsigned int i = 0; i < TAKEN; i++) {
+		const unsigned int page = downwards ? 2 * (TAKEN - i) : 2 * i + 1;
+		uint8_t *at = (uint8_t *)(uintptr_t)portals + (size_t)page * PAGE;
+
+		CHECK((i % 4 || !mprotect(at, PAGE, PROT_READ)) && !munmap(at, PAGE));
+	}
+	return NULL;
+}
+
+/* A half, which ends where the other one begins. */
+static void *take_half(void *argument)
+{
+	meet();
+	CHECK(!munmap((uint8_t *)(uintptr_t)portals + (uintptr_t)argument * 4 * PORTALS, (size_t)4 * PORTALS));
+	return NULL;
+}
+
+static void by_two(void *(*run)(void *))
+{
+	pthread_t other;
+
+	CHECK(!pthread_create(&other, NULL, run, (void *)1)); /* NOLINT(performance-no-int-to-ptr) */
+	run(NULL);
+	CHECK(!pthread_join(other, NULL));
+}
+
+static void at_once(char **arguments)
+{
+	static unsigned int before, round, page;
+
+	(void)arguments;
+	before = count_held();
+	begin();
+	set_own(0);
+	for (round = 0; round < 200; round++) {
+		by_two(take_parts);
+		for (page = 1; page <= 2 * TAKEN; page++)
+			FAILS(SIGSEGV, get_at(portals + (size_t)page * PAGE));
+		CHECK(count_held() == before + 3 && !munmap((uint8_t *)(uintptr_t)portals, 8 * PORTALS));
+		CHECK(count_held() == before + 1);
+		portals = map(VFIO_PCI_BAR2_REGION_INDEX, PROT_READ | PROT_WRITE);
+		by_two(take_half);
+		CHECK(count_held() == before + 1);
+		portals = map(VFIO_PCI_BAR2_REGION_INDEX, PROT_READ | PROT_WRITE);
+	}
+}
+
+/* Protection keys, where the processor has them. */
+static void keys(char **arguments)
+{
+	int key = pkey_alloc(0, 0);
+
+	(void)arguments;
+	begin();
+	set_own(0);
+	CHECK(!pkey_mprotect((uint8_t *)(uintptr_t)registers, PAGE, PROT_READ, -1));
+	FAILS(SIGSEGV, set(QUEUE, 1));
+	CHECK(!pkey_mprotect((uint8_t *)(uintptr_t)registers, PAGE, PROT_READ | PROT_WRITE, -1));
+	set(QUEUE, 2);
+	CHECK(get(QUEUE) == 2);
+	/* A key that nobody has. */
+	CHECK(pkey_mprotect((uint8_t *)(uintptr_t)registers, PAGE, PROT_READ, 15) && errno == EINVAL);
+	set(QUEUE, 3);
+	CHECK(get(QUEUE) == 3);
+	if (key < 0)
+		return;
+	CHECK(!pkey_mprotect((uint8_t *)(uintptr_t)registers, PAGE, PROT_READ | PROT_WRITE, key));
+	set(QUEUE, 4);
+	CHECK(get(QUEUE) == 4 && !pkey_set(key, PKEY_DISABLE_WRITE) && get(QUEUE) == 4);
+	FAILS(SIGSEGV, set(QUEUE, 5));
+	CHECK(caught_code == SEGV_PKUERR && !pkey_set(key, PKEY_DISABLE_ACCESS));
+	FAILS(SIGSEGV, get(QUEUE));
+	CHECK(caught_code == SEGV_PKUERR && !pkey_set(key, 0) && get(QUEUE) == 4);
+}
+
 static const struct test_case cases[] = {{"works", works}, {"copies", copies},	   {"handlers", handlers},
-					 {"dies", dies},   {"mappings", mappings}, {"changes", changes}};
+					 {"dies", dies},   {"mappings", mappings}, {"changes", changes},
+					 {"parts", parts}, {"at-once", at_once},   {"keys", keys}};
 
 int main(int argc, char **argv)
 {

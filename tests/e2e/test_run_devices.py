@@ -190,7 +190,7 @@ def test_dsa_in_an_iommufd(drive, static, case):
 
 
 @pytest.mark.skipif(not MAPPED, reason="registers are mapped on x86-64 only")
-@pytest.mark.parametrize("case", ["works", "copies", "handlers", "mappings", "changes"])
+@pytest.mark.parametrize("case", ["works", "copies", "handlers", "mappings", "changes", "parts", "at-once", "keys"])
 def test_mapped_registers(drive, case):
     assert finish(drive("dsa", "mapped-driver", False, case)) == (OK, "ok\n", "")
 

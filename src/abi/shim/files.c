@@ -240,10 +240,15 @@ WITH_FLAGS(pwritev64v2, pwritev2)
 /* In the place of registers that were mapped there, maybe. */
 static long map_memory(void *address, size_t length, int protection, int flags, int fd, long offset)
 {
-	long mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+	struct trap_cut cut;
+	long mapped;
 
-	if (flags & MAP_FIXED && (mapped >= 0 || mapped < -4095))
-		trap_forget((uint64_t)mapped, length);
+	if (!(flags & MAP_FIXED))
+		return sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+	if (trap_unmap_begin(&cut, (uint64_t)(uintptr_t)address, length))
+		return -ENOMEM;
+	mapped = sys_6(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+	trap_unmap_end(&cut, mapped >= 0 || mapped < -4095);
 	return mapped;
 }
 
@@ -286,10 +291,13 @@ ENTRY(void *, mmap, (void *address, size_t length, int protection, int flags, in
 
 ENTRY(int, munmap, (void *address, size_t length))
 {
-	long error = sys_2(SYS_munmap, (long)address, (long)length);
+	struct trap_cut cut;
+	long error = trap_unmap_begin(&cut, (uint64_t)(uintptr_t)address, length);
 
-	if (!error)
-		trap_forget((uint64_t)(uintptr_t)address, length);
+	if (error)
+		return (int)next_result(error);
+	error = sys_2(SYS_munmap, (long)address, (long)length);
+	trap_unmap_end(&cut, !error);
 	return (int)next_result(error);
 }
 

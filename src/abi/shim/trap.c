@@ -28,125 +28,129 @@ enum {
 	TRAPS_MAX = 64,
 	HIGH = 0x300, /* where the descriptors are in nobody's way */
 	PAGE = 4096,
+	NO_KEY = -1, /* of pkey_mprotect(2): the one that it has */
+	CHANGED = 1, /* by somebody else meanwhile */
 };
 
 /* --- mappings --- */
 
-/* One that is being cut is found all the same, until its parts are. */
-enum { FREE, BEING_MADE, MAPPED, BEING_CUT };
+enum { FREE, BEING_MADE, MAPPED, KINDS = 4 }; /* what is above these counts how often a place was taken */
 
+/* Of one that is mapped only the bounds and the protection change, each by itself. */
 struct trap {
 	uint32_t state;
 	int fd; /* or a negative number */
-	uint64_t start, end, offset;
+	uint64_t start, end;
+	uint64_t shift; /* from an address to what is there of the file: the same in all parts of a mapping */
 	struct session_key file;
 	int protection;
 };
 
 static struct trap traps[TRAPS_MAX];
 
-static bool take(struct trap *trap, uint32_t from, uint32_t to)
+static bool swap_state(struct trap *trap, uint32_t from, uint32_t to)
 {
-	return __atomic_compare_exchange_n(&trap->state, &from, to, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(&trap->state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-static void set_state(struct trap *trap, uint32_t state)
+static bool swap_bound(uint64_t *bound, uint64_t from, uint64_t to)
 {
-	__atomic_store_n(&trap->state, state, __ATOMIC_RELEASE);
+	return __atomic_compare_exchange_n(bound, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-/* A place for another one, or NULL. */
-static struct trap *reserve(void)
+/* Of a place that is being made: nobody else changes it. */
+static void set_kind(struct trap *place, uint32_t kind)
 {
-	for (size_t i = 0; i < TRAPS_MAX; i++)
-		if (take(&traps[i], FREE, BEING_MADE))
-			return &traps[i];
-	return NULL;
+	const uint32_t state = __atomic_load_n(&place->state, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&place->state, state / KINDS * KINDS + kind, __ATOMIC_RELEASE);
 }
 
-static void publish(struct trap *place, const struct trap *trap)
-{
-	place->fd = trap->fd;
-	place->start = trap->start;
-	place->end = trap->end;
-	place->offset = trap->offset;
-	place->file = trap->file;
-	place->protection = trap->protection;
-	set_state(place, MAPPED);
-}
-
-static bool is_there(const struct trap *trap)
+/* A copy, if there is a mapping; of one that goes meanwhile, none. */
+static bool look(const struct trap *trap, struct trap *out)
 {
 	const uint32_t state = __atomic_load_n(&trap->state, __ATOMIC_ACQUIRE);
 
-	return state == MAPPED || state == BEING_CUT;
+	if (state % KINDS != MAPPED)
+		return false;
+	*out = *trap;
+	out->state = state;
+	out->start = __atomic_load_n(&trap->start, __ATOMIC_SEQ_CST);
+	out->end = __atomic_load_n(&trap->end, __ATOMIC_SEQ_CST);
+	out->protection = __atomic_load_n(&trap->protection, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&trap->state, __ATOMIC_RELAXED) == state;
 }
 
 /* Whoever unmaps what another thread uses has no promise of what that one finds. */
 static bool find(uint64_t address, uint64_t length, struct trap *out)
 {
-	for (size_t i = 0; i < TRAPS_MAX; i++) {
-		if (!is_there(&traps[i]))
-			continue;
-		*out = traps[i];
-		if (address >= out->start && address < out->end && length <= out->end - address)
+	for (size_t i = 0; i < TRAPS_MAX; i++)
+		if (look(&traps[i], out) && address >= out->start && address < out->end && length <= out->end - address)
 			return true;
-	}
 	return false;
 }
 
-static struct trap part_of(const struct trap *whole, uint64_t start, uint64_t end)
+/* A place for another mapping, and what is to hold its file. False: there are too many. */
+static bool reserve(struct trap_spare *spare, int fd)
 {
-	struct trap part = *whole;
+	spare->place = NULL;
+	for (size_t i = 0; i < TRAPS_MAX && !spare->place; i++) {
+		const uint32_t state = __atomic_load_n(&traps[i].state, __ATOMIC_RELAXED);
 
-	part.start = start;
-	part.end = end;
-	part.offset += start - whole->start;
-	part.fd = whole->fd < 0 ? whole->fd : (int)sys_3(SYS_fcntl, whole->fd, F_DUPFD_CLOEXEC, whole->fd);
-	return part;
-}
-
-static void end_of(struct trap *trap)
-{
-	if (trap->fd >= 0)
-		sys_close(trap->fd);
-	set_state(trap, FREE);
-}
-
-enum { GONE = -1 };
-
-/*
- * What of a mapping lies from @start to @end has another protection, or is gone; what lies in front of it and behind it are
- * mappings of their own. False: there are too many; nothing has changed.
- */
-static bool cut(struct trap *trap, uint64_t start, uint64_t end, int protection)
-{
-	const uint64_t bounds[] = {trap->start, start > trap->start ? start : trap->start, end < trap->end ? end : trap->end,
-				   trap->end};
-	struct trap *places[3] = {NULL};
-	bool failed = false;
-
-	for (unsigned int i = 0; i < 3 && !failed; i++)
-		if (bounds[i] < bounds[i + 1] && (i != 1 || protection != GONE))
-			failed = !(places[i] = reserve());
-	for (unsigned int i = 0; i < 3; i++) {
-		struct trap part;
-
-		if (!places[i])
-			continue;
-		if (failed) {
-			set_state(places[i], FREE);
-			continue;
-		}
-		part = part_of(trap, bounds[i], bounds[i + 1]);
-		part.protection = i == 1 ? protection : part.protection;
-		publish(places[i], &part);
+		if (state % KINDS == FREE && swap_state(&traps[i], state, state + KINDS + BEING_MADE))
+			spare->place = &traps[i];
 	}
-	if (failed)
-		set_state(trap, MAPPED);
-	else
-		end_of(trap);
-	return !failed;
+	if (!spare->place)
+		return false;
+	spare->fd = fd < 0 ? fd : (int)sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
+	if (spare->fd >= 0 || fd < 0)
+		return true;
+	set_kind(spare->place, FREE);
+	spare->place = NULL;
+	return false;
+}
+
+static void give_back(struct trap_spare *spare)
+{
+	if (!spare->place)
+		return;
+	if (spare->fd >= 0)
+		sys_close(spare->fd);
+	set_kind(spare->place, FREE);
+	spare->place = NULL;
+}
+
+/* The part of @whole from @start to @end is a mapping of its own. */
+static void publish(struct trap_spare *spare, const struct trap *whole, uint64_t start, uint64_t end, int protection)
+{
+	struct trap *place = spare->place;
+
+	place->fd = spare->fd;
+	place->start = start;
+	place->end = end;
+	place->shift = whole->shift;
+	place->file = whole->file;
+	place->protection = protection;
+	set_kind(place, MAPPED);
+}
+
+/* Only one of those who find that nothing is left of it. */
+static bool end_of(struct trap *trap, const struct trap *seen)
+{
+	if (!swap_state(trap, seen->state, seen->state - MAPPED + BEING_MADE))
+		return false;
+	if (seen->fd >= 0)
+		sys_close(seen->fd);
+	set_kind(trap, FREE);
+	return true;
+}
+
+/* --- parts that go --- */
+
+static bool overlap(const struct trap *trap, uint64_t start, uint64_t end)
+{
+	return start < trap->end && end > trap->start;
 }
 
 static uint64_t whole_pages(uint64_t length)
@@ -154,24 +158,53 @@ static uint64_t whole_pages(uint64_t length)
 	return (length + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 }
 
-static bool change(uint64_t start, uint64_t end, int protection)
+/* One in whose middle the range is becomes two. */
+int trap_unmap_begin(struct trap_cut *cut, uint64_t address, size_t length)
 {
-	bool done = true;
+	struct trap seen;
 
-	for (size_t i = 0; i < TRAPS_MAX; i++) {
-		struct trap *trap = &traps[i];
-
-		if (is_there(trap) && start < trap->end && end > trap->start && trap->protection != protection &&
-		    take(trap, MAPPED, BEING_CUT))
-			done &= cut(trap, start, end, protection);
-	}
-	return done;
+	*cut = (struct trap_cut){.start = address, .end = address + whole_pages(length)};
+	for (size_t i = 0; i < TRAPS_MAX; i++)
+		if (look(&traps[i], &seen) && cut->start < cut->end && seen.start < cut->start && seen.end > cut->end)
+			return reserve(&cut->spare, seen.fd) ? 0 : -ENOMEM;
+	return 0;
 }
 
-void trap_forget(uint64_t address, size_t length)
+/* False: somebody else has changed it meanwhile. What is behind the range is there twice rather than not at all. */
+static bool cut_one(struct trap *trap, const struct trap *seen, struct trap_cut *cut)
 {
-	/* Where there are too many a mapping stays whole, and a part of it that nobody has any more. */
-	(void)change(address, address + whole_pages(length), GONE);
+	const bool front = seen->start<cut->start, behind = seen->end> cut->end;
+
+	if (front && behind) {
+		if (!cut->spare.place)
+			return true; /* it was not there before: nobody unmaps what somebody else maps */
+		publish(&cut->spare, seen, cut->end, seen->end, seen->protection);
+		if (swap_bound(&trap->end, seen->end, cut->start)) {
+			cut->spare.place = NULL;
+			return true;
+		}
+		set_kind(cut->spare.place, BEING_MADE);
+		return false;
+	}
+	if (front)
+		return swap_bound(&trap->end, seen->end, cut->start);
+	if (behind)
+		return swap_bound(&trap->start, seen->start, cut->end);
+	return end_of(trap, seen);
+}
+
+void trap_unmap_end(struct trap_cut *cut, bool unmapped)
+{
+	for (size_t i = 0; i < TRAPS_MAX && unmapped; i++) {
+		struct trap *trap = &traps[i], seen;
+
+		while (look(trap, &seen) && overlap(&seen, cut->start, cut->end) && !cut_one(trap, &seen, cut))
+			;
+		/* Two have cut it, each at an end. */
+		if (look(trap, &seen) && seen.start >= seen.end)
+			end_of(trap, &seen);
+	}
+	give_back(&cut->spare);
 }
 
 /* --- what else is done with mappings --- */
@@ -182,26 +215,88 @@ static uint64_t first_of(uint64_t start, uint64_t end, struct trap *out)
 	uint64_t first = end;
 
 	for (size_t i = 0; i < TRAPS_MAX; i++) {
-		const struct trap *trap = &traps[i];
+		struct trap seen;
 
-		if (!is_there(trap) || trap->end <= start || trap->start >= first)
+		if (!look(&traps[i], &seen) || !overlap(&seen, start, first))
 			continue;
-		*out = *trap;
-		first = trap->start > start ? trap->start : start;
+		*out = seen;
+		first = seen.start > start ? seen.start : start;
 	}
 	return first;
 }
 
-/* The kernel's protection of such pages stays what it is: none. */
-static long protect_registers(const struct trap *trap, uint64_t start, uint64_t end, int protection)
+static long protect_memory(uint64_t start, uint64_t length, int protection, int key)
 {
-	if (protection & PROT_WRITE && trap->fd >= 0 && (sys_2(SYS_fcntl, trap->fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+	if (key == NO_KEY)
+		return sys_3(SYS_mprotect, (long)start, (long)length, protection);
+	return sys_4(SYS_pkey_mprotect, (long)start, (long)length, protection, key);
+}
+
+/* What lies in front of the range and behind it stays as it is. False: somebody else has changed it meanwhile. */
+static bool split(struct trap *trap, const struct trap *seen, struct trap_spare spares[2], const struct trap_cut *cut,
+		  int protection)
+{
+	bool done;
+
+	if (!spares[0].place) {
+		__atomic_store_n(&trap->protection, protection, __ATOMIC_SEQ_CST);
+		return true;
+	}
+	publish(&spares[0], seen, cut->start, cut->end, protection);
+	if (spares[1].place)
+		publish(&spares[1], seen, cut->end, seen->end, seen->protection);
+	done = seen->start < cut->start ? swap_bound(&trap->end, seen->end, cut->start)
+					: swap_bound(&trap->start, seen->start, cut->end);
+	for (unsigned int i = 0; i < 2; i++) {
+		if (spares[i].place && !done)
+			set_kind(spares[i].place, BEING_MADE);
+		else if (done)
+			spares[i].place = NULL;
+	}
+	return done;
+}
+
+/* The place where @seen is, if it is still that. */
+static struct trap *place_of(const struct trap *seen)
+{
+	struct trap now;
+
+	for (size_t i = 0; i < TRAPS_MAX; i++)
+		if (look(&traps[i], &now) && now.state == seen->state && now.start == seen->start && now.end == seen->end)
+			return &traps[i];
+	return NULL;
+}
+
+/*
+ * The kernel's protection of such pages stays what it is: none; but their key is, by which it tells who may not do what.
+ * CHANGED: nothing has happened.
+ */
+static long protect_registers(const struct trap *seen, uint64_t start, uint64_t end, int protection, int key)
+{
+	const struct trap_cut cut = {.start = start, .end = end};
+	const bool front = seen->start<start, behind = seen->end> end;
+	struct trap_spare spares[2] = {{NULL, -1}, {NULL, -1}};
+	struct trap *trap = place_of(seen);
+	long error = 0;
+
+	if (protection & PROT_WRITE && seen->fd >= 0 && (sys_2(SYS_fcntl, seen->fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
 		return -EACCES;
-	return change(start, end, protection) ? 0 : -ENOMEM;
+	if (!trap)
+		return CHANGED;
+	if (protection != seen->protection &&
+	    (((front || behind) && !reserve(&spares[0], seen->fd)) || (front && behind && !reserve(&spares[1], seen->fd))))
+		error = -ENOMEM;
+	if (!error && key != NO_KEY)
+		error = protect_memory(start, end - start, PROT_NONE, key);
+	if (!error && protection != seen->protection && !split(trap, seen, spares, &cut, protection))
+		error = CHANGED;
+	give_back(&spares[0]);
+	give_back(&spares[1]);
+	return error;
 }
 
 /* Registers and memory, in the order in which they lie there. */
-static long protect(uint64_t start, uint64_t end, int protection)
+static long protect(uint64_t start, uint64_t end, int protection, int key)
 {
 	while (start < end) {
 		struct trap trap;
@@ -209,57 +304,86 @@ static long protect(uint64_t start, uint64_t end, int protection)
 		long error;
 
 		if (stop > start) {
-			error = sys_3(SYS_mprotect, (long)start, (long)(stop - start), protection);
+			error = protect_memory(start, stop - start, protection, key);
 		} else {
 			stop = trap.end < end ? trap.end : end;
-			error = protect_registers(&trap, start, stop, protection);
+			error = protect_registers(&trap, start, stop, protection, key);
 		}
-		if (error)
+		if (error < 0)
 			return error;
-		start = stop;
+		start = error == CHANGED ? start : stop;
 	}
 	return 0;
 }
 
-ENTRY(int, mprotect, (void *address, size_t length, int protection))
+ENTRY(int, pkey_mprotect, (void *address, size_t length, int protection, int key))
 {
 	const uint64_t start = (uint64_t)(uintptr_t)address, end = start + whole_pages(length);
 	struct trap trap;
 
 	if (end <= start || first_of(start, end, &trap) == end)
-		return (int)next_result(sys_3(SYS_mprotect, (long)address, (long)length, protection));
+		return (int)next_result(protect_memory(start, length, protection, key));
 	if (start % PAGE || protection & ~(PROT_READ | PROT_WRITE | PROT_EXEC))
 		return (int)next_result(-EINVAL);
-	return (int)next_result(protect(start, end, protection));
+	return (int)next_result(protect(start, end, protection, key));
+}
+
+ENTRY(int, mprotect, (void *address, size_t length, int protection))
+{
+	return entry_pkey_mprotect(address, length, protection, NO_KEY);
+}
+
+/* Where they go, others may have been. */
+static long move(const struct trap *trap, uint64_t from, uint64_t before, uint64_t length, int flags, uint64_t to)
+{
+	struct trap moved = *trap;
+	struct trap_spare spare;
+	struct trap_cut here = {0}, there = {0};
+	bool room = reserve(&spare, trap->fd) && !trap_unmap_begin(&here, from, before) && !trap_unmap_begin(&there, to, length);
+	long mapped = room ? sys_5(SYS_mremap, (long)from, (long)before, (long)length, flags, (long)to) : -ENOMEM;
+	const bool done = mapped == (long)to;
+
+	trap_unmap_end(&there, done);
+	if (done) {
+		moved.shift += from - to;
+		publish(&spare, &moved, to, to + length, trap->protection);
+		spare.place = NULL;
+	}
+	trap_unmap_end(&here, done);
+	give_back(&spare);
+	return mapped;
 }
 
 /* As Linux's vfio-pci permits it: registers move as a whole or become fewer. The pages are the kernel's, and move with it. */
 static long remap(uint64_t from, uint64_t before, uint64_t length, int flags, uint64_t to)
 {
-	struct trap trap, *place = NULL;
+	struct trap trap;
+	struct trap_cut rest;
 	long mapped;
 
 	if (from % PAGE || !before || !length || flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED))
 		return -EINVAL;
 	if (length > before || !find(from, before, &trap))
 		return -EFAULT;
-	if (flags & MREMAP_FIXED && !(place = reserve()))
+	if (flags & MREMAP_FIXED)
+		return move(&trap, from, before, length, flags, to);
+	if (trap_unmap_begin(&rest, from + length, before - length))
 		return -ENOMEM;
 	mapped = sys_5(SYS_mremap, (long)from, (long)before, (long)length, flags, (long)to);
-	if (place && mapped == (long)to) {
-		struct trap moved = part_of(&trap, from, from + length);
+	trap_unmap_end(&rest, mapped == (long)from);
+	return mapped;
+}
 
-		trap_forget(to, length);
-		moved.start = to;
-		moved.end = to + length;
-		publish(place, &moved);
-		trap_forget(from, before);
-		return mapped;
-	}
-	if (place)
-		set_state(place, FREE);
-	else if (mapped == (long)from && length < before)
-		trap_forget(from + length, before - length);
+/* Of memory, to where registers are, maybe. */
+static long remap_memory(uint64_t from, size_t before, size_t length, int flags, uint64_t to)
+{
+	struct trap_cut cut = {0};
+	long mapped;
+
+	if (flags & MREMAP_FIXED && trap_unmap_begin(&cut, to, length))
+		return -ENOMEM;
+	mapped = sys_5(SYS_mremap, (long)from, (long)before, (long)length, flags, (long)to);
+	trap_unmap_end(&cut, mapped == (long)to);
 	return mapped;
 }
 
@@ -273,13 +397,10 @@ ENTRY(void *, mremap, (void *from, size_t before, size_t length, int flags, ...)
 	va_start(arguments, flags);
 	to = va_arg(arguments, long);
 	va_end(arguments);
-	if (first_of(start, start + whole_pages(before ? before : 1), &trap) < start + whole_pages(before ? before : 1)) {
+	if (first_of(start, start + whole_pages(before ? before : 1), &trap) < start + whole_pages(before ? before : 1))
 		mapped = remap(start, whole_pages(before), whole_pages(length), flags, (uint64_t)to);
-	} else {
-		mapped = sys_5(SYS_mremap, (long)from, (long)before, (long)length, flags, to);
-		if (flags & MREMAP_FIXED && mapped == to)
-			trap_forget((uint64_t)to, length);
-	}
+	else
+		mapped = remap_memory(start, before, length, flags, (uint64_t)to);
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): an address, or MAP_FAILED */
 	return (void *)next_result(mapped);
 }
@@ -309,7 +430,7 @@ static int transfer(struct access *access, enum session_op op, uint64_t address,
 	if (!find(address, size, &trap) || !(trap.protection & (op == SESSION_READ ? PROT_READ : PROT_WRITE)))
 		return -ENXIO;
 	request.file = trap.file;
-	request.offset = trap.offset + (address - trap.start);
+	request.offset = address + trap.shift;
 	request.length = op == SESSION_WRITE ? size : 0;
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
 	done = client_call(&request, (const void *)(uintptr_t)memory, NULL, NULL);
@@ -428,27 +549,39 @@ bool trap_signal(int signal, const siginfo_t *info, void *context)
 	return !error || error == -EIO;
 }
 
+static bool is_error(long mapped)
+{
+	return mapped < 0 && mapped > -4096;
+}
+
 long trap_map(void *address, size_t length, int protection, int flags, int fd, const struct session_key *file, uint64_t offset)
 {
 	const int kind = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
-	struct trap trap = {.offset = offset, .file = *file, .protection = protection}, *place = reserve();
-	long mapped;
+	struct trap trap = {.file = *file};
+	struct trap_spare spare;
+	struct trap_cut cut = {0};
+	long mapped = -ENOMEM;
 
-	if (!place)
+	if (!reserve(&spare, -1))
 		return -ENOMEM;
-	mapped = sys_6(SYS_mmap, (long)address, (long)length, PROT_NONE, kind, -1, 0);
-	if (mapped < 0 && mapped > -4096) {
-		set_state(place, FREE);
+	if (!(flags & MAP_FIXED) || !trap_unmap_begin(&cut, (uint64_t)(uintptr_t)address, length))
+		mapped = sys_6(SYS_mmap, (long)address, (long)length, PROT_NONE, kind, -1, 0);
+	/* Registers may have been there that have gone unseen. */
+	if (!is_error(mapped) && !(flags & MAP_FIXED) && trap_unmap_begin(&cut, (uint64_t)mapped, length)) {
+		sys_2(SYS_munmap, mapped, (long)length);
+		mapped = -ENOMEM;
+	}
+	trap_unmap_end(&cut, !is_error(mapped));
+	if (is_error(mapped)) {
+		give_back(&spare);
 		return mapped;
 	}
 	xsave_init();
 	signals_own(SIGSEGV);
 	signals_own(SIGILL);
-	trap_forget((uint64_t)mapped, length);
-	trap.start = (uint64_t)mapped;
-	trap.end = trap.start + whole_pages(length);
-	trap.fd = (int)sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
-	publish(place, &trap);
+	trap.shift = offset - (uint64_t)mapped;
+	spare.fd = (int)sys_3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH);
+	publish(&spare, &trap, (uint64_t)mapped, (uint64_t)mapped + whole_pages(length), protection);
 	return mapped;
 }
 
@@ -460,9 +593,15 @@ long trap_map(void *address, size_t length, int protection, int flags, int fd, c
 	return -1;
 }
 
-void trap_forget(uint64_t address, size_t length)
+int trap_unmap_begin(struct trap_cut *cut, uint64_t address, size_t length)
 {
-	(void)address, (void)length;
+	(void)cut, (void)address, (void)length;
+	return 0;
+}
+
+void trap_unmap_end(struct trap_cut *cut, bool unmapped)
+{
+	(void)cut, (void)unmapped;
 }
 
 bool trap_signal(int signal, const siginfo_t *info, void *context)
