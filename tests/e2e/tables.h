@@ -17,6 +17,7 @@ enum { TABLES = 12, SPARE = 2, NEST_PARENT = 1, VTD_S1 = 1, ARM_SMMUV3, AMD_GUES
 
 static uint32_t parent, nested;
 static bool all_used;
+static int mapping = MAP_PRIVATE; /* then it is nobody's but the program's */
 static uint64_t *tables; /* behind the memory, and so for the device */
 static unsigned int tables_taken;
 
@@ -149,12 +150,11 @@ static inline void set_leaves(uint64_t bits)
 		__atomic_store_n(leaf_of(format, root, VA + at), (IOVA + at) | bits, __ATOMIC_RELAXED);
 }
 
-/* What is private is nobody's but the program's. */
-static inline void begin_private(void)
+static inline void begin_memory(void)
 {
 	tables_taken = 0;
 	base = IOVA;
-	memory = mmap(NULL, memory_bytes + (TABLES + SPARE) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, memory_bytes + (TABLES + SPARE) * PAGE, PROT_READ | PROT_WRITE, mapping | MAP_ANONYMOUS, -1, 0);
 	CHECK(memory != MAP_FAILED);
 	tables = (uint64_t *)(void *)((uint8_t *)memory + memory_bytes);
 	open_device();
@@ -168,7 +168,7 @@ static inline void begin_tables(const char *name, bool used)
 	all_used = used;
 	for (format = formats; strcmp(format->name, name) != 0; format++)
 		;
-	begin_private();
+	begin_memory();
 	root = table_new();
 	set_leaves(used ? format->written : format->fresh);
 	leaf_of(format, root, FAR);

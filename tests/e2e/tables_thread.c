@@ -172,26 +172,28 @@ static void take_signal(const sigset_t *set, int signal)
 /* What others send to the program is the program's, also where the thread is the only one that has it not blocked. */
 static void sent(char **arguments)
 {
-	static const int both[] = {SIGSEGV, SIGBUS};
+	static const int all[] = {SIGUSR1, SIGSEGV, SIGBUS};
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (unsigned int i = 0; i < 2; i++) {
-		sigaddset(&set, both[i]);
-		CHECK(signal(both[i], on_signal) != SIG_ERR);
+	for (unsigned int i = 0; i < 3; i++) {
+		sigaddset(&set, all[i]);
+		CHECK(signal(all[i], on_signal) != SIG_ERR);
 	}
 	CHECK(!sigprocmask(SIG_BLOCK, &set, NULL));
 	begin_nested(arguments[0], false);
-	for (unsigned int i = 0; i < 2; i++) {
-		kill_at(getpid(), both[i]);
+	for (unsigned int i = 0; i < 3; i++) {
+		kill_at(getpid(), all[i]);
 		set_leaves(format->fresh);
 		forget();
 		move_once(i);
 		check_leaves();
-		take_signal(&set, both[i]);
+		take_signal(&set, all[i]);
+		if (all[i] == SIGUSR1) /* the instruction would not hear of it */
+			continue;
 		set_far();
-		move_blocked(2 + i, spare_page(0), both[i]);
-		take_signal(&set, both[i]);
+		move_blocked(3 + i, spare_page(0), all[i]);
+		take_signal(&set, all[i]);
 	}
 	CHECK(!signals);
 }
@@ -228,6 +230,43 @@ static void nothing_made(char **arguments)
 	check_leaves();
 }
 
+static void begin_and_end(const char *name, int go)
+{
+	char byte;
+
+	begin_nested(name, false);
+	move_once(0);
+	check_leaves();
+	if (fork())
+		_exit(0);
+	CHECK(read(go, &byte, 1) == 1);
+	/* Others have made the tables. */
+	CHECK(thread_count() == 1);
+	set_leaves(format->fresh);
+	forget();
+	CHECK(thread_count() == 2);
+	move_once(1);
+	check_leaves();
+	_exit(0);
+}
+
+/* Shared memory with tables is a fork child's, too, when the process that has mapped it has ended. */
+static void outlives(char **arguments)
+{
+	int go[2], status;
+	pid_t pid;
+
+	mapping = MAP_SHARED;
+	CHECK(!prctl(PR_SET_CHILD_SUBREAPER, 1) && !pipe(go));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid)
+		begin_and_end(arguments[0], go[0]);
+	wait_for(pid);
+	CHECK(write(go[1], "", 1) == 1);
+	CHECK(wait(&status) > 0 && WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
 /* Sv32: the top table, and one of 4 MiB. */
 enum { NARROW_VA = 0x12345000, VALID = 1, RISCV_LEAF = 0x17, RISCV_READ = 0x57, RISCV_WRITTEN = 0xd7 };
 
@@ -258,7 +297,7 @@ static void bound(char **arguments)
 	uint32_t *leaves, *top;
 
 	(void)arguments;
-	begin_private();
+	begin_memory();
 	leaves = (uint32_t *)(void *)table_at(table_new());
 	top = (uint32_t *)(void *)table_at(table_new());
 	top[NARROW_VA >> 22] = narrow_to(gpa(leaves), VALID);
@@ -576,6 +615,7 @@ static const struct test_case cases[] = {
 	{"nothing-made", nothing_made},
 	{"apart", apart},
 	{"sent", sent},
+	{"outlives", outlives},
 	{"bound", bound},
 	{"closes", closes},
 	{"ends", ends},

@@ -95,7 +95,7 @@ def test_bits_by_address(drive, case, tables):
     assert finish(drive(devices, "tables-driver", False, case, tables)) == (OK, "ok\n", "")
 
 
-THREAD = ["children", "nothing-made", "apart", "sent", "closes", "ends", "killed",
+THREAD = ["children", "outlives", "nothing-made", "apart", "sent", "closes", "ends", "killed",
           "stopped continued", "stopped killed", "stuck continued", "stuck killed",
           "forbidden-before", "forbidden-then", "forbidden-thread", "forbidden-later"]
 

@@ -26,6 +26,7 @@ static socklen_t name_length = sizeof(name);
 static int listener, connection = -1; /* with the thread */
 static bool refused; /* there is no session */
 static uint64_t words[4];
+static uint64_t unreadable; /* an address, as the kernel says */
 
 /* --- what the shim has, as far as the thread needs it; all of this is called in it, which has no errno --- */
 
@@ -45,7 +46,7 @@ int64_t client_say(int socket, struct session_request *request)
 
 bool client_can_read(uint64_t address)
 {
-	return address;
+	return address != __atomic_load_n(&unreadable, __ATOMIC_RELAXED);
 }
 
 static void on_signal(int signal, siginfo_t *info, void *context)
@@ -180,6 +181,12 @@ static void nothing_there(void **state)
 	assert_int_equal(munmap(page, 4096), 0);
 	assert_int_equal(do_swap(address_of(page), 8, 0, 1).error, -EFAULT);
 	assert_int_equal(do_swap(0, 8, 0, 1).error, -EFAULT);
+	/* What the kernel says is not tried. */
+	__atomic_store_n(&unreadable, address_of(&words[0]), __ATOMIC_RELAXED);
+	words[0] = 1;
+	assert_int_equal(do_swap(address_of(&words[0]), 8, 1, 2).error, -EFAULT);
+	assert_int_equal(words[0], 1);
+	__atomic_store_n(&unreadable, 0, __ATOMIC_RELAXED);
 	words[0] = 1;
 	assert_int_equal(do_swap(address_of(&words[0]), 8, 1, 2).error, 0);
 	assert_int_equal(words[0], 2);
