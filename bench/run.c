@@ -6,21 +6,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "abi/session/protocol.h"
 #include "harness.h"
+#include "in_session.h"
 #include "support/support.h"
 
 enum { CALLS = 20000, LOADS = 4 << 20, BAR = 8192, REPEATS = 15, CPU = 1 };
@@ -36,42 +32,6 @@ struct bench {
 	int socket;
 	pid_t echo;
 };
-
-static void run_under_session(char **argv)
-{
-	char self[PATH_MAX], uiommu[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
-
-	support_check(length > 0);
-	self[length] = '\0';
-	strcpy(uiommu, self);
-	slash = strrchr(uiommu, '/');
-	support_check(slash && (size_t)(slash - uiommu) + sizeof("/../uiommu") < sizeof(uiommu));
-	strcpy(slash, "/../uiommu");
-	argv[0] = self;
-	execl(uiommu, "uiommu", "run", "--device", "nvme,size=1M", "--", self, NULL);
-	support_die(uiommu);
-}
-
-static void start_echo(struct bench *bench)
-{
-	char message[sizeof(struct session_request) + SESSION_INLINE];
-	int ends[2];
-
-	support_check(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
-	bench->socket = ends[0];
-	bench->echo = fork();
-	support_check(bench->echo >= 0);
-	if (!bench->echo) {
-		close(ends[0]);
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		while (recv(ends[1], message, sizeof(message), 0) > 0)
-			send(ends[1], message, sizeof(struct session_reply), MSG_NOSIGNAL);
-		_exit(0);
-	}
-	close(ends[1]);
-}
 
 static double bare(void *opaque)
 {
@@ -160,14 +120,10 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	support_drop_privileges();
-	if (!getenv(SESSION_VARIABLE)) {
-		/* All on one CPU: on two, waking the other one costs more than all the rest, and hides it. */
-		bench_pin(0, CPU);
-		run_under_session(argv);
-	}
+	in_session(argv, "nvme,size=1M", CPU);
 	bench.iommu = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	support_check(bench.iommu >= 0);
-	start_echo(&bench);
+	bench.socket = in_session_echo(sizeof(struct session_reply), &bench.echo);
 	pair = bench_measure_pair(destroy_nothing, bare, &bench, REPEATS);
 	bench_report_pair("ioctl_roundtrip", "ns", &pair, 1.5,
 			  "an ioctl through the shim to a sleeping session; floor: a bare round trip over a UNIX socket");
