@@ -103,14 +103,14 @@ static enum status start_session(struct session_options *options, char *folder)
 
 static char shim[PATH_MAX];
 
-/* In front of what is preloaded already. */
+/* Behind what is preloaded already, as the kernel is. */
 static bool set_environment(const char *folder)
 {
 	const char *others = getenv("LD_PRELOAD");
 	char *preload;
 	bool set;
 
-	if (asprintf(&preload, others && *others ? "%s:%s" : "%s", shim, others) < 0)
+	if (asprintf(&preload, others && *others ? "%s:%s" : "%.0s%s", others ? others : "", shim) < 0)
 		return false;
 	set = !setenv("LD_PRELOAD", preload, 1) && !setenv(SESSION_VARIABLE, folder, 1);
 	free(preload);
@@ -175,6 +175,11 @@ static enum status run(const struct command *command, int argc, char **argv)
 	kind = run_kind(program[0]);
 	if (kind == RUN_NOT)
 		return complain(STATUS_OTHER, "run: %s: a program of 32 bits, which cannot have devices", program[0]);
+	if (kind == RUN_WITH_RIGHTS && !stop)
+		return complain(STATUS_OTHER,
+				"run: %s: it is set-uid, set-gid or has capabilities, so that nothing can be preloaded into it; "
+				"--static runs it without these rights",
+				program[0]);
 	options.native = stop || kind == RUN_STOPPED;
 	if (options.native)
 		return run_static(&options, program, set_environment);

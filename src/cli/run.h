@@ -8,6 +8,8 @@
 enum run_kind {
 	RUN_PRELOADED, /* or it cannot be told */
 	RUN_STOPPED, /* an ELF program without an interpreter: nothing can be preloaded */
+	RUN_WITH_RIGHTS, /* set-uid and the like: nothing is preloaded into it, and where it is stopped it has none of these rights
+			  */
 	RUN_NOT, /* one of 32 bits: its system calls have other numbers, and what they point at is laid out otherwise */
 };
 

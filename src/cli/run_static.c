@@ -27,8 +27,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "abi/session/filter.h"
@@ -108,6 +111,20 @@ static bool has_interpreter(int fd, const Elf64_Ehdr *header)
 	return false;
 }
 
+/* It gets rights that the user has not: then the C library's loader preloads nothing into it. */
+static bool has_rights(int fd)
+{
+	struct statvfs mount;
+	struct stat file;
+	char rights[64];
+
+	if (fstat(fd, &file) || fstatvfs(fd, &mount) || mount.f_flag & ST_NOSUID || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0))
+		return false;
+	return (file.st_mode & S_ISUID && file.st_uid != geteuid()) ||
+	       ((file.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && file.st_gid != getegid()) ||
+	       (geteuid() && fgetxattr(fd, "security.capability", rights, sizeof(rights)) > 0);
+}
+
 enum run_kind run_kind(const char *program)
 {
 	enum run_kind kind = RUN_PRELOADED;
@@ -123,6 +140,8 @@ enum run_kind run_kind(const char *program)
 	else if (length == (ssize_t)sizeof(header) && !memcmp(header.e_ident, ELFMAG, SELFMAG) &&
 		 (header.e_type == ET_EXEC || header.e_type == ET_DYN) && !has_interpreter(fd, &header))
 		kind = RUN_STOPPED;
+	else if (has_rights(fd))
+		kind = RUN_WITH_RIGHTS;
 	close(fd);
 	return kind;
 }

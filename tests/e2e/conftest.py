@@ -149,7 +149,7 @@ def staged(stage):
     for made in (folder, folder.parent, folder.parent.parent):
         made.chmod(0o755)
     shutil.copy(os.path.join(BUILD, "src", "abi", "shim", "libuiommu-shim.so"), folder)
-    for name in ("in-session", "copies", "nvme-driver", "dma-driver", "tables-driver", "tables-thread", "takes-away"):
+    for name in ("in-session", "copies", "nvme-driver", "dma-driver", "tables-driver", "tables-thread", "takes-away", "uring"):
         shutil.copy(os.path.join(BUILD, "tests", "e2e", name), stage)
         shutil.copy(os.path.join(BUILD, "tests", "e2e", f"{name}-static"), stage)
     for name in ("stuck-program", "stuck-program-static", "mapped-driver"):

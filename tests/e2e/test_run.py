@@ -7,6 +7,7 @@ import os
 import random
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,6 +138,27 @@ def test_program_of_32_bits(run, sessions):
         ended = run("run", *options, "--", program, env=sessions.environment)
         assert ended.status == OTHER and f"run: {program}: a program of 32 bits" in ended.err
     assert sessions.folders() == []
+
+
+def test_set_uid_program(run, program, staged, sessions):
+    """Nothing can be preloaded into what has rights of its own; without these it runs."""
+    if "user" not in ORDINARY:
+        pytest.skip("needs root, to make a set-uid program of another user")
+    if os.statvfs(staged).f_flag & os.ST_NOSUID:
+        pytest.skip(f"{staged} is mounted nosuid")
+    with_rights = f"{program}-set-uid"
+    shutil.copy(program, with_rights)
+    for mode in (0o4755, 0o2755):
+        os.chmod(with_rights, mode)
+        refused = run("run", "--", with_rights, "calls", env=sessions.environment)
+        assert (refused.status, refused.out) == (OTHER, "") and f"run: {with_rights}: it is set-uid" in refused.err
+        ended = run("run", "--static", "--", with_rights, "calls", env=sessions.environment)
+        assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+    assert sessions.folders() == []
+    # What is no right of anybody: a bit of a file that its group does not execute.
+    os.chmod(with_rights, 0o2745)
+    ended = run("run", "--", with_rights, "calls", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 
 def test_names_in_a_shell(run, sessions):
@@ -416,6 +438,15 @@ PRELOADED_OR_NOT = pytest.mark.parametrize("static", [False, True], ids=["preloa
 def test_copies(run, copies, sessions, static):
     """Whatever makes or ends a copy of a descriptor: the last one is the end, known before the next call."""
     ended = run("run", "--device", "copier", "--", f"{copies}-static" if static else copies, "copies", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
+@PRELOADED_OR_NOT
+def test_ring_of_the_kernel(run, staged, sessions, static):
+    """io_uring, of files that are not ours."""
+    ended = run("run", "--", os.path.join(staged, "uring-static" if static else "uring"), env=sessions.environment)
+    if ended.out.startswith("!"):
+        pytest.skip(ended.out[1:].strip())
     assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
 
 
