@@ -17,7 +17,7 @@
 	.next = 3, .used_next = 3, .fresh = BIT(51) | 0xc3, .read = BIT(51) | 0x4c3, .written = BIT(51) | 0x443, .software = BIT(55)
 #define RISCV_BITS .next = 1, .used_next = 1, .fresh = 0x17, .read = 0x57, .written = 0xd7, .software = BIT(8), .right = 2
 
-enum { PAGE = 4096, PAGES = 7, BYTES = PAGES * PAGE, CD = 6, NOWHERE = -1 };
+enum { PAGE = 4096, PAGES = 10, BYTES = PAGES * PAGE, CD = 6, SECOND = 7, NOWHERE = -1 };
 
 /* Of a format, with the literal bits of its entries. */
 static const struct layout {
@@ -56,9 +56,16 @@ static const struct layout {
 	 RISCV_BITS},
 };
 
-static const struct layout *layout;
+/* What a test is given. */
+struct variant {
+	const struct layout *layout;
+	bool uncached;
+};
 
-/* Whose memory it is: page 0 is the top table, others follow; pages 4 and 5 are what is mapped. */
+static const struct layout *layout;
+static bool uncached; /* neither translations nor places of tables */
+
+/* Whose memory it is: page 0 is the top table, others follow; pages 4 and 5 are what is mapped; from SECOND on are stage 2's. */
 static struct owner {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -71,6 +78,8 @@ static struct owner {
 } owner;
 
 static uint64_t elsewhere[BYTES / 8]; /* more of it, which is another mapping */
+
+static bool behind; /* stage 1 has a stage 2 behind it, which changes no address */
 
 static struct uiommu_context *context;
 static struct uiommu_device *device;
@@ -185,9 +194,30 @@ static void build(void)
 	build_cd();
 }
 
+enum { SECOND_FRESH = 3, SECOND_READ = 0x103, SECOND_WRITTEN = 0x303 };
+
+/* VT-d 4.1, 9.9: its entry of page @number of the memory. */
+static uint64_t *second_leaf(unsigned int number)
+{
+	return &owner.words[(SECOND + 2) * PAGE / 8 + (page(number) >> 12 & 511)];
+}
+
+static void build_second(struct uiommu_page_table *out)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		owner.words[(SECOND + i) * PAGE / 8] = page(SECOND + i + 1) | SECOND_FRESH;
+	for (unsigned int i = 0; i < SECOND; i++)
+		*second_leaf(i) = page(i) | SECOND_FRESH;
+	*out = (struct uiommu_page_table){.format = UIOMMU_FORMAT_VTD_SECOND,
+					  .flags = UIOMMU_VTD_SECOND_AD,
+					  .base = {page(SECOND)},
+					  .levels = 3,
+					  .output_lg2 = 46};
+}
+
 static void alloc_table(uint32_t parent)
 {
-	const struct uiommu_hwpt_nested nested = {.size = sizeof(nested), .parent_id = parent, .first = layout->table};
+	struct uiommu_hwpt_nested nested = {.size = sizeof(nested), .parent_id = parent, .first = layout->table};
 	const struct uiommu_hwpt_tables tables = {
 		.size = sizeof(tables),
 		.parent_id = parent,
@@ -199,6 +229,8 @@ static void alloc_table(uint32_t parent)
 		.rid_pasid = 0,
 	};
 
+	if (behind)
+		build_second(&nested.second);
 	assert_int_equal(layout->structure ? uiommu_hwpt_alloc_tables(context, &tables, &hwpt)
 					   : uiommu_hwpt_alloc_nested(context, &nested, &hwpt),
 			 0);
@@ -211,6 +243,7 @@ static void open_with(const struct region_ops *ops, unsigned int access)
 	struct region *region;
 	uint32_t parent_id;
 
+	parent.iotlb_entries = parent.walk_entries = uncached ? UIOMMU_IOTLB_NONE : 0;
 	memset(elsewhere, 0, sizeof(elsewhere));
 	build();
 	assert_int_equal(uiommu_open(NULL, &context), 0);
@@ -228,23 +261,37 @@ static void open_with(const struct region_ops *ops, unsigned int access)
 	assert_int_equal(uiommu_attach(context, device_id, UIOMMU_NO_PASID, hwpt), 0);
 }
 
+static void take(const struct variant *variant)
+{
+	layout = variant->layout;
+	uncached = variant->uncached;
+}
+
 static int setup(void **state)
 {
-	layout = *state;
+	take(*state);
+	open_with(&with_swap, UIOMMU_MAP_READ | UIOMMU_MAP_WRITE);
+	return 0;
+}
+
+static int setup_behind(void **state)
+{
+	take(*state);
+	behind = !layout->structure && layout->entry == 8;
 	open_with(&with_swap, UIOMMU_MAP_READ | UIOMMU_MAP_WRITE);
 	return 0;
 }
 
 static int setup_read_only(void **state)
 {
-	layout = *state;
+	take(*state);
 	open_with(&with_swap, UIOMMU_MAP_READ);
 	return 0;
 }
 
 static int setup_without_swap(void **state)
 {
-	layout = *state;
+	take(*state);
 	open_with(&without_swap, UIOMMU_MAP_READ | UIOMMU_MAP_WRITE);
 	return 0;
 }
@@ -252,6 +299,7 @@ static int setup_without_swap(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	behind = false;
 	uiommu_device_put(device);
 	assert_int_equal(uiommu_close(context), 0);
 	return 0;
@@ -403,6 +451,9 @@ static void many_pages(void **state)
 {
 	enum { MANY = 150 };
 	static uint8_t data[MANY * PAGE];
+	const struct uiommu_invalidation all = {.last = UINT64_MAX};
+	const struct uiommu_dma_place from = {.pasid = UIOMMU_NO_PASID, .address = layout->address},
+				      to = {.pasid = UIOMMU_NO_PASID, .address = layout->address + MANY / 2 * PAGE};
 
 	(void)state;
 	for (unsigned int i = 0; i < MANY; i++)
@@ -417,6 +468,65 @@ static void many_pages(void **state)
 	for (unsigned int i = 0; i < MANY; i++)
 		assert_int_equal(get(leaf() + (uint64_t)i * layout->entry), leading_to(4 + i % 2, layout->written));
 	assert_int_equal(owner.swaps, 2 * MANY);
+	for (unsigned int i = 0; i < MANY; i++)
+		put(leaf() + (uint64_t)i * layout->entry, leading_to(4 + (i >= MANY / 2), layout->fresh));
+	assert_int_equal(uiommu_hwpt_invalidate(context, hwpt, &all, 1), 0);
+	owner.words[4 * PAGE / 8] = 66;
+	assert_int_equal(uiommu_dma_copy(device, &to, &from, MANY / 2 * PAGE, NULL), 0);
+	for (unsigned int i = 0; i < MANY; i++)
+		assert_int_equal(get(leaf() + (uint64_t)i * layout->entry),
+				 i < MANY / 2 ? leading_to(4, layout->read) : leading_to(5, layout->written));
+	assert_int_equal(owner.words[5 * PAGE / 8], 66);
+	assert_int_equal(owner.swaps, 3 * MANY);
+}
+
+static bool second_is(unsigned int number, uint64_t bits)
+{
+	return *second_leaf(number) == (page(number) | bits);
+}
+
+/* Entries of stage 2 are used for stage 1's tables, too, where a change of stage 1's is a write. */
+static void both_stages(void **state)
+{
+	const struct uiommu_invalidation all = {.last = UINT64_MAX};
+	const bool marks_tables = layout->next != layout->used_next;
+	struct uiommu_dma_result result;
+	uint64_t value = 45;
+	unsigned int swaps;
+
+	(void)state;
+	if (!behind)
+		return;
+	put(leaf(), leading_to(4, layout->fresh));
+	put(entry_in(0), leading_to(1, layout->next));
+	assert_int_equal(read_va(), 44);
+	assert_int_equal(get(entry_in(0)), leading_to(1, layout->used_next));
+	assert_int_equal(get(leaf()), leading_to(4, layout->read));
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(owner.words[(SECOND + i) * PAGE / 8], page(SECOND + i + 1) | SECOND_READ);
+	assert_true(second_is(0, marks_tables ? SECOND_WRITTEN : SECOND_READ));
+	assert_true(second_is(1, SECOND_READ) && second_is(2, SECOND_READ) && second_is(3, SECOND_WRITTEN));
+	assert_true(second_is(4, SECOND_READ) && second_is(5, SECOND_FRESH));
+	swaps = owner.swaps;
+	assert_int_equal(read_va(), 44);
+	assert_int_equal(owner.swaps, swaps);
+	assert_int_equal(uiommu_dma_write(device, UIOMMU_NO_PASID, layout->address, &value, 8, NULL), 0);
+	assert_int_equal(get(leaf()), leading_to(4, layout->written));
+	assert_true(second_is(4, SECOND_WRITTEN));
+	assert_int_equal(owner.swaps, swaps + 2);
+	/* Where it cannot be done nothing is cached. */
+	*second_leaf(2) = page(2) | SECOND_FRESH;
+	owner.refuses = true;
+	assert_int_equal(uiommu_hwpt_invalidate(context, hwpt, &all, 1), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(uiommu_dma_read(device, UIOMMU_NO_PASID, layout->address, &value, 8, &result), -EFAULT);
+		assert_int_equal(result.fault.reason, UIOMMU_FAULT_UPDATE);
+		assert_int_equal(result.fault.stage, 2);
+		assert_true(second_is(2, SECOND_FRESH));
+	}
+	owner.refuses = false;
+	assert_int_equal(read_va(), 45);
+	assert_true(second_is(2, SECOND_READ));
 }
 
 /* Entries at the same place of two mappings, in one walk. */
@@ -479,20 +589,25 @@ static const struct {
 	CASE(not_there, setup_without_swap),
 	CASE(many_pages, setup),
 	CASE(two_mappings, setup),
+	CASE(both_stages, setup_behind),
 	CASE(looks, setup),
 };
 
 int main(void)
 {
-	static struct CMUnitTest tests[ARRAY_SIZE(layouts) * ARRAY_SIZE(cases)];
+	static struct variant variants[2 * ARRAY_SIZE(layouts)];
+	static struct CMUnitTest tests[ARRAY_SIZE(variants) * ARRAY_SIZE(cases)];
 	static char names[ARRAY_SIZE(tests)][64];
 
+	for (unsigned int i = 0; i < ARRAY_SIZE(variants); i++)
+		variants[i] = (struct variant){&layouts[i / 2], i % 2};
 	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
+		struct variant *variant = &variants[i / ARRAY_SIZE(cases)];
 		const unsigned int of = i % ARRAY_SIZE(cases);
 
-		layout = &layouts[i / ARRAY_SIZE(cases)];
-		snprintf(names[i], sizeof(names[i]), "%s: %s", layout->name, cases[of].name);
-		tests[i] = (struct CMUnitTest){names[i], cases[of].run, cases[of].before, teardown, (void *)(uintptr_t)layout};
+		snprintf(names[i], sizeof(names[i]), "%s%s: %s", variant->layout->name, variant->uncached ? ", not cached" : "",
+			 cases[of].name);
+		tests[i] = (struct CMUnitTest){names[i], cases[of].run, cases[of].before, teardown, variant};
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
