@@ -261,17 +261,25 @@ static size_t amd_info(void *buffer)
 	return sizeof(info);
 }
 
+/* No PASID capability of ours has Execute or Privileged Mode. */
+static uint64_t capabilities_of(struct abi_call *call, uint32_t device_id)
+{
+	struct object *object = object_get(call->context, device_id, UIOMMU_OBJECT_DEVICE);
+	bool never = object && container_of(object, struct device, object)->never_ats;
+
+	if (object)
+		object_put(object);
+	return ABI_HW_CAP_DIRTY_TRACKING | (never ? ABI_HW_CAP_ATS_NOT_SUPPORTED : 0U);
+}
+
 static int hw_info(struct abi_call *call, uint32_t device_id, uint32_t *type, void *buffer, size_t size, uint64_t *capabilities)
 {
-	(void)call;
-	(void)device_id;
 	(void)size; /* is enough for each of them */
 	if (!*type)
 		*type = ABI_HW_INFO_VTD;
 	if (*type != ABI_HW_INFO_VTD && *type != ABI_HW_INFO_ARM_SMMUV3 && *type != ABI_HW_INFO_AMD)
 		return -EOPNOTSUPP;
-	/* No PASID capability of ours has Execute or Privileged Mode. */
-	*capabilities = ABI_HW_CAP_DIRTY_TRACKING;
+	*capabilities = capabilities_of(call, device_id);
 	return (int)(*type == ABI_HW_INFO_VTD	? vtd_info(buffer)
 		     : *type == ABI_HW_INFO_AMD ? amd_info(buffer)
 						: smmuv3_info(buffer));

@@ -24,6 +24,7 @@ struct device {
 	const struct geometry *geometry; /* of page tables for it; NULL: the context's */
 	struct vdevice *vdevice; /* what it is in a vIOMMU, under the context's viommu lock; or NULL */
 	struct ats ats;
+	bool never_ats; /* a PCI function without the capability */
 	struct requests requests;
 	char name[DEVICE_NAME_MAX];
 	struct uiommu_range *reserved;

@@ -105,6 +105,7 @@ static int fill(struct uiommu_pci *pci, const struct uiommu_pci_description *giv
 		return error;
 	pci_interrupts_reset(pci);
 	pci->state = pci_state_of(pci);
+	container_of(pci->device, struct device, data)->never_ats = !pci->place[UIOMMU_PCI_ATS];
 	if (!pci_state_masters(pci->state))
 		device_suspend(pci->device);
 	return 0;
@@ -152,8 +153,10 @@ void uiommu_pci_destroy(struct uiommu_pci *pci)
 	}
 	free(pci->msix.entries);
 	free(pci->msix.bits);
-	if (pci->device)
-		device_resume(pci->device); /* it is a device again, no more */
+	if (pci->device) { /* it is a device again, no more */
+		container_of(pci->device, struct device, data)->never_ats = false;
+		device_resume(pci->device);
+	}
 	uiommu_device_put(pci->device);
 	pthread_mutex_destroy(&pci->lock);
 	free(pci);

@@ -304,6 +304,7 @@ static void faults(char **arguments)
 	uint32_t id;
 	int queue = make_fault_queue(&id);
 
+	CHECK(hw_capabilities() == CAN_TRACK);
 	attach(make_hwpt(id));
 	enable_portals();
 	request = ask(queue, 0);

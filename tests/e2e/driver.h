@@ -26,6 +26,9 @@
 #define IOAS_ALLOC _IO(';', 0x81)
 #define IOAS_MAP _IO(';', 0x85)
 #define IOAS_UNMAP _IO(';', 0x86)
+#define GET_HW_INFO _IO(';', 0x8a)
+
+enum { CAN_TRACK = 1, NEVER_ATS = 8 }; /* of out_capabilities */
 
 enum { PAGE = 4096, IOVA = 1 << 24 };
 
@@ -98,6 +101,21 @@ static inline void map_memory(void *memory, uint64_t length)
 	} arguments = {sizeof(arguments), 7, ioas, 0, (uint64_t)(uintptr_t)memory, length, IOVA};
 
 	CHECK(!ioctl(iommufd, IOAS_MAP, &arguments));
+}
+
+/* What the device and its IOMMU can do. */
+static inline uint64_t hw_capabilities(void)
+{
+	struct {
+		uint32_t size, flags, dev_id, length;
+		uint64_t data;
+		uint32_t type;
+		uint8_t pasid_lg2, reserved[3];
+		uint64_t capabilities;
+	} arguments = {.size = sizeof(arguments), .dev_id = device_id};
+
+	CHECK(!ioctl(iommufd, GET_HW_INFO, &arguments));
+	return arguments.capabilities;
 }
 
 static inline void unmap_memory(void)

@@ -247,6 +247,7 @@ static void does_io(char **arguments)
 	map_registers();
 	io(2, 7);
 	check_number();
+	CHECK(hw_capabilities() == (CAN_TRACK | NEVER_ATS));
 }
 
 static void is_idle(char **arguments)
