@@ -70,25 +70,28 @@ UIOMMU_API int uiommu_ioctl(int fd, unsigned long command, void *argument);
 
 /**
  * uiommu_abi_read() - read(2), pread(2).
- * @fd: an event queue's
+ * @fd: an event queue's, or a device's (vfio.h)
  * @buffer: for what is read
  * @count: its bytes
- * @offset: 0 for read(2)
+ * @offset: 0 for read(2) of an event queue; of a device, where VFIO has its regions
  *
  * Never blocks.
  *
- * Return: bytes, or a negative errno, as the real file does: -EBADF, -EINVAL, -ESPIPE, -EFAULT.
+ * Return: bytes, or a negative errno, as the real file does: -EBADF, -EINVAL, -ESPIPE (of an event queue), -EFAULT, -EIO (a BAR
+ * that is not decoded), -ENOMEM.
  */
 UIOMMU_API ssize_t uiommu_abi_read(int fd, void *buffer, size_t count, uint64_t offset);
 
 /**
  * uiommu_abi_write() - write(2), pwrite(2).
- * @fd: an event queue's
+ * @fd: an event queue's, or a device's (vfio.h)
  * @buffer: what is written
  * @count: its bytes
- * @offset: 0 for write(2)
+ * @offset: as there
  *
- * Return: bytes, or a negative errno, as the real file does: -EBADF, -EINVAL, -ESPIPE, -EFAULT.
+ * What ends a device's DMA (Bus Master, a reset) waits for accesses that are in flight.
+ *
+ * Return: bytes, or a negative errno: as uiommu_abi_read().
  */
 UIOMMU_API ssize_t uiommu_abi_write(int fd, const void *buffer, size_t count, uint64_t offset);
 
