@@ -121,8 +121,9 @@ enum uiommu_pci_reset_type {
 };
 
 /**
- * struct uiommu_pci_ops - what a model does. Calls come from the transport's thread, one at a time for each function, and with no
- * lock held: they may do DMA, raise interrupts and wait for what does not itself wait for the guest. Any may be NULL.
+ * struct uiommu_pci_ops - what a model does. Calls come from the transport's thread (vfio.h: from that of whoever makes the
+ * access), one at a time for each function, and with no lock held that a call of this library needs: they may do DMA, raise
+ * interrupts and wait for what does not itself wait for the guest. Any may be NULL.
  * @read: the value of @size bytes (1, 2, 4 or 8, aligned to their size) at @offset of @bar; NULL: 0
  * @write: the same, written
  * @reset: config space has its first values again, DMA of the device is not let through, and none is running; forget everything
