@@ -103,18 +103,27 @@ static enum status start_session(struct session_options *options, char *folder)
 
 static char shim[PATH_MAX];
 
-/* Behind what is preloaded already, as the kernel is. */
+/* @first and @second, each of which may be NULL, with a ':' between them. */
+static bool set_list(const char *variable, const char *first, const char *second)
+{
+	bool both = first && *first && second && *second, set;
+	char *list;
+
+	if (asprintf(&list, "%s%s%s", first ? first : "", both ? ":" : "", second ? second : "") < 0)
+		return false;
+	set = !setenv(variable, list, 1);
+	free(list);
+	return set;
+}
+
+/*
+ * Behind what is preloaded already, as the kernel is. AddressSanitizer's library, where a program is linked with it, comes behind
+ * the shim then, and refuses that unless it is told that this is meant.
+ */
 static bool set_environment(const char *folder)
 {
-	const char *others = getenv("LD_PRELOAD");
-	char *preload;
-	bool set;
-
-	if (asprintf(&preload, others && *others ? "%s:%s" : "%.0s%s", others ? others : "", shim) < 0)
-		return false;
-	set = !setenv("LD_PRELOAD", preload, 1) && !setenv(SESSION_VARIABLE, folder, 1);
-	free(preload);
-	return set;
+	return set_list("LD_PRELOAD", getenv("LD_PRELOAD"), shim) &&
+	       set_list("ASAN_OPTIONS", "verify_asan_link_order=0", getenv("ASAN_OPTIONS")) && !setenv(SESSION_VARIABLE, folder, 1);
 }
 
 static int find_separator(int argc, char **argv)

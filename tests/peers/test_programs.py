@@ -172,3 +172,39 @@ def test_another_library_that_is_preloaded(run, tmp_path):
     said = run("/bin/sh", "-c", '"$0" own && exec "$0" calls', in_session(), LD_PRELOAD=str(library))
     assert [line for line in said if not line.startswith("other: ")] == ["ok", "ok"]
     assert said.count("other: /dev/iommu yes") == 3
+
+
+SANITIZED = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+int main(int count, char **arguments)
+{
+	unsigned int *words = malloc(12);
+
+	words[0] = 12, words[1] = words[2] = 0;
+	if (ioctl(open("/dev/iommu", O_RDWR), 0x3b81, words))
+		return 1;
+	printf("%u\n", words[2]);
+	fflush(stdout);
+	count = words[count + 1] != 1; /* behind its end, with an argument */
+	free(words);
+	return count;
+}
+"""
+
+
+@pytest.mark.parametrize("kind", ["address", "thread"])
+def test_sanitizer(run, tmp_path, kind):
+    """Its library begins, and what it is for it does."""
+    source, sanitized = tmp_path / "sanitized.c", tmp_path / "sanitized"
+    source.write_text(SANITIZED, encoding="utf-8")
+    built = subprocess.run([needed("cc"), f"-fsanitize={kind}", "-o", sanitized, source], check=False, capture_output=True, text=True)
+    if built.returncode:
+        pytest.skip(f"the compiler has no -fsanitize={kind}: {built.stderr.strip().splitlines()[-1]}")
+    assert run("setarch", "-R", sanitized) == ["1"]
+    if kind == "address":
+        said = run("/bin/sh", "-c", '"$0" more || echo found', sanitized, ASAN_OPTIONS="abort_on_error=0")
+        assert said[0] == "1" and said[-1] == "found" and any("heap-buffer-overflow" in line for line in said)
