@@ -58,6 +58,8 @@ struct abi_observer {
 	uint64_t (*pinned)(struct abi_observer *observer, uint64_t address, uint64_t length, uint64_t iova);
 	void (*unpinned)(struct abi_observer *observer, uint64_t address, uint64_t length);
 	void (*used)(struct abi_observer *observer, const struct abi_use *use);
+	/* What was mapped by a descriptor has gone from its file (abi_pages_cut()), from @iova on. It waits for nothing, either. */
+	void (*cut)(struct abi_observer *observer, uint64_t iova, uint64_t length, unsigned int how);
 	/* The memory's last reference has been put. */
 	void (*free)(struct abi_observer *observer);
 };

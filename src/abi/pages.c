@@ -14,7 +14,9 @@
 struct pinned {
 	struct cds_list_head link; /* by first */
 	uint64_t first, last; /* pages */
+	uint64_t iova; /* of the first one */
 	unsigned int count;
+	bool cut; /* some of it has gone from its file, and somebody was told */
 };
 
 /*
@@ -108,7 +110,7 @@ static int charge(struct pages *pages, uint64_t bytes)
 	return error;
 }
 
-static int pin_range(struct pages *pages, uint64_t first, uint64_t last)
+static int pin_range(struct pages *pages, uint64_t first, uint64_t last, uint64_t iova)
 {
 	struct cds_list_head *before;
 	struct pinned *pinned = find(pages, first, last, &before);
@@ -126,7 +128,7 @@ static int pin_range(struct pages *pages, uint64_t first, uint64_t last)
 		free(pinned);
 		return error;
 	}
-	*pinned = (struct pinned){.first = first, .last = last, .count = 1};
+	*pinned = (struct pinned){.first = first, .last = last, .iova = iova, .count = 1};
 	cds_list_add(&pinned->link, before);
 	return 0;
 }
@@ -211,7 +213,7 @@ static int pin(void *opaque, uint64_t offset, uint64_t length, uint64_t iova, un
 	range_of(pages, offset, length, &first, &last);
 	pthread_mutex_lock(&pages->list->lock);
 	begins = cds_list_empty(&pages->pinned);
-	error = pin_range(pages, first, last);
+	error = pin_range(pages, first, last, iova - (pages->skip + offset) % page_size());
 	pthread_mutex_unlock(&pages->list->lock);
 	if (error || !observer)
 		return error;
@@ -393,12 +395,14 @@ static int make_region(struct pages *pages, struct abi_caller *caller, const str
 	if (error)
 		return error;
 	/* A dma-buf is pinned by its owner, and accounted to nobody here. */
-	if (region_is_remote(*out))
+	if (region_is_remote(*out)) {
 		pages_free(pages);
-	else
-		region_set_ops(*out, &here_ops, pages);
-	if (!region_is_remote(*out))
-		region_place(*out, 0, &pages->file.device, &pages->file.inode, &pages->file.offset);
+		return 0;
+	}
+	region_set_ops(*out, &here_ops, pages);
+	pthread_mutex_lock(&pages->list->lock);
+	region_place(*out, 0, &pages->file.device, &pages->file.inode, &pages->file.offset);
+	pthread_mutex_unlock(&pages->list->lock);
 	return 0;
 }
 
@@ -455,6 +459,45 @@ int abi_pages_change(struct abi_pages_list *list, struct abi_memory *memory, enu
 		}
 	pthread_mutex_unlock(&list->lock);
 	return error;
+}
+
+/* --- what files lose --- */
+
+/* Under the list's lock. @from, @to: of the file's bytes that @pages are of, counted from the first page's begin. */
+static void cut(struct pages *pages, uint64_t from, uint64_t to, unsigned int how)
+{
+	struct abi_observer *observer = pages->memory->observer;
+	struct pinned *pinned;
+
+	cds_list_for_each_entry (pinned, &pages->pinned, link) {
+		uint64_t begin = pinned->first * page_size(), start = max_u64(begin, from);
+		uint64_t end = min_u64((pinned->last + 1) * page_size(), to);
+
+		if (pinned->cut || start >= end)
+			continue;
+		pinned->cut = true;
+		observer->cut(observer, pinned->iova + (start - begin), end - start, how);
+	}
+}
+
+void abi_pages_cut(uint64_t device, uint64_t inode, uint64_t start, uint64_t end, unsigned int how)
+{
+	struct abi_pages_list *list;
+	struct pages *pages;
+
+	pthread_mutex_lock(&lists_lock);
+	cds_list_for_each_entry (list, &lists, link) {
+		pthread_mutex_lock(&list->lock);
+		cds_list_for_each_entry (pages, &list->pages, link) {
+			uint64_t begin = pages->file.offset - pages->skip;
+
+			if (pages->is_file && pages->memory->observer && pages->file.inode == inode &&
+			    pages->file.device == device && end > begin)
+				cut(pages, start > begin ? start - begin : 0, end - begin, how);
+		}
+		pthread_mutex_unlock(&list->lock);
+	}
+	pthread_mutex_unlock(&lists_lock);
 }
 
 /* --- what memory is the same --- */

@@ -46,6 +46,12 @@ int abi_pages_make(void *opaque, const struct uiommu_ioas_map *map, unsigned int
  */
 int abi_pages_change(struct abi_pages_list *list, struct abi_memory *memory, enum abi_accounting accounting);
 
+/*
+ * Bytes @start to @end have gone from a file: who observes the memory that has them pinned, mapped by a descriptor, is told @how,
+ * once of each map.
+ */
+void abi_pages_cut(uint64_t device, uint64_t inode, uint64_t start, uint64_t end, unsigned int how);
+
 /* --- dma-bufs --- */
 
 /* -ENOMEM, -EMFILE. */

@@ -30,10 +30,12 @@
 #define IOMMU_IOAS_ALLOC _IO(';', 0x81)
 #define IOMMU_IOAS_MAP _IO(';', 0x85)
 #define IOMMU_IOAS_UNMAP _IO(';', 0x86)
+#define IOMMU_IOAS_MAP_FILE _IO(';', 0x8f)
 #define IOMMU_TEST _IO(';', 0xa0)
 
 /* Headers may be older. */
 #define GUARD_INSTALL 102
+#define OF_2_MIB (21U << 26)
 
 enum { PAGE = 4096, PAGES = 8, LENGTH = PAGES * PAGE, IOVA = 1 << 24, WRITEABLE = 2, READABLE = 4, BEFORE = 0x5a, AFTER = 0xa5 };
 enum { MOCK_DOMAIN = 2, CREATE_ACCESS = 5, ACCESS_RW = 8 };
@@ -83,6 +85,17 @@ static void map(void *address, uint64_t length, uint64_t iova, unsigned int acce
 	} arguments = {sizeof(arguments), 1 | access, ioas, 0, (uint64_t)(uintptr_t)address, length, iova};
 
 	CHECK(!ioctl(iommu, IOMMU_IOAS_MAP, &arguments));
+}
+
+static void map_file(int fd, uint64_t length, uint64_t iova, unsigned int access)
+{
+	struct {
+		uint32_t size, flags, ioas;
+		int32_t fd;
+		uint64_t start, length, iova;
+	} arguments = {sizeof(arguments), 1 | access, ioas, fd, 0, length, iova};
+
+	CHECK(!ioctl(iommu, IOMMU_IOAS_MAP_FILE, &arguments));
 }
 
 static void unmap(void)
@@ -140,6 +153,43 @@ static void make_memfd(void)
 	CHECK(file >= 0 && !ftruncate(file, LENGTH));
 	memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	CHECK(memory != MAP_FAILED);
+}
+
+/* Its pages are the file's, as long as nobody writes to them. */
+static void make_private_memfd(void)
+{
+	make_memfd();
+	memory = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+	CHECK(memory != MAP_FAILED);
+}
+
+enum { HUGE = 2 << 20 };
+
+/* What is mapped is a part of one page. */
+static void make_huge_of(int flags, int fd)
+{
+	memory = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+	if (memory != MAP_FAILED)
+		return;
+	printf("no huge pages\n");
+	exit(0);
+}
+
+static void make_huge(void)
+{
+	make_huge_of(MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (int)OF_2_MIB, -1);
+}
+
+static void make_huge_shared(void)
+{
+	make_huge_of(MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | (int)OF_2_MIB, -1);
+}
+
+static void make_huge_memfd(void)
+{
+	file = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | OF_2_MIB);
+	CHECK(file < 0 || !ftruncate(file, HUGE));
+	make_huge_of(MAP_SHARED, file);
 }
 
 /* Of a file system: this program's own text. */
@@ -366,9 +416,97 @@ static void by_truncation(void)
 	CHECK(!ftruncate(file, 0));
 }
 
+static void punch(off_t offset, off_t length)
+{
+	CHECK(!fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length));
+}
+
 static void by_a_hole(void)
 {
-	CHECK(!fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * PAGE, PAGE));
+	punch(2 * PAGE, PAGE);
+}
+
+/* Parts of two pages, which stay. */
+static void by_a_hole_in_no_page(void)
+{
+	punch(PAGE + 1, 2 * PAGE - 2);
+	punch(2 * PAGE + 1, PAGE - 2);
+}
+
+static void by_a_hole_and_half_of_two_pages(void)
+{
+	punch(PAGE + 1, 2 * PAGE);
+}
+
+static void by_a_hole_of_a_child(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (!child) {
+		by_a_hole();
+		_exit(0);
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* Only what was behind the first byte of the third page's. */
+static void by_truncation_within_a_page(void)
+{
+	CHECK(!ftruncate(file, PAGE + 1));
+}
+
+static void by_length(void)
+{
+	CHECK(!ftruncate(file, LENGTH) && !ftruncate(file, 2 * LENGTH));
+	CHECK(!ftruncate(file, LENGTH));
+}
+
+static void name_of_file(char *out, size_t size)
+{
+	snprintf(out, size, "/proc/self/fd/%d", file);
+}
+
+static void by_truncation_of_a_name(void)
+{
+	char name[32];
+
+	name_of_file(name, sizeof(name));
+	CHECK(!truncate(name, 2 * PAGE));
+}
+
+static void by_opening(void)
+{
+	char name[32];
+
+	name_of_file(name, sizeof(name));
+	CHECK(open(name, O_RDWR | O_TRUNC | O_CLOEXEC) >= 0);
+}
+
+/* Through another mapping, of which nobody knows anything. */
+static void by_removing_elsewhere(void)
+{
+	uint8_t *other = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+
+	CHECK(other != MAP_FAILED && !madvise(other + 2 * PAGE, PAGE, MADV_REMOVE));
+}
+
+static void by_munmap_of_huge(void)
+{
+	CHECK(!munmap(memory, HUGE));
+}
+
+static void by_dontneed_of_huge(void)
+{
+	CHECK(!madvise(memory, HUGE, MADV_DONTNEED));
+}
+
+static void by_a_huge_hole(void)
+{
+	/* A part of the page is nothing. */
+	punch(2 * PAGE, PAGE);
+	CHECK(memory[PAGE] == BEFORE);
+	punch(0, HUGE);
 }
 
 static void by_shmdt(void)
@@ -407,6 +545,7 @@ static const struct way {
 	void (*make)(void);
 	void (*take)(void);
 	bool reads; /* it can only be read */
+	bool by_file; /* it is mapped by its descriptor */
 } ways[] = {
 	{"nothing", make_private, by_nothing, false},
 	{"munmap", make_private, by_munmap, false},
@@ -431,7 +570,26 @@ static const struct way {
 	{"stack", make_stack, by_the_end_of_a_thread, false},
 	{"malloc", make_block, by_freeing, false},
 	{"truncate", make_memfd, by_truncation, false},
+	{"truncate-within", make_memfd, by_truncation_within_a_page, false},
+	{"truncate-private", make_private_memfd, by_truncation, false},
+	{"truncate-name", make_memfd, by_truncation_of_a_name, false},
+	{"truncate-file", make_memfd, by_truncation, false, true},
+	{"open", make_memfd, by_opening, false},
+	{"length", make_memfd, by_length, false},
 	{"hole", make_memfd, by_a_hole, false},
+	{"hole-half", make_memfd, by_a_hole_and_half_of_two_pages, false},
+	{"hole-nowhere", make_memfd, by_a_hole_in_no_page, false},
+	{"hole-private", make_private_memfd, by_a_hole, false},
+	{"hole-child", make_memfd, by_a_hole_of_a_child, false},
+	{"hole-file", make_memfd, by_a_hole, false, true},
+	{"remove-elsewhere", make_memfd, by_removing_elsewhere, false},
+	{"remove-file", make_memfd, by_removing_elsewhere, false, true},
+	{"dontneed-shared", make_memfd, by_dontneed, false},
+	{"huge", make_huge, by_munmap_of_huge, false},
+	{"huge-dontneed", make_huge, by_dontneed_of_huge, false},
+	{"huge-shared", make_huge_shared, by_munmap_of_huge, false},
+	{"huge-dontneed-shared", make_huge_shared, by_dontneed_of_huge, false},
+	{"huge-hole", make_huge_memfd, by_a_huge_hole, false},
 	{"shmdt", make_segment, by_shmdt, false},
 	{"shmdt-shmat", make_segment, by_another_segment, false},
 	{"watched", make_watched, by_mmap, false},
@@ -454,7 +612,10 @@ static void run(const struct way *way)
 	if (!way->reads && own < 0)
 		memset(memory, BEFORE, LENGTH);
 	printf("%p\n", (void *)memory);
-	map(memory, LENGTH, IOVA, access);
+	if (way->by_file)
+		map_file(file, LENGTH, IOVA, access);
+	else
+		map(memory, LENGTH, IOVA, access);
 	way->take();
 	report("read", use(2 * PAGE, &byte, false));
 	report("read", use(2 * PAGE + 1, &byte, false));

@@ -4,6 +4,7 @@
 import contextlib
 import fcntl
 import os
+import pathlib
 import re
 import subprocess
 import time
@@ -15,19 +16,24 @@ from conftest import PAGE
 OK = 0
 IOVA = 1 << 24
 TOLD = re.compile(r"uiommu: \[\d+ takes-away(?:-stat)?\] (.*)")
-GONE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+), mapped for DMA at IOVA 0x([0-9a-f]+)-0x([0-9a-f]+), was (unmapped|moved|thrown away) \(")
+GONE = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+), mapped for DMA at IOVA 0x([0-9a-f]+)-0x([0-9a-f]+), was (unmapped|moved|thrown away|cut off its file|cut out of its file) \(")
 USED = re.compile(r"a device (read|wrote|could not read|could not write) 0x([0-9a-f]+) \(IOVA 0x([0-9a-f]+)\), "
-                  r"which is mapped for DMA and (was unmapped|was moved|was thrown away|is not there any more|is protected now|"
+                  r"which is mapped for DMA and (was unmapped|was moved|was thrown away|was cut off its file|was cut out of its file|is not there any more|is protected now|"
                   r"is another file's than it was)")
+GONE_FILE = re.compile(r"what is mapped for DMA at IOVA 0x([0-9a-f]+)-0x([0-9a-f]+), by a descriptor, was (cut off its file|cut out of its file) \(")
 UNWATCHED = re.compile(r"0x([0-9a-f]+)-0x([0-9a-f]+), mapped for DMA at IOVA 0x([0-9a-f]+)-0x([0-9a-f]+), is not watched \((.*?)\): ")
 LEFT_OUT = re.compile(r"uiommu: (\d+) more lines were left out")
 LATER = "is not watched any more: the program has a userfaultfd of its own for it"
 
-THIRD, LAST = (2, 3), (2, 8)
+THIRD, LAST, ALL = (2, 3), (2, 8), (0, 8)
 
 
 def went(how, pages=THIRD):
     return ("went", how, *pages)
+
+
+def went_of_file(how, pages=THIRD):
+    return ("went, by a descriptor", how, *pages)
 
 
 def used(what, why, page=2):
@@ -52,7 +58,7 @@ WAYS = {
     "shrink": ([went("unmapped", LAST), used("could not read", "was unmapped")], False),
     "dontneed": ([went("thrown away"), used("read", "was thrown away")], True),
     "free": ([went("thrown away"), used("read", "was thrown away")], True),
-    "remove": ([went("thrown away"), used("read", "was thrown away")], True),
+    "remove": ([went("cut out of its file"), used("read", "was cut out of its file")], True),
     "process-madvise": ([went("thrown away"), used("read", "was thrown away")], True),
     "brk": ([went("unmapped", LAST), used("could not read", "was unmapped")], False),
     "stack": ([went("thrown away", (0, 8)), used("read", "was thrown away")], True),
@@ -61,11 +67,34 @@ WAYS = {
     # Of these the kernel says nothing: they are noticed when they are used.
     "guards": ([used("could not read", "is not there any more")], False),
     "mprotect": ([used("could not read", "is protected now")], False),
-    "truncate": ([used("could not read", "is not there any more")], False),
     "shmdt": ([used("could not read", "is not there any more")], False),
     "shmdt-shmat": ([used("read", "is another file's than it was")], True),
+    # Of files the program tells, whose mapping it is.
+    "truncate": ([went("cut off its file", ALL), used("could not read", "was cut off its file")], False),
+    "truncate-within": ([went("cut off its file", LAST), used("could not read", "was cut off its file")], False),
+    "truncate-private": ([went("cut off its file", ALL), used("could not read", "was cut off its file")], False),
+    "truncate-name": ([went("cut off its file", LAST), used("could not read", "was cut off its file")], False),
+    "open": ([went("cut off its file", ALL), used("could not read", "was cut off its file")], False),
+    "hole": ([went("cut out of its file"), used("read", "was cut out of its file")], True),
+    "hole-half": ([went("cut out of its file"), used("read", "was cut out of its file")], True),
+    "hole-child": ([went("cut out of its file"), used("read", "was cut out of its file")], True),
+    "remove-elsewhere": ([went("cut out of its file"), used("read", "was cut out of its file")], True),
+    # What is mapped by a descriptor: of its use nothing is known.
+    "truncate-file": ([went_of_file("cut off its file", ALL)], False),
+    "hole-file": ([went_of_file("cut out of its file")], True),
+    "remove-file": ([went_of_file("cut out of its file")], True),
+    # Nothing has gone that a device with pinned pages would have.
+    "length": ([], True),
+    "hole-nowhere": ([], True),
+    "dontneed-shared": ([], True),
     # And this is not noticed at all: docs/run.md.
-    "hole": ([], True),
+    "hole-private": ([], True),
+    # Of huge pages, of one of which a part is mapped.
+    "huge": ([went("unmapped", ALL), used("could not read", "was unmapped")], False),
+    "huge-dontneed": ([went("thrown away", ALL), used("read", "was thrown away")], True),
+    "huge-shared": ([went("unmapped", ALL), used("could not read", "was unmapped")], False),
+    "huge-dontneed-shared": ([], True),
+    "huge-hole": ([went("cut out of its file", ALL), used("read", "was cut out of its file")], True),
     # As with pinned pages: the parent has them, and the device's.
     "fork": ([], True),
     "watched": ([not_watched("it has a userfaultfd already")], True),
@@ -81,6 +110,8 @@ def understand(line, start):
         assert iova_end - iova == end - first
         # By its IOVA: some of it is mapped twice.
         return ("went", match[5], (iova - IOVA) // PAGE, (iova_end - IOVA) // PAGE)
+    if (match := GONE_FILE.match(told[1])):
+        return ("went, by a descriptor", match[3], *((int(match[i], 16) - IOVA) // PAGE for i in (1, 2)))
     if (match := USED.match(told[1])):
         address, iova = int(match[2], 16), int(match[3], 16)
         assert address - start == iova - IOVA
@@ -96,6 +127,19 @@ def program(staged):
     return os.path.join(staged, "takes-away")
 
 
+@pytest.fixture(scope="module")
+def huge_pages():
+    """A few, made when they are needed, which only root can permit. Without them the program says so."""
+    limit = pathlib.Path("/proc/sys/vm/nr_overcommit_hugepages")
+    before = 0
+    with contextlib.suppress(OSError):
+        before = int(limit.read_text(encoding="ascii"))
+        limit.write_text(str(max(before, 4)), encoding="ascii")
+    yield
+    with contextlib.suppress(OSError):
+        limit.write_text(str(before), encoding="ascii")
+
+
 @pytest.fixture
 def take_away(run, program, sessions):
     """What the program says of what the device did, and what was said of it."""
@@ -103,8 +147,9 @@ def take_away(run, program, sessions):
     def take(way, *options, program=program, environment=None):
         ended = run("run", "--mock", "--check", *options, "--", program, way, env={**sessions.environment, **(environment or {})})
         assert ended.status == OK, ended.err
-        if "not in this kernel" in ended.out:
-            pytest.skip(f"{way}: not in this kernel")
+        for reason in ("not in this kernel", "no huge pages"):
+            if reason in ended.out:
+                pytest.skip(f"{way}: {reason}")
         start, *did, last = ended.out.splitlines()
         assert last == "ok"
         return int(start, 16), did, ended.err.splitlines()
@@ -113,7 +158,7 @@ def take_away(run, program, sessions):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_ways(take_away, way):
+def test_ways(take_away, huge_pages, way):  # pylint: disable=unused-argument
     expected, could = WAYS[way]
     start, did, lines = take_away(way)
     assert [understand(line, start) for line in lines] == expected
@@ -155,6 +200,18 @@ def test_without_userfaultfd(take_away, program, way, expected, static):
         start, _, lines = take_away(way, environment={"UIOMMU_WITHOUT": "userfaultfd"})
         why = "Operation not supported"
     assert f"] what it maps for DMA is not watched ({why}): " in lines[0]
+    assert [understand(line, start) for line in lines[1:]] == expected
+
+
+@pytest.mark.parametrize("way, static, expected", [("hole", False, WAYS["hole"][0]), ("truncate", False, WAYS["truncate"][0]),
+                                                   ("hole", True, []), ("truncate", True, [used("could not read", "is not there any more")])])
+def test_files_without_userfaultfd(take_away, program, way, static, expected):
+    """What goes from files the shim tells, and where there is none, nobody does."""
+    if static:
+        start, _, lines = take_away(way, program=f"{program}-static")
+    else:
+        start, _, lines = take_away(way, environment={"UIOMMU_WITHOUT": "userfaultfd"})
+    assert "] what it maps for DMA is not watched (" in lines[0]
     assert [understand(line, start) for line in lines[1:]] == expected
 
 

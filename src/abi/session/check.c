@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "abi/pages.h"
 #include "abi/session/devices.h"
 #include "abi/session/session.h"
 #include "abi/session/spans.h"
@@ -51,6 +52,8 @@ static const char *const gone_words[] = {
 	[CHECK_UNMAPPED] = "unmapped (munmap, mmap or brk)",
 	[CHECK_MOVED] = "moved (mremap)",
 	[CHECK_DISCARDED] = "thrown away (madvise)",
+	[CHECK_CUT_OFF] = "cut off its file (ftruncate)",
+	[CHECK_CUT_OUT] = "cut out of its file (fallocate or madvise)",
 };
 
 /* --- what is mapped; under the lock --- */
@@ -171,6 +174,24 @@ static int register_range(const struct check *check, uint64_t start, uint64_t en
 	return ioctl(check->fd, UFFDIO_REGISTER, &range) ? -errno : 0;
 }
 
+/*
+ * Huge pages can only be registered as a whole, and not every kernel says how large they are. One of which a part is mapped here is
+ * not unregistered: it may be another part's.
+ */
+static int register_mapping(const struct check *check, uint64_t start, uint64_t end, const struct process_vma *vma)
+{
+	static const unsigned int sizes_lg2[] = {16, 21, 25, 29, 30, 34};
+	int error = register_range(check, start, end);
+
+	for (size_t i = 0; error == -EINVAL && vma->file.inode && i < ARRAY_SIZE(sizes_lg2); i++) {
+		uint64_t rest = (UINT64_C(1) << sizes_lg2[i]) - 1, first = start & ~rest, last = end + rest;
+
+		if (first >= vma->start && last >= end && (last & ~rest) <= vma->end)
+			error = register_range(check, first, last & ~rest);
+	}
+	return error;
+}
+
 static void unregister_range(const struct check *check, uint64_t start, uint64_t end)
 {
 	struct uffdio_range range = {start, end - start};
@@ -197,6 +218,7 @@ static void settled(struct check *check, uint64_t start, uint64_t end, enum span
 				span->device = vma->file.device;
 				span->inode = vma->file.inode;
 				span->offset = vma->offset + (span->start - vma->start);
+				span->shared = vma->shared;
 			}
 		}
 		spans_tidy(spans, start, end);
@@ -246,7 +268,7 @@ static uint64_t settle_mapping(struct check *check, const struct span *piece, bo
 	struct process_vma vma = {0};
 	bool there = !process_describe(check->memory->process, piece->start, &vma);
 	uint64_t end = there ? min_u64(vma.end, piece->end) : piece->end;
-	int error = !there ? -EFAULT : full ? -ENOSPC : register_range(check, piece->start, end);
+	int error = !there ? -EFAULT : full ? -ENOSPC : register_mapping(check, piece->start, end, &vma);
 
 	if (error)
 		say_unwatched(check, piece->start, end, piece->iova, error);
@@ -353,6 +375,11 @@ void check_settle(struct session *session, const struct member *member)
 
 /* --- what goes --- */
 
+static bool is_unmapped(enum check_end how)
+{
+	return how == CHECK_UNMAPPED || how == CHECK_MOVED;
+}
+
 /* Under the lock. True: *@out is the first range that went while it was mapped, and of which nothing has been said. */
 static bool take_away(struct check *check, uint64_t start, uint64_t end, enum check_end how, struct span *out)
 {
@@ -362,11 +389,14 @@ static bool take_away(struct check *check, uint64_t start, uint64_t end, enum ch
 	for (size_t i = spans_find(spans, start); i < spans->count && spans->at[i].start < end; i++) {
 		struct span *span = &spans->at[i];
 
-		if (how != CHECK_DISCARDED && (span->state == SPAN_WATCHED || span->state == SPAN_OLD)) {
+		if (is_unmapped(how) && (span->state == SPAN_WATCHED || span->state == SPAN_OLD)) {
 			span->state = SPAN_UNWATCHED;
 			check->registered--;
 		}
 		if (!span->maps || span->gone > span->pinned)
+			continue;
+		/* What is shared is the file's: only REMOVE takes it away, and of that the program tells. */
+		if (how == CHECK_DISCARDED && span->shared)
 			continue;
 		span->gone = check->now;
 		span->how = (uint8_t)how;
@@ -400,6 +430,108 @@ void check_gone(struct abi_memory *memory, uint64_t start, uint64_t end, enum ch
 			    gone.start, gone.end, gone.iova, gone.iova + (gone.end - gone.start), gone_words[how]);
 }
 
+/* Is another file there than when it was mapped? */
+static bool is_another(const struct check *check, const struct span *span, uint64_t address)
+{
+	struct process_vma vma = {0};
+
+	if (process_describe(check->memory->process, address, &vma))
+		return false;
+	return vma.file.inode != span->inode || vma.file.device != span->device ||
+	       vma.offset + (address - vma.start) != span->offset + (address - span->start);
+}
+
+/* Bytes of a file. */
+struct cut {
+	struct session_key file;
+	uint64_t start, end;
+	enum check_end how;
+};
+
+/*
+ * The first piece from *@from on that these bytes were when it was mapped. Of a private mapping a hole takes only what nobody has
+ * written to, and of which pages that is so is not known. Under the lock.
+ */
+static bool find_cut(const struct check *check, const struct cut *cut, uint64_t from, struct span *out)
+{
+	const struct spans *spans = &check->spans;
+
+	for (size_t i = spans_find(spans, from); i < spans->count; i++) {
+		const struct span *span = &spans->at[i];
+		uint64_t length = span->end - span->start;
+
+		if (span->start < from || !span->maps || span->inode != cut->file.inode || span->device != cut->file.device ||
+		    (!span->shared && cut->how == CHECK_CUT_OUT) || span->offset >= cut->end || span->offset + length <= cut->start)
+			continue;
+		*out = *span;
+		return true;
+	}
+	return false;
+}
+
+static void cut_memory(struct abi_memory *memory, const struct cut *cut)
+{
+	struct check *check = check_of(memory);
+	struct span span = {.end = 0};
+	bool found = true;
+
+	while (check && found) {
+		pthread_mutex_lock(&check->lock);
+		found = find_cut(check, cut, span.end, &span);
+		pthread_mutex_unlock(&check->lock);
+		/* What nobody watches may have become something else. */
+		if (found && !(span.state == SPAN_UNWATCHED && is_another(check, &span, span.start)))
+			check_gone(memory, span.start + (cut->start > span.offset ? cut->start - span.offset : 0),
+				   span.start + min_u64(span.end - span.start, cut->end - span.offset), cut->how);
+	}
+}
+
+static void cut_file(struct session *session, const struct cut *cut)
+{
+	struct member *member = member_before(session, UINT64_MAX);
+
+	while (member) {
+		uint64_t token = member->token;
+
+		cut_memory(member->memory, cut);
+		member_put(session, member);
+		member = member_before(session, token);
+	}
+	abi_pages_cut(cut->file.device, cut->file.inode, cut->start, cut->end, cut->how);
+}
+
+/* What is at these addresses, of each file that is there. */
+static void cut_mapped(struct session *session, const struct member *member, uint64_t start, uint64_t end, enum check_end how)
+{
+	struct process_vma vma;
+
+	for (; start < end && !process_describe(member->memory->process, start, &vma); start = vma.end) {
+		uint64_t offset = vma.offset + (start - vma.start);
+		struct cut cut = {{vma.file.device, vma.file.inode}, offset, offset + min_u64(vma.end, end) - start, how};
+
+		if (vma.shared && vma.file.inode)
+			cut_file(session, &cut);
+	}
+}
+
+void check_cut(struct session *session, const struct member *member, const struct session_request *request)
+{
+	enum check_end how = request->command == SESSION_CUT_OUT ? CHECK_CUT_OUT : CHECK_CUT_OFF;
+	bool mapped = !request->file.inode;
+	uint64_t start = mapped ? request->argument : request->offset, end;
+	struct cut cut = {request->file, start, 0, how};
+
+	if (!check_of(member->memory) || __builtin_add_overflow(start, request->count, &end))
+		return;
+	cut.end = end;
+	/* Whatever was done before is reported before. */
+	watch_settle(session);
+	if (mapped)
+		cut_mapped(session, member, start, end, how);
+	else
+		cut_file(session, &cut);
+}
+
 void check_leave(struct abi_memory *memory, uint64_t start, uint64_t length)
 {
 	struct check *check = check_of(memory);
@@ -427,17 +559,6 @@ void check_leave(struct abi_memory *memory, uint64_t start, uint64_t length)
 }
 
 /* --- what is used --- */
-
-/* Is another file there than when it was mapped? */
-static bool is_another(const struct check *check, const struct span *span, uint64_t address)
-{
-	struct process_vma vma = {0};
-
-	if (process_describe(check->memory->process, address, &vma))
-		return false;
-	return vma.file.inode != span->inode || vma.file.device != span->device ||
-	       vma.offset + (address - vma.start) != span->offset + (address - span->start);
-}
 
 /* The first span of the access that something may have to be said of, as it is. Under the lock. */
 static bool find_used(const struct check *check, const struct abi_use *use, uint64_t from, struct span *out)
@@ -524,6 +645,16 @@ static void used(struct abi_observer *observer, const struct abi_use *use)
 	}
 }
 
+static void file_cut(struct abi_observer *observer, uint64_t iova, uint64_t length, unsigned int how)
+{
+	struct check *check = container_of(observer, struct check, observer);
+
+	report_line(check->session, check->pid,
+		    "what is mapped for DMA at IOVA 0x%" PRIx64 "-0x%" PRIx64
+		    ", by a descriptor, was %s: a kernel's device would keep the old pages, here it reaches what comes next",
+		    iova, iova + length, gone_words[how]);
+}
+
 /* --- its life --- */
 
 static void check_free(struct abi_observer *observer)
@@ -542,7 +673,7 @@ int check_begin(struct session *session, struct abi_memory *memory, pid_t pid)
 
 	if (!check)
 		return -ENOMEM;
-	check->observer = (struct abi_observer){pinned, unpinned, used, check_free};
+	check->observer = (struct abi_observer){pinned, unpinned, used, file_cut, check_free};
 	check->session = session;
 	check->memory = memory;
 	check->pid = pid;

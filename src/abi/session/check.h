@@ -4,8 +4,9 @@
  * for as long as it is: when it goes (munmap and its like) a line says so, and another one when a device uses what has come in its
  * place, or finds nothing.
  *
- * It is the kernel that tells, by one userfaultfd for each program. What it does not tell is seen where a device meets it: another
- * file's page, or an access that is refused. Memory of which neither can be known is named once, when it is mapped.
+ * It is the kernel that tells, by one userfaultfd for each program; of what goes from files it is the shim. What it does not tell
+ * is seen where a device meets it: another file's page, or an access that is refused. Memory of which neither can be known is named
+ * once, when it is mapped.
  */
 #ifndef SESSION_CHECK_H
 #define SESSION_CHECK_H
@@ -17,11 +18,14 @@
 struct abi_memory;
 struct member;
 struct session;
+struct session_request;
 
 enum check_end {
 	CHECK_UNMAPPED, /* munmap, mmap, brk */
 	CHECK_MOVED, /* mremap */
 	CHECK_DISCARDED, /* madvise */
+	CHECK_CUT_OFF, /* from its file: ftruncate and the like */
+	CHECK_CUT_OUT, /* of its file: fallocate, madvise */
 };
 
 /* From now on, before anything is mapped. @memory owns what is made. -ENOMEM. */
@@ -39,6 +43,9 @@ void check_settle(struct session *session, const struct member *member);
 
 /* It has gone, or is about to. */
 void check_gone(struct abi_memory *memory, uint64_t start, uint64_t end, enum check_end how);
+
+/* @member has taken pages out of a file (SESSION_CUT), whoever has them mapped. */
+void check_cut(struct session *session, const struct member *member, const struct session_request *request);
 
 /* The program wants to watch it itself. */
 void check_leave(struct abi_memory *memory, uint64_t start, uint64_t length);

@@ -272,6 +272,10 @@ static int64_t answer_to(struct connection *connection, struct session_message *
 		check_leave(connection->member->memory, message->request.argument, message->request.count);
 		return 0;
 	}
+	if (message->request.op == SESSION_CUT) {
+		check_cut(connection->session, connection->member, &message->request);
+		return 0;
+	}
 	if (message->request.op == SESSION_STATUS)
 		return session_status(connection->session, message->request.number, fd);
 	if (message->request.op == SESSION_READ) {

@@ -34,6 +34,21 @@ struct member *member_with_work(struct session *session)
 	return member;
 }
 
+struct member *member_before(struct session *session, uint64_t token)
+{
+	struct member *member;
+
+	pthread_mutex_lock(&session->lock);
+	/* The last one is the first in the list. */
+	member = session->members;
+	while (member && member->token >= token)
+		member = member->next;
+	if (member)
+		member->references++;
+	pthread_mutex_unlock(&session->lock);
+	return member;
+}
+
 void member_put(struct session *session, struct member *member)
 {
 	struct member **link = &session->members;

@@ -58,7 +58,14 @@ enum session_op {
 	SESSION_READV, /* file, argument: address of count struct iovec, whose begin is inline; offset */
 	SESSION_WRITEV, /* the same */
 	SESSION_SWAPPER, /* from the answer on, the connection has struct session_swap only, and the daemon begins */
+	SESSION_CUT, /* count bytes from offset on have gone from a file of a file system, or what is at argument from its files;
+			command: enum session_cut */
 	SESSION_OPS,
+};
+
+enum session_cut {
+	SESSION_CUT_OFF, /* it has become shorter */
+	SESSION_CUT_OUT, /* it has a hole there */
 };
 
 /* An inode. */

@@ -197,6 +197,8 @@ int member_create(struct session *session, const struct uiommu_process *bundle, 
 struct member *member_find(struct session *session, uint64_t token);
 /* One that has something to settle (check.h), that nobody settles, with a reference; or NULL. */
 struct member *member_with_work(struct session *session);
+/* The one that came last before the one of this token, with a reference; or NULL. */
+struct member *member_before(struct session *session, uint64_t token);
 void member_put(struct session *session, struct member *member);
 
 /*

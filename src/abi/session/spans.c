@@ -66,7 +66,7 @@ static bool continues(const struct span *a, const struct span *b)
 
 	return a->end == b->start && a->iova + length == b->iova && (a->pinned == b->pinned || !a->gone) && a->gone == b->gone &&
 	       a->used == b->used && a->maps == b->maps && a->state == b->state && a->how == b->how && a->inode == b->inode &&
-	       (!a->inode || (a->device == b->device && a->offset + length == b->offset));
+	       a->shared == b->shared && (!a->inode || (a->device == b->device && a->offset + length == b->offset));
 }
 
 static void join(struct span *a, const struct span *b)

@@ -24,6 +24,7 @@ struct span {
 	uint32_t maps; /* how many */
 	uint8_t state; /* enum span_state */
 	uint8_t how; /* of what has gone: enum check_end */
+	bool shared; /* what is written there is in the file */
 };
 
 struct spans {

@@ -47,11 +47,11 @@ struct connections {
 	uint32_t connecting; /* a lock: 0, 1, or 2: somebody waits */
 	uint32_t released; /* counts calls that have ended while somebody waited */
 	uint32_t waiting;
-	uint32_t checks; /* the session said SESSION_CHECKS */
 	struct slot slots[SLOTS];
 };
 
 static struct connections *connections;
+static bool checks; /* the session said SESSION_CHECKS; atomic, and a fork child's as well */
 static struct slot inherited[SLOTS]; /* copies, for fork children */
 static char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 static int state; /* 0: not known; 1: in a session; 2: not in one */
@@ -474,7 +474,7 @@ static int hello(struct connections *all, int socket)
 	if (!all->token && reply.flags & SESSION_CHECKS)
 		be_watched(socket);
 	all->token = (uint64_t)reply.result;
-	__atomic_store_n(&all->checks, reply.flags & SESSION_CHECKS, __ATOMIC_RELAXED);
+	__atomic_store_n(&checks, reply.flags & SESSION_CHECKS, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -681,9 +681,7 @@ int64_t client_say(int socket, struct session_request *request)
 
 bool client_checks(void)
 {
-	const struct connections *all = __atomic_load_n(&connections, __ATOMIC_ACQUIRE);
-
-	return all && __atomic_load_n(&all->checks, __ATOMIC_RELAXED);
+	return __atomic_load_n(&checks, __ATOMIC_RELAXED);
 }
 
 void client_connect(void)

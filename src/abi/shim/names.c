@@ -8,12 +8,21 @@
 #include <unistd.h>
 
 #include "abi/shim/client.h"
+#include "abi/shim/cut.h"
 #include "abi/shim/next.h"
 #include "abi/shim/sys.h"
 
 static int open_real(int directory, const char *path, int flags, mode_t mode)
 {
-	return next.openat ? next.openat(directory, path, flags, mode) : (int)next_result(sys_openat(directory, path, flags, mode));
+	struct stat before = {0};
+	int fd;
+
+	if (flags & O_TRUNC && client_checks())
+		sys_fstatat(directory, path, &before, flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0);
+	fd = next.openat ? next.openat(directory, path, flags, mode) : (int)next_result(sys_openat(directory, path, flags, mode));
+	if (fd >= 0)
+		cut_to(&before, 0);
+	return fd;
 }
 
 /* -EISDIR: it is a folder of devices. */

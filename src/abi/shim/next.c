@@ -33,6 +33,7 @@ __attribute__((constructor)) static void start(void)
 	next.writev = next_find("writev");
 	next.preadv2 = next_find("preadv2");
 	next.pwritev2 = next_find("pwritev2");
+	next.fallocate = next_find("fallocate");
 	next.fopen = next_find("fopen");
 	next.opendir = next_find("opendir");
 	next.scandir = next_find("scandir");

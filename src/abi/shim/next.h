@@ -32,6 +32,7 @@ struct next {
 	ssize_t (*writev)(int fd, const struct iovec *parts, int count);
 	ssize_t (*preadv2)(int fd, const struct iovec *parts, int count, off_t offset, int flags);
 	ssize_t (*pwritev2)(int fd, const struct iovec *parts, int count, off_t offset, int flags);
+	int (*fallocate)(int fd, int mode, off_t offset, off_t length);
 	FILE *(*fopen)(const char *path, const char *mode);
 	DIR *(*opendir)(const char *path);
 	int (*scandir)(const char *path, struct dirent ***out, next_filter filter, next_order order);
