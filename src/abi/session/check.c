@@ -626,6 +626,7 @@ static void used(struct abi_observer *observer, const struct abi_use *use)
 	uint64_t from = use->address, end = use->address + use->length;
 	struct span span;
 
+	watch_settle(check->session);
 	while (from < end) {
 		bool found, refused;
 

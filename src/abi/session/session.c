@@ -97,6 +97,7 @@ int session_create(struct session *session, const struct session_options *option
 	CDS_INIT_LIST_HEAD(&session->userfaults);
 	CDS_INIT_LIST_HEAD(&session->watches);
 	pthread_mutex_init(&session->watch_lock, NULL);
+	pthread_mutex_init(&session->gone_lock, NULL);
 	session->mock = options->mock;
 	session->check = options->check;
 	pthread_mutex_init(&session->lock, NULL);
@@ -214,5 +215,6 @@ void session_destroy(struct session *session)
 			close(fds[i]);
 	pthread_mutex_destroy(&session->drain_lock);
 	pthread_mutex_destroy(&session->lock);
+	pthread_mutex_destroy(&session->gone_lock);
 	pthread_mutex_destroy(&session->watch_lock);
 }

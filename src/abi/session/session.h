@@ -89,6 +89,7 @@ struct session {
 	pthread_mutex_t watch_lock; /* the next two (watch.c); before @lock */
 	struct cds_list_head userfaults; /* of programs */
 	struct cds_list_head watches; /* of registers */
+	pthread_mutex_t gone_lock; /* from when it is read what has gone until it has been reported; after the one before */
 	pthread_t watch_thread;
 	int watching; /* an epoll of them, or -1: there is no thread yet */
 	int watch_wake; /* an eventfd: it ends */
@@ -157,7 +158,7 @@ uint64_t watch_features(bool memory, unsigned int attempt);
 /* Registers that @member has mapped (SESSION_WATCH). -ENXIO: it has no userfaultfd for that yet; -EINVAL, -ENOMEM. */
 int watch_start(struct session *session, const struct member *member, const struct session_request *request);
 
-/* What a program did to its memory before it made its call has been reported (--check). */
+/* What a program did to its memory before it made its call, or had its device do something, has been reported (--check). */
 void watch_settle(struct session *session);
 /* Nobody has it mapped any more; the program has ended. */
 void watch_end_mapping(struct session *session, const struct abi_file *file, uint64_t offset);

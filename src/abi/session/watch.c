@@ -217,19 +217,36 @@ static void handle_memory(struct abi_memory *memory, const struct uffd_msg *mess
 
 /* --- the thread --- */
 
-/* False: nothing comes from it any more. */
-static bool handle(struct session *session, const struct userfault *userfault)
+/* Nothing that the lock's other takers hold is waited for. */
+static ssize_t read_memory(struct session *session, const struct userfault *userfault)
+{
+	struct uffd_msg message;
+	ssize_t length;
+
+	pthread_mutex_lock(&session->gone_lock);
+	length = read(userfault->fd, &message, sizeof(message));
+	if (length == (ssize_t)sizeof(message))
+		handle_memory(userfault->member->memory, &message);
+	pthread_mutex_unlock(&session->gone_lock);
+	return length;
+}
+
+static ssize_t read_registers(struct session *session, const struct userfault *userfault)
 {
 	struct uffd_msg message;
 	ssize_t length = read(userfault->fd, &message, sizeof(message));
 
-	if (length != (ssize_t)sizeof(message))
-		return length < 0 && (errno == EAGAIN || errno == EINTR);
-	if (userfault->memory)
-		handle_memory(userfault->member->memory, &message);
-	else
+	if (length == (ssize_t)sizeof(message))
 		handle_registers(session, userfault, &message);
-	return true;
+	return length;
+}
+
+/* False: nothing comes from it any more. */
+static bool handle(struct session *session, const struct userfault *userfault)
+{
+	ssize_t length = userfault->memory ? read_memory(session, userfault) : read_registers(session, userfault);
+
+	return length > 0 || (length < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 /* Events name it by its descriptor, since it may have ended meanwhile. */
@@ -266,8 +283,8 @@ static void *run(void *opaque)
 /* The program went on when it was read what it did; that is under the lock until it has been reported. */
 void watch_settle(struct session *session)
 {
-	pthread_mutex_lock(&session->watch_lock);
-	pthread_mutex_unlock(&session->watch_lock);
+	pthread_mutex_lock(&session->gone_lock);
+	pthread_mutex_unlock(&session->gone_lock);
 }
 
 static int put(struct session *session, int fd)
