@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 
+import huge
 import pytest
 
 from conftest import PAGE
@@ -130,14 +131,8 @@ def program(staged):
 @pytest.fixture(scope="module")
 def huge_pages():
     """A few, made when they are needed, which only root can permit. Without them the program says so."""
-    limit = pathlib.Path("/proc/sys/vm/nr_overcommit_hugepages")
-    before = 0
-    with contextlib.suppress(OSError):
-        before = int(limit.read_text(encoding="ascii"))
-        limit.write_text(str(max(before, 4)), encoding="ascii")
-    yield
-    with contextlib.suppress(OSError):
-        limit.write_text(str(before), encoding="ascii")
+    with huge.pages(huge.ON_DEMAND, 4):
+        yield
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import re
 import resource
 import subprocess
 
+import huge
 import pytest
 
 from conftest import fetched, program
 
 ROOT = os.geteuid() == 0
-HUGE_PAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
 TESTS, SKIPPED, HUGE = 246, 5, 24
 
 
@@ -24,18 +24,8 @@ def selftest():
 @pytest.fixture(scope="module")
 def huge_pages():
     """64 huge pages, which 24 tests need and only root can make."""
-    before = int(HUGE_PAGES.read_text())
-    if ROOT and before < 64:
-        try:
-            HUGE_PAGES.write_text("64")
-        except OSError:
-            pass
-    yield int(HUGE_PAGES.read_text()) >= 64
-    if ROOT and before < 64:
-        try:
-            HUGE_PAGES.write_text(str(before))
-        except OSError:
-            pass
+    with huge.pages(huge.POOL, 64) as there:
+        yield there >= 64
 
 
 def results(output):
