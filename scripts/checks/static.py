@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 
-from checks.report import TOP, at_once, run
+from checks.report import TOP, at_once
 
 FOLDERS = ["bench", "docs", "examples", "guest", "include", "scripts", "src", "tests"]
 TOP_FILES = [name for name in ("README.md", "Makefile", "meson.build") if os.path.exists(os.path.join(TOP, name))]

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 import peer
-from peer import (BOUND, CLIENT, DRAINING, HANDLES, NO_PASID, PASID, READ, RING, SHARED, Ended, Peer, Target, eventually, memfd,
+from peer import (BOUND, CLIENT, DRAINING, HANDLES, PASID, READ, RING, SHARED, Ended, Peer, Target, eventually, memfd,
                   own_bundle)
 from ring import CRC, REQUEST_INTERRUPT, Queue, descriptor
 from stuck import Stuck
