@@ -2,11 +2,9 @@
 /* Instructions of AVX, AVX-512, BMI1 and BMI2 that are done in place of the processor: against the processor. */
 #include "test.h"
 
-#if defined(__x86_64__)
-#include "insn_processor.h"
-
 #include <cpuid.h>
 
+#include "insn_processor.h"
 #include "util/util.h"
 
 /* --- AVX and AVX-512 --- */
@@ -222,20 +220,3 @@ int main(void)
 
 	return cmocka_run_group_tests(tests, insn_setup, NULL);
 }
-
-#else
-
-static void instructions(void **state)
-{
-	(void)state;
-	print_message("skipped: they are those of x86-64\n");
-	skip();
-}
-
-int main(void)
-{
-	const struct CMUnitTest tests[] = {cmocka_unit_test(instructions)};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
-#endif
