@@ -142,7 +142,7 @@ static void names(char **arguments)
 	CHECK(!access("/dev//./iommu", R_OK | W_OK));
 	CHECK(access("/dev/vfio/77", F_OK) == -1 && errno == ENOENT);
 	CHECK(open("/dev/vfio/77", O_RDWR) == -1 && errno == ENOENT);
-	CHECK(folder >= 0 && !fstatat(folder, "devices", &stat_of, 0) && S_ISDIR(stat_of.st_mode));
+	CHECK(folder >= 0 && !fstatat(folder, "devices", &stat_of, 0) && stat_of.st_mode == (S_IFDIR | 0755));
 	CHECK(!stat("/dev/null", &stat_of) && S_ISCHR(stat_of.st_mode));
 	CHECK(!fstat(STDERR_FILENO, &stat_of));
 	CHECK(!statx(AT_FDCWD, "/dev/iommu", 0, STATX_BASIC_STATS, &statx_of) && S_ISCHR(statx_of.stx_mode));

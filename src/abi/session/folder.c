@@ -104,12 +104,12 @@ static void sweep(const char *base)
 		closedir(directory);
 }
 
-/* Folders up to the last slash of @path. */
+/* Folders up to the last slash of @path, whose modes are those of /dev and /sys: who may not see them is kept out further up. */
 static int make_folders(char *path)
 {
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST)
+		if (mkdir(path, 0700) ? errno != EEXIST : chmod(path, 0755))
 			return -errno;
 		*slash = '/';
 	}
