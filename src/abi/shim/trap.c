@@ -173,7 +173,8 @@ int trap_unmap_begin(struct trap_cut *cut, uint64_t address, size_t length)
 /* False: somebody else has changed it meanwhile. What is behind the range is there twice rather than not at all. */
 static bool cut_one(struct trap *trap, const struct trap *seen, struct trap_cut *cut)
 {
-	const bool front = seen->start<cut->start, behind = seen->end> cut->end;
+	const bool front = seen->start < cut->start;
+	const bool behind = seen->end > cut->end;
 
 	if (front && behind) {
 		if (!cut->spare.place)
@@ -274,7 +275,8 @@ static struct trap *place_of(const struct trap *seen)
 static long protect_registers(const struct trap *seen, uint64_t start, uint64_t end, int protection, int key)
 {
 	const struct trap_cut cut = {.start = start, .end = end};
-	const bool front = seen->start<start, behind = seen->end> end;
+	const bool front = seen->start < start;
+	const bool behind = seen->end > end;
 	struct trap_spare spares[2] = {{NULL, -1}, {NULL, -1}};
 	struct trap *trap = place_of(seen);
 	long error = 0;
