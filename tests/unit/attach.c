@@ -357,7 +357,7 @@ static void a_device_that_is_suspended(void **state)
 struct hammer {
 	const struct world *world;
 	unsigned int stop; /* atomic */
-	unsigned int held; /* atomic: nothing may get through */
+	unsigned int held; /* atomic, counts; odd: nothing may get through */
 	unsigned int through; /* that did */
 };
 
@@ -366,9 +366,9 @@ static void *hammer(void *opaque)
 	struct hammer *h = opaque;
 
 	while (!__atomic_load_n(&h->stop, __ATOMIC_RELAXED)) {
-		bool held = __atomic_load_n(&h->held, __ATOMIC_ACQUIRE);
+		unsigned int held = __atomic_load_n(&h->held, __ATOMIC_ACQUIRE);
 
-		if (read_byte(h->world, UIOMMU_NO_PASID) == 0x11 && held && __atomic_load_n(&h->held, __ATOMIC_ACQUIRE))
+		if (read_byte(h->world, UIOMMU_NO_PASID) == 0x11 && held % 2 && __atomic_load_n(&h->held, __ATOMIC_ACQUIRE) == held)
 			h->through++;
 	}
 	return NULL;
@@ -384,9 +384,9 @@ static void suspended_again_and_again(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, hammer, &h), 0);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		device_suspend(world->device);
-		__atomic_store_n(&h.held, 1, __ATOMIC_RELEASE);
+		__atomic_add_fetch(&h.held, 1, __ATOMIC_RELEASE);
 		sched_yield();
-		__atomic_store_n(&h.held, 0, __ATOMIC_RELEASE);
+		__atomic_add_fetch(&h.held, 1, __ATOMIC_RELEASE);
 		device_resume(world->device);
 	}
 	__atomic_store_n(&h.stop, 1, __ATOMIC_RELAXED);
