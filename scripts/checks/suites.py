@@ -183,7 +183,7 @@ def pytest_suite(report, label, name, suite, env=None, wrapper=()):
     try:
         root = ElementTree.parse(results).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        report.fail(f"{label}: {suite}: pytest: {error}", done.output)
+        report.fail(f"{label}: {suite}: pytest (exit status {done.status}): {error}", done.output)
         return
     for case in root.iter("testcase"):
         title = f"{label}: {case.get('classname')}.{case.get('name')}"

@@ -5,7 +5,7 @@
  *
  *	launcher	what the user has started: to a shell it is the program. It stops, goes on and ends as that does, and passes
  *	|		signals on; it has nothing to do with the session.
- *	session		in a process group of its own, where no terminal reaches it. It does to the launcher what is done to the
+ *	session		in a kernel's session of its own, where no terminal reaches it. It does to the launcher what is done to the
  *	|		program, and ends the program when the launcher has been killed.
  *	program		in the launcher's group, as if it were alone there.
  *
@@ -288,12 +288,16 @@ static enum status serve(struct session *session, int listener, const struct lau
 	return status;
 }
 
-/* No terminal reaches us, and the launcher's end is the program's. */
+/*
+ * No terminal reaches us, and the launcher's end is the program's. A process group of our own would not do: the program would then be
+ * what keeps the launcher's group from being an orphaned one, and at its end the kernel would hang up (SIGHUP) all of that group if one
+ * of it is stopped, as the launcher is when the program was.
+ */
 static void leave(const struct launcher *launcher)
 {
 	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGXFSZ, SIGTSTP, SIGTTIN, SIGTTOU};
 
-	setpgid(0, 0);
+	setsid();
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	signal(SIGTERM, end_program);

@@ -4,6 +4,7 @@ uiommu run of programs that are stopped at system calls: the launcher is to its 
 whatever is killed, nothing stays.
 """
 
+import ctypes
 import os
 import pty
 import random
@@ -18,6 +19,7 @@ import pytest
 from conftest import ORDINARY, children
 
 OK = 0
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.fixture(scope="session")
@@ -31,25 +33,22 @@ def wait_for_end(pidfds):
         os.close(pidfd)
 
 
-def wait_for_all(session):
-    """Of a session in the kernel's sense: all processes that were started in it."""
-    while pidfds := [pidfd for pid in os.listdir("/proc") if pid.isdigit() and (pidfd := open_if_of(int(pid), session))]:
-        wait_for_end(pidfds)
+@pytest.fixture
+def orphans():
+    """What loses its parent during the test is a child of ours. Waits until nothing is left of all that was started."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
+    def wait_for_all():
+        while True:
+            try:
+                status = os.wait()[1]
+            except ChildProcessError:
+                return
+            assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) == signal.SIGKILL
 
-def open_if_of(pid, session):
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-    try:
-        # An end that nobody has waited for yet is one.
-        if os.getsid(pid) == session and not select.select([pidfd], [], [], 0)[0]:
-            return pidfd
-    except ProcessLookupError:
-        pass
-    os.close(pidfd)
-    return None
+    yield wait_for_all
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def family(launcher):
@@ -65,7 +64,7 @@ def family(launcher):
 
 
 @pytest.mark.parametrize("who", ["launcher", "session", "program"])
-def test_killed_anywhere(run, program, sessions, who):
+def test_killed_anywhere(run, program, sessions, orphans, who):
     """kill -9 of one of the three, from the start on: the others end, as if it had been the program."""
     chance = random.Random(who)
     for turn in range(8):
@@ -80,7 +79,7 @@ def test_killed_anywhere(run, program, sessions, who):
             signal.pidfd_send_signal(members[who], signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
             wait_for_end(members.values())
-            wait_for_all(process.pid)
+            orphans()
             # A killed session's folder is removed by the next one.
             assert len(sessions.folders()) <= (who == "session")
     assert run("run", "--", program, "calls", env=sessions.environment).out == "ok\n"
@@ -105,7 +104,7 @@ def test_killed_launcher_leaves_others(run, program, sessions):
     assert sessions.folders() == []
 
 
-def test_killed_session_ends_others(run, program, sessions):
+def test_killed_session_ends_others(run, program, sessions, orphans):
     """Without a session they could not open anything any more."""
     script = f"exec 6<&0; {program} holds 2 <&6 & sleep 1000 & sleep 1000"
     with run.start("run", "--static", "--", "sh", "-c", script, stdin=subprocess.PIPE, env=sessions.environment,
@@ -115,7 +114,7 @@ def test_killed_session_ends_others(run, program, sessions):
         signal.pidfd_send_signal(members["session"], signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         wait_for_end(members.values())
-        wait_for_all(process.pid)
+        orphans()
 
 
 VICTIMS = """
@@ -176,6 +175,22 @@ def test_stops_as_the_program(run, program, sessions):
         assert os.WIFSTOPPED(next_state(process.pid))
         os.kill(pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+    assert sessions.folders() == []
+
+
+def test_stopped_and_killed_in_a_script(run, program, sessions):
+    """Nothing of that reaches others: what has started the launcher is in its group, and alone in a session, as a service's script is."""
+    script = f"trap 'echo hung up' HUP; {run.program} run -- {program} holds 1; echo ended $?"
+    with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=sessions.environment,
+                          start_new_session=True, **ORDINARY) as process:
+        assert process.stdout.readline() == "held\n"
+        (launcher,) = children(process.pid)
+        pid = children(children(launcher)[0])[0]
+        os.kill(pid, signal.SIGSTOP)
+        while not is_stopped(launcher):
+            pass
+        os.kill(pid, signal.SIGKILL)
+        assert process.stdout.read() == f"ended {128 + signal.SIGKILL}\n"
     assert sessions.folders() == []
 
 
