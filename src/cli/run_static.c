@@ -289,9 +289,9 @@ static enum status serve(struct session *session, int listener, const struct lau
 }
 
 /*
- * No terminal reaches us, and the launcher's end is the program's. A process group of our own would not do: the program would then be
- * what keeps the launcher's group from being an orphaned one, and at its end the kernel would hang up (SIGHUP) all of that group if one
- * of it is stopped, as the launcher is when the program was.
+ * No terminal reaches us, and the launcher's end is the program's. A process group of our own would not do: the program would then
+ * be what keeps the launcher's group from being an orphaned one, and at its end the kernel would hang up (SIGHUP) all of that group
+ * if one of it is stopped, as the launcher is when the program was.
  */
 static void leave(const struct launcher *launcher)
 {
