@@ -35,13 +35,31 @@ static bool signal_vector(const struct pci_irq_vectors *vectors, uint32_t vector
 static void signal_level(struct pci_irqs *irqs)
 {
 	if (irqs->level && !irqs->masked && signal_vector(&irqs->vectors[PCI_IRQ_INTX], 0))
-		irqs->masked = true;
+		irqs->masked = irqs->signalled = true;
+}
+
+/* Somebody else may be faster. */
+static bool take(int eventfd)
+{
+	uint64_t count;
+	struct iovec into = {&count, sizeof(count)};
+
+	return preadv2(eventfd, &into, 1, -1, RWF_NOWAIT) == sizeof(count);
+}
+
+/* Under the lock: it is as if it had not been signalled, if nobody knows of that. */
+static void take_back(struct pci_irqs *irqs)
+{
+	if (irqs->level || !irqs->takes_back || !irqs->signalled || !take(irqs->vectors[PCI_IRQ_INTX].fds[0]))
+		return;
+	irqs->masked = irqs->signalled = false;
 }
 
 void pci_irqs_intx(struct pci_irqs *irqs, bool asserted)
 {
 	pthread_mutex_lock(&irqs->lock);
 	irqs->level = asserted;
+	take_back(irqs);
 	signal_level(irqs);
 	pthread_mutex_unlock(&irqs->lock);
 }
@@ -60,6 +78,7 @@ static void set_masked(struct pci_irqs *irqs, bool masked)
 {
 	pthread_mutex_lock(&irqs->lock);
 	irqs->masked = masked;
+	irqs->signalled = false;
 	signal_level(irqs);
 	pthread_mutex_unlock(&irqs->lock);
 }
@@ -76,14 +95,11 @@ static void *unmask_when_told(void *opaque)
 {
 	struct pci_irq_unmasker *unmasker = opaque;
 	struct pollfd fds[] = {{.fd = unmasker->fd, .events = POLLIN}, {.fd = unmasker->end_fd, .events = POLLIN}};
-	uint64_t count;
-	struct iovec into = {&count, sizeof(count)};
 
 	while (poll(fds, ARRAY_SIZE(fds), -1) > 0 || errno == EINTR) {
 		if (fds[1].revents)
 			break;
-		/* Somebody else may have been faster. */
-		if (fds[0].revents & POLLIN && preadv2(unmasker->fd, &into, 1, -1, RWF_NOWAIT) == sizeof(count))
+		if (fds[0].revents & POLLIN && take(unmasker->fd))
 			set_masked(unmasker->irqs, false);
 	}
 	return NULL;
@@ -153,7 +169,8 @@ int pci_irqs_init(struct pci_irqs *irqs, struct uiommu_pci *pci, unsigned int fl
 	};
 	int error = 0;
 
-	*irqs = (struct pci_irqs){.pci = pci, .fixed = flags & PCI_IRQS_FIXED, .mode = PCI_IRQS};
+	*irqs = (struct pci_irqs){
+		.pci = pci, .fixed = flags & PCI_IRQS_FIXED, .takes_back = flags & PCI_IRQS_TAKES_BACK, .mode = PCI_IRQS};
 	pthread_mutex_init(&irqs->lock, NULL);
 	for (unsigned int index = 0; index < PCI_IRQS && !error; index++)
 		error = vectors_init(&irqs->vectors[index], counts[index]);

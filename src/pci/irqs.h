@@ -4,9 +4,9 @@
  * VFIO_DEVICE_SET_IRQS for PCI (linux/vfio.h).
  *
  * Of INTx, MSI and MSI-X one at most is set up: the first descriptors set it up, "none, of nobody" (count 0) ends it. INTx masks
- * itself when it is signalled, and has a level: unmasked while the pin is asserted it is signalled again. A vector without a
- * descriptor is pending in the function. Errors and requests to give the device back have one descriptor each, whatever else is
- * set up.
+ * itself when it is signalled, and has a level: unmasked while the pin is asserted it is signalled again. TAKES_BACK: a signal that
+ * nobody has read yet when the level falls is taken back. A vector without a descriptor is pending in the function. Errors and
+ * requests to give the device back have one descriptor each, whatever else is set up.
  *
  * Signals come from any thread; all other calls one at a time.
  */
@@ -51,18 +51,24 @@ struct pci_irq_unmasker;
 struct pci_irqs {
 	struct uiommu_pci *pci;
 	bool fixed; /* MSI cannot have more vectors than it was set up with */
+	bool takes_back;
 	enum pci_irq mode; /* what is set up; PCI_IRQS: nothing */
 	uint32_t enabled; /* vectors that MSI was set up with */
 	struct pci_irq_unmasker *unmasker; /* unmasks INTx when an eventfd says so; or NULL */
 
 	pthread_mutex_t lock; /* below the function's lock */
 	struct pci_irq_vectors vectors[PCI_IRQS]; /* their contents under @lock */
-	bool level, masked; /* INTx, under @lock */
+	/* INTx, under @lock */
+	bool level, masked;
+	bool signalled; /* and not masked or unmasked by the other side since */
 };
 
-enum { PCI_IRQS_FIXED = 1, PCI_IRQS_REQUESTS = 2 };
+enum { PCI_IRQS_FIXED = 1, PCI_IRQS_REQUESTS = 2, PCI_IRQS_TAKES_BACK = 4 };
 
-/* @flags: FIXED, REQUESTS: whoever has the function can be asked to give it back. -ENOMEM: pci_irqs_fini() all the same. */
+/*
+ * @flags: FIXED, TAKES_BACK; REQUESTS: whoever has the function can be asked to give it back. -ENOMEM: pci_irqs_fini() all the
+ * same.
+ */
 int pci_irqs_init(struct pci_irqs *irqs, struct uiommu_pci *pci, unsigned int flags);
 void pci_irqs_fini(struct pci_irqs *irqs);
 

@@ -56,7 +56,11 @@ int irqs_init(struct port *port)
 {
 	pthread_mutex_init(&port->post_lock, NULL);
 	port->transport = (struct pci_transport){intx, interrupt, message, master};
-	return pci_irqs_init(&port->irqs, port->pci, 0);
+	/*
+	 * QEMU lowers its line when the guest accesses the function, and raises it whenever it comes to read the signal: which may
+	 * be after the guest has done everything that there was to do, and makes no more accesses.
+	 */
+	return pci_irqs_init(&port->irqs, port->pci, PCI_IRQS_TAKES_BACK);
 }
 
 void irqs_fini(struct port *port)

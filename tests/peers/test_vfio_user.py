@@ -470,6 +470,11 @@ def test_intx(peer):
     assert peer.irqs(0, 0, 1, NONE | MASK) == 0
     peer.set(PIN, 1)
     assert vfio_user.signalled(fd, wait=False) == 0
+    assert peer.irqs(0, 0, 1, NONE | UNMASK) == 0
+    peer.set(PIN, 0)
+    assert vfio_user.signalled(fd, wait=False) == 0  # taken back, and not masked
+    peer.set(PIN, 1)
+    assert vfio_user.signalled(fd) == 1
     assert peer.irqs(0, 0, 0, NONE | TRIGGER) == 0
     assert peer.irqs(0, 0, 1, NONE | UNMASK) == errno.EINVAL  # it is not set up any more
     assert vfio_user.signalled(fd, wait=False) == 0

@@ -56,6 +56,39 @@ static void sleeps_and_wakes(void **state)
 	rig_close(&rig);
 }
 
+static bool outstanding; /* atomic */
+static unsigned int late; /* atomic */
+
+static void count_late(struct pci_transport *transport, bool asserted)
+{
+	(void)transport;
+	if (asserted && !__atomic_load_n(&outstanding, __ATOMIC_ACQUIRE))
+		__atomic_fetch_add(&late, 1, __ATOMIC_RELAXED);
+}
+
+/* By who does not wait for the pin, and has no reason for another access when all is taken. */
+static void the_pin_is_not_raised_for_what_is_taken(void **state)
+{
+	struct nvme_completion completion;
+
+	(void)state;
+	open_threaded("size=2M", false);
+	rig_msix(&rig, false);
+	rig.transport.intx = count_late;
+	rig_enable(&rig);
+	for (unsigned int i = 0; i < scaled(20000); i++) {
+		__atomic_store_n(&outstanding, true, __ATOMIC_RELEASE);
+		rig_queue(&rig, 0, (struct nvme_command){.opcode = NVME_ADMIN_ABORT});
+		rig_ring(&rig, 0);
+		while (!rig_peek(&rig, 0, &completion))
+			;
+		rig_take(&rig, 0);
+		__atomic_store_n(&outstanding, false, __ATOMIC_RELEASE);
+	}
+	assert_int_equal(late, 0);
+	rig_close(&rig);
+}
+
 /* --- a program that has the registers mapped --- */
 
 static void store(unsigned int offset, uint32_t value)
@@ -257,8 +290,11 @@ static void memory_that_goes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sleeps_and_wakes),	cmocka_unit_test(registers_that_a_program_maps),
-		cmocka_unit_test(resets_in_the_middle), cmocka_unit_test(destroyed_in_the_middle),
+		cmocka_unit_test(sleeps_and_wakes),
+		cmocka_unit_test(the_pin_is_not_raised_for_what_is_taken),
+		cmocka_unit_test(registers_that_a_program_maps),
+		cmocka_unit_test(resets_in_the_middle),
+		cmocka_unit_test(destroyed_in_the_middle),
 		cmocka_unit_test(memory_that_goes),
 	};
 	int fd = mkstemp(path), failed;

@@ -199,6 +199,34 @@ static void intx_masks_itself(void **state)
 	assert_int_equal(signalled(2), 1);
 }
 
+/* Unless it is so made, what has been signalled is there until it is read. */
+static void intx_is_taken_back(void **state)
+{
+	(void)state;
+	assert_int_equal(give(TRIGGER, PCI_IRQ_INTX, 0, 1, 0), 0);
+	uiommu_pci_intx(test.rig.pci, true);
+	uiommu_pci_intx(test.rig.pci, false);
+	assert_int_equal(signalled(0), 1);
+	assert_int_equal(ask(UNMASK, PCI_IRQ_INTX, 0, 1, NULL), 0);
+	test.irqs.takes_back = true;
+	uiommu_pci_intx(test.rig.pci, true);
+	uiommu_pci_intx(test.rig.pci, false);
+	assert_int_equal(signalled(0), 0);
+	/* It is not masked: nobody knows of it. */
+	uiommu_pci_intx(test.rig.pci, true);
+	assert_int_equal(signalled(0), 1);
+	/* It is, by who has read it. */
+	uiommu_pci_intx(test.rig.pci, false);
+	uiommu_pci_intx(test.rig.pci, true);
+	assert_int_equal(signalled(0), 0);
+	assert_int_equal(ask(UNMASK, PCI_IRQ_INTX, 0, 1, NULL), 0);
+	/* And by who has masked it. */
+	assert_int_equal(ask(MASK, PCI_IRQ_INTX, 0, 1, NULL), 0);
+	uiommu_pci_intx(test.rig.pci, false);
+	uiommu_pci_intx(test.rig.pci, true);
+	assert_int_equal(signalled(0), 1);
+}
+
 static void intx_that_is_disabled_is_not_told(void **state)
 {
 	(void)state;
@@ -410,6 +438,7 @@ int main(void)
 		TEST(what_is_not_set_up_is_not_there),
 		TEST(one_of_three_is_set_up),
 		TEST(intx_masks_itself),
+		TEST(intx_is_taken_back),
 		TEST(intx_that_is_disabled_is_not_told),
 		TEST(an_eventfd_unmasks),
 		TEST(vectors),

@@ -166,21 +166,33 @@ static bool pin_wanted(const struct nvme *nvme)
 	return false;
 }
 
+/*
+ * The driver may have taken everything already, and makes no access because of a pin that is raised then. So it is said first that
+ * the pin is, in a total order with what a driver writes (registers.c): either that is seen here, or this there.
+ */
+static bool pin_still_wanted(struct nvme *nvme)
+{
+	__atomic_store_n(&nvme->intx, true, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	nvme_look_at_doorbells(nvme);
+	return !(nvme_mask(nvme) & 1) && pin_wanted(nvme);
+}
+
 void nvme_interrupts(struct nvme *nvme)
 {
 	unsigned int state = uiommu_pci_state(nvme->pci);
-	bool wanted = false;
+	bool was = nvme->intx, wanted = false;
 
 	if (!(state & UIOMMU_PCI_MSIX_ON)) {
 		uint32_t mask = nvme_mask(nvme), free = nvme->held & ~mask;
 
-		wanted = !(state & UIOMMU_PCI_MSI_ON) && !(mask & 1) && pin_wanted(nvme);
+		wanted = !(state & UIOMMU_PCI_MSI_ON) && !(mask & 1) && pin_wanted(nvme) && (was || pin_still_wanted(nvme));
 		nvme->held &= mask;
 		for (unsigned int vector = 0; free; vector++, free >>= 1)
 			if (free & 1)
 				send(nvme, vector);
 	}
-	if (wanted != nvme->intx)
+	if (wanted != was)
 		uiommu_pci_intx(nvme->pci, wanted);
 	__atomic_store_n(&nvme->intx, wanted, __ATOMIC_RELEASE);
 	__atomic_store_n(&nvme->heeds_heads, wanted || nvme->stalled, __ATOMIC_RELAXED);

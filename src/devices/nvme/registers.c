@@ -55,6 +55,8 @@ uint32_t nvme_mask(struct nvme *nvme)
  */
 static void settle_pin(struct nvme *nvme)
 {
+	/* Total order with the engine, which says that it raises the pin, and then looks at what has been written. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&nvme->intx, __ATOMIC_ACQUIRE))
 		return;
 	nvme_pause(nvme);
@@ -104,10 +106,9 @@ static void write_doorbell(struct nvme *nvme, unsigned int offset, uint32_t valu
 		__atomic_store_n(&nvme->strays, 1, __ATOMIC_RELEASE);
 	else
 		nvme_word_set(nvme, offset, value);
-	/* A completion queue's seldom matters. Total order with the engine's look before it sleeps. */
+	/* A completion queue's seldom matters. The same total order is one with the engine's look before it sleeps. */
 	if (offset % 8 && offset < DOORBELLS_END) {
 		settle_pin(nvme);
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 		if (!__atomic_load_n(&nvme->heeds_heads, __ATOMIC_RELAXED))
 			return;
 	}
