@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -236,11 +238,71 @@ static void receives(char **arguments)
 	CHECK(from >= 0 && alloc(receive_fd(from)) == 2);
 }
 
+/* --- what a descriptor was opened for --- */
+
+/* The first device, bound. */
+static int bind_for(int access)
+{
+	struct {
+		uint32_t argsz, flags;
+		int32_t iommufd;
+		uint32_t id;
+	} bind = {sizeof(bind), 0, open_iommu(0), 0};
+	int fd = open("/dev/vfio/devices/vfio0", access);
+
+	CHECK(fd >= 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == access && !ioctl(fd, _IO(';', 118), &bind));
+	return fd;
+}
+
+static bool maps(int fd, int protection)
+{
+	void *mapped = mmap(NULL, 4096, protection, MAP_SHARED, fd, 0);
+
+	CHECK(mapped != MAP_FAILED || errno == EACCES);
+	/* It can become what it could have been. */
+	CHECK(mapped == MAP_FAILED ||
+	      mprotect(mapped, 4096, PROT_READ | PROT_WRITE) + 1 == ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR));
+	return mapped != MAP_FAILED && !munmap(mapped, 4096);
+}
+
+/* Who has it open is not forgotten, whatever for. */
+static void are_opened_for(int access)
+{
+	int fd = open("/dev/vfio/0", O_RDONLY), again;
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	again = open(name, access);
+	CHECK(fd >= 0 && again >= 0 && !is_free() && !close(fd) && !is_free() && is_group(again) && !close(again) && is_free());
+}
+
+static void accesses(char **arguments)
+{
+	const off_t config = INT64_C(7) << 40;
+	int reads = open("/dev/iommu", O_RDONLY), writes = open("/dev/iommu", O_WRONLY), fd;
+	char bytes[2];
+	struct iovec part = {bytes, 2};
+
+	(void)arguments;
+	are_opened_for(O_RDONLY);
+	are_opened_for(O_WRONLY);
+	CHECK(alloc(reads) == 1 && alloc(writes) == 1);
+	CHECK(read(reads, bytes, 1) == -1 && errno == EINVAL && write(reads, bytes, 1) == -1 && errno == EBADF);
+	CHECK(write(writes, bytes, 1) == -1 && errno == EINVAL && read(writes, bytes, 1) == -1 && errno == EBADF);
+	fd = bind_for(O_RDONLY);
+	CHECK(pread(fd, bytes, 2, config) == 2 && preadv(fd, &part, 1, config) == 2);
+	CHECK(pwrite(fd, bytes, 2, config) == -1 && errno == EBADF && pwritev(fd, &part, 1, config) == -1 && errno == EBADF);
+	CHECK(maps(fd, PROT_READ) && !maps(fd, PROT_READ | PROT_WRITE));
+	CHECK(!close(fd));
+	fd = bind_for(O_WRONLY);
+	CHECK(pread(fd, bytes, 2, config) == -1 && errno == EBADF && pwrite(fd, bytes, 2, config) == 2);
+	CHECK(!maps(fd, PROT_READ) && !maps(fd, PROT_WRITE) && !close(fd));
+	fd = bind_for(O_RDWR);
+	CHECK(maps(fd, PROT_READ) && maps(fd, PROT_READ | PROT_WRITE));
+}
+
 static const struct test_case cases[] = {
-	{"copies", copies},
-	{"begun", begun},
-	{"sends", sends},
-	{"receives", receives},
+	{"copies", copies}, {"accesses", accesses}, {"begun", begun}, {"sends", sends}, {"receives", receives},
 };
 
 int main(int argc, char **argv)

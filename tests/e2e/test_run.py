@@ -411,6 +411,13 @@ def program_of(launcher):
     return program_
 
 
+@pytest.mark.parametrize("device, arguments", [("nvme,size=1M", []), ("nvme,size=1M", ["--static"]), ("accel", [])])
+def test_accesses(run, copies, sessions, device, arguments):
+    """A descriptor can what it was opened for, with registers that are memory and with such that are not."""
+    ended = run("run", *arguments, "--device", device, "--", copies, "accesses", env=sessions.environment)
+    assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+
+
 @pytest.mark.parametrize("way", ["struct", "write", "unmap"])
 def test_static_with_memory_that_never_comes(run, program, sessions, stuck_file, way):
     """The same of a program that is stopped at system calls; others are in the session by its folder."""

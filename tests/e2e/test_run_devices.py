@@ -238,13 +238,13 @@ def test_idle(request, run, device):
         assert finish(process) == (OK, "ok\n", "")
 
 
-@pytest.mark.parametrize("device, again", [("nvme", []), ("accel", []), ("accel", ["1000"])])
-def test_idle_preloaded(request, run, sessions, accel, device, again):
-    """Where writes can be caught, nothing runs, however often registers have been mapped and unmapped."""
+@pytest.mark.parametrize("device, how", [("nvme", []), ("nvme", ["looks"]), ("accel", []), ("accel", ["1000"])])
+def test_idle_preloaded(request, run, sessions, accel, device, how):
+    """Where writes can be caught, nothing runs, however often registers have been mapped and unmapped, and whoever can read them."""
     skip_if_watched(run)
     if tuple(int(part) for part in platform.release().split(".")[:2]) < (5, 19):
         pytest.skip("this kernel cannot catch writes to files that are mapped")
-    with request.getfixturevalue(device)(False, "idle", *again) as process:
+    with request.getfixturevalue(device)(False, "idle", *how) as process:
         assert process.stdout.readline() == "idle\n"
         daemon = sessions.daemon()
         facts = pathlib.Path("/proc/self/fdinfo", str(daemon)).read_text(encoding="utf-8")

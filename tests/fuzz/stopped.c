@@ -81,7 +81,7 @@ static pid_t start(void)
 	for (unsigned int i = 0; i < FILES; i++) {
 		struct abi_file *file;
 
-		CHECK(!session_open(&session, opened[i], &file) && !held_open(&session, file, 0, &files[i]));
+		CHECK(!session_open(&session, opened[i], &file) && !held_open(&session, file, O_RDWR, &files[i]));
 	}
 	pid = sleeping_child();
 	for (unsigned int i = 0; i < FILES; i++)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A call of a program, however it came here. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "abi/iommufd.h"
@@ -35,12 +38,35 @@ static int64_t open_name(struct session *session, const struct abi_caller *calle
 	return error;
 }
 
+/* What a descriptor was opened for, as the kernel has it. */
+static bool may_map(const struct session_request *request)
+{
+	const bool writes = request->command & PROT_WRITE && (request->flags & MAP_TYPE) != MAP_PRIVATE;
+	const int access = request->number & O_ACCMODE;
+
+	return access == O_RDWR || (access == O_RDONLY && !writes);
+}
+
+/* Of what stands for an event queue, the end of a pipe, nothing is to be seen of that. */
+static bool may_transfer(const struct session_request *request, const struct abi_file *file)
+{
+	const bool reads = request->op == SESSION_READ || request->op == SESSION_READV;
+	const uint32_t access = request->flags & O_ACCMODE;
+	struct stat stat;
+
+	return access == O_RDWR || access == (reads ? O_RDONLY : O_WRONLY) || fstat(file->descriptor, &stat) ||
+	       !S_ISREG(stat.st_mode);
+}
+
 static int64_t map(struct session *session, struct abi_caller *caller, struct abi_file *file, const struct session_request *request,
 		   struct session_reply *reply, int *fd)
 {
 	struct abi_mapping mapping;
-	int error = abi_mmap(file, caller, request->offset, request->count, (int)request->command, (int)request->flags, &mapping);
+	int error;
 
+	if (!may_map(request))
+		return -EACCES;
+	error = abi_mmap(file, caller, request->offset, request->count, (int)request->command, (int)request->flags, &mapping);
 	if (error)
 		return error;
 	if (mapping.fd < 0) {
@@ -48,7 +74,7 @@ static int64_t map(struct session *session, struct abi_caller *caller, struct ab
 		return 0;
 	}
 	if (fd)
-		error = held_map(session, file, request->offset, request->count, &mapping, fd);
+		error = held_map(session, file, request, &mapping, fd);
 	else if (!mapping.native)
 		error = -ENODEV;
 	if (error)
@@ -117,6 +143,8 @@ static int64_t call_ioctl(struct session *session, struct abi_caller *caller, co
 static int64_t call_file(struct session *session, struct abi_caller *caller, struct abi_file *file,
 			 const struct session_request *request, struct session_reply *reply, int *fd)
 {
+	if (request->op != SESSION_MMAP && !may_transfer(request, file))
+		return -EBADF;
 	switch (request->op) {
 	case SESSION_READ:
 		return abi_read(file, caller, request->argument, request->count, request->offset);

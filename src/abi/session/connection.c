@@ -95,7 +95,7 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 	int fd, none = -1, number, error;
 
 	/* The descriptor has a reference of its own: the caller's is his until nothing can fail any more. */
-	error = held_open(connection->session, abi_file_get(file), 0, &fd);
+	error = held_open(connection->session, abi_file_get(file), O_RDWR, &fd);
 	if (error) {
 		abi_file_put(file);
 		return error;

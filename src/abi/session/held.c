@@ -158,7 +158,13 @@ static int epoll_put(int epoll, int fd, uint32_t events, uint64_t inode)
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-/* What of open(2)'s flags stays with a description. */
+/* Nobody can be asked about an opening for nothing (3), as is_only_ours() does. */
+static int access_of(int flags)
+{
+	return (flags & O_ACCMODE) == O_ACCMODE ? O_RDWR : flags & O_ACCMODE;
+}
+
+/* What of open(2)'s other flags stays with a description. */
 static int kept(int flags)
 {
 	return flags & (O_NONBLOCK | O_ASYNC);
@@ -188,7 +194,7 @@ static int open_memfd(struct session *session, struct abi_file *file, int flags,
 
 	if (fchmod(file->descriptor, SESSION_MODE))
 		return -ENOMEM;
-	*fd = open_again(file->descriptor, O_RDWR | kept(flags));
+	*fd = open_again(file->descriptor, access_of(flags) | kept(flags));
 	if (*fd < 0)
 		return *fd == -EMFILE ? -EMFILE : -ENOMEM;
 	error = held ? 0 : open_first(session, file, *fd);
@@ -528,15 +534,16 @@ static int remember_range(struct session *session, struct abi_file *file, uint64
 	return error;
 }
 
-int held_map(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, const struct abi_mapping *mapping,
-	     int *fd)
+int held_map(struct session *session, struct abi_file *file, const struct session_request *request,
+	     const struct abi_mapping *mapping, int *fd)
 {
 	int error;
 
-	*fd = open_again(mapping->fd, O_RDWR);
+	/* With it goes what the mapping may become (mprotect). */
+	*fd = open_again(mapping->fd, request->number & O_ACCMODE);
 	if (*fd < 0)
 		return *fd;
-	error = remember_range(session, file, offset, length, mapping->fd);
+	error = remember_range(session, file, request->offset, request->count, mapping->fd);
 	if (error)
 		close(*fd);
 	return error;

@@ -100,7 +100,7 @@ static int install(struct abi_caller *caller, struct abi_file *file, uint64_t wh
 	/* A descriptor that has been given cannot be taken back: so look first whether its number can be written. */
 	error = where ? abi_memory_check(caller->memory, where, sizeof(number), UIOMMU_WRITE) : 0;
 	if (!error)
-		error = held_open(stopped->session, abi_file_get(file), 0, &fd);
+		error = held_open(stopped->session, abi_file_get(file), O_RDWR, &fd);
 	if (error) {
 		abi_file_put(file);
 		return error;

@@ -46,9 +46,9 @@ enum session_op {
 			  capabilities, flags: SESSION_TRAPS */
 	SESSION_OPEN, /* the path is inline; flags: open(2)'s */
 	SESSION_IOCTL, /* file, command, argument */
-	SESSION_READ, /* file, argument: address, count, offset */
+	SESSION_READ, /* file, argument: address, count, offset; flags: of the descriptor (F_GETFL) */
 	SESSION_WRITE, /* the same; the begin of the data is inline */
-	SESSION_MMAP, /* file, count: length, offset, flags, command: protection */
+	SESSION_MMAP, /* file, count: length, offset, flags, command: protection, number: the descriptor's flags */
 	SESSION_WATCH, /* what is at argument, count bytes, is a mapping of file at offset; no file: what is mapped for DMA is to be
 			  watched. The daemon asks for a userfaultfd */
 	SESSION_UNWATCH, /* the program wants to have a userfaultfd of its own at argument, count bytes */

@@ -138,9 +138,12 @@ void held_poll(struct session *session, const struct session_key *key, bool take
 /* For files that have told of it themselves. */
 void held_poll_ready(struct session *session);
 
-/* A descriptor of what @file has mapped, to send and to close; abi_munmap() is said when nobody has it mapped any more. */
-int held_map(struct session *session, struct abi_file *file, uint64_t offset, uint64_t length, const struct abi_mapping *mapping,
-	     int *fd);
+/*
+ * A descriptor of what @file has mapped for a SESSION_MMAP, to send and to close; abi_munmap() is said when nobody has it mapped
+ * any more.
+ */
+int held_map(struct session *session, struct abi_file *file, const struct session_request *request,
+	     const struct abi_mapping *mapping, int *fd);
 
 /* The file that has something mapped at @offset, without a reference, or NULL. */
 struct abi_file *held_mapped(struct session *session, const struct session_key *key, uint64_t offset);

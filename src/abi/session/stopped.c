@@ -36,6 +36,18 @@ static bool is_ours(const struct stopped *stopped, uint64_t number, struct sessi
 	return true;
 }
 
+/* What a descriptor was opened for: what its link in /proc permits. */
+static uint32_t access_of(const struct stopped *stopped, uint64_t number)
+{
+	struct stat link;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%u/fd/%d", stopped->call.pid, (int)number);
+	if (lstat(path, &link) || !(link.st_mode & (S_IRUSR | S_IWUSR)))
+		return O_ACCMODE;
+	return !(link.st_mode & S_IWUSR) ? O_RDONLY : link.st_mode & S_IRUSR ? O_RDWR : O_WRONLY;
+}
+
 /* The position of a descriptor, as the kernel shows it. */
 static uint64_t position_of(const struct stopped *stopped, uint64_t number)
 {
@@ -104,6 +116,7 @@ static int64_t call_transfer(struct stopped *stopped, enum session_op op, const 
 
 	if (!is_ours(stopped, arguments[0], &message.request.file))
 		return STOPPED_GO_ON;
+	message.request.flags = access_of(stopped, arguments[0]);
 	message.request.offset = offset ? *offset : position_of(stopped, arguments[0]);
 	if ((int64_t)message.request.offset < 0)
 		return -EINVAL;
@@ -133,8 +146,12 @@ static int64_t call_mmap(struct stopped *stopped)
 						      .offset = arguments[5],
 						      .command = (uint32_t)arguments[2],
 						      .flags = (uint32_t)arguments[3]}};
-	int64_t result = call_descriptor(stopped, &message, arguments[4]);
+	int64_t result;
 
+	if (!is_ours(stopped, arguments[4], &message.request.file))
+		return STOPPED_GO_ON;
+	message.request.number = (int32_t)access_of(stopped, arguments[4]);
+	result = call_descriptor(stopped, &message, arguments[4]);
 	return result ? result : STOPPED_GO_ON;
 }
 

@@ -57,6 +57,12 @@ ENTRY(int, ioctl, (int fd, unsigned long command, ...))
 	return (int)next_result(result);
 }
 
+/* What it was opened for. The session knows what that means for which file. */
+static uint32_t flags_of(int fd)
+{
+	return (uint32_t)sys_2(SYS_fcntl, fd, F_GETFL);
+}
+
 /* As much as goes with the call of what is to be written, or of what says where that is. */
 static uint32_t begin_of(enum session_op op, const void *buffer, size_t count)
 {
@@ -76,6 +82,7 @@ static ssize_t transfer(enum session_op op, int fd, const struct session_key *fi
 		.argument = (uint64_t)(uintptr_t)buffer,
 		.count = count,
 		.offset = position < 0 ? 0 : (uint64_t)position,
+		.flags = flags_of(fd),
 	};
 	int64_t done;
 
@@ -86,10 +93,17 @@ static ssize_t transfer(enum session_op op, int fd, const struct session_key *fi
 	return next_result(done);
 }
 
-static ssize_t transfer_at(enum session_op op, const struct session_key *file, const void *buffer, size_t count, off_t offset)
+static ssize_t transfer_at(enum session_op op, int fd, const struct session_key *file, const void *buffer, size_t count,
+			   off_t offset)
 {
 	struct session_request request = {
-		.op = op, .file = *file, .argument = (uint64_t)(uintptr_t)buffer, .count = count, .offset = (uint64_t)offset};
+		.op = op,
+		.file = *file,
+		.argument = (uint64_t)(uintptr_t)buffer,
+		.count = count,
+		.offset = (uint64_t)offset,
+		.flags = flags_of(fd),
+	};
 
 	if (offset < 0)
 		return next_result(-EINVAL);
@@ -127,7 +141,7 @@ ENTRY(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset))
 	struct session_key file;
 
 	if (ours(fd, &file))
-		return transfer_at(SESSION_READ, &file, buffer, count, offset);
+		return transfer_at(SESSION_READ, fd, &file, buffer, count, offset);
 	return next.pread ? next.pread(fd, buffer, count, offset)
 			  : next_result(sys_4(SYS_pread64, fd, (long)buffer, (long)count, offset));
 }
@@ -154,7 +168,7 @@ ENTRY(ssize_t, pwrite, (int fd, const void *buffer, size_t count, off_t offset))
 	struct session_key file;
 
 	if (ours(fd, &file))
-		return transfer_at(SESSION_WRITE, &file, buffer, count, offset);
+		return transfer_at(SESSION_WRITE, fd, &file, buffer, count, offset);
 	return next.pwrite ? next.pwrite(fd, buffer, count, offset)
 			   : next_result(sys_4(SYS_pwrite64, fd, (long)buffer, (long)count, offset));
 }
@@ -175,7 +189,7 @@ static ssize_t transfer_all(enum session_op op, int fd, const struct session_key
 		return next_result(-EINVAL);
 	if (offset == NO_OFFSET)
 		return transfer(op, fd, file, parts, (size_t)count);
-	return transfer_at(op, file, parts, (size_t)count, offset);
+	return transfer_at(op, fd, file, parts, (size_t)count, offset);
 }
 
 ENTRY(ssize_t, readv, (int fd, const struct iovec *parts, int count))
@@ -258,9 +272,11 @@ static long map_ours(void *address, size_t length, int protection, int flags, in
 	struct session_request request = *what;
 	uint64_t offset = 0;
 	int fd = -1;
-	int64_t error = client_call(&request, NULL, &fd, &offset);
+	int64_t error;
 	long mapped;
 
+	request.number = (int32_t)flags_of(of);
+	error = client_call(&request, NULL, &fd, &offset);
 	if (error < 0)
 		return (long)error;
 	if (request.flags & SESSION_CALLS)

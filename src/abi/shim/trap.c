@@ -433,6 +433,7 @@ static int transfer(struct access *access, enum session_op op, uint64_t address,
 		return -ENXIO;
 	request.file = trap.file;
 	request.offset = address + trap.shift;
+	request.flags = O_RDWR;
 	request.length = op == SESSION_WRITE ? size : 0;
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): it is one */
 	done = client_call(&request, (const void *)(uintptr_t)memory, NULL, NULL);
