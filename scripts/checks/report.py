@@ -30,7 +30,7 @@ class Done:
 def run(argv, env=None, cwd=TOP, limit=COMMAND_LIMIT):
     """Run without stdin, in a group of its own; status is -1 after the limit. Output is stdout and stderr together."""
     outside = {name: value for name, value in os.environ.items() if name not in MAKE_VARIABLES}
-    environment = {**outside, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+    environment = {**outside, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", **(env or {})}
     with subprocess.Popen(argv, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, start_new_session=True) as process:
         try:

@@ -116,14 +116,40 @@ static bool set_list(const char *variable, const char *first, const char *second
 	return set;
 }
 
+/* Names in the list end at a space and at a ':': in a folder with one of them it gets another name. NULL: it has been complained.
+ */
+static const char *shim_for_list(const char *folder)
+{
+	static char link[PATH_MAX];
+
+	if (!strpbrk(shim, " :"))
+		return shim;
+	snprintf(link, sizeof(link), "%s/" SHIM, folder);
+	if (strpbrk(link, " :"))
+		complain(STATUS_OTHER, "run: nothing can be preloaded from %s or %s: there is a space or a ':' in them", shim,
+			 folder);
+	else if (symlink(shim, link))
+		complain(STATUS_OTHER, "run: %s: %s", link, strerror(errno));
+	else
+		return link;
+	return NULL;
+}
+
 /*
  * Behind what is preloaded already, as the kernel is. AddressSanitizer's library, where a program is linked with it, comes behind
- * the shim then, and refuses that unless it is told that this is meant.
+ * the shim then, and refuses that unless it is told that this is meant. False: it has been complained.
  */
 static bool set_environment(const char *folder)
 {
-	return set_list("LD_PRELOAD", getenv("LD_PRELOAD"), shim) &&
-	       set_list("ASAN_OPTIONS", "verify_asan_link_order=0", getenv("ASAN_OPTIONS")) && !setenv(SESSION_VARIABLE, folder, 1);
+	const char *preloaded = shim_for_list(folder);
+
+	if (!preloaded)
+		return false;
+	if (set_list("LD_PRELOAD", getenv("LD_PRELOAD"), preloaded) &&
+	    set_list("ASAN_OPTIONS", "verify_asan_link_order=0", getenv("ASAN_OPTIONS")) && !setenv(SESSION_VARIABLE, folder, 1))
+		return true;
+	complain(STATUS_OTHER, "run: %s", strerror(ENOMEM));
+	return false;
 }
 
 static int find_separator(int argc, char **argv)
@@ -143,7 +169,7 @@ static enum status become(struct session_options *options, char **program)
 	if (status != STATUS_OK)
 		return status;
 	if (!set_environment(folder))
-		return complain(STATUS_OTHER, "run: %s", strerror(ENOMEM));
+		return STATUS_OTHER;
 	execvp(program[0], program);
 	return complain(STATUS_OTHER, "%s: %s", program[0], strerror(errno));
 }

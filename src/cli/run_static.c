@@ -341,8 +341,9 @@ static enum status host(const struct session_options *options, char **program, b
 	if (session_create(&session, options, text, sizeof(text)))
 		return complain(STATUS_OTHER, "run: %s", text);
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	error = set_environment(session.folder) ? start_program(launcher, program, &listener) : -ENOMEM;
-	if (error)
+	if (!set_environment(session.folder))
+		status = STATUS_OTHER;
+	else if ((error = start_program(launcher, program, &listener)))
 		status = complain(STATUS_OTHER, "run: %s", strerror(-error));
 	else
 		status = serve(&session, listener, launcher);

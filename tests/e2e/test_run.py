@@ -12,10 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from conftest import BUILD, ORDINARY, PAGE, TOP
+from conftest import BUILD, ORDINARY, PAGE, TOP, Uiommu
 
 OK, FAULT, USAGE, PERMISSION, OTHER = range(5)
 CASES = ("calls", "bad-pointers", "own", "names", "forks", "passing", "threads", "handlers", "sandboxed", "no-descriptors")
@@ -105,6 +106,22 @@ def test_program_is_the_process(run, sessions):
     killed = run("run", "--", "sh", "-c", "kill -9 $$", env=sessions.environment)
     assert killed.status == -signal.SIGKILL
     assert run("run", "--", "/nonexistent", env=sessions.environment).status == OTHER
+
+
+@pytest.mark.parametrize("arguments", [[], ["--static"]])
+def test_folder_with_a_space(staged, sessions, arguments):
+    """Nothing in it can be preloaded under its own name."""
+    with tempfile.TemporaryDirectory(prefix="uiommu: ") as folder:
+        os.chmod(folder, 0o755)
+        place = shutil.copytree(staged, os.path.join(folder, "a place"))
+        run = Uiommu(place)
+        ended = run("run", *arguments, "--", os.path.join(place, "in-session"), "calls", env=sessions.environment)
+        assert (ended.status, ended.out, ended.err) == (OK, "ok\n", "")
+        runtime = sessions.runtime / "no way"
+        runtime.mkdir()
+        os.chown(runtime, ORDINARY.get("user", -1), -1)
+        ended = run("run", *arguments, "--", "true", env={**sessions.environment, "XDG_RUNTIME_DIR": str(runtime)})
+        assert (ended.status, ended.out) == (OTHER, "") and "a space or a ':'" in ended.err
 
 
 def test_usage(run, sessions):
