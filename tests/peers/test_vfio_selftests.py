@@ -13,6 +13,7 @@ from conftest import fetched, program
 
 BDF = "0000:01:00.0"
 MAPPED = (1 << 30) + (2 << 20)  # by the test of a driver
+REGISTERS = pytest.mark.skipif(platform.machine() != "x86_64", reason="registers are mapped on x86-64 only")
 TYPE1 = ("-v", "vfio_type1_iommu", "-v", "vfio_type1v2_iommu")
 
 
@@ -40,7 +41,7 @@ def test_iommufd_setup(selftests):
     assert run(selftests, "vfio_iommufd_setup_test") == (6, 0)
 
 
-@pytest.mark.parametrize("device, expected", [("nvme,size=16M", (5, 0)), ("dsa", (4, 1))])
+@pytest.mark.parametrize("device, expected", [("nvme,size=16M", (5, 0)), pytest.param("dsa", (4, 1), marks=REGISTERS)])
 def test_pci_device(selftests, device, expected):
     """Config space, BARs, MSI and MSI-X, reset. The DSA has no MSI."""
     assert run(selftests, "vfio_pci_device_test", device=device) == expected
@@ -58,14 +59,13 @@ def test_dma_mapping_of_bars(selftests):
     assert run(selftests, "vfio_dma_mapping_mmio_test", *TYPE1) == (6, 0)
 
 
+@REGISTERS
 def test_dsa_driver(selftests):
     """
     The driver of Intel's DSA that they contain, which maps registers and portals; a CPU without MOVDIR64B does not matter, as the
     instruction is done for the program where it leads to a portal. One test moves as many of the largest transfers as fit into
     250 GiB: of 2 GiB that takes a CPU longer than it waits.
     """
-    if platform.machine() != "x86_64":
-        pytest.skip("it is a driver for x86-64")
     if os.geteuid() and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < MAPPED:
         pytest.skip("RLIMIT_MEMLOCK is less than the 1026 MiB that it maps")
     assert run(selftests, "vfio_pci_driver_test", device="dsa,transfer=64K") == (35, 0)
