@@ -80,10 +80,18 @@ def end_all(tell):
             os.waitpid(pid, 0)
 
 
+def take_no_notice_of_the_caller():
+    """Who starts something in the background, or nohup, has it ignore signals that tests send."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
 def main():
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    take_no_notice_of_the_caller()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, over)
     crashed = []
