@@ -116,8 +116,7 @@ static bool set_list(const char *variable, const char *first, const char *second
 	return set;
 }
 
-/* Names in the list end at a space and at a ':': in a folder with one of them it gets another name. NULL: it has been complained.
- */
+/* A name in the list ends at a space and at a ':': the shim gets another one then. NULL: it has been complained. */
 static const char *shim_for_list(const char *folder)
 {
 	static char link[PATH_MAX];

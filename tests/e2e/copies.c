@@ -61,14 +61,14 @@ static void are_duplicated(void)
 	CHECK(!close_range(200, 209, 0) && !is_free() && !close_range(200, 300, 0) && is_free());
 }
 
-static void are_opened_again(void)
+static void are_opened_again(int access)
 {
 	int fd = take_group(), again, third;
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	again = open(path, O_RDWR);
-	third = open(path, O_RDWR);
+	again = open(path, access);
+	third = open(path, access);
 	CHECK(again >= 0 && third >= 0 && !close(fd) && !is_free());
 	CHECK(is_group(again) && !close(again) && !is_free() && !close(third) && is_free());
 }
@@ -199,7 +199,9 @@ static void copies(char **arguments)
 {
 	(void)arguments;
 	are_duplicated();
-	are_opened_again();
+	are_opened_again(O_RDWR);
+	are_opened_again(O_RDONLY);
+	are_opened_again(O_WRONLY);
 	are_inherited();
 	are_shared();
 	are_closed_by_exec(true);
@@ -265,17 +267,6 @@ static bool maps(int fd, int protection)
 	return mapped != MAP_FAILED && !munmap(mapped, 4096);
 }
 
-/* Who has it open is not forgotten, whatever for. */
-static void are_opened_for(int access)
-{
-	int fd = open("/dev/vfio/0", O_RDONLY), again;
-	char name[32];
-
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-	again = open(name, access);
-	CHECK(fd >= 0 && again >= 0 && !is_free() && !close(fd) && !is_free() && is_group(again) && !close(again) && is_free());
-}
-
 static void accesses(char **arguments)
 {
 	const off_t config = INT64_C(7) << 40;
@@ -284,8 +275,6 @@ static void accesses(char **arguments)
 	struct iovec part = {bytes, 2};
 
 	(void)arguments;
-	are_opened_for(O_RDONLY);
-	are_opened_for(O_WRONLY);
 	CHECK(alloc(reads) == 1 && alloc(writes) == 1);
 	CHECK(read(reads, bytes, 1) == -1 && errno == EINVAL && write(reads, bytes, 1) == -1 && errno == EBADF);
 	CHECK(write(writes, bytes, 1) == -1 && errno == EINVAL && read(writes, bytes, 1) == -1 && errno == EBADF);

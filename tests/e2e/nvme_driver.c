@@ -261,15 +261,17 @@ static void look_at_registers(void)
 	CHECK(fd >= 0 && mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED && !close(fd));
 }
 
-/* @arguments[0]: "looks" at them, too. */
+/* @arguments[0]: it "looks" while the device sleeps, after the first time. */
 static void is_idle(char **arguments)
 {
 	begin();
-	if (arguments[0])
-		look_at_registers();
 	for (unsigned int i = 0; i < 3; i++) {
-		io(1, i);
-		io(2, i);
+		if (i && arguments[0]) {
+			look_at_registers();
+		} else {
+			io(1, i);
+			io(2, i);
+		}
 		say_idle();
 	}
 }

@@ -158,7 +158,10 @@ void held_unmapped(struct session *session, const struct abi_file *file, uint64_
 int watch_take(struct session *session, const struct member *member, int fd, bool memory);
 /* The features that it is to have; @attempt: from 0 on, where a kernel does not know them; 0: there are no more. */
 uint64_t watch_features(bool memory, unsigned int attempt);
-/* Registers that @member has mapped (SESSION_WATCH). -ENXIO: it has no userfaultfd for that yet; -EINVAL, -ENOMEM. */
+/*
+ * Registers that @member has mapped (SESSION_WATCH). -EPERM: nobody can write there, which needs no watch; -ENXIO: it has no
+ * userfaultfd for that yet; -EINVAL, -ENOMEM.
+ */
 int watch_start(struct session *session, const struct member *member, const struct session_request *request);
 
 /* What a program did to its memory before it made its call, or had its device do something, has been reported (--check). */

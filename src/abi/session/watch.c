@@ -56,7 +56,7 @@ struct watch {
 	const struct userfault *by;
 	struct abi_file *file;
 	uint64_t offset, mapped; /* of the mapping in the file, and its length, as it was made */
-	uint64_t address, length; /* what is left of it; no length: it can never be written */
+	uint64_t address, length; /* what is left of it */
 };
 
 uint64_t watch_features(bool memory, unsigned int attempt)
@@ -85,7 +85,7 @@ static bool protect(struct abi_watcher *watcher)
 {
 	const struct watch *watch = container_of(watcher, struct watch, watcher);
 
-	return !watch->length || !set_protection(watch->by, watch->address, watch->length, true);
+	return !set_protection(watch->by, watch->address, watch->length, true);
 }
 
 static int register_range(const struct userfault *by, uint64_t address, uint64_t length)
@@ -379,6 +379,17 @@ static int add_watch(struct session *session, struct watch *watch, const struct 
 	return 0;
 }
 
+/* For the device, which is to look once more, it is as if it were not mapped; its file is held all the same. */
+static void never_written(struct session *session, const struct session_request *request)
+{
+	struct abi_file *file = held_mapped(session, &request->file, request->offset);
+
+	if (!file || !file->ops->watch)
+		return;
+	held_unmapped(session, file, request->offset, request->count);
+	abi_touched(file);
+}
+
 int watch_start(struct session *session, const struct member *member, const struct session_request *request)
 {
 	struct watch *watch = malloc(sizeof(*watch));
@@ -396,13 +407,11 @@ int watch_start(struct session *session, const struct member *member, const stru
 	pthread_mutex_unlock(&session->watch_lock);
 	/* It stays as long as its member, which calls. The kernel may keep us waiting, as it would keep the program. */
 	error = watch->by ? register_range(watch->by, watch->address, watch->length) : -ENXIO;
-	if (error == -EPERM) {
-		error = 0;
-		watch->length = 0;
-	}
 	pthread_mutex_lock(&session->watch_lock);
 	if (!error)
 		error = add_watch(session, watch, &request->file);
+	else if (error == -EPERM)
+		never_written(session, request);
 	pthread_mutex_unlock(&session->watch_lock);
 	if (error)
 		free(watch);
